@@ -1,0 +1,65 @@
+# How each target of this build is compiled: warnings, sanitizer, frame pointers. Nothing here reaches a user's
+# targets, but for the interface of weft_library.
+
+# Compilations are kept by ccache where it is to be had, unless the caller has named a launcher.
+find_program(WEFT_CCACHE ccache)
+mark_as_advanced(WEFT_CCACHE)
+if(WEFT_CCACHE AND PROJECT_IS_TOP_LEVEL AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${WEFT_CCACHE}")
+endif()
+
+# Sanitizers hold for the whole directory: a program with one half of it instrumented reports nonsense.
+if(WEFT_SANITIZE STREQUAL "address" OR WEFT_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=${WEFT_SANITIZE})
+  add_link_options(-fsanitize=${WEFT_SANITIZE})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC warns of each atomic_thread_fence under tsan (docs/memory-model.md says how they are covered), and takes what
+    # the instrumentation of inline functions in the standard library and in Boost does for reads of uninitialised memory.
+    set(weft_sanitizer_warnings -Wno-tsan -Wno-maybe-uninitialized -Wno-uninitialized)
+  endif()
+elseif(WEFT_SANITIZE)
+  message(FATAL_ERROR "WEFT_SANITIZE is '${WEFT_SANITIZE}': it may be empty, address or thread")
+endif()
+
+# weft_target(<target>): C++23, warnings, and frame pointers for the backtraces of dumps and overflow reports.
+function(weft_target target)
+  target_compile_features(${target} PRIVATE cxx_std_23)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -fno-omit-frame-pointer)
+  target_compile_options(${target} PRIVATE ${weft_sanitizer_warnings})
+  if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    target_compile_options(${target} PRIVATE -Wthread-safety)
+  endif()
+  if(WEFT_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+endfunction()
+
+# weft_library(<target> <name>): a library that is installed, known to users as weft::<name>. Its public headers are in
+# include/, its private ones are included from the repository's root ("runtime/sched/task.hpp").
+function(weft_library target name)
+  weft_target(${target})
+  target_compile_features(${target} PUBLIC cxx_std_23)
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name}
+    POSITION_INDEPENDENT_CODE ON VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+  target_include_directories(${target}
+    PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>"
+    PRIVATE "${PROJECT_SOURCE_DIR}")
+  if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+    target_compile_options(${target} PUBLIC -fstack-clash-protection)
+  endif()
+  add_library(weft::${name} ALIAS ${target})
+endfunction()
+
+# weft_drop_other_platforms(<list>): removes the files of runtime/platform that are named after another system.
+function(weft_drop_other_platforms list)
+  string(TOLOWER "${CMAKE_SYSTEM_NAME}" here)
+  set(kept)
+  foreach(source IN LISTS ${list})
+    if(source MATCHES "runtime/platform/(linux|darwin|freebsd|windows)" AND NOT CMAKE_MATCH_1 STREQUAL here)
+      continue()
+    endif()
+    list(APPEND kept "${source}")
+  endforeach()
+  set(${list} "${kept}" PARENT_SCOPE)
+endfunction()
