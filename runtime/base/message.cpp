@@ -1,0 +1,69 @@
+// See message.hpp.
+#include "runtime/base/message.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+namespace weft::rt {
+
+message& message::operator<<(std::string_view text) noexcept {
+  std::size_t const fits = std::min(text.size(), capacity - length_);
+  std::memcpy(buffer_ + length_, text.data(), fits);
+  length_ += fits;
+  return *this;
+}
+
+message& message::operator<<(char const* text) noexcept {
+  return text != nullptr ? *this << std::string_view(text) : *this;
+}
+
+message& message::operator<<(std::uint64_t number) noexcept {
+  char digits[20];
+  char* at = digits + sizeof digits;
+  do {
+    *--at = static_cast<char>('0' + number % 10);
+    number /= 10;
+  } while (number != 0);
+  return *this << std::string_view(at, static_cast<std::size_t>(digits + sizeof digits - at));
+}
+
+message& message::hex(std::uint64_t number) noexcept {
+  char digits[16];
+  char* at = digits + sizeof digits;
+  do {
+    *--at = "0123456789abcdef"[number % 16];
+    number /= 16;
+  } while (number != 0);
+  *this << "0x";
+  return *this << std::string_view(at, static_cast<std::size_t>(digits + sizeof digits - at));
+}
+
+message& message::vformat(char const* format, va_list arguments) noexcept {
+  std::size_t const room = capacity - length_;
+  int const wanted = std::vsnprintf(buffer_ + length_, room, format, arguments);
+  if (wanted > 0 && room > 0) length_ += std::min(static_cast<std::size_t>(wanted), room - 1);
+  return *this;
+}
+
+void message::write_line() noexcept {
+  int const kept = errno;
+  buffer_[length_] = '\n';
+  char const* at = buffer_;
+  std::size_t left = length_ + 1;
+  while (left > 0) {
+    ssize_t const written = ::write(STDERR_FILENO, at, left);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) break;
+    at += written;
+    left -= static_cast<std::size_t>(written);
+  }
+  length_ = 0;
+  errno = kept;
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,31 @@
+// Text put together without allocation, locale or stdio: usable in a signal handler and while memory is short.
+//
+// What does not fit is cut off; a line feed at the end always fits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace weft::rt {
+
+class message {
+ public:
+  message& operator<<(std::string_view text) noexcept;
+  message& operator<<(char const* text) noexcept;  // a null pointer adds nothing
+  message& operator<<(std::uint64_t number) noexcept;
+  message& hex(std::uint64_t number) noexcept;                                 // with 0x in front
+  message& vformat(char const* format, __builtin_va_list arguments) noexcept;  // not in a signal handler
+
+  std::string_view text() const noexcept { return {buffer_, length_}; }
+
+  // Adds a line feed and writes the whole line to standard error in one write(2). Keeps errno.
+  void write_line() noexcept;
+
+ private:
+  static constexpr std::size_t capacity = 1100;
+  char buffer_[capacity + 1];
+  std::size_t length_ = 0;
+};
+
+}  // namespace weft::rt

@@ -1,0 +1,124 @@
+// Which sanitizer this build has, and the few words weft says to it. All of it compiles to nothing without one.
+//
+// ThreadSanitizer knows atomics; what it cannot see is said here:
+//   tsan_release(p) / tsan_acquire(p)  an edge from everything before the release to everything after the acquire.
+//       Each edge can hide a race of the user's between the two sides: only where one exists in truth (memory handed
+//       on through a pool, a closure handed to a task), on the object handed on and nothing wider.
+//   WEFT_NO_TSAN                       on a function: its plain accesses are not looked at. For the runtime's own data
+//       that is ordered by "one worker runs one thing at a time", which ThreadSanitizer does not know, because tasks on
+//       one worker are strangers to it (see runtime/fiber/switch.hpp). Calls stay instrumented; atomics inside it draw
+//       no edge.
+//   tsan_ignore                        the same for a scope, whatever it calls. Must begin and end on the same task.
+#pragma once
+
+#include <cstddef>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WEFT_ASAN 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define WEFT_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) && !defined(WEFT_ASAN)
+#define WEFT_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(WEFT_TSAN)
+#define WEFT_TSAN 1
+#endif
+#ifndef WEFT_ASAN
+#define WEFT_ASAN 0
+#endif
+#ifndef WEFT_TSAN
+#define WEFT_TSAN 0
+#endif
+
+#if WEFT_TSAN && defined(__clang__)
+#define WEFT_NO_TSAN __attribute__((no_sanitize("thread"), disable_sanitizer_instrumentation, noinline))
+#elif WEFT_TSAN
+#define WEFT_NO_TSAN __attribute__((no_sanitize("thread"), noinline))
+#else
+#define WEFT_NO_TSAN
+#endif
+
+#if WEFT_ASAN
+extern "C" {
+void __asan_poison_memory_region(void const volatile* address, std::size_t size);
+void __asan_unpoison_memory_region(void const volatile* address, std::size_t size);
+}
+#endif
+#if WEFT_TSAN
+extern "C" {
+void __tsan_acquire(void* address);
+void __tsan_release(void* address);
+void AnnotateIgnoreReadsBegin(char const* file, int line);
+void AnnotateIgnoreReadsEnd(char const* file, int line);
+void AnnotateIgnoreWritesBegin(char const* file, int line);
+void AnnotateIgnoreWritesEnd(char const* file, int line);
+}
+#endif
+
+namespace weft::rt {
+
+inline constexpr bool asan = WEFT_ASAN != 0;
+inline constexpr bool tsan = WEFT_TSAN != 0;
+
+inline void asan_poison([[maybe_unused]] void const* address, [[maybe_unused]] std::size_t size) noexcept {
+#if WEFT_ASAN
+  __asan_poison_memory_region(address, size);
+#endif
+}
+
+inline void asan_unpoison([[maybe_unused]] void const* address, [[maybe_unused]] std::size_t size) noexcept {
+#if WEFT_ASAN
+  __asan_unpoison_memory_region(address, size);
+#endif
+}
+
+inline void tsan_acquire([[maybe_unused]] void const* address) noexcept {
+#if WEFT_TSAN
+  __tsan_acquire(const_cast<void*>(address));
+#endif
+}
+
+inline void tsan_release([[maybe_unused]] void const* address) noexcept {
+#if WEFT_TSAN
+  __tsan_release(const_cast<void*>(address));
+#endif
+}
+
+// The two halves of tsan_ignore, for what is no block: sections, which a park opens and the resumed task closes.
+inline void tsan_ignore_begin() noexcept {
+#if WEFT_TSAN
+  AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+  AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+#endif
+}
+inline void tsan_ignore_end() noexcept {
+#if WEFT_TSAN
+  AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+  AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+#endif
+}
+
+class tsan_ignore {
+ public:
+#if WEFT_TSAN
+  tsan_ignore() noexcept {
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+  }
+  ~tsan_ignore() {
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  }
+#else
+  tsan_ignore() noexcept {}
+  ~tsan_ignore() {}
+#endif
+  tsan_ignore(tsan_ignore const&) = delete;
+  tsan_ignore& operator=(tsan_ignore const&) = delete;
+};
+
+}  // namespace weft::rt

@@ -1,0 +1,54 @@
+#include "runtime/base/check.hpp"
+
+#include "runtime/base/message.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/child.hpp"
+
+#include <string>
+
+using namespace weft::rt;
+
+TEST_CASE("a fatal misuse writes one line that names it and aborts") {
+  auto const end = run_child([]() -> int { fatal("mutex::unlock: task %d does not hold it", 17); });
+  CHECK(end.signal == SIGABRT);
+  CHECK(end.errors == "weft: fatal: mutex::unlock: task 17 does not hold it\n");
+}
+
+TEST_CASE("a failed check names the place, the condition and the reason") {
+  auto const end = run_child([]() -> int {
+    WEFT_CHECK(1 + 1 == 3, "arithmetic");
+    return 0;
+  });
+  CHECK(end.signal == SIGABRT);
+  CHECK(end.errors.starts_with("weft: internal error: "));
+  CHECK(end.errors.find("check_test.cpp:") != end.errors.npos);
+  CHECK(end.errors.find("1 + 1 == 3: arithmetic\n") != end.errors.npos);
+}
+
+TEST_CASE("a check that holds evaluates its condition once and does nothing") {
+  int evaluated = 0;
+  WEFT_CHECK(++evaluated == 1, "");
+  CHECK(evaluated == 1);
+}
+
+TEST_CASE("a message puts together texts and numbers") {
+  message text;
+  text << "task " << std::uint64_t{0} << " of " << std::uint64_t{18446744073709551615ULL} << " at ";
+  text.hex(0xdeadbeef);
+  CHECK(text.text() == "task 0 of 18446744073709551615 at 0xdeadbeef");
+}
+
+TEST_CASE("a message that is too long is cut off and still ends its line") {
+  auto const end = run_child([] {
+    std::string const endless(5000, 'x');
+    warn("%s", endless.c_str());
+    message text;
+    text << std::string_view(endless) << "y";
+    text.write_line();
+    return 0;
+  });
+  CHECK(end.errors.size() < 2300);
+  CHECK(end.errors.size() > 2000);
+  CHECK(end.errors.back() == '\n');
+  CHECK(end.errors.find('y') == end.errors.npos);
+}
