@@ -1,0 +1,136 @@
+// See overflow.hpp.
+#include "runtime/fiber/overflow.hpp"
+
+#include "runtime/base/check.hpp"
+#include "runtime/base/lock.hpp"
+#include "runtime/base/message.hpp"
+#include "runtime/platform/platform.hpp"
+
+#include <execinfo.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+
+namespace weft::rt {
+namespace {
+
+constexpr int signals[] = {SIGSEGV, SIGBUS};
+constexpr int frames_most = 48;  // an endless recursion repeats itself long before
+
+constinit object_lock install_lock;
+constinit unsigned installs = 0;                             // guarded by install_lock
+constinit std::atomic<overflow_describe> describe{nullptr};  // written under install_lock, read in the handler
+struct sigaction previous[2];                                // written before our handler is in place, read in it
+
+int index_of(int signal) noexcept { return signal == signals[0] ? 0 : 1; }
+
+void put_default_back(int signal) noexcept {
+  struct sigaction action{};
+  action.sa_handler = SIG_DFL;
+  ::sigaction(signal, &action, nullptr);
+}
+
+void report(overflow_info const& found) noexcept {
+  message line;
+  line << "weft: stack overflow in task " << found.task;
+  if (found.name != nullptr && found.name[0] != '\0') line << " \"" << found.name << "\"";
+  line << " (" << std::uint64_t{found.stack_size / 1024} << " KiB)";
+  line.write_line();
+  if (found.spawn_file != nullptr) {
+    line << "weft: spawned at " << found.spawn_file << ":" << std::uint64_t{found.spawn_line};
+    line.write_line();
+  }
+  line << "weft: raise options::stack_size or task_options::stack_size; the innermost calls:";
+  line.write_line();
+  void* frames[frames_most];
+  ::backtrace_symbols_fd(frames, ::backtrace(frames, frames_most), STDERR_FILENO);
+}
+
+// O1. The faulting instruction runs again when the handler returns; a signal that somebody sent must be sent again.
+void pass_on(int signal, siginfo_t* info, void* context) noexcept {
+  struct sigaction const& before = previous[index_of(signal)];
+  if ((before.sa_flags & SA_SIGINFO) != 0) {
+    before.sa_sigaction(signal, info, context);
+  } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
+    before.sa_handler(signal);
+  } else if (info->si_code > 0) {
+    put_default_back(signal);  // the kernel treats an ignored fault as the default action too
+  } else if (before.sa_handler == SIG_DFL) {
+    put_default_back(signal);
+    ::raise(signal);  // blocked until the handler returns
+  }
+}
+
+void on_fault(int signal, siginfo_t* info, void* context) noexcept {
+  int const kept = errno;
+  overflow_info found;
+  overflow_describe const ask = describe.load(std::memory_order_acquire);
+  if (info->si_code > 0 && ask != nullptr && ask(info->si_addr, found)) {
+    report(found);  // O2
+    put_default_back(signal);
+  } else {
+    pass_on(signal, info, context);
+  }
+  errno = kept;
+}
+
+}  // namespace
+
+void install_overflow_report(overflow_describe ask) noexcept {
+  guard const held(install_lock);
+  describe.store(ask, std::memory_order_release);
+  if (installs++ > 0) return;
+
+  void* frame[1];
+  ::backtrace(frame, 1);  // loads the unwinder's library, which a signal handler may not
+  for (int const signal : signals) {
+    struct sigaction action{};
+    action.sa_sigaction = on_fault;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    ::sigemptyset(&action.sa_mask);
+    WEFT_CHECK(::sigaction(signal, nullptr, &previous[index_of(signal)]) == 0, "no signal action to be had");
+    WEFT_CHECK(::sigaction(signal, &action, nullptr) == 0, "the overflow handler cannot be installed");
+  }
+}
+
+void remove_overflow_report() noexcept {
+  guard const held(install_lock);
+  WEFT_CHECK(installs > 0, "removed more often than installed");
+  if (--installs > 0) return;
+  describe.store(nullptr, std::memory_order_release);
+  for (int const signal : signals) {
+    struct sigaction now{};
+    if (::sigaction(signal, nullptr, &now) == 0 && now.sa_sigaction == on_fault)
+      ::sigaction(signal, &previous[index_of(signal)], nullptr);
+  }
+}
+
+alternate_stack::alternate_stack() noexcept {
+  stack_t there{};
+  constexpr std::size_t enough = 32 * 1024;  // backtrace and the report need about a third
+  if (::sigaltstack(nullptr, &there) == 0 && (there.ss_flags & SS_DISABLE) == 0 && there.ss_size >= enough) return;
+  memory_ = reserve_pages(size);
+  if (memory_ == nullptr) return;  // an overflow still ends the process, unexplained
+  stack_t ours{};
+  ours.ss_sp = memory_;
+  ours.ss_size = size;
+  if (::sigaltstack(&ours, nullptr) != 0) {
+    release_pages(memory_, size);
+    memory_ = nullptr;
+  }
+}
+
+alternate_stack::~alternate_stack() {
+  if (memory_ == nullptr) return;
+  stack_t now{};
+  if (::sigaltstack(nullptr, &now) == 0 && now.ss_sp == memory_) {
+    stack_t off{};
+    off.ss_flags = SS_DISABLE;
+    ::sigaltstack(&off, nullptr);
+  }
+  release_pages(memory_, size);
+}
+
+}  // namespace weft::rt

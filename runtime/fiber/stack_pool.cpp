@@ -1,0 +1,287 @@
+// See stack_pool.hpp.
+#include "runtime/fiber/stack_pool.hpp"
+
+#include "runtime/base/check.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <new>
+
+namespace weft::rt {
+namespace {
+
+constexpr bool trims = !asan && !tsan;
+constexpr std::size_t least_resting = tsan ? 64 : 0;
+constexpr std::size_t most_per_slab_bytes = 64 * 1024 * 1024;
+
+// All tops at one place in their pages would share a few sets of each cache: with thousands of parked tasks those sets
+// thrash while the rest of the cache is idle. So the blocks of neighbours stand on different lines. The largest shift
+// leaves more than half of the page to frames.
+constexpr std::size_t colours = 8;
+constexpr std::size_t colour_step = 192;
+
+std::size_t guard_bytes(guard_kind kind) noexcept {
+  switch (kind) {
+    case guard_kind::guard_install:
+      return std::max<std::size_t>(64 * 1024, page_size());
+    case guard_kind::mprotect:
+      return page_size();
+    case guard_kind::none:
+      return 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+// One mapping. All fields but the constants are guarded by the pool's lock.
+struct slab {
+  char* start = nullptr;   // constant
+  std::size_t bytes = 0;   // constant
+  std::size_t stride = 0;  // constant: guard and stack
+  unsigned capacity = 0;   // constant
+  unsigned cut = 0;        // stacks made; the first `cut` places
+  unsigned cold = 0;       // of these, in the cold list
+  unsigned mprotect_guards = 0;
+  unsigned size_class = 0;  // constant
+  slab* next = nullptr;
+  slab* prev = nullptr;
+  stack* stacks[stack_pool::stacks_per_slab] = {};
+};
+
+void discard_below(stack& stopped) noexcept {
+  if (!trims || stopped.fresh) return;
+  auto const sp = reinterpret_cast<std::uintptr_t>(stopped.exec.sp);
+  auto const low = reinterpret_cast<std::uintptr_t>(stopped.base);
+  std::uintptr_t const keep_from = sp & ~(std::uintptr_t{page_size()} - 1);
+  if (keep_from > low) discard_pages(stopped.base, keep_from - low);
+}
+
+void stack_pool::stack_list::push_front(stack* item) noexcept {
+  item->prev = nullptr;
+  item->next = first;
+  (first != nullptr ? first->prev : last) = item;
+  first = item;
+  ++count;
+}
+
+void stack_pool::stack_list::remove(stack* item) noexcept {
+  (item->prev != nullptr ? item->prev->next : first) = item->next;
+  (item->next != nullptr ? item->next->prev : last) = item->prev;
+  item->next = item->prev = nullptr;
+  --count;
+}
+
+stack_pool::stack_pool(std::size_t default_size, guard_kind guard) noexcept
+    : default_size_(rounded(default_size)), guard_(guard), guard_size_(guard_bytes(guard)) {
+  if (default_size_ == 0) fatal("a stack size of %zu bytes: the largest is 1 GiB", default_size);
+}
+
+stack_pool::~stack_pool() {
+  WEFT_CHECK(counts_.in_use() == 0, "a stack pool ends while its stacks are in use");
+  for (size_class& each : classes_) {
+    while (slab* const dead = each.slabs) {
+      each.slabs = dead->next;
+      for (unsigned i = 0; i < dead->cut; ++i) forget(dead->stacks[i]->exec);
+      unmap(dead);
+    }
+  }
+}
+
+std::size_t stack_pool::rounded(std::size_t size) noexcept {
+  if (size > (std::size_t{1} << max_shift)) return 0;
+  return std::bit_ceil(std::max({size, min_size, 2 * page_size()}));
+}
+
+unsigned stack_pool::class_of(std::size_t size) noexcept {
+  return static_cast<unsigned>(std::countr_zero(size)) - min_shift;
+}
+
+stack* stack_pool::get(std::size_t size) noexcept {
+  std::size_t const whole = rounded(size);
+  if (whole == 0) {
+    error_.store("a stack may have at most 1 GiB", std::memory_order_relaxed);
+    return nullptr;
+  }
+  unsigned const index = class_of(whole);
+  guard const held(lock_);
+  stack* const idle = take_idle(classes_[index]);
+  return idle != nullptr ? idle : cut_new(index);
+}
+
+stack* stack_pool::get_many(std::size_t count) noexcept {
+  unsigned const index = class_of(default_size_);
+  stack* first = nullptr;
+  guard const held(lock_);
+  for (; count > 0; --count) {
+    stack* idle = take_idle(classes_[index]);
+    if (idle == nullptr && first == nullptr) idle = cut_new(index);
+    if (idle == nullptr) break;
+    idle->next = first;
+    first = idle;
+  }
+  return first;
+}
+
+void stack_pool::put(stack* idle) noexcept {
+  idle->next = nullptr;
+  put_many(idle);
+}
+
+void stack_pool::put_many(stack* first) noexcept {
+  stack* surplus = nullptr;
+  {
+    guard const held(lock_);
+    while (first != nullptr) {
+      stack* const next = first->next;
+      if (stack* const rested = add_warm(first)) {  // P1
+        rested->next = surplus;
+        surplus = rested;
+      }
+      first = next;
+    }
+  }
+  if (surplus != nullptr) cool(surplus);
+}
+
+stack_counts stack_pool::counts() const noexcept {
+  guard const held(lock_);
+  return counts_;
+}
+
+// P4, the idle part.
+stack* stack_pool::take_idle(size_class& from) noexcept {
+  stack_list& list = from.warm.count > 0 ? from.warm : from.cold;
+  if (list.count == 0 || list.count < least_resting) return nullptr;
+  stack* const taken = tsan ? list.last : list.first;
+  list.remove(taken);
+  if (taken->cold) {
+    taken->cold = false;
+    --taken->home->cold;
+  }
+  --counts_.idle;
+  tsan_acquire(taken);
+  return taken;
+}
+
+// P1, and the first half of P2: gives back the one that must leave the warm list, which belongs to nobody then.
+stack* stack_pool::add_warm(stack* idle) noexcept {
+  tsan_release(idle);
+  if (asan && !idle->fresh) {
+    auto* const sp = static_cast<char*>(idle->exec.sp);
+    asan_unpoison(idle->base, static_cast<std::size_t>(sp - idle->base));
+  }
+  idle->owner = nullptr;
+  stack_list& warm = classes_[idle->size_class].warm;
+  warm.push_front(idle);
+  ++counts_.idle;
+  if (!trims || warm.count <= high_water) return nullptr;
+  stack* const rested = warm.last;
+  warm.remove(rested);
+  return rested;
+}
+
+// P2, P3.
+void stack_pool::cool(stack* surplus) noexcept {
+  for (stack* each = surplus; each != nullptr; each = each->next) discard_below(*each);
+  slab* dead = nullptr;
+  {
+    guard const held(lock_);
+    while (surplus != nullptr) {
+      stack* const next = surplus->next;
+      if (slab* const whole = add_cold(surplus)) {
+        take_apart(*whole);
+        whole->next = dead;
+        dead = whole;
+      }
+      surplus = next;
+    }
+  }
+  while (dead != nullptr) {
+    slab* const next = dead->next;
+    unmap(dead);
+    dead = next;
+  }
+}
+
+// The slab of it, if now all of that is cold and none will be cut from it any more.
+slab* stack_pool::add_cold(stack* idle) noexcept {
+  classes_[idle->size_class].cold.push_front(idle);
+  idle->cold = true;
+  slab* const home = idle->home;
+  return ++home->cold == home->capacity ? home : nullptr;
+}
+
+void stack_pool::take_apart(slab& dead) noexcept {
+  size_class& of = classes_[dead.size_class];
+  for (unsigned i = 0; i < dead.cut; ++i) of.cold.remove(dead.stacks[i]);
+  (dead.prev != nullptr ? dead.prev->next : of.slabs) = dead.next;
+  if (dead.next != nullptr) dead.next->prev = dead.prev;
+  if (of.newest == &dead) of.newest = nullptr;
+  counts_.idle -= dead.cut;
+  counts_.cut -= dead.cut;
+  counts_.mapped_bytes -= dead.bytes;
+}
+
+void stack_pool::unmap(slab* dead) noexcept {
+  asan_unpoison(dead->start, dead->bytes);
+  release_pages(dead->start, dead->bytes);
+  forget_guards(guard_kind::mprotect, dead->mprotect_guards);
+  delete dead;
+}
+
+slab* stack_pool::map_slab(unsigned index) noexcept {
+  std::size_t const each = (std::size_t{1} << (index + min_shift)) + guard_size_;
+  auto const capacity = static_cast<unsigned>(std::clamp<std::size_t>(most_per_slab_bytes / each, 1, stacks_per_slab));
+  slab* const made = new (std::nothrow) slab;
+  if (made == nullptr) {
+    error_.store("no memory for the description of more stacks", std::memory_order_relaxed);
+    return nullptr;
+  }
+  made->stride = each;
+  made->capacity = capacity;
+  made->bytes = each * capacity;
+  made->size_class = index;
+  made->start = static_cast<char*>(reserve_pages(made->bytes));
+  if (made->start == nullptr) {
+    delete made;
+    error_.store(
+        "the system refuses address space for more stacks (see ulimit -v, vm.max_map_count and "
+        "vm.overcommit_memory)",
+        std::memory_order_relaxed);
+    return nullptr;
+  }
+  size_class& of = classes_[index];
+  made->next = of.slabs;
+  if (of.slabs != nullptr) of.slabs->prev = made;
+  of.slabs = of.newest = made;
+  counts_.mapped_bytes += made->bytes;
+  return made;
+}
+
+// P4, the new part.
+stack* stack_pool::cut_new(unsigned index) noexcept {
+  slab* from = classes_[index].newest;
+  if (from == nullptr || from->cut == from->capacity) from = map_slab(index);
+  if (from == nullptr) return nullptr;
+
+  char* const low = from->start + from->stride * from->cut;
+  guard_kind const made = guard_size_ != 0 ? install_guard(low, guard_size_, guard_) : guard_kind::none;
+  if (made == guard_kind::mprotect) ++from->mprotect_guards;
+
+  char* const base = low + guard_size_;
+  std::size_t const size = from->stride - guard_size_;
+  std::size_t const shift = (from->cut % colours) * colour_step;
+  auto* const fresh = ::new (base + size - shift - sizeof(stack)) stack;
+  fresh->home = from;
+  fresh->base = base;
+  fresh->size = size;
+  fresh->guard_size = made != guard_kind::none ? guard_size_ : 0;
+  fresh->size_class = static_cast<std::uint8_t>(index);
+  from->stacks[from->cut++] = fresh;
+  ++counts_.cut;
+  return fresh;
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,112 @@
+// Idle stacks of all sizes, and the address space they are cut from.
+//
+// Stacks are cut one by one from slabs of 64 that are mapped at once, because the number of mappings of a process is
+// limited; a guard below each is made when the stack is cut. Sizes are rounded up to a power of two, each a class.
+//
+// A stack that comes back is mostly a *suspended loop*: frames that a later user switches to and that nobody ever
+// unwinds. They are never reset, since resetting a stack would leave the sanitizers with a wrong picture of it. The
+// pool hands such stacks out first, last in first out, for their warm pages.
+//
+//   P1  put: to the front of the warm list of its class.
+//   P2  more than high_water in the warm list: the one that rested longest gives back the memory below its stack
+//       pointer and goes to the cold list (outside the lock: it is a system call).
+//   P3  all stacks ever cut from a slab are cold: the slab is unmapped, suspended loops and all.
+//   P4  get: warm, cold, a new cut from the newest slab, a new slab.
+//
+// Under the sanitizers P2 and P3 stay out. Under ThreadSanitizer a stack carries its logical thread with it, and the
+// pool is first in, first out with at least 64 resting: a user and the next but sixty-three share a logical thread, and
+// neighbours never do. A holder's own cache in front of the pool would undo that, so there is none in that build.
+//
+// Rejected: a mapping a stack (at 65,530 mappings the process can neither map nor start threads); resetting stacks by
+// make_fcontext at each use (a store or two, but wrong shadow memory after an exit from deep frames).
+#pragma once
+
+#include "runtime/base/lock.hpp"
+#include "runtime/fiber/stack.hpp"
+
+#include <atomic>
+#include <cstddef>
+
+namespace weft::rt {
+
+struct stack_counts {
+  std::size_t mapped_bytes = 0;  // address space, guards included
+  std::size_t cut = 0;           // stacks that exist
+  std::size_t idle = 0;          // of these, in the pool
+  std::size_t in_use() const noexcept { return cut - idle; }
+};
+
+class stack_pool {
+ public:
+  static constexpr std::size_t min_size = 16 * 1024;
+  static constexpr std::size_t high_water = 256;
+  static constexpr std::size_t stacks_per_slab = 64;  // fewer of those over 1 MiB
+
+  explicit stack_pool(std::size_t default_size, guard_kind guard = preferred_guard()) noexcept;
+  ~stack_pool();  // no stack may be in use; unmaps everything
+  stack_pool(stack_pool const&) = delete;
+  stack_pool& operator=(stack_pool const&) = delete;
+
+  // What a size is rounded up to; 0 if it is beyond all reason (over 1 GiB).
+  static std::size_t rounded(std::size_t size) noexcept;
+
+  std::size_t default_size() const noexcept { return default_size_; }
+
+  // A stack of at least `size` usable bytes. nullptr: memory or mappings are exhausted, see error().
+  stack* get(std::size_t size) noexcept;
+  stack* get() noexcept { return get(default_size_); }
+  void put(stack* idle) noexcept;
+
+  // Lists linked by `next`, for the processors' caches of default-sized stacks. get_many gives at most
+  // `count`: the idle ones; if there is none, one new; nullptr as get.
+  stack* get_many(std::size_t count) noexcept;
+  void put_many(stack* first) noexcept;
+
+  stack_counts counts() const noexcept;
+
+  // Why the last get returned nullptr: text that names the limit.
+  char const* error() const noexcept { return error_.load(std::memory_order_relaxed); }
+
+  // What one stack occupies in address space, guard included.
+  std::size_t stride(std::size_t size) const noexcept { return rounded(size) + guard_size_; }
+
+ private:
+  static constexpr unsigned min_shift = 14;  // 16 KiB
+  static constexpr unsigned max_shift = 30;
+  static constexpr unsigned class_count = max_shift - min_shift + 1;
+
+  struct stack_list {
+    stack* first = nullptr;
+    stack* last = nullptr;
+    std::size_t count = 0;
+    void push_front(stack* item) noexcept;
+    void remove(stack* item) noexcept;
+  };
+
+  struct size_class {
+    stack_list warm;
+    stack_list cold;
+    slab* newest = nullptr;  // the one that is being cut
+    slab* slabs = nullptr;   // all of them
+  };
+
+  static unsigned class_of(std::size_t size) noexcept;
+  stack* take_idle(size_class& from) noexcept WEFT_REQUIRES(lock_);
+  stack* cut_new(unsigned index) noexcept WEFT_REQUIRES(lock_);
+  slab* map_slab(unsigned index) noexcept WEFT_REQUIRES(lock_);
+  stack* add_warm(stack* idle) noexcept WEFT_REQUIRES(lock_);
+  void cool(stack* surplus) noexcept;
+  slab* add_cold(stack* idle) noexcept WEFT_REQUIRES(lock_);
+  void take_apart(slab& dead) noexcept WEFT_REQUIRES(lock_);
+  void unmap(slab* dead) noexcept;
+
+  std::size_t const default_size_;
+  guard_kind const guard_;
+  std::size_t const guard_size_;
+  mutable ranked_lock lock_{lock_rank::stack_pool};
+  size_class classes_[class_count] WEFT_GUARDED_BY(lock_);
+  stack_counts counts_ WEFT_GUARDED_BY(lock_);
+  std::atomic<char const*> error_{""};  // points to constants only
+};
+
+}  // namespace weft::rt

@@ -1,0 +1,146 @@
+// Leaving one stack for another. The only file that knows Boost.Context.
+//
+// Boost's raw switch (make_fcontext, jump_fcontext) saves the registers that a call must keep, and nothing else. Two
+// more things belong to a task and not to the thread: the exceptions it has caught or that are on their way
+// (__cxa_eh_globals), and errno. They are saved here. boost::context::fiber does so for exceptions from 1.88 on and
+// not before; with the raw switch the library's version makes no difference, and nothing is saved twice.
+//
+// switch_to(from, to):
+//   S1  save this thread's exception globals and errno into `from`
+//   S2  put those of `to` in their place, while this thread's addresses are certainly right: after the jump `from` may
+//       come back on another thread, and an address of the old one would be wrong there. Nothing is left to do on
+//       arrival, so no thread-local address is ever used on the far side.
+//   S3  tell the sanitizer
+//   S4  make the two agree on the floating-point status flags
+//   S5  jump; the arriving side stores where `from` stopped into from.sp
+// From then on, and not earlier, another thread may resume `from`: what publishes it runs on the arriving side.
+//
+// S4: Boost's switch on x86-64 saves and loads the whole of MXCSR. Loading a value that differs from the current one
+// stops the processor's pipeline: 73 ns instead of 5.7 were measured for a switch between a task that had computed
+// with fractions (its "inexact" flag is set) and one that had not. The flags need not survive a call (System V ABI:
+// only the control bits do), so where nothing but flags differs, the saved word is overwritten with the current one. It
+// is the first word of what Boost saves, in every version; a word that does not look like MXCSR is left alone.
+//
+// AddressSanitizer is told the bounds of each stack; a fake stack is kept in `execution` while its owner is away.
+//
+// ThreadSanitizer: each stack is a logical thread of its own (a "fiber" there), switched with no_sync. With the default
+// flag each switch would be an edge, and a race between two tasks on one worker would never be reported. So:
+//   - switch_to itself is not instrumented: what it hands over (from, to) is ordered by being one OS thread.
+//   - what the runtime shares between tasks must be atomic, under a lock, WEFT_NO_TSAN, or under tsan_ignore.
+//   - an edge that exists (spawn to first instruction, wake to resume) is one of the atomics of the wait protocol,
+//     read by the task itself, or a tsan_release/tsan_acquire pair on the task.
+#pragma once
+
+#include "runtime/base/sanitizer.hpp"
+
+#include <cxxabi.h>
+#include <boost/context/detail/fcontext.hpp>
+
+#include <cerrno>
+#include <cstddef>
+
+#if WEFT_ASAN
+extern "C" {
+void __sanitizer_start_switch_fiber(void** fake_stack_save, void const* bottom, std::size_t size);
+void __sanitizer_finish_switch_fiber(void* fake_stack_save, void const** bottom_old, std::size_t* size_old);
+}
+#endif
+#if WEFT_TSAN
+extern "C" {
+void* __tsan_get_current_fiber(void);
+void* __tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void* fiber);
+void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+}
+#endif
+
+namespace weft::rt {
+
+// The two words of the C++ ABI's per-thread exception state (Itanium ABI 2.2.2), whose type the library keeps opaque.
+struct exception_state {
+  void* caught = nullptr;
+  unsigned uncaught = 0;
+};
+
+// Where an execution stopped, and what of the thread's state is its own. Written by the thread that switches.
+struct execution {
+  boost::context::detail::fcontext_t sp = nullptr;  // valid only while switched away
+  exception_state exceptions;
+  int saved_errno = 0;
+  execution* successor = nullptr;  // whom this one jumped to: a first entry finds itself by it
+  void (*entry)(void*) = nullptr;  // of a first entry
+  void* argument = nullptr;
+#if WEFT_ASAN
+  void* fake_stack = nullptr;
+  void const* stack_bottom = nullptr;
+  std::size_t stack_size = 0;
+#endif
+#if WEFT_TSAN
+  void* tsan_fiber = nullptr;  // not owned
+#endif
+};
+
+// The calling thread's own addresses, for switch_to. Out of line and never inlined: both come from functions that the
+// compiler believes constant. Good until the next switch.
+struct thread_globals {
+  abi::__cxa_eh_globals* exceptions;
+  int* errno_pointer;
+};
+thread_globals current_thread_globals() noexcept __attribute__((noinline));
+
+// Describes the calling thread's own stack. Call on that stack, once.
+void init_native(execution& self) noexcept;
+
+// Makes `fresh` an execution that, when first switched to, calls entry(argument) on the stack that ends below
+// `stack_top` (16-byte aligned) and is `size` bytes large. The entry must never return or throw. Under
+// ThreadSanitizer the execution keeps the logical thread it has, or gets a new one.
+void prepare(execution& fresh, void* stack_top, std::size_t size, void (*entry)(void*), void* argument) noexcept;
+
+// Gives back what the sanitizers hold for an execution that will not be resumed again.
+void forget(execution& dead) noexcept;
+
+__attribute__((always_inline)) inline void agree_on_float_flags([[maybe_unused]] void* saved_context) noexcept {
+#if defined(__x86_64__)
+  unsigned now;
+  __asm__ volatile("stmxcsr %0" : "=m"(now));
+  auto* const saved = static_cast<unsigned*>(saved_context);
+  constexpr unsigned flags = 0x3f;
+  if (((*saved ^ now) & ~flags) == 0) *saved = now;
+#endif
+}
+
+#if WEFT_TSAN
+#define WEFT_SWITCH_INLINE WEFT_NO_TSAN
+#else
+#define WEFT_SWITCH_INLINE __attribute__((always_inline))
+#endif
+
+// Leaves `from`, which is the execution that calls this, for `to`, which must be switched away or prepared.
+// `exceptions` and `errno_pointer` are the calling thread's. Returns when somebody switches to `from`, perhaps on
+// another OS thread: whatever was read of the thread before is void then.
+WEFT_SWITCH_INLINE inline void switch_to(execution& from, execution& to, abi::__cxa_eh_globals* exceptions,
+                                         int* errno_pointer) noexcept {
+  auto* const here = reinterpret_cast<exception_state*>(exceptions);
+  from.exceptions.caught = here->caught;  // S1
+  from.exceptions.uncaught = here->uncaught;
+  from.saved_errno = *errno_pointer;
+  here->caught = to.exceptions.caught;  // S2
+  here->uncaught = to.exceptions.uncaught;
+  *errno_pointer = to.saved_errno;
+  from.successor = &to;
+#if WEFT_ASAN
+  __sanitizer_start_switch_fiber(&from.fake_stack, to.stack_bottom, to.stack_size);  // S3
+#endif
+#if WEFT_TSAN
+  from.tsan_fiber = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(to.tsan_fiber, 1 /* no_sync */);
+#endif
+  agree_on_float_flags(to.sp);                                               // S4
+  auto const arrived = boost::context::detail::jump_fcontext(to.sp, &from);  // S5
+  static_cast<execution*>(arrived.data)->sp = arrived.fctx;
+#if WEFT_ASAN
+  __sanitizer_finish_switch_fiber(from.fake_stack, nullptr, nullptr);
+#endif
+}
+
+}  // namespace weft::rt

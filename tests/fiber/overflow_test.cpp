@@ -1,0 +1,126 @@
+#include "runtime/fiber/overflow.hpp"
+
+#include "runtime/fiber/stack_pool.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/child.hpp"
+
+#include <thread>
+
+using namespace weft::rt;
+
+namespace {
+
+stack* running = nullptr;
+execution native;
+
+bool describe(void* address, overflow_info& info) {
+  if (running == nullptr || !running->guard_contains(address)) return false;
+  info.task = 17;
+  info.name = "reader";
+  info.stack_size = running->size;
+  info.spawn_file = "server.cpp";
+  info.spawn_line = 42;
+  return true;
+}
+
+int volatile last_call = 2'000'000'000;
+
+__attribute__((noinline)) int recurse(int n) {
+  int volatile room[64];
+  room[0] = n;
+  return n == last_call ? 0 : recurse(n + 1) + room[0];
+}
+
+void overflow_loop(void*) {
+  recurse(0);
+  ::_exit(99);
+}
+
+int overflow_a_stack(guard_kind guard) {
+  alternate_stack const signals;
+  install_overflow_report(describe);
+  stack_pool pool(256 * 1024, guard);
+  running = pool.get();
+  running->prepare_entry(overflow_loop, nullptr);
+  init_native(native);
+  thread_globals const here = current_thread_globals();
+  switch_to(native, running->exec, here.exceptions, here.errno_pointer);
+  return 98;
+}
+
+void count_and_leave(int) { ::_exit(77); }
+
+int volatile* nowhere = nullptr;
+
+}  // namespace
+
+TEST_CASE(
+    "an overflow names the task, its size, where it was spawned and what to set, then the fault ends the process") {
+  for (guard_kind const guard : {guard_kind::guard_install, guard_kind::mprotect}) {
+    auto const end = run_child([&] { return overflow_a_stack(guard); });
+    INFO(end.errors);
+    CHECK(end.signal == SIGSEGV);
+    CHECK(end.errors.find("weft: stack overflow in task 17 \"reader\" (256 KiB)\n") != end.errors.npos);
+    CHECK(end.errors.find("weft: spawned at server.cpp:42\n") != end.errors.npos);
+    CHECK(end.errors.find("options::stack_size or task_options::stack_size") != end.errors.npos);
+    CHECK(end.errors.find("[0x") != end.errors.npos);
+  }
+}
+
+TEST_CASE("an overflow on another thread is reported too") {
+  auto const end = run_child([] {
+    int code = 97;
+    std::thread([&] { code = overflow_a_stack(guard_kind::guard_install); }).join();
+    return code;
+  });
+  INFO(end.errors);
+  CHECK(end.signal == SIGSEGV);
+  CHECK(end.errors.find("stack overflow in task 17") != end.errors.npos);
+}
+
+TEST_CASE("any other fault goes to the handler that was there before") {
+  auto const end = run_child([] {
+    ::signal(SIGSEGV, count_and_leave);
+    alternate_stack const signals;
+    install_overflow_report(describe);
+    *nowhere = 1;
+    return 0;
+  });
+  CHECK(end.exit_code == 77);
+  CHECK(end.errors.find("stack overflow") == end.errors.npos);
+}
+
+TEST_CASE("any other fault without an earlier handler takes the default action") {
+  auto const end = run_child([] {
+    install_overflow_report(describe);
+    *nowhere = 1;
+    return 0;
+  });
+  CHECK(end.signal == SIGSEGV);
+  CHECK(end.errors.find("stack overflow") == end.errors.npos);
+}
+
+TEST_CASE("a signal that somebody sends takes the default action") {
+  auto const end = run_child([] {
+    install_overflow_report(describe);
+    ::raise(SIGSEGV);
+    return 0;
+  });
+  CHECK(end.signal == SIGSEGV);
+}
+
+TEST_CASE("the last removal puts the earlier handler back") {
+  auto const end = run_child([] {
+    ::signal(SIGSEGV, count_and_leave);
+    install_overflow_report(describe);
+    install_overflow_report(describe);
+    remove_overflow_report();
+    struct sigaction now{};
+    ::sigaction(SIGSEGV, nullptr, &now);
+    if (now.sa_handler == count_and_leave) return 1;
+    remove_overflow_report();
+    ::sigaction(SIGSEGV, nullptr, &now);
+    return now.sa_handler == count_and_leave ? 0 : 2;
+  });
+  CHECK(end.exit_code == 0);
+}

@@ -1,0 +1,216 @@
+#include "runtime/fiber/stack_pool.hpp"
+
+#include "tests/support/catch.hpp"
+#include "tests/support/child.hpp"
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <set>
+#include <thread>
+#include <vector>
+
+using namespace weft::rt;
+
+namespace {
+
+constexpr std::size_t kib = 1024;
+
+execution* native_of_loop = nullptr;
+
+void jump(execution& from, execution& to) {
+  thread_globals const here = current_thread_globals();
+  switch_to(from, to, here.exceptions, here.errno_pointer);
+}
+
+// Dirties `bytes` of the stack, then is a suspended loop.
+void dirty_loop(void* argument) {
+  auto* const self = static_cast<stack*>(argument);
+  for (;;) {
+    auto* const low = static_cast<char volatile*>(self->base);
+    for (std::size_t at = 0; at + 8 * kib < self->usable(); at += 4 * kib) low[at] = 'x';
+    jump(self->exec, *native_of_loop);
+  }
+}
+
+void run_on(stack& each) {
+  execution native;
+  init_native(native);
+  native_of_loop = &native;
+  if (each.fresh) each.prepare_entry(dirty_loop, &each);
+  jump(native, each.exec);
+}
+
+std::size_t resident_pages(stack const& of) {
+  std::vector<unsigned char> map(of.size / page_size());
+  ::mincore(of.base, of.size, map.data());
+  std::size_t pages = 0;
+  for (unsigned char const each : map) pages += each & 1;
+  return pages;
+}
+
+}  // namespace
+
+TEST_CASE("sizes are rounded up to powers of two of at least 16 KiB") {
+  CHECK(stack_pool::rounded(1) == 16 * kib);
+  CHECK(stack_pool::rounded(16 * kib) == 16 * kib);
+  CHECK(stack_pool::rounded(16 * kib + 1) == 32 * kib);
+  CHECK(stack_pool::rounded(256 * kib) == 256 * kib);
+  CHECK(stack_pool::rounded(std::size_t{1} << 30) == std::size_t{1} << 30);
+  CHECK(stack_pool::rounded((std::size_t{1} << 30) + 1) == 0);
+}
+
+TEST_CASE("a stack holds its control block in its top page and is aligned for calls") {
+  stack_pool pool(256 * kib);
+  std::vector<stack*> all;
+  for (int i = 0; i < 20; ++i) {
+    stack* const each = pool.get();
+    REQUIRE(each != nullptr);
+    CHECK(each->fresh);
+    CHECK(each->size == 256 * kib);
+    auto const end = reinterpret_cast<std::uintptr_t>(each->base) + each->size;
+    CHECK(reinterpret_cast<std::uintptr_t>(each) % 64 == 0);
+    CHECK(end - reinterpret_cast<std::uintptr_t>(each) < page_size() / 2);
+    if (!asan && !tsan) CHECK(resident_pages(*each) == 1);
+    all.push_back(each);
+  }
+  for (stack* const each : all) pool.put(each);
+  CHECK(pool.counts().in_use() == 0);
+}
+
+TEST_CASE("stacks do not overlap, and each may be used down to its base") {
+  stack_pool pool(16 * kib);
+  std::vector<stack*> all;
+  std::set<std::pair<char*, char*>> ranges;
+  for (std::size_t const size : {16 * kib, 20 * kib, 256 * kib, 3072 * kib})
+    for (int i = 0; i < 70; ++i) {
+      stack* const each = pool.get(size);
+      REQUIRE(each != nullptr);
+      CHECK(each->size >= size);
+      each->base[0] = 'x';
+      ranges.emplace(each->base - each->guard_size, each->base + each->size);
+      all.push_back(each);
+    }
+  char* end = nullptr;
+  for (auto const& [from, to] : ranges) {
+    CHECK(from >= end);
+    end = to;
+  }
+  for (stack* const each : all) pool.put(each);
+}
+
+TEST_CASE("the stack that came back last goes out first, under ThreadSanitizer the one that rested longest") {
+  stack_pool pool(16 * kib);
+  std::vector<stack*> all;
+  for (int i = 0; i < 100; ++i) all.push_back(pool.get());
+  for (stack* const each : all) pool.put(each);
+  stack* const next = pool.get();
+  CHECK(next == (tsan ? all.front() : all.back()));
+  pool.put(next);
+}
+
+TEST_CASE("batches give idle stacks, or one new if there is none") {
+  stack_pool pool(16 * kib);
+  stack* list = pool.get_many(8);
+  REQUIRE(list != nullptr);
+  CHECK(list->next == nullptr);
+  std::vector<stack*> all;
+  for (int i = 0; i < 79; ++i) all.push_back(pool.get());
+  for (stack* const each : all) {
+    each->next = list;
+    list = each;
+  }
+  pool.put_many(list);
+  CHECK(pool.counts().idle == 80);
+  list = pool.get_many(8);
+  std::size_t got = 0;
+  for (stack* at = list; at != nullptr; at = at->next) ++got;
+  CHECK(got == 8);
+  CHECK(pool.counts().in_use() == 8);
+  pool.put_many(list);
+}
+
+TEST_CASE("a size beyond all reason is refused with a reason") {
+  stack_pool pool(16 * kib);
+  CHECK(pool.get(std::size_t{1} << 40) == nullptr);
+  CHECK(std::string(pool.error()).find("1 GiB") != std::string::npos);
+}
+
+TEST_CASE("a hundred thousand stacks exist at once under the default limit of mappings and are unmapped when idle") {
+  if (asan || tsan) return;  // the sanitizers keep what is mapped
+  for (guard_kind const guard : {preferred_guard(), guard_kind::mprotect}) {
+    stack_pool pool(256 * kib, guard);
+    std::vector<stack*> all;
+    for (int i = 0; i < 100000; ++i) {
+      stack* const each = pool.get();
+      REQUIRE(each != nullptr);
+      all.push_back(each);
+    }
+    CHECK(pool.counts().in_use() == 100000);
+    for (stack* const each : all) pool.put(each);
+    CHECK(pool.counts().in_use() == 0);
+    CHECK(pool.counts().cut < 1000);
+    CHECK(pool.counts().mapped_bytes < 1000 * 512 * kib);
+  }
+}
+
+TEST_CASE("idle suspended loops beyond the mark give back their memory and can be resumed") {
+  if (asan || tsan) return;  // the sanitizers keep what is mapped
+  stack_pool pool(64 * kib);
+  std::vector<stack*> all;
+  // Every other one stays in use, so that no slab can be unmapped.
+  for (int i = 0; i < 800; ++i) all.push_back(pool.get());
+  for (stack* const each : all) run_on(*each);
+  CHECK(resident_pages(*all[0]) > 10);
+  for (std::size_t i = 0; i < all.size(); i += 2) pool.put(all[i]);
+  std::size_t rested = 0;
+  for (std::size_t i = 0; i < all.size(); i += 2) rested += resident_pages(*all[i]) <= 2;
+  CHECK(rested == 400 - stack_pool::high_water);
+  std::vector<stack*> again;
+  for (int i = 0; i < 400; ++i) again.push_back(pool.get());
+  CHECK(pool.counts().cut == 800);
+  for (stack* const each : again) {
+    CHECK_FALSE(each->fresh);
+    run_on(*each);
+    pool.put(each);
+  }
+  for (std::size_t i = 1; i < all.size(); i += 2) pool.put(all[i]);
+  CHECK(pool.counts().idle == pool.counts().cut);
+}
+
+TEST_CASE("want of address space is an answer with a reason and not an end") {
+  if (asan || tsan) return;  // the sanitizers keep what is mapped
+  auto const end = run_child([] {
+    stack_pool pool(256 * kib);
+    rlimit limit;
+    ::getrlimit(RLIMIT_AS, &limit);
+    limit.rlim_cur = std::size_t{1} << 30;
+    ::setrlimit(RLIMIT_AS, &limit);
+    stack* all = nullptr;
+    while (stack* const each = pool.get()) {
+      each->next = all;
+      all = each;
+    }
+    if (pool.counts().cut < 100) return 1;
+    pool.put_many(all);
+    return std::string(pool.error()).find("ulimit") != std::string::npos ? 0 : 2;
+  });
+  CHECK(end.exit_code == 0);
+  CHECK(end.signal == 0);
+}
+
+TEST_CASE("several threads get and put stacks at once") {
+  stack_pool pool(16 * kib);
+  std::vector<std::thread> crowd;
+  for (int t = 0; t < 4; ++t)
+    crowd.emplace_back([&] {
+      std::vector<stack*> mine;
+      for (int round = 0; round < 200; ++round) {
+        for (int i = 0; i < 10; ++i) mine.push_back(pool.get());
+        for (stack* const each : mine) pool.put(each);
+        mine.clear();
+      }
+    });
+  for (auto& each : crowd) each.join();
+  CHECK(pool.counts().in_use() == 0);
+}
