@@ -1,0 +1,62 @@
+// Durations and time points of any std::chrono type as nanoseconds on weft's clock, saturating: max() means never,
+// and a negative duration means now.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <ratio>
+#include <type_traits>
+
+namespace weft {
+using namespace std::chrono_literals;
+using steady_clock = std::chrono::steady_clock;
+using time_point = steady_clock::time_point;
+
+/// weft's clock: std::chrono::steady_clock, or the simulated clock inside a simulation. Does not block.
+[[nodiscard]] time_point now() noexcept;
+}  // namespace weft
+
+namespace weft::detail {
+
+inline constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
+
+/// Nanoseconds in `d`, at least 0, `never` where they do not fit. Rounds up: a wait is never shorter than asked for.
+template <class R, class P>
+constexpr std::int64_t saturated_ns(std::chrono::duration<R, P> d) noexcept {
+  using duration = std::chrono::duration<R, P>;
+  if constexpr (std::is_floating_point_v<R>) {
+    const long double ns = std::chrono::duration<long double, std::nano>(d).count();
+    if (!(ns < static_cast<long double>(never))) return never;  // also not-a-number
+    return ns <= 0 ? 0 : static_cast<std::int64_t>(ns + 0.999999L);
+  } else {
+    if (d == duration::max()) return never;
+    if (d <= duration::zero()) return 0;
+    const long double ns = std::chrono::duration<long double, std::nano>(d).count();
+    if (ns >= static_cast<long double>(never)) return never;
+    return std::chrono::ceil<std::chrono::nanoseconds>(d).count();
+  }
+}
+
+/// The instant `ns` nanoseconds from now, saturating at `never`.
+[[nodiscard]] std::int64_t deadline_in(std::int64_t ns) noexcept;
+
+template <class R, class P>
+std::int64_t deadline_after(std::chrono::duration<R, P> d) noexcept {
+  const std::int64_t ns = saturated_ns(d);
+  return ns == never ? never : deadline_in(ns);
+}
+
+/// A steady_clock deadline is taken as it is; one of another clock is turned into a duration from that clock's now().
+template <class Clock, class D>
+std::int64_t deadline_at(std::chrono::time_point<Clock, D> at) noexcept {
+  if (at == std::chrono::time_point<Clock, D>::max()) return never;
+  if constexpr (std::is_same_v<Clock, steady_clock>) {
+    const auto since = at.time_since_epoch();
+    return since <= D::zero() ? 0 : saturated_ns(since);
+  } else {
+    return deadline_after(at - Clock::now());
+  }
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,103 @@
+// Runtimes: weft::run for a whole program, class runtime for programs that own their threads.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <utility>
+
+#include <weft/options.hpp>
+#include <weft/task.hpp>
+
+namespace weft {
+
+/// Workers, processors and queues. Several may live in one process. Usable from any thread.
+class runtime {
+ public:
+  /// Starts it. Throws std::system_error when the system refuses what it needs, or WEFT_WORKERS is not a number.
+  explicit runtime(options o = {});
+  /// = shutdown().
+  ~runtime();
+  runtime(runtime const&) = delete;
+  runtime& operator=(runtime const&) = delete;
+
+  /// From a plain thread: runs f as a task, sleeps until it has ended, returns its result or rethrows its exception. Fatal inside
+  /// a task. Other tasks go on until shutdown().
+  template <class F, class... A>
+    requires task_callable<F, A...>
+  auto run(F&& f, A&&... a) -> detail::task_result_t<F, A...> {
+    refuse_inside_task();
+    auto handle = spawn(std::forward<F>(f), std::forward<A>(a)...);
+    return handle.join();
+  }
+
+  /// As weft::go and weft::spawn, from any thread. After shutdown() has begun they throw no_runtime.
+  template <class F, class... A>
+    requires task_callable<F, A...>
+  void go(F&& f, A&&... a) {
+    const acceptance in(*this);
+    detail::go_on(in.scheduler(), nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...);
+  }
+  template <class F, class... A>
+    requires task_callable<F, A...>
+  void go(task_options o, F&& f, A&&... a) {
+    const acceptance in(*this);
+    detail::go_on(in.scheduler(), &o, nullptr, std::forward<F>(f), std::forward<A>(a)...);
+  }
+  template <class F, class... A>
+    requires task_callable<F, A...>
+  join_handle<detail::task_result_t<F, A...>> spawn(F&& f, A&&... a) {
+    const acceptance in(*this);
+    return join_handle<detail::task_result_t<F, A...>>(
+        detail::spawn_on(in.scheduler(), nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...));
+  }
+  template <class F, class... A>
+    requires task_callable<F, A...>
+  join_handle<detail::task_result_t<F, A...>> spawn(task_options o, F&& f, A&&... a) {
+    const acceptance in(*this);
+    return join_handle<detail::task_result_t<F, A...>>(
+        detail::spawn_on(in.scheduler(), &o, nullptr, std::forward<F>(f), std::forward<A>(a)...));
+  }
+
+  /// Cancels the root context, waits until no task is left, and stops the threads; may be called again. Tasks that have not ended
+  /// after the grace (options::shutdown_grace) are named on stderr and the process ends with status 70. From a plain thread.
+  void shutdown();
+  void shutdown(std::chrono::nanoseconds grace);
+
+  /// A snapshot; walks all tasks, so not for hot paths.
+  [[nodiscard]] runtime_metrics metrics() const;
+
+ private:
+  static void refuse_inside_task();
+  struct state;
+  /// Around a spawn: throws no_runtime once shutdown has begun, which then waits for those under way.
+  class acceptance {
+   public:
+    explicit acceptance(runtime const&);
+    ~acceptance();
+    [[nodiscard]] rt::scheduler* scheduler() const noexcept;
+
+   private:
+    state* of_;
+  };
+  std::unique_ptr<state> state_;
+};
+
+/// Metrics of the runtime that the calling task runs in. Throws no_runtime elsewhere.
+[[nodiscard]] runtime_metrics current_metrics();
+
+/// Starts a runtime, runs f(a...) as its first task, and returns what it returns or rethrows what it throws. No task outlives it:
+/// when the first has ended, the others are cancelled and unwound. Fatal inside a task. `return weft::run(app, argc, argv);` is a
+/// whole main().
+template <class F, class... A>
+  requires task_callable<F, A...>
+auto run(options o, F&& f, A&&... a) -> detail::task_result_t<F, A...> {
+  runtime r(std::move(o));
+  return r.run(std::forward<F>(f), std::forward<A>(a)...);
+}
+template <class F, class... A>
+  requires task_callable<F, A...>
+auto run(F&& f, A&&... a) -> detail::task_result_t<F, A...> {
+  return run(options{}, std::forward<F>(f), std::forward<A>(a)...);
+}
+
+}  // namespace weft

@@ -1,0 +1,341 @@
+// Tasks: go, spawn, join_handle, yield, sleep.
+//
+//     weft::go([] { ... });                                   // fire and forget
+//     auto h = weft::spawn([](int x) { return x * 2; }, 21);  // result or exception through the handle
+//     int y = h.join();
+//
+// Arguments are decay-copied, as std::thread does; closures and arguments may be move-only. A callable that takes a
+// std::stop_token first gets its task's. Tasks run in no particular order and on any worker.
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <new>
+#include <optional>
+#include <source_location>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include <weft/detail/deadline.hpp>
+#include <weft/detail/task_api.hpp>
+#include <weft/error.hpp>
+
+namespace weft {
+
+class context;
+template <class T>
+class join_handle;
+
+/// What can be spawned: f(args...) or f(stop_token, args...), with decay-copied arguments.
+template <class F, class... A>
+concept task_callable = std::is_invocable_v<std::decay_t<F>, std::decay_t<A>...> ||
+                        std::is_invocable_v<std::decay_t<F>, std::stop_token, std::decay_t<A>...>;
+
+namespace detail {
+
+template <class F, class... A>
+struct task_result {
+  static auto pick() {
+    if constexpr (std::is_invocable_v<std::decay_t<F>, std::decay_t<A>...>)
+      return std::type_identity<std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>>{};
+    else if constexpr (std::is_invocable_v<std::decay_t<F>, std::stop_token, std::decay_t<A>...>)
+      return std::type_identity<std::invoke_result_t<std::decay_t<F>, std::stop_token, std::decay_t<A>...>>{};
+    else
+      return std::type_identity<void>{};  // another overload's arguments: the constraint refuses them
+  }
+  using type = typename decltype(pick())::type;
+};
+template <class F, class... A>
+using task_result_t = typename task_result<F, A...>::type;
+
+/// The current task's stop_token: that of its context.
+[[nodiscard]] std::stop_token task_stop_token();
+
+/// Decay-copied callable and arguments, invoked once.
+template <class F, class... A>
+struct closure {
+  std::decay_t<F> f;
+  [[no_unique_address]] std::tuple<std::decay_t<A>...> args;
+
+  template <class G, class... B>
+  explicit closure(std::in_place_t, G&& g, B&&... b) : f(std::forward<G>(g)), args(std::forward<B>(b)...) {}
+
+  decltype(auto) operator()() {
+    return std::apply(
+        [this](auto&&... a) -> decltype(auto) {
+          if constexpr (std::is_invocable_v<std::decay_t<F>, std::decay_t<A>...>)
+            return std::invoke(std::move(f), std::forward<decltype(a)>(a)...);
+          else
+            return std::invoke(std::move(f), task_stop_token(), std::forward<decltype(a)>(a)...);
+        },
+        std::move(args));
+  }
+};
+
+/// Destroys the closure inside the try block, so that an exception is still on its way then: channel ends in it tell an end by an
+/// exception from an ordinary one.
+template <class C>
+struct destroyed_at_end {
+  C* c;
+  ~destroyed_at_end() { std::destroy_at(c); }
+};
+
+/// The body of a task nobody waits for.
+template <class C>
+struct go_body {
+  static void invoke(void* body) noexcept {
+    C* c = static_cast<C*>(body);
+    try {
+      destroyed_at_end<C> const end{c};
+      (void)(*c)();
+    } catch (...) {
+      escaped_from_go();
+    }
+  }
+  static void discard(void* body) noexcept { std::destroy_at(static_cast<C*>(body)); }
+  static constexpr body_ops ops{&invoke, nullptr, &discard};
+};
+
+/// The result of a task, until the handle takes it.
+template <class R>
+struct result_box {
+  using stored = std::conditional_t<std::is_void_v<R>, std::monostate,
+                                    std::conditional_t<std::is_reference_v<R>, std::add_pointer_t<R>, std::remove_cv_t<R>>>;
+  std::optional<stored> value;
+  std::exception_ptr error;
+
+  template <class C>
+  void run(C& c) noexcept {
+    try {
+      destroyed_at_end<C> const end{&c};
+      if constexpr (std::is_void_v<R>) {
+        c();
+        value.emplace();
+      } else if constexpr (std::is_reference_v<R>) {
+        value.emplace(std::addressof(c()));
+      } else {
+        struct from_call {  // elides the move: results need not be movable to be stored
+          C& call;
+          operator stored() { return call(); }
+        };
+        if constexpr (std::is_move_constructible_v<stored>)
+          value.emplace(c());
+        else
+          value.emplace(from_call{c});
+      }
+    } catch (...) {
+      error = std::current_exception();
+    }
+  }
+  R take() {
+    if (error) std::rethrow_exception(std::exchange(error, nullptr));
+    if constexpr (std::is_reference_v<R>)
+      return static_cast<R>(**value);
+    else if constexpr (!std::is_void_v<R>)
+      return std::move(*value);
+  }
+};
+
+/// The body of a task with a handle: first the result, so that a handle finds it without knowing the closure.
+template <class R, class C>
+struct spawn_body {
+  result_box<R> result;
+  alignas(C) std::byte storage[sizeof(C)];
+
+  static void invoke(void* body) noexcept {
+    auto* self = static_cast<spawn_body*>(body);
+    auto* c = std::launder(reinterpret_cast<C*>(self->storage));
+    self->result.run(*c);
+  }
+  static void discard(void* body) noexcept {
+    auto* self = static_cast<spawn_body*>(body);
+    std::destroy_at(std::launder(reinterpret_cast<C*>(self->storage)));
+  }
+  static void destroy_result(void* body) noexcept { std::destroy_at(&static_cast<spawn_body*>(body)->result); }
+  static constexpr body_ops ops{&invoke, &destroy_result, &discard};
+};
+
+template <class F, class... A>
+void go_on(rt::scheduler* s, task_options* options, std::source_location const* place, F&& f, A&&... a) {
+  using closure_t = closure<F, A...>;
+  rt::task* t = create_task(s, sizeof(closure_t), alignof(closure_t), go_body<closure_t>::ops, false, options, place);
+  try {
+    ::new (body_of(t)) closure_t(std::in_place, std::forward<F>(f), std::forward<A>(a)...);
+  } catch (...) {
+    abandon(t);
+    throw;
+  }
+  start(t);
+}
+
+template <class F, class... A>
+rt::task* spawn_on(rt::scheduler* s, task_options* options, std::source_location const* place, F&& f, A&&... a) {
+  using closure_t = closure<F, A...>;
+  using body_t = spawn_body<task_result_t<F, A...>, closure_t>;
+  rt::task* t = create_task(s, sizeof(body_t), alignof(body_t), body_t::ops, true, options, place);
+  auto* body = static_cast<body_t*>(body_of(t));
+  try {
+    ::new (static_cast<void*>(body->storage)) closure_t(std::in_place, std::forward<F>(f), std::forward<A>(a)...);
+  } catch (...) {
+    abandon(t);
+    throw;
+  }
+  ::new (static_cast<void*>(&body->result)) decltype(body->result);
+  start(t);
+  return t;
+}
+
+}  // namespace detail
+
+/// Runs f(a...) as a task. Never blocks or switches. Throws no_runtime outside of a runtime, std::bad_alloc, and
+/// std::system_error naming the limit when there is no stack to be had. An exception that escapes f ends the process with a line
+/// that names the task; a weft::cancelled of a cancelled context just ends the task. What the caller did before is visible to f.
+template <class F, class... A>
+  requires(sizeof...(A) > 0) && task_callable<F, A...>
+void go(F&& f, A&&... a) {
+  detail::go_on(nullptr, nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...);
+}
+template <class F>
+  requires task_callable<F>
+void go(F&& f, std::source_location place = std::source_location::current()) {
+  detail::go_on(nullptr, nullptr, &place, std::forward<F>(f));
+}
+template <class F, class... A>
+  requires task_callable<F, A...>
+void go(task_options options, F&& f, A&&... a) {
+  detail::go_on(nullptr, &options, nullptr, std::forward<F>(f), std::forward<A>(a)...);
+}
+
+/// The same with a handle that gives the result or the exception.
+template <class F, class... A>
+  requires(sizeof...(A) > 0) && task_callable<F, A...>
+join_handle<detail::task_result_t<F, A...>> spawn(F&& f, A&&... a) {
+  return join_handle<detail::task_result_t<F, A...>>(
+      detail::spawn_on(nullptr, nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...));
+}
+template <class F>
+  requires task_callable<F>
+join_handle<detail::task_result_t<F>> spawn(F&& f, std::source_location place = std::source_location::current()) {
+  return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, nullptr, &place, std::forward<F>(f)));
+}
+template <class F, class... A>
+  requires task_callable<F, A...>
+join_handle<detail::task_result_t<F, A...>> spawn(task_options options, F&& f, A&&... a) {
+  return join_handle<detail::task_result_t<F, A...>>(
+      detail::spawn_on(nullptr, &options, nullptr, std::forward<F>(f), std::forward<A>(a)...));
+}
+
+/// The right to a task's result. Move-only; one owner; not safe for use by two threads at once, but for done() and cancel().
+/// Default-constructed or moved from: no task.
+template <class T>
+class [[nodiscard]] join_handle {
+ public:
+  join_handle() noexcept = default;
+  join_handle(join_handle&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {}
+  join_handle& operator=(join_handle&& other) noexcept {
+    if (this != &other) {
+      stop();
+      task_ = std::exchange(other.task_, nullptr);
+    }
+    return *this;
+  }
+  /// = stop(), like std::jthread.
+  ~join_handle() { stop(); }
+
+  /// Waits for the task to end; returns its result or rethrows its exception; the handle then has no task. Cancellation point: a
+  /// join that is itself cancelled leaves the handle joinable. std::system_error(invalid_argument) if there is no task.
+  T join() {
+    wait();
+    return take();
+  }
+  /// join() of a task that has ended: never waits, and so is no cancellation point. std::system_error if it has not ended.
+  T take_ended() {
+    if (!done()) throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: the task has not ended");
+    return take();
+  }
+  /// Waits for the task to end. Cancellation point.
+  void wait() const { detail::task_wait(required()); }
+  /// The same for at most d; false: it has not ended. Cancellation point.
+  template <class R, class P>
+  bool wait_for(std::chrono::duration<R, P> d) const {
+    return detail::task_wait_until(required(), detail::deadline_after(d));
+  }
+  /// Whether join() would return at once.
+  [[nodiscard]] bool done() const noexcept { return task_ != nullptr && detail::task_done(task_); }
+  [[nodiscard]] bool joinable() const noexcept { return task_ != nullptr; }
+  /// Cancels the task's own context, and so whatever it waits for. Does not wait.
+  void cancel() {
+    if (task_ != nullptr) detail::task_cancel(task_);
+  }
+  /// Cancels, waits (ignoring the caller's own cancellation), drops the result.
+  void stop() noexcept {
+    if (task_ == nullptr) return;
+    detail::task_stop(task_);
+    detach();
+  }
+  /// Lets the task go its own way.
+  void detach() {
+    if (task_ != nullptr) detail::task_release(std::exchange(task_, nullptr));
+  }
+
+  explicit join_handle(rt::task* t) noexcept : task_(t) {}  // for weft itself
+  [[nodiscard]] rt::completion* completion() const { return detail::task_completion(required()); }  // the same
+
+ private:
+  [[nodiscard]] rt::task* required() const {
+    if (task_ == nullptr) throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: join_handle has no task");
+    return task_;
+  }
+  T take() {
+    struct release {
+      rt::task* t;
+      ~release() { detail::task_release(t); }
+    } const at_end{std::exchange(task_, nullptr)};
+    return static_cast<detail::result_box<T>*>(detail::body_of(at_end.t))->take();
+  }
+  rt::task* task_ = nullptr;
+};
+
+namespace detail {
+template <class T>
+[[nodiscard]] rt::completion* completion_of(join_handle<T> const& h) {
+  return h.completion();
+}
+void sleep_until_ns(std::int64_t deadline);
+}  // namespace detail
+
+/// Lets other ready tasks run. No cancellation point. On a plain thread: std::this_thread::yield.
+void yield();
+
+/// Parks the task, or puts the thread to sleep, until the time has come: never shorter; cancellation point. A time that is past
+/// already makes it a yield().
+template <class R, class P>
+void sleep_for(std::chrono::duration<R, P> d) {
+  detail::sleep_until_ns(detail::deadline_after(d));
+}
+template <class C, class D>
+void sleep_until(std::chrono::time_point<C, D> at) {
+  detail::sleep_until_ns(detail::deadline_at(at));
+}
+
+namespace this_task {
+/// A number that no other task of this process has had; 0 on a plain thread.
+[[nodiscard]] task_id id();
+/// Empty unless it was given one. Valid until set_name or the task's end.
+[[nodiscard]] std::string_view name();
+/// Fatal outside of a task.
+void set_name(std::string);
+/// The context in force: the task's own, or that of the innermost scoped_context. Include <weft/context.hpp> to use it.
+[[nodiscard]] weft::context context();
+}  // namespace this_task
+
+}  // namespace weft

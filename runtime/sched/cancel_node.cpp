@@ -1,0 +1,407 @@
+// The tree of contexts and its cancellation; see cancel_node.hpp for the steps.
+
+#include "runtime/sched/cancel_node.hpp"
+
+#include <new>
+
+#include <weft/error.hpp>
+
+#include "runtime/base/check.hpp"
+#include "runtime/platform/platform.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/task.hpp"
+#include "runtime/sched/worker.hpp"
+
+namespace weft::rt {
+
+cancel_node::cancel_node(scheduler* s, cancel_node* p, unsigned n, bool inherits_)
+    : inherits(inherits_), sched(s), parent(p), shard_count(n), shards(std::make_unique<context_shard[]>(n)) {
+  for (unsigned i = 0; i < n; ++i) shards[i].node = this;
+}
+
+cancel_node::~cancel_node() {
+  if (void* done = done_channel.load(std::memory_order_acquire)) release_done(done);
+  while (cancel_listener* l = listeners) {
+    listeners = l->next;
+    if (l->release != nullptr) l->release(*l);
+  }
+  delete timer;
+}
+
+bool try_retain(cancel_node& n) noexcept {
+  std::uint32_t refs = n.refs.load(std::memory_order_relaxed);
+  while (refs != 0)
+    if (n.refs.compare_exchange_weak(refs, refs + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
+  return false;
+}
+
+namespace {
+
+/// Whether destroying the node may run user code.
+bool has_users_things(cancel_node const& n) noexcept { return n.value != nullptr || n.cause != nullptr || n.listeners != nullptr; }
+
+void destroy(cancel_node* n) noexcept {
+  cancel_node* parent = n->parent;
+  delete n;
+  drop(parent);
+}
+
+}  // namespace
+
+void drop(cancel_node* n) noexcept {
+  // Iterative: a long chain of contexts must not become a deep recursion.
+  while (n != nullptr) {
+    if (n->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    cancel_node* parent = n->parent;
+    if (parent != nullptr) {
+      guard hold(parent->lock);
+      if (n->is_child) {
+        (n->prev_sibling != nullptr ? n->prev_sibling->next_sibling : parent->first_child) = n->next_sibling;
+        if (n->next_sibling != nullptr) n->next_sibling->prev_sibling = n->prev_sibling;
+      }
+    }
+    if (has_users_things(*n) && run_as_task_if_native([](void* dead) noexcept { destroy(static_cast<cancel_node*>(dead)); }, n)) return;
+    delete n;
+    n = parent;
+  }
+}
+
+namespace {
+
+bool cancel_from(cancel_node& n, cancel_kind kind, std::exception_ptr const& cause, bool started_here) noexcept;
+
+void link_child(cancel_node& parent, cancel_node& n) noexcept {
+  cancel_kind kind = cancel_kind::none;
+  std::exception_ptr cause;
+  {
+    guard hold(parent.lock);
+    kind = parent.kind;
+    if (kind == cancel_kind::none) {
+      n.is_child = true;
+      n.next_sibling = parent.first_child;
+      if (parent.first_child != nullptr) parent.first_child->prev_sibling = &n;
+      parent.first_child = &n;
+      return;
+    }
+    cause = parent.cause;
+  }
+  cancel_from(n, kind, cause, false);
+}
+
+constexpr timer_ops deadline_ops{
+    .retain = [](void* owner) noexcept { retain(static_cast<cancel_node*>(owner)); },
+    .fire = [](timer_node&, void* owner, std::uint64_t) {
+      cancel(*static_cast<cancel_node*>(owner), cancel_kind::timed_out, nullptr);
+    },
+    .release = [](void* owner) { drop(static_cast<cancel_node*>(owner)); },
+};
+
+}  // namespace
+
+cancel_node* make_context(scheduler* s, cancel_node* parent, bool inherits, unsigned shards) {
+  auto n = std::make_unique<cancel_node>(s, parent, shards, inherits);
+  retain(parent);
+  if (parent != nullptr) {
+    n->deadline = inherits ? parent->deadline : never;
+    if (inherits) link_child(*parent, *n);
+  }
+  return n.release();
+}
+
+cancel_node* make_context_until(scheduler& s, cancel_node* parent, std::int64_t deadline) {
+  cancel_node* n = make_context(&s, parent);
+  if (deadline >= n->deadline) return n;  // the parent's comes first
+  n->deadline = deadline;
+  if (deadline <= clock_ns()) {
+    cancel(*n, cancel_kind::timed_out, nullptr);
+    return n;
+  }
+  n->timer = new (std::nothrow) timer_node(deadline_ops, n);
+  worker* w = current_worker();
+  bool armed = false;
+  bool tell = true;
+  if (n->timer != nullptr) {
+    processor* p = nullptr;
+    if (w != nullptr && w->sched == &s) {
+      const section inside(w);
+      p = inside.proc();
+      timer_heap& heap = p != nullptr ? p->timers : s.proc(0).timers;
+      armed = heap.reserve_one();
+      if (armed) tell = heap.arm(*n->timer, deadline, 1) && p == nullptr;
+    } else {
+      armed = s.proc(0).timers.reserve_one();
+      if (armed) tell = s.proc(0).timers.arm(*n->timer, deadline, 1);
+    }
+  }
+  if (!armed) {
+    drop(n);
+    throw std::bad_alloc();
+  }
+  if (tell) s.timer_changed(deadline);
+  return n;
+}
+
+void disarm_deadline(cancel_node& n) noexcept {
+  if (n.timer != nullptr) timer_heap::disarm(*n.timer, 1);
+}
+
+cancel_kind cancel_node::err() noexcept {
+  if (!flag.load(std::memory_order_acquire)) {
+    if (done_channel.load(std::memory_order_acquire) == nullptr) return cancel_kind::none;
+    guard hold(lock);  // the done channel may be closed already: then the flag is about to be set under this lock
+    return kind;
+  }
+  return kind;
+}
+
+std::exception_ptr cancel_node::cause_now() noexcept {
+  if (err() == cancel_kind::none) return nullptr;
+  return cause != nullptr ? cause : std::make_exception_ptr(weft::cancelled(this));
+}
+
+// ---- cancelling -----------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// C1 for one node. False: it was cancelled before. Children found are appended to `visit`, each with a reference.
+bool mark(cancel_node& n, cancel_kind kind, std::exception_ptr const& cause, bool started_here, cancel_node*& visit) noexcept {
+  guard hold(n.lock);
+  if (n.kind != cancel_kind::none) return false;
+  n.kind = kind;
+  n.started_here = started_here;
+  n.cause = cause;
+  if (void* done = n.done_channel.load(std::memory_order_relaxed)) n.close_done(done);
+  n.flag.store(true, std::memory_order_release);
+  for (cancel_node* c = n.first_child; c != nullptr; c = c->next_sibling) {
+    if (!try_retain(*c)) continue;  // it is about to take itself out
+    c->visit_next = visit;
+    visit = c;
+  }
+  return true;
+}
+
+/// C4, C5 for one node.
+void wake_registered(cancel_node& n) noexcept {
+  for (unsigned i = 0; i < n.shard_count; ++i) {
+    ready_list woken;
+    context_shard& s = n.shards[i];
+    {
+      guard hold(s.lock);
+      for (task* t = s.head; t != nullptr; t = t->shard_next) {
+        const std::uint64_t generation = wait_word::generation(t->word.load(std::memory_order_acquire));
+        if (claim(*t, generation, how::cancel)) woken.push(*t);
+      }
+    }
+    ready_all(woken);
+  }
+}
+
+void call_listeners(cancel_node& n) noexcept {
+  for (;;) {
+    cancel_listener* l = nullptr;
+    {
+      guard hold(n.lock);
+      l = n.listeners;
+      if (l == nullptr) return;
+      n.listeners = l->next;
+      if (l->next != nullptr) l->next->prev = nullptr;
+      l->linked = false;
+    }
+    l->notify(*l);
+  }
+}
+
+/// Calls the listeners, and drops the reference that the cancellation held.
+void finish_cancel(cancel_node& n) noexcept {
+  bool any = false;
+  {
+    guard hold(n.lock);
+    any = n.listeners != nullptr;
+  }
+  auto rest = [](void* node) noexcept {
+    auto* c = static_cast<cancel_node*>(node);
+    call_listeners(*c);
+    drop(c);
+  };
+  if (any && run_as_task_if_native(rest, &n)) return;
+  rest(&n);
+}
+
+bool cancel_from(cancel_node& n, cancel_kind kind, std::exception_ptr const& cause, bool started_here) noexcept {
+  cancel_node* visit = nullptr;
+  if (!mark(n, kind, cause, started_here, visit)) return false;  // C1
+  retain(&n);
+  cancel_node* marked = &n;
+  n.work_next = nullptr;
+  cancel_node* last = &n;
+  bool used = n.used.load(std::memory_order_seq_cst);
+  while (visit != nullptr) {
+    cancel_node* c = visit;
+    visit = c->visit_next;
+    if (!mark(*c, kind, cause, false, visit)) {
+      drop(c);
+      continue;
+    }
+    c->work_next = nullptr;
+    last = last->work_next = c;
+    used |= c->used.load(std::memory_order_seq_cst);
+  }
+  if (used) heavy_fence();  // C2, C3: pairs with H2
+  while (marked != nullptr) {
+    cancel_node* c = marked;
+    marked = c->work_next;
+    if (used) wake_registered(*c);  // C4, C5
+    finish_cancel(*c);
+  }
+  return true;
+}
+
+}  // namespace
+
+bool cancel(cancel_node& n, cancel_kind kind, std::exception_ptr cause) noexcept { return cancel_from(n, kind, cause, true); }
+
+bool add_listener(cancel_node& n, cancel_listener& l) noexcept {
+  guard hold(n.lock);
+  if (n.kind != cancel_kind::none) return false;
+  l.prev = nullptr;
+  l.next = n.listeners;
+  if (n.listeners != nullptr) n.listeners->prev = &l;
+  n.listeners = &l;
+  l.linked = true;
+  return true;
+}
+
+bool remove_listener(cancel_node& n, cancel_listener& l) noexcept {
+  guard hold(n.lock);
+  if (!l.linked) return false;
+  (l.prev != nullptr ? l.prev->next : n.listeners) = l.next;
+  if (l.next != nullptr) l.next->prev = l.prev;
+  l.linked = false;
+  return true;
+}
+
+// ---- a task's own context -------------------------------------------------------------------------------------------
+
+namespace {
+
+/// `installed`: this call made it.
+cancel_node& own_context(task& t, cancel_node* inherited, bool& installed) {
+  task_extra& e = t.extras();
+  cancel_node* own = e.own.load(std::memory_order_acquire);
+  installed = false;
+  if (own != nullptr) return *own;
+  cancel_node* fresh = make_context(t.sched, inherited);
+  // acq_rel: the task itself and a handle may do this at once; who loses uses the other's.
+  if (e.own.compare_exchange_strong(own, fresh, std::memory_order_acq_rel, std::memory_order_acquire)) {
+    installed = true;
+    return *fresh;
+  }
+  drop(fresh);
+  return *own;
+}
+
+}  // namespace
+
+cancel_node& own_context_of(task& t) {
+  bool installed = false;
+  return own_context(t, t.inherited, installed);
+}
+
+void cancel_own(task& t) {
+  cancel_node* inherited = nullptr;
+  {
+    // A task that has not ended cannot end while this lock is held, so its runtime, and a root that it does not count, are there.
+    guard hold(t.ended().lock);
+    if (t.ended().done.load(std::memory_order_relaxed)) return;
+    inherited = t.inherited;
+    retain(inherited);
+  }
+  struct release {
+    cancel_node* n;
+    ~release() { drop(n); }
+  } const at_end{inherited};
+  bool installed = false;
+  cancel_node& own = own_context(t, inherited, installed);
+  cancel(own, cancel_kind::cancelled, nullptr);
+  if (!installed) return;
+  // A wait that began before the context was there knows only the inherited one: implicit tells such a wait. It is written before
+  // H1, so that it belongs to the wait whose generation is claimed; the claim fails if the task has gone on meanwhile.
+  heavy_fence();  // C3, pairs with H2
+  const std::uint64_t word = t.word.load(std::memory_order_acquire);
+  if ((word & wait_word::state_mask) != wait_word::waiting || t.implicit.load(std::memory_order_relaxed) == nullptr) return;
+  if (claim(t, wait_word::generation(word), how::cancel)) t.sched->make_ready(&t);
+}
+
+// ---- registration ---------------------------------------------------------------------------------------------------
+
+void unregister(task& t) noexcept {
+  context_shard& s = *t.shard;
+  guard hold(s.lock);
+  (t.shard_prev != nullptr ? t.shard_prev->shard_next : s.head) = t.shard_next;
+  if (t.shard_next != nullptr) t.shard_next->shard_prev = t.shard_prev;
+  t.shard = nullptr;
+  t.shard_next = t.shard_prev = nullptr;
+}
+
+void register_wait(task& t, cancel_node& n, unsigned shard_hint) noexcept {
+  if (t.shard != nullptr) unregister(t);
+  if (!n.used.load(std::memory_order_acquire)) {
+    n.used.store(true, std::memory_order_seq_cst);
+    full_fence();  // before the wait that follows looks at the flag: C2 sees `used`, or H3 sees the flag
+  }
+  context_shard& s = n.shards[shard_hint % n.shard_count];
+  guard hold(s.lock);
+  t.shard = &s;
+  t.shard_prev = nullptr;
+  t.shard_next = s.head;
+  if (s.head != nullptr) s.head->shard_prev = &t;
+  s.head = &t;
+}
+
+cancel_node* current_context() noexcept {
+  task* t = current_task();
+  return t != nullptr ? t->current_context() : nullptr;
+}
+
+}  // namespace weft::rt
+
+namespace weft {
+
+cancelled::cancelled(rt::cancel_node* node) noexcept : node_(node) { rt::retain(node_); }
+cancelled::cancelled(cancelled const& other) noexcept : node_(other.node_) { rt::retain(node_); }
+cancelled& cancelled::operator=(cancelled const& other) noexcept {
+  rt::retain(other.node_);
+  rt::drop(node_);
+  node_ = other.node_;
+  return *this;
+}
+cancelled::~cancelled() { rt::drop(node_); }
+
+std::error_code cancelled::code() const noexcept {
+  const bool late = node_ != nullptr && node_->err() == rt::cancel_kind::timed_out;
+  return std::make_error_code(late ? std::errc::timed_out : std::errc::operation_canceled);
+}
+
+char const* cancelled::what() const noexcept {
+  return code() == std::errc::timed_out ? "weft: cancelled: the deadline has passed" : "weft: cancelled";
+}
+
+namespace {
+struct weft_category final : std::error_category {
+  [[nodiscard]] char const* name() const noexcept override { return "weft"; }
+  [[nodiscard]] std::string message(int code) const override {
+    switch (static_cast<errc>(code)) {
+      case errc::eof: return "unexpected end of stream";
+      case errc::closed: return "closed by this side";
+    }
+    return "unknown weft error";
+  }
+};
+}  // namespace
+
+std::error_category const& error_category() noexcept {
+  static auto* category = new weft_category;  // never destroyed: error codes outlive static destruction
+  return *category;
+}
+
+}  // namespace weft

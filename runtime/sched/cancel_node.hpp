@@ -1,0 +1,134 @@
+// cancel_node: one node of the tree of contexts, and cancellation as a claimant of waits (protocol B, C1 to C5).
+//
+//   cancel C1 err, cause, done, flag in the node and, node by node under its lock, in all below
+//          C2 no task was ever registered there: done
+//          C3 one heavy fence                                    pairs with H2
+//          C4 each shard under its lock: claim the CANCELLABLE waits, keep the winners
+//          C5 unlock, make them ready in bulk; then the listeners
+// If C4 misses a task's WAITING, that task's H3 sees the flag.
+//
+// A task registers with a node at its first wait under it (W1) and stays registered until it waits under another or ends, so the
+// cost is paid once; shards keep registrations by different processors apart. Tasks spawned under a node take no lock.
+//
+// Each handle-spawned task has a context of its own, made when it is first needed: when the task asks for its context, derives
+// one, or spawns (children inherit it), or when a handle cancels it. In that last case a wait may already be under way that
+// knows only the inherited context; cancel_own() therefore claims that one wait directly (task::implicit tells it apart).
+//
+// References: handles, children (each holds its parent), exceptions, tasks that inherited it. Tasks do not count roots, whose one
+// counter all processors would share: a runtime holds its root until its last task has ended, and a task forgets it then.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <system_error>
+
+#include "runtime/base/lock.hpp"
+#include "runtime/sched/wait.hpp"
+#include "runtime/timer/timer_heap.hpp"
+
+namespace weft::rt {
+
+struct task;
+struct cancel_node;
+class scheduler;
+
+struct context_shard {
+  ranked_lock lock{lock_rank::context_shard};
+  task* head = nullptr;  // guarded by lock; links in the task
+  cancel_node* node = nullptr;
+};
+
+/// Called once when a context is cancelled, on the canceller's stack, with no lock held. Must neither block nor throw; starting a
+/// task is the way to do more. Unregistered under the node's lock.
+struct cancel_listener {
+  void (*notify)(cancel_listener&) noexcept = nullptr;
+  void (*release)(cancel_listener&) noexcept = nullptr;  // if not null: called when the node goes without having been cancelled
+  cancel_listener* next = nullptr;
+  cancel_listener* prev = nullptr;
+  bool linked = false;
+};
+
+enum class cancel_kind : std::uint8_t { none, cancelled, timed_out };
+
+struct cancel_node {
+  cancel_node(scheduler* s, cancel_node* parent, unsigned shards, bool inherits);
+  ~cancel_node();
+  cancel_node(cancel_node const&) = delete;
+  cancel_node& operator=(cancel_node const&) = delete;
+
+  std::atomic<std::uint32_t> refs{1};
+  std::atomic<bool> flag{false};             // C1, release; W1 and H3 read it
+  std::atomic<bool> used{false};             // a task has registered: C2
+  bool is_root = false;                      // constant from creation; tasks do not count it
+  bool const inherits;                       // false: without_cancel, a parent's cancellation stops here
+  scheduler* const sched;                    // may be null: made outside of any runtime
+  cancel_node* const parent;                 // counted
+  unsigned const shard_count;
+  std::unique_ptr<context_shard[]> shards;
+
+  ranked_lock lock{lock_rank::context_node};
+  cancel_kind kind = cancel_kind::none;      // guarded by lock; constant once flag is set
+  std::exception_ptr cause;                  // the same
+  bool started_here = false;                 // the same: the cancellation began at this node, not above
+  cancel_node* first_child = nullptr;        // guarded by lock
+  cancel_node* next_sibling = nullptr;       // guarded by the parent's lock
+  cancel_node* prev_sibling = nullptr;
+  bool is_child = false;                     // guarded by the parent's lock: stands in its list
+  cancel_listener* listeners = nullptr;      // guarded by lock
+  cancel_node* visit_next = nullptr;         // owned by the one cancellation that set the parent's `kind`
+  cancel_node* work_next = nullptr;          // owned by the one cancellation that set `kind` here
+
+  // The done channel, made by the channel layer at first use: closed under `lock` before `flag` is set.
+  std::atomic<void*> done_channel{nullptr};
+  void (*close_done)(void*) noexcept = nullptr;    // constant once done_channel is set
+  void (*release_done)(void*) noexcept = nullptr;
+
+  // Set at creation.
+  std::int64_t deadline = never;
+  void const* key = nullptr;
+  std::shared_ptr<void> value;
+  timer_node* timer = nullptr;               // with a deadline of its own
+
+  [[nodiscard]] bool is_cancelled() const noexcept { return flag.load(std::memory_order_acquire); }
+  /// none until cancelled; who sees it set finds the done channel closed, and who finds that closed sees it set.
+  [[nodiscard]] cancel_kind err() noexcept;
+  [[nodiscard]] std::exception_ptr cause_now() noexcept;
+};
+
+inline void retain(cancel_node* n) noexcept {
+  if (n != nullptr) n->refs.fetch_add(1, std::memory_order_relaxed);
+}
+/// A reference from a place that does not count as one; false: the last one is going.
+[[nodiscard]] bool try_retain(cancel_node& n) noexcept;
+void drop(cancel_node* n) noexcept;
+
+/// A child of `parent` (null: no parent), with one reference for the caller. Born cancelled if the parent is. Throws bad_alloc.
+[[nodiscard]] cancel_node* make_context(scheduler* s, cancel_node* parent, bool inherits = true, unsigned shards = 1);
+/// The same with a deadline: cancels itself with timed_out. Only inside a runtime.
+[[nodiscard]] cancel_node* make_context_until(scheduler& s, cancel_node* parent, std::int64_t deadline);
+
+/// C1 to C5. False: it was cancelled already. Safe from any thread, hook or native stack.
+bool cancel(cancel_node& n, cancel_kind kind, std::exception_ptr cause) noexcept;
+/// Disarms the deadline's timer, once the context is of no more use.
+void disarm_deadline(cancel_node& n) noexcept;
+
+/// False, and nothing registered: it is cancelled already.
+[[nodiscard]] bool add_listener(cancel_node& n, cancel_listener& l) noexcept;
+/// True: it will not be called. False: it was, or is being called.
+bool remove_listener(cancel_node& n, cancel_listener& l) noexcept;
+
+/// A task's own context, made if need be. Throws bad_alloc.
+[[nodiscard]] cancel_node& own_context_of(task& t);
+/// What join_handle::cancel does.
+void cancel_own(task& t);
+
+/// W1's registration: moves the task from the shard it is in to one of `n`.
+void register_wait(task& t, cancel_node& n, unsigned shard_hint) noexcept;
+void unregister(task& t) noexcept;
+
+/// The current task's context, or the root of none: null on a plain thread.
+[[nodiscard]] cancel_node* current_context() noexcept;
+
+}  // namespace weft::rt

@@ -1,0 +1,224 @@
+// The idle protocol: I1 to I8 of scheduler.hpp, and who sleeps where.
+//
+// One idle worker sleeps in the poller until the next timer is due; the others sleep on their futexes. A worker that goes idle
+// while the one in the poller would oversleep a timer sleeps on its futex only until that timer (timer_until_), which spares the
+// system call that breaking the poller's sleep would cost each time a busy worker arms an early timer.
+//
+// Handing a processor to a sleeper is done under lock_: the waker takes the worker from the idle list and gives it the processor,
+// so that two wakers never wake one worker, and a worker that wakes by itself (time-out, event) finds out by in_idle_list whether
+// it has been given one meanwhile.
+
+#include <algorithm>
+
+#include "runtime/platform/platform.hpp"
+#include "runtime/sched/scheduler.hpp"
+
+namespace weft::rt {
+
+// ---- the waking side ------------------------------------------------------------------------------------------------
+
+void scheduler::wake_if_idle(processor* mine) noexcept {
+  if (mine == nullptr) {
+    full_fence();  // I2 of a thread that a sleeper's heavy fence may not reach in time: it may not even be a worker
+  } else {
+    if (single()) return;
+    light_fence();  // I2, pairs with I6
+  }
+  if (idle_.load(std::memory_order_relaxed) == 0 || searching_.load(std::memory_order_relaxed) != 0) return;  // I3
+  wake_one_searcher();
+}
+
+void scheduler::wake_one_searcher() noexcept {
+  std::uint32_t none = 0;
+  if (!searching_.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) return;
+  worker* woken = nullptr;
+  bool from_poller = false;
+  {
+    guard hold(lock_);
+    processor* p = take_idle_processor_locked();
+    if (p != nullptr && !stopping_.load(std::memory_order_relaxed)) {
+      woken = idle_workers_;
+      if (woken != nullptr && woken->in_poller && woken->idle_next != nullptr) woken = woken->idle_next;
+      if (woken != nullptr) {
+        from_poller = woken->in_poller;
+        remove_idle_locked(*woken);
+        woken->searching = true;
+        woken->proc.store(reinterpret_cast<std::uintptr_t>(p), std::memory_order_release);
+        // Under the lock: stored later, it could meet the worker's next sleep, which nobody would break then.
+        woken->wakeups.store(1, std::memory_order_release);
+      } else if (new_worker_locked(p)) {
+        return;
+      }
+    }
+    if (woken == nullptr) {
+      if (p != nullptr) give_idle_processor_locked(p);
+      searching_.fetch_sub(1, std::memory_order_seq_cst);
+      return;
+    }
+  }
+  wake_worker(*woken, from_poller);
+}
+
+void scheduler::wake_worker(worker& w, bool from_poller) noexcept {
+  if (from_poller) {
+    poller_.wake();
+  } else {
+    futex_wake(w.wakeups, 1);
+  }
+}
+
+void scheduler::stop_searching(worker& w) noexcept {
+  w.searching = false;
+  // The last searcher that found something wakes the next: there may be more where that came from.
+  if (searching_.fetch_sub(1, std::memory_order_seq_cst) == 1) wake_if_idle(w.held());
+}
+
+void scheduler::timer_changed(std::int64_t when) noexcept {
+  full_fence();  // the arming comes before; pairs with the fence after poll_until_ is announced
+  if (when < poll_until_.load(std::memory_order_relaxed)) {
+    poller_.wake();
+    return;
+  }
+  if (poll_until_.load(std::memory_order_relaxed) == 0) wake_if_idle(nullptr);
+}
+
+// ---- the lists, under lock_ -----------------------------------------------------------------------------------------
+
+processor* scheduler::take_idle_processor_locked() noexcept {
+  processor* p = idle_processors_;
+  if (p == nullptr) return nullptr;
+  idle_processors_ = p->next_idle;
+  p->next_idle = nullptr;
+  if (idle_.fetch_sub(1, std::memory_order_seq_cst) == processor_count_) wake_monitor();
+  return p;
+}
+
+void scheduler::give_idle_processor_locked(processor* p) noexcept {
+  p->next_idle = idle_processors_;
+  idle_processors_ = p;
+  idle_.fetch_add(1, std::memory_order_seq_cst);  // I4
+}
+
+void scheduler::add_idle_locked(worker& w) noexcept {
+  w.wakeups.store(0, std::memory_order_relaxed);
+  w.in_idle_list = true;
+  w.idle_prev = nullptr;
+  w.idle_next = idle_workers_;
+  if (idle_workers_ != nullptr) idle_workers_->idle_prev = &w;
+  idle_workers_ = &w;
+}
+
+void scheduler::remove_idle_locked(worker& w) noexcept {
+  (w.idle_prev != nullptr ? w.idle_prev->idle_next : idle_workers_) = w.idle_next;
+  if (w.idle_next != nullptr) w.idle_next->idle_prev = w.idle_prev;
+  w.idle_next = w.idle_prev = nullptr;
+  w.in_idle_list = false;
+}
+
+// ---- the sleeping side ----------------------------------------------------------------------------------------------
+
+bool scheduler::take_processor(worker& w) noexcept {
+  guard hold(lock_);
+  if (!w.in_idle_list) return true;  // a waker was first
+  processor* p = take_idle_processor_locked();
+  if (p == nullptr) return false;
+  remove_idle_locked(w);
+  w.proc.store(reinterpret_cast<std::uintptr_t>(p), std::memory_order_release);
+  return true;
+}
+
+std::int64_t scheduler::earliest_timer() const noexcept {
+  std::int64_t first = never;
+  for (unsigned i = 0; i < processor_count_; ++i) {
+    const std::int64_t at = processors_[i].timers.next_deadline();
+    if (at < first) first = at;
+  }
+  return first;
+}
+
+bool scheduler::go_idle(worker& w) {
+  // Who was not allowed to search need not look again: those who are searching will, after they have given up.
+  const bool was_searching = w.searching;
+  const bool looks_again = was_searching || single() || w.held() == nullptr;
+  w.searching = false;
+  {
+    guard hold(lock_);
+    processor* p = w.held();
+    if (p != nullptr) {
+      w.proc.store(0, std::memory_order_relaxed);
+      give_idle_processor_locked(p);  // I4
+    }
+    add_idle_locked(w);
+  }
+  if (was_searching) searching_.fetch_sub(1, std::memory_order_seq_cst);  // I5
+  // I6, pairs with I2. If every processor is idle, whoever published from one of them did so before giving it back under lock_, and
+  // anybody else uses a full fence: then a membarrier, which costs microseconds, would be for nothing.
+  if (looks_again) idle_.load(std::memory_order_seq_cst) == processor_count_ ? full_fence() : heavy_fence();
+  for (bool first = true;; first = false) {
+    if (stopping_.load(std::memory_order_acquire)) return leave_idle(w);
+    if ((looks_again || !first) && work_anywhere(clock_ns()) && take_processor(w)) {  // I7
+      // Woken by a waker, it is counted as searching already; by itself, it is not, and looks around all the same.
+      return true;
+    }
+    bool mine = false;
+    {
+      guard hold(lock_);
+      if (!w.in_idle_list) return true;
+      if (poll_sleeper_ == nullptr) {
+        poll_sleeper_ = &w;
+        w.in_poller = mine = true;
+      }
+    }
+    if (mine) {
+      sleep_in_poller(w);
+    } else {
+      sleep_on_futex(w);
+    }
+    guard hold(lock_);
+    if (!w.in_idle_list) return true;
+  }
+}
+
+bool scheduler::leave_idle(worker& w) noexcept {
+  guard hold(lock_);
+  if (w.in_idle_list) remove_idle_locked(w);
+  return false;
+}
+
+void scheduler::sleep_in_poller(worker& w) {
+  std::int64_t until = earliest_timer();
+  poll_until_.store(until, std::memory_order_seq_cst);
+  full_fence();  // pairs with timer_changed, and with a waker's wakeups
+  until = std::min(until, earliest_timer());
+  if (w.wakeups.load(std::memory_order_acquire) == 0 && !stopping_.load(std::memory_order_acquire)) {
+    std::int64_t timeout = -1;
+    if (until != never) {
+      timeout = until - clock_ns();
+      if (timeout < 0) timeout = 0;
+    }
+    poll_network(w, timeout);
+  }
+  poll_until_.store(0, std::memory_order_relaxed);
+  guard hold(lock_);
+  poll_sleeper_ = nullptr;
+  w.in_poller = false;
+}
+
+void scheduler::sleep_on_futex(worker& w) {
+  const std::int64_t at = earliest_timer();
+  std::int64_t other = timer_until_.load(std::memory_order_relaxed);
+  const std::int64_t in_poller = poll_until_.load(std::memory_order_relaxed);
+  // Only for a timer that nobody who sleeps already would wake for; and only one at a time.
+  bool timed = at != never && (in_poller == 0 || at < in_poller) && at < other &&
+               timer_until_.compare_exchange_strong(other, at, std::memory_order_seq_cst);
+  while (w.wakeups.load(std::memory_order_acquire) == 0 && !stopping_.load(std::memory_order_acquire)) {
+    if (!timed) {
+      futex_wait(w.wakeups, 0);
+    } else if (!futex_wait_until(w.wakeups, 0, at)) {
+      break;
+    }
+  }
+  if (timed) timer_until_.store(never, std::memory_order_relaxed);
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,137 @@
+// Step 5 of io.hpp: waiting for an edge as a task, or for the level as a plain thread.
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <weft/error.hpp>
+
+#include "runtime/base/check.hpp"
+#include "runtime/sched/io.hpp"
+#include "runtime/sched/io_thread_wait.hpp"
+
+namespace weft::rt {
+
+namespace {
+
+[[nodiscard]] std::error_code timed_out() noexcept { return std::make_error_code(std::errc::timed_out); }
+
+[[nodiscard]] std::int64_t earlier(std::int64_t a, std::int64_t b) noexcept { return a < b ? a : b; }
+
+/// Registers at the first wait. The table stays the same until it goes, whichever runtime's tasks wait later.
+[[nodiscard]] std::error_code register_locked(io_slot& s) noexcept WEFT_REQUIRES(s.lock) {
+  if (s.table != nullptr) return {};
+  io_table* table = current_io_table();
+  WEFT_CHECK(table != nullptr, "a task without a runtime");
+  const std::uint64_t tag = (static_cast<std::uint64_t>(s.generation) << 32) | s.index;
+  if (std::error_code e = table->poll().add(s.fd, tag)) return e;
+  s.table = table;
+  return {};
+}
+
+/// Parks with the slot's lock held; wait_in releases it. `timeout`: what to say when `deadline` comes.
+std::error_code park_locked(io_slot& s, io_direction d, waiter& self, std::int64_t deadline,
+                            std::error_code timeout) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  wait_record record;
+  const wait_reason reason = d == io_direction::read ? wait_reason::io_read : wait_reason::io_write;
+  switch (wait_in(self, s.side(d).waiters, s.lock, record, deadline, reason, &s)) {
+    case how::close: return errc::closed;
+    case how::timeout: return timeout;
+    case how::cancel: throw_cancelled();
+    default: return {};
+  }
+}
+
+struct thread_eventfd {
+  int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  ~thread_eventfd() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+int own_eventfd() noexcept {
+  static thread_local thread_eventfd own;
+  if (own.fd < 0) own.fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);  // there were no descriptors the last time
+  return own.fd;
+}
+
+/// `interest` 0: only close, deadlines and `until` end it.
+std::error_code wait_as_thread(io_slot& s, io_direction d, short interest, std::int64_t until) {
+  io_thread_wait self{own_eventfd(), nullptr};
+  s.lock.lock();
+  if (s.closing()) {
+    s.lock.unlock();
+    return errc::closed;
+  }
+  std::int64_t deadline = interest == 0 ? until : earlier(until, s.side(d).deadline.load(std::memory_order_relaxed));
+  self.next = s.threads;
+  s.threads = &self;
+  s.lock.unlock();
+
+  pollfd fds[2] = {{self.wake_fd, POLLIN, 0}, {s.fd, interest, 0}};
+  timespec left{};
+  bool early = false;
+  if (self.wake_fd < 0) {  // out of descriptors (poll(2) passes over this one): nobody can break the wait, so look often
+    const std::int64_t soon = clock_ns() + 5'000'000;
+    early = soon < deadline;
+    deadline = earlier(deadline, soon);
+  }
+  if (deadline != never) {
+    const std::int64_t ns = deadline - clock_ns();
+    if (ns > 0) left = {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
+  }
+  const int got = ::ppoll(fds, interest == 0 ? 1 : 2, deadline == never ? nullptr : &left, nullptr);
+
+  s.lock.lock();
+  io_thread_wait** link = &s.threads;
+  while (*link != &self) link = &(*link)->next;
+  *link = self.next;
+  s.lock.unlock();
+  if (got > 0 && fds[0].revents != 0) {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const ssize_t ignored = ::read(self.wake_fd, &count, sizeof count);
+  }
+  if (s.closing()) return errc::closed;
+  return got == 0 && !early ? timed_out() : std::error_code();  // a signal, or early: look again
+}
+
+}  // namespace
+
+void wake_threads_locked(io_slot& s) noexcept {
+  const std::uint64_t one = 1;
+  for (io_thread_wait* t = s.threads; t != nullptr; t = t->next) {
+    [[maybe_unused]] const ssize_t ignored = ::write(t->wake_fd, &one, sizeof one);
+  }
+}
+
+std::error_code io_wait(io_slot& s, io_direction d, waiter& self, std::uint32_t seen,
+                        std::int64_t until) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  if (self.is_thread) return wait_as_thread(s, d, d == io_direction::read ? POLLIN | POLLRDHUP : POLLOUT, until);
+  io_side& side = s.side(d);
+  s.lock.lock();
+  std::error_code error;
+  const std::int64_t deadline = earlier(until, side.deadline.load(std::memory_order_relaxed));
+  if (s.closing()) {
+    error = errc::closed;  // io_close has set the bit and will find nobody in the list
+  } else if (deadline != never && deadline <= clock_ns()) {
+    error = timed_out();
+  } else if (side.edges.load(std::memory_order_relaxed) == seen && !(error = register_locked(s))) {
+    return park_locked(s, d, self, deadline, timed_out());
+  }
+  s.lock.unlock();
+  return error;
+}
+
+std::error_code io_pause(io_slot& s, io_direction d, waiter& self, std::int64_t until) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  if (self.is_thread) {
+    const std::error_code e = wait_as_thread(s, d, 0, until);
+    return e == std::errc::timed_out ? std::error_code() : e;
+  }
+  s.lock.lock();
+  if (s.closing()) {
+    s.lock.unlock();
+    return errc::closed;
+  }
+  return park_locked(s, d, self, until, {});
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,293 @@
+// How a scheduler starts, and how it ends without leaving a task behind.
+//
+// Start: processors, no threads. The first worker starts with the first task, further ones when a wake finds a processor but nobody
+// asleep, the monitor when a second worker is there.
+//
+// Shutdown: D1 the root context is cancelled, which wakes every parked task that is cancellable; their stacks unwind
+//           D2 draining_ is set   D3 heavy fence   D4 all ended? else sleep on drained_
+// Each ending task counts itself (relaxed), then, after a light fence, reads draining_ and, if set, looks whether it was the last
+// (note_end): either it sees D2, or D4 sees its count. A task that is still there when the grace has passed is named, and the
+// process ends: hanging in silence would be worse.
+
+#include <algorithm>
+#include <array>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <system_error>
+#include <unistd.h>
+
+#include "runtime/base/check.hpp"
+#include "runtime/fiber/overflow.hpp"
+#include "runtime/platform/platform.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/switching.hpp"
+
+namespace weft::rt {
+
+namespace {
+
+unsigned wanted_workers(options const& o) {
+  if (o.workers != 0) return o.workers;
+  if (char const* text = std::getenv("WEFT_WORKERS"); text != nullptr && *text != '\0') {
+    char* end = nullptr;
+    const unsigned long n = std::strtoul(text, &end, 10);
+    if (*end != '\0' || n == 0 || n > 4096)
+      throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                              std::string("weft: WEFT_WORKERS must be a number from 1 to 4096, not \"") + text + '"');
+    return static_cast<unsigned>(n);
+  }
+  return usable_cpus();
+}
+
+/// In a signal handler, on the worker's thread: is it the stack that this worker runs on?
+bool describe_overflow(void* address, overflow_info& info) {
+  worker* w = current_worker();
+  if (w == nullptr) return false;
+  stack* s = w->on;
+  if (s == nullptr || !s->guard_contains(address)) return false;
+  auto* t = static_cast<task*>(s->owner);
+  info.stack_size = s->size;
+  if (t == nullptr) return true;
+  info.task = t->id;
+  if (task_extra* e = t->extra.load(std::memory_order_acquire)) info.name = e->name.c_str();
+  if (t->place.line() != 0) {
+    info.spawn_file = t->place.file_name();
+    info.spawn_line = t->place.line();
+  }
+  return true;
+}
+
+}  // namespace
+
+scheduler::scheduler(options const& o)
+    : options_(o),
+      processor_count_(std::max(1u, wanted_workers(o))),
+      processors_(std::make_unique<processor[]>(processor_count_)),
+      stacks_(o.stack_size),
+      io_(poller_),
+      default_stack_size_(stack_pool::rounded(o.stack_size)) {
+  if (default_stack_size_ == 0)
+    throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: options::stack_size is too large");
+  if (const std::error_code error = poller_.open()) throw std::system_error(error, "weft: cannot open the poller");
+  root_ = new cancel_node(this, nullptr, processor_count_, false);
+  root_->is_root = true;
+  for (unsigned i = 0; i < processor_count_; ++i) {
+    processors_[i].index = i;
+    processors_[i].port = global_.make_port();
+  }
+  install_overflow_report(describe_overflow);
+  guard hold(lock_);
+  for (unsigned i = processor_count_; i-- > 0;) give_idle_processor_locked(&processors_[i]);
+}
+
+scheduler::~scheduler() {
+  stop_threads();
+  while (visitors_.load(std::memory_order_acquire) != 0) cpu_relax();
+  abandon_timers();
+  for (unsigned i = 0; i < processor_count_; ++i) {
+    processor& p = processors_[i];
+    while (stack* s = take_loop(p)) stacks_.put(s);
+    drain_task_cache(p.tasks);
+  }
+  remove_overflow_report();
+  drop(root_);
+}
+
+void scheduler::abandon_timers() noexcept {
+  std::array<due_entry, 64> gone;
+  for (unsigned i = 0; i < processor_count_; ++i)
+    while (const std::size_t n = processors_[i].timers.drain(gone.data(), gone.size()))
+      for (std::size_t k = 0; k < n; ++k) gone[k].release(gone[k].owner);
+}
+
+// ---- threads --------------------------------------------------------------------------------------------------------
+
+bool scheduler::new_worker_locked(processor* p) noexcept {
+  if (storage_.size() >= options_.max_threads) return false;
+  try {
+    auto fresh = std::make_unique<worker>();
+    worker& w = *fresh;
+    w.sched = this;
+    w.index = static_cast<unsigned>(storage_.size());
+    w.random.seed(static_cast<std::uint64_t>(clock_ns()) * (w.index + 1) ^ reinterpret_cast<std::uintptr_t>(&w));
+    w.proc.store(reinterpret_cast<std::uintptr_t>(p), std::memory_order_release);
+    w.searching = true;
+    handles_.reserve(handles_.size() + 1);
+    storage_.push_back(std::move(fresh));
+    try {
+      handles_.emplace_back([this, &w] { thread_main(w); });
+    } catch (...) {
+      storage_.pop_back();
+      throw;
+    }
+    w.all_next = all_workers_.load(std::memory_order_relaxed);
+    all_workers_.store(&w, std::memory_order_release);
+    if (storage_.size() == 2) start_monitor_locked();
+    return true;
+  } catch (std::exception const& e) {
+    if (storage_.empty()) fatal("cannot start a worker thread: %s", e.what());
+    return false;  // the workers that are there go on; the next wake tries again
+  }
+}
+
+void scheduler::start_monitor_locked() noexcept {
+  try {
+    monitor_ = std::thread([this] { monitor_main(); });
+  } catch (std::exception const& e) {
+    warn("the monitor's thread could not be started (%s): wake-ups that workers leave out come late", e.what());
+  }
+}
+
+void scheduler::thread_main(worker& w) noexcept {
+  (void)w.enter();
+  char name[16];
+  std::snprintf(name, sizeof name, "weft-%u", w.index);
+  set_thread_name(name);
+  set_current_worker(&w);
+  const alternate_stack signals;
+  const thread_globals globals = current_thread_globals();
+  w.exceptions = globals.exceptions;
+  w.errno_pointer = globals.errno_pointer;
+  w.thread_id = current_thread_id();
+  w.clock = current_thread_clock();
+  init_native(w.native);
+  tsan_release(&w.sched);  // what was set up until now, for the tasks: see switching.cpp
+  while (true) {
+    arrive();
+    task* t = w.handoff.take();
+    if (t == nullptr) t = find_work(w);
+    if (t == nullptr) break;
+    run_on_stack(w, t);
+  }
+  w.leave();
+  set_current_worker(nullptr);
+}
+
+void scheduler::stop_threads() {
+  std::vector<std::thread> handles;
+  std::thread monitor;
+  {
+    guard hold(lock_);
+    stopping_.store(true, std::memory_order_seq_cst);
+    handles.swap(handles_);
+    monitor.swap(monitor_);
+    for (auto& w : storage_) {
+      w->wakeups.store(1, std::memory_order_release);
+      futex_wake(w->wakeups, 1);
+    }
+  }
+  poller_.wake();
+  wake_monitor();
+  for (auto& t : handles) t.join();
+  if (monitor.joinable()) monitor.join();
+}
+
+// ---- the end --------------------------------------------------------------------------------------------------------
+
+bool scheduler::all_ended() const noexcept {
+  // Ends first: if they equal the spawns that are read later, none was under way in between.
+  std::uint64_t ended = outside_ended_.load(std::memory_order_acquire);
+  for (unsigned i = 0; i < processor_count_; ++i) ended += processors_[i].count.ended.published();
+  std::uint64_t spawned = outside_spawned_.load(std::memory_order_acquire);
+  for (unsigned i = 0; i < processor_count_; ++i) spawned += processors_[i].count.spawned;
+  return ended == spawned;
+}
+
+void scheduler::note_end(processor* p) noexcept {
+  if (p != nullptr) {
+    p->count.ended.publish(p->count.ended.get() + 1);
+  } else {
+    outside_ended_.fetch_add(1, std::memory_order_release);
+  }
+  light_fence();  // pairs with D3
+  if (!draining_.load(std::memory_order_relaxed)) return;
+  full_fence();
+  if (all_ended()) {
+    drained_.store(1, std::memory_order_release);
+    futex_wake(drained_, 1);
+  }
+}
+
+void scheduler::shutdown(std::int64_t grace_ns) {
+  cancel(*root_, cancel_kind::cancelled, nullptr);  // D1
+  draining_.store(true, std::memory_order_seq_cst);  // D2
+  heavy_fence();                                     // D3
+  const std::int64_t deadline = detail::deadline_in(grace_ns);
+  while (!all_ended()) {  // D4
+    if (!futex_wait_until(drained_, 0, deadline) && !all_ended() && clock_ns() >= deadline) report_stuck();
+    if (drained_.load(std::memory_order_acquire) != 0 && !all_ended()) drained_.store(0, std::memory_order_seq_cst);
+  }
+  stop_threads();
+}
+
+void scheduler::report_stuck() {
+  struct report {
+    scheduler* of;
+    std::string text;
+  } r{this, {}};
+  for_each_task(
+      [](task& t, void* arg) {
+        auto& to = *static_cast<report*>(arg);
+        if (t.sched != to.of || t.phase.load(std::memory_order_acquire) == task_phase::ended) return;
+        char line[512];
+        task_extra const* e = t.extra.load(std::memory_order_acquire);
+        const task_phase phase = t.phase.load(std::memory_order_acquire);
+        std::snprintf(line, sizeof line, "weft: task %" PRIu64 " \"%s\" spawned at %s:%u has not ended: %s\n", t.id,
+                      e != nullptr ? e->name.c_str() : "", t.place.line() != 0 ? t.place.file_name() : "an unknown place",
+                      static_cast<unsigned>(t.place.line()), phase == task_phase::parked  ? "it is parked"
+                      : phase == task_phase::fresh ? "it has not begun"
+                                                   : "it is running");
+        to.text += line;
+      },
+      &r);
+  warn("shutdown: these tasks did not end within the grace of %" PRId64 " ms", static_cast<std::int64_t>(options_.shutdown_grace.count() / 1'000'000));
+  for (std::size_t at = 0; at < r.text.size();) {
+    const ssize_t n = ::write(STDERR_FILENO, r.text.data() + at, r.text.size() - at);
+    if (n <= 0) break;
+    at += static_cast<std::size_t>(n);
+  }
+  if (options_.on_stuck == stuck::abort) std::abort();
+  std::_Exit(70);
+}
+
+runtime_metrics scheduler::metrics() const noexcept {
+  std::uint64_t ended = outside_ended_.load(std::memory_order_acquire);
+  std::uint64_t spawned = outside_spawned_.load(std::memory_order_acquire);
+  runtime_metrics m{};
+  m.workers = processor_count_;
+  for (unsigned i = 0; i < processor_count_; ++i) {
+    processor const& p = processors_[i];
+    ended += p.count.ended;
+    spawned += p.count.spawned;
+    m.steals += p.count.steals;
+    m.parks += p.count.parks;
+    m.polls += p.count.polls;
+    m.runnable += p.queue.size() + (p.queue.peek_next() != nullptr ? 1 : 0);
+  }
+  m.runnable += global_.size();
+  m.spawns = spawned;
+  m.live = spawned > ended ? spawned - ended : 0;
+  struct census {
+    scheduler const* of;
+    std::size_t parked;
+  } c{this, 0};
+  for_each_task(
+      [](task& t, void* arg) {
+        auto& to = *static_cast<census*>(arg);
+        if (t.phase.load(std::memory_order_acquire) == task_phase::parked && t.sched == to.of) ++to.parked;
+      },
+      &c);
+  m.parked = c.parked;
+  const stack_counts stacks = stacks_.counts();
+  m.stacks = stacks.in_use();
+  m.bytes = stacks.mapped_bytes;
+  return m;
+}
+
+io_table* current_io_table() noexcept {
+  worker* w = current_worker();
+  return w != nullptr && w->current.get() != nullptr ? &w->sched->io() : nullptr;
+}
+
+}  // namespace weft::rt

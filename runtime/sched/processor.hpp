@@ -1,0 +1,46 @@
+// processor: the right to run tasks, and what goes with it. There are options::workers of them.
+//
+// All of it is plain data of whoever holds the processor (protocol A in worker.hpp hands it on), but what thieves, searchers and
+// the monitor look at: the run queue, the timer heap, the counters and the tick.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include <weft/detail/task_api.hpp>
+
+#include "runtime/fiber/stack_pool.hpp"
+#include "runtime/sched/global_queue.hpp"
+#include "runtime/sched/owned.hpp"
+#include "runtime/sched/run_queue.hpp"
+#include "runtime/sched/task_pool.hpp"
+#include "runtime/timer/timer_heap.hpp"
+
+namespace weft::rt {
+
+/// Summed over the processors when read. Each is written by the holder alone.
+struct counters {
+  owned<std::uint64_t> spawned, ended, parks, steals, polls;
+};
+
+struct alignas(64) processor {
+  run_queue queue;
+  timer_heap timers;
+  counters count;
+  /// One more at each pick of a task; the monitor and thieves see by it whether the processor moves.
+  owned<std::uint64_t> tick;
+  /// Suspended loops of the default stack size, last in, first out.
+  owned<stack*> loops;
+  owned<std::uint32_t> loop_count;
+  task_cache tasks;
+  owned<task_id> next_id, last_id;  // ids set aside for spawns here
+  owned<std::int64_t> last_poll;    // when the network was last looked at from here
+  std::unique_ptr<global_queue::port> port;
+  unsigned index = 0;               // constant
+  processor* next_idle = nullptr;   // guarded by the scheduler's lock
+  bool idle = false;                // the same
+};
+
+}  // namespace weft::rt

@@ -1,0 +1,59 @@
+// class runtime: a scheduler and its one shutdown.
+
+#include <weft/run.hpp>
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include "runtime/base/check.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/worker.hpp"
+
+namespace weft {
+
+struct runtime::state {
+  explicit state(options const& o) : sched(o) {}
+  rt::scheduler sched;
+  std::mutex lock;    // shutdown is called from plain threads
+  std::atomic<bool> down{false};             // written under lock
+  std::atomic<std::uint32_t> spawning{0};    // calls of go and spawn in progress: shutdown waits for them after `down`
+};
+
+runtime::runtime(options o) : state_((refuse_inside_task(), std::make_unique<state>(o))) {}
+
+runtime::~runtime() { shutdown(); }
+
+void runtime::refuse_inside_task() {
+  if (rt::current_task() != nullptr) rt::fatal("weft::run or a runtime's run called inside a task: use spawn and join there");
+}
+
+runtime::acceptance::acceptance(runtime const& r) : of_(r.state_.get()) {
+  // seq_cst on both sides: either this sees `down`, or shutdown sees the count.
+  of_->spawning.fetch_add(1, std::memory_order_seq_cst);
+  if (!of_->down.load(std::memory_order_seq_cst)) return;
+  of_->spawning.fetch_sub(1, std::memory_order_release);
+  throw no_runtime();
+}
+runtime::acceptance::~acceptance() { of_->spawning.fetch_sub(1, std::memory_order_release); }
+rt::scheduler* runtime::acceptance::scheduler() const noexcept { return &of_->sched; }
+
+void runtime::shutdown() { shutdown(state_->sched.opts().shutdown_grace); }
+
+void runtime::shutdown(std::chrono::nanoseconds grace) {
+  if (rt::current_task() != nullptr) rt::fatal("runtime::shutdown called inside a task");
+  std::lock_guard hold(state_->lock);
+  if (state_->down.exchange(true, std::memory_order_seq_cst)) return;
+  while (state_->spawning.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+  state_->sched.shutdown(grace.count() < 0 ? 0 : grace.count());
+}
+
+runtime_metrics runtime::metrics() const { return state_->sched.metrics(); }
+
+runtime_metrics current_metrics() {
+  rt::worker* w = rt::current_worker();
+  if (w == nullptr) throw no_runtime();
+  return w->sched->metrics();
+}
+
+}  // namespace weft

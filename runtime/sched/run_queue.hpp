@@ -1,0 +1,139 @@
+// run_queue: the ready tasks of one processor. A ring of 256 places and a next slot, after Go's runq and runnext.
+//
+// The holder of the processor pushes and pops; anybody may steal. The ring is first in, first out. The next slot takes the
+// task that was made ready last (the partner of a channel operation), which runs next on a warm cache; the task it displaces
+// goes to the ring. pop() may use the slot only a few times in a row, or two tasks that wake each other would starve the ring.
+//
+//   push   Q1 tail - head < 256: store the task, then tail + 1 (release)              pairs with Q3
+//   pop    Q2 compare-exchange head -> head + 1 (acq_rel): thieves do the same, one wins
+//   steal  Q3 read head (acquire), tail (acquire), copy half, compare-exchange head (acq_rel); lost: again
+//          A copy that was torn by the owner's wrapping around is never used: head has moved, and the exchange fails
+//   next   Q4 exchanges: a thief may take it too, but only after it stood there untouched for a while (see scheduler)
+//
+// With a single processor there are no thieves, and pop needs no locked instruction.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/sched/owned.hpp"
+
+namespace weft::rt {
+
+struct task;
+
+class run_queue {
+ public:
+  static constexpr std::uint32_t capacity = 256;
+  static constexpr std::uint32_t next_in_a_row = 8;
+
+  /// Owner. False: full.
+  bool push(task* t) noexcept {
+    const std::uint32_t head = head_.load(std::memory_order_acquire);  // pairs with Q2, Q3: places freed by thieves
+    const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
+    if (tail - head >= capacity) return false;
+    slots_[tail % capacity].store(t, std::memory_order_relaxed);
+    tail_.store(tail + 1, std::memory_order_release);  // Q1
+    return true;
+  }
+
+  /// Owner. Puts t into the next slot; returns the task that was there, or null.
+  task* push_next(task* t, bool single) noexcept {
+    if (single) {
+      task* old = next_.load(std::memory_order_relaxed);
+      next_.store(t, std::memory_order_relaxed);
+      return old;
+    }
+    return next_.exchange(t, std::memory_order_acq_rel);  // Q4
+  }
+
+  /// Owner.
+  task* pop(bool single) noexcept {
+    if (next_.load(std::memory_order_relaxed) != nullptr && (next_runs_ < next_in_a_row || ring_empty())) {
+      task* t = take_next(single);
+      if (t != nullptr) {
+        next_runs_ += 1;
+        return t;
+      }
+    }
+    next_runs_ = 0;
+    return pop_ring(single);
+  }
+
+  task* pop_ring(bool single) noexcept {
+    std::uint32_t head = head_.load(std::memory_order_acquire);
+    for (;;) {
+      const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
+      if (tail == head) return nullptr;
+      task* t = slots_[head % capacity].load(std::memory_order_relaxed);
+      if (single) {
+        head_.store(head + 1, std::memory_order_relaxed);
+        return t;
+      }
+      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel, std::memory_order_acquire)) return t;  // Q2
+    }
+  }
+
+  /// Owner or thief: the task in the next slot, or null.
+  task* take_next(bool single = false) noexcept {
+    if (single) {
+      task* t = next_.load(std::memory_order_relaxed);
+      next_.store(nullptr, std::memory_order_relaxed);
+      return t;
+    }
+    return next_.exchange(nullptr, std::memory_order_acq_rel);  // Q4
+  }
+
+  /// Owner, when push failed: takes half of the ring out, oldest first. Returns how many; 0: thieves were there first.
+  std::uint32_t take_half(std::array<task*, capacity / 2>& out) noexcept {
+    std::uint32_t head = head_.load(std::memory_order_acquire);
+    const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
+    const std::uint32_t n = (tail - head) / 2;
+    for (std::uint32_t i = 0; i < n; ++i) out[i] = slots_[(head + i) % capacity].load(std::memory_order_relaxed);
+    if (n == 0 || !head_.compare_exchange_strong(head, head + n, std::memory_order_acq_rel)) return 0;
+    return n;
+  }
+
+  /// Thief: moves half of the victim's ring to this one, whose owner is the caller and whose ring is empty; returns one of
+  /// them to run at once, or null.
+  task* steal_from(run_queue& victim) noexcept {
+    std::uint32_t head = victim.head_.load(std::memory_order_acquire);
+    for (;;) {
+      const std::uint32_t tail = victim.tail_.load(std::memory_order_acquire);  // Q3, pairs with Q1
+      std::uint32_t n = tail - head;
+      n = n - n / 2;
+      if (n == 0) return nullptr;
+      if (n > capacity / 2) {  // head and tail were read apart
+        head = victim.head_.load(std::memory_order_acquire);
+        continue;
+      }
+      const std::uint32_t mine = tail_.load(std::memory_order_relaxed);
+      for (std::uint32_t i = 0; i < n; ++i)
+        slots_[(mine + i) % capacity].store(victim.slots_[(head + i) % capacity].load(std::memory_order_relaxed),
+                                            std::memory_order_relaxed);
+      if (!victim.head_.compare_exchange_weak(head, head + n, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      if (n > 1) tail_.store(mine + n - 1, std::memory_order_release);
+      return slots_[(mine + n - 1) % capacity].load(std::memory_order_relaxed);
+    }
+  }
+
+  /// Anybody; a snapshot.
+  [[nodiscard]] std::uint32_t size() const noexcept {
+    const std::uint32_t head = head_.load(std::memory_order_relaxed);
+    const std::uint32_t tail = tail_.load(std::memory_order_acquire);
+    return tail - head > capacity ? 0 : tail - head;
+  }
+  [[nodiscard]] bool ring_empty() const noexcept { return size() == 0; }
+  [[nodiscard]] task* peek_next() const noexcept { return next_.load(std::memory_order_relaxed); }
+
+ private:
+  alignas(64) std::atomic<std::uint32_t> head_{0};  // owner and thieves, compare-exchange
+  alignas(64) std::atomic<std::uint32_t> tail_{0};  // written by the owner alone
+  std::atomic<task*> next_{nullptr};                // owner and thieves, exchange
+  owned<std::uint32_t> next_runs_;                  // owner: how often in a row the next slot was used
+  std::array<std::atomic<task*>, capacity> slots_{};
+};
+
+}  // namespace weft::rt

@@ -1,0 +1,409 @@
+// Queues and picking. Sleeping and waking are in idle.cpp, start and stop in lifetime.cpp, switches in switching.cpp.
+
+#include "runtime/sched/scheduler.hpp"
+
+#include <array>
+#include <system_error>
+
+#include "runtime/base/check.hpp"
+#include "runtime/fiber/switch.hpp"
+#include "runtime/sched/switching.hpp"
+
+namespace weft::rt {
+
+namespace {
+constexpr std::uint64_t global_every = 61;          // as Go: a prime, so that it does not beat with a program's own period
+constexpr std::uint32_t loops_kept = 64;            // suspended loops in a processor's cache
+constexpr std::int64_t poll_every_ns = 50'000;      // a busy processor looks at the network this often
+constexpr std::size_t due_batch = 32;
+}  // namespace
+
+/// A thread that is not one of ours queues a task: the task may run and end, and with it the runtime, before that thread has looked
+/// for somebody to wake. ~scheduler waits for it.
+class visit {
+ public:
+  explicit visit(std::atomic<std::uint32_t>& n) noexcept : n_(n) { n_.fetch_add(1, std::memory_order_acquire); }
+  ~visit() { n_.fetch_sub(1, std::memory_order_release); }
+  visit(visit const&) = delete;
+  visit& operator=(visit const&) = delete;
+
+ private:
+  std::atomic<std::uint32_t>& n_;
+};
+
+// ---- queueing -------------------------------------------------------------------------------------------------------
+
+void scheduler::overflow(processor& p, task* t) noexcept {
+  std::array<task*, run_queue::capacity / 2> half;
+  const std::uint32_t n = p.queue.take_half(half);
+  if (n != 0) global_.push(*p.port, half.data(), n);
+  if (!p.queue.push(t)) global_.push(*p.port, &t, 1);
+}
+
+void scheduler::push_local(processor& p, task* t) noexcept {
+  if (!p.queue.push(t)) overflow(p, t);
+}
+
+void scheduler::push(processor* p, task* t) noexcept {
+  if (p != nullptr) {
+    push_local(*p, t);
+  } else {
+    global_.push(t);
+  }
+}
+
+void scheduler::start(task* t) noexcept {
+  tsan_release(t);
+  worker* w = current_worker();
+  if (w == nullptr || w->sched != this) {
+    const visit inside_from_outside(visitors_);
+    note_spawn(nullptr);
+    global_.push(t);
+    wake_if_idle(nullptr);
+    return;
+  }
+  const section inside(w);
+  processor* p = inside.proc();
+  note_spawn(p);
+  push(p, t);
+  wake_if_idle(p);
+}
+
+void scheduler::make_ready(task* t) noexcept {
+  tsan_release(t);
+  worker* w = current_worker();
+  if (w == nullptr || w->sched != this) {
+    const visit inside_from_outside(visitors_);
+    global_.push(t);
+    wake_if_idle(nullptr);
+    return;
+  }
+  const section inside(w);
+  processor* p = inside.proc();
+  if (p == nullptr) {
+    global_.push(t);
+    wake_if_idle(nullptr);
+    return;
+  }
+  if (w->on.get() == nullptr) {  // timers fired from the native stack: in the order of their deadlines
+    push_local(*p, t);
+    wake_if_idle(p);
+    return;
+  }
+  task* displaced = p->queue.push_next(t, single());
+  if (displaced == nullptr) return;  // the waker runs it next itself: nobody is woken for it
+  push_local(*p, displaced);
+  wake_if_idle(p);
+}
+
+void scheduler::make_ready_all(processor* p, ready_list& list) noexcept {
+  unsigned queued = 0;
+  while (waiter* w = list.pop()) {
+    if (w->is_thread) {
+      ready(*w);
+      continue;
+    }
+    auto* t = static_cast<task*>(w);
+    if (t->sched != this) {
+      t->sched->make_ready(t);
+      continue;
+    }
+    tsan_release(t);
+    ++queued;
+    push(p, t);
+  }
+  if (queued > 1 || (queued == 1 && p == nullptr)) wake_if_idle(p);  // one this worker runs itself
+}
+
+void scheduler::queue_yielded(worker& w, task* t) noexcept {
+  processor* p = w.held();
+  if (w.on.get() == nullptr && p != nullptr) {
+    // On the native stack: the local queue was empty, or it is time to look around. Tasks of the global queue go before the one that
+    // yielded, which this worker takes up again itself, so nobody is woken for it.
+    if (task* other = take_global(*p, run_queue::capacity / 2)) push_local(*p, other);
+    push_local(*p, t);
+    return;
+  }
+  push(p, t);
+  wake_if_idle(p);
+}
+
+// ---- bookkeeping ----------------------------------------------------------------------------------------------------
+
+void scheduler::note_spawn(processor* p) noexcept {
+  if (p != nullptr) {
+    p->count.spawned += 1;
+    return;
+  }
+  outside_spawned_.fetch_add(1, std::memory_order_relaxed);
+}
+
+task_id scheduler::new_id(processor* p) noexcept {
+  if (p == nullptr) return ids_.fetch_add(1, std::memory_order_relaxed);
+  if (p->next_id.get() == p->last_id.get()) {
+    constexpr task_id batch = 64;
+    p->next_id = ids_.fetch_add(batch, std::memory_order_relaxed);
+    p->last_id = p->next_id.get() + batch;
+  }
+  const task_id id = p->next_id.get();
+  p->next_id += 1;
+  return id;
+}
+
+// ---- stacks ---------------------------------------------------------------------------------------------------------
+
+stack* scheduler::take_loop(processor& p) noexcept {
+  stack* s = p.loops;
+  if (s == nullptr) return nullptr;
+  p.loops = s->next;
+  p.loop_count -= 1;
+  s->next = nullptr;
+  return s;
+}
+
+void scheduler::put_loop(processor* p, stack* s) noexcept {
+  const bool starving = starving_.load(std::memory_order_relaxed);
+  if (tsan || p == nullptr || starving || s->size != default_stack_size_) {
+    stacks_.put(s);
+  } else {
+    s->next = p->loops;
+    p->loops = s;
+    p->loop_count += 1;
+    if (p->loop_count.get() > loops_kept) {
+      stack* first = p->loops;
+      stack* last = first;
+      for (std::uint32_t i = 1; i < loops_kept / 2; ++i) last = last->next;
+      p->loops = last->next;
+      last->next = nullptr;
+      p->loop_count -= loops_kept / 2;
+      stacks_.put_many(first);
+    }
+  }
+  if (starving_.load(std::memory_order_relaxed)) [[unlikely]] feed_starving();
+}
+
+stack* scheduler::stack_for(worker& w, task* t) noexcept {
+  if (t->big_stack) return stacks_.get(t->stack_size);
+  processor* p = w.held();
+  if (tsan || p == nullptr) return stacks_.get();
+  if (stack* s = take_loop(*p)) return s;
+  // Idle ones come in batches; a new one is cut alone, since it may be the only one that is ever needed.
+  stack* s = stacks_.get_many(loops_kept / 4);
+  if (s == nullptr) return nullptr;
+  for (stack* more = s->next; more != nullptr;) {
+    stack* after = more->next;
+    more->next = p->loops;
+    p->loops = more;
+    p->loop_count += 1;
+    more = after;
+  }
+  s->next = nullptr;
+  return s;
+}
+
+void scheduler::run_on_stack(worker& w, task* t) noexcept {
+  stack* s = t->own_stack;
+  if (s != nullptr) {
+    w.current = t;
+    t->phase.store(task_phase::running, std::memory_order_relaxed);
+  } else {
+    s = stack_for(w, t);
+    if (s == nullptr) return starve(t);
+    w.handoff = t;
+    if (s->fresh) s->prepare_entry(loop_main, s);
+  }
+  w.on = s;
+  switch_to(w.native, s->exec, w.exceptions, w.errno_pointer);
+}
+
+void scheduler::starve(task* t) noexcept {
+  t->next_ready = nullptr;
+  {
+    guard hold(lock_);
+    t->next_ready = starving_head_;
+    starving_head_ = t;
+    starving_.store(true, std::memory_order_relaxed);
+  }
+  // A stack that came back before the flag was seen: its put and this look are ordered by the pool's lock, so one of the two sides
+  // feeds the task.
+  if (stacks_.counts().idle != 0) feed_starving();
+}
+
+void scheduler::feed_starving() noexcept {
+  task* t = nullptr;
+  {
+    guard hold(lock_);
+    t = starving_head_;
+    if (t != nullptr) starving_head_ = static_cast<task*>(t->next_ready);
+    if (starving_head_ == nullptr) starving_.store(false, std::memory_order_relaxed);
+  }
+  if (t == nullptr) return;
+  global_.push(t);
+  wake_if_idle(nullptr);
+}
+
+void scheduler::give_up_loops(processor& p) noexcept {
+  while (stack* s = take_loop(p)) stacks_.put(s);
+  const stack_counts counts = stacks_.counts();
+  if (counts.idle != 0) return feed_starving();
+  if (counts.in_use() == 0) fatal("no stack can be had, so that no task can run: %s", stacks_.error());
+}
+
+void scheduler::throw_out_of_stacks() const {
+  throw std::system_error(std::make_error_code(std::errc::not_enough_memory),
+                          std::string("weft: no stack for another task: ") + stacks_.error());
+}
+
+// ---- picking --------------------------------------------------------------------------------------------------------
+
+task* scheduler::pick_local(processor& p) noexcept {
+  const std::uint64_t tick = p.tick + 1;
+  p.tick = tick;
+  if (tick % global_every == 0) return nullptr;  // to the native stack, which looks around
+  return p.queue.pop(single());
+}
+
+task* scheduler::take_global(processor& p, std::size_t max) noexcept {
+  const std::size_t queued = global_.size();
+  if (queued == 0) return nullptr;
+  std::array<task*, run_queue::capacity / 2> batch;
+  std::size_t n = queued / processor_count_ + 1;
+  if (n > max) n = max;
+  const std::size_t room = run_queue::capacity - p.queue.size();
+  if (n > batch.size()) n = batch.size();
+  if (n > room + 1) n = room + 1;
+  n = global_.pop(*p.port, batch.data(), n);
+  if (n == 0) return nullptr;
+  for (std::size_t i = 1; i < n; ++i) push_local(p, batch[i]);
+  if (n > 1 || global_.size() != 0) wake_if_idle(&p);
+  return batch[0];
+}
+
+bool scheduler::run_timers(processor& p, std::int64_t now) {
+  bool any = false;
+  std::array<due_entry, due_batch> due;
+  while (p.timers.needs_collect(now)) {
+    const std::size_t n = p.timers.collect(now, due.data(), due.size());
+    for (std::size_t i = 0; i < n; ++i) {
+      if (due[i].fire != nullptr) due[i].fire(*due[i].node, due[i].owner, due[i].generation);
+      due[i].release(due[i].owner);
+    }
+    any |= n != 0;
+  }
+  return any;
+}
+
+void scheduler::poll_network(worker& w, std::int64_t timeout_ns) {
+  std::array<poll_event, 128> events;
+  const std::size_t n = poller_.wait(timeout_ns, events.data(), events.size());
+  processor* p = w.held();
+  if (p != nullptr) p->count.polls += 1;
+  if (n == 0) return;
+  ready_list woken;
+  io_.dispatch(events.data(), n, woken);
+  if (p == nullptr) p = processor_for_sleeper(w);
+  if (p != nullptr) p->last_poll = clock_ns();
+  make_ready_all(p, woken);
+}
+
+processor* scheduler::processor_for_sleeper(worker& w) noexcept {
+  // Out of a blocking sleep in the poller, with tasks in hand: takes a processor for them rather than have somebody else woken.
+  return take_processor(w) ? w.held() : nullptr;
+}
+
+task* scheduler::find_now(worker& w, processor& p) {
+  const bool look_around = p.tick.get() % global_every == 0;
+  p.tick += 1;
+  if (look_around) {
+    const std::int64_t now = clock_ns();
+    run_timers(p, now);
+    if (now - p.last_poll.get() > poll_every_ns) {
+      p.last_poll = now;
+      poll_network(w, 0);
+    }
+    if (task* t = take_global(p, 1)) return t;
+  }
+  if (task* t = p.queue.pop(single())) return t;
+  if (task* t = take_global(p, run_queue::capacity / 2)) return t;
+  // Out of work: timers of processors that nobody holds, or whose holder computes, are run here too.
+  const std::int64_t now = clock_ns();
+  for (unsigned i = 0; i < processor_count_; ++i)
+    if (processors_[i].timers.needs_collect(now)) run_timers(processors_[i], now);
+  if (task* t = p.queue.pop(single())) return t;
+  // Who finds nothing will sleep in the poller and sees what is ready there; a look before that is for those who have not looked for long.
+  if (poll_until_.load(std::memory_order_relaxed) == 0 && now - p.last_poll.get() > poll_every_ns) {
+    p.last_poll = now;
+    poll_network(w, 0);
+    if (task* t = p.queue.pop(single())) return t;
+  }
+  return nullptr;
+}
+
+task* scheduler::find_work(worker& w) {
+  for (;;) {
+    if (stopping_.load(std::memory_order_acquire)) return nullptr;
+    processor* p = w.held();
+    if (p == nullptr) {
+      if (!go_idle(w)) return nullptr;
+      continue;
+    }
+    task* t = find_now(w, *p);
+    if (t == nullptr) t = search(w, *p);
+    if (t != nullptr) {
+      if (w.searching) stop_searching(w);
+      return t;
+    }
+    if (starving_.load(std::memory_order_relaxed)) [[unlikely]] give_up_loops(*p);
+    if (!go_idle(w)) return nullptr;
+  }
+}
+
+task* scheduler::search(worker& w, processor& p) noexcept {
+  if (single()) return nullptr;
+  if (!w.searching) {
+    const std::uint32_t busy = processor_count_ - idle_.load(std::memory_order_relaxed);
+    if (2 * searching_.load(std::memory_order_relaxed) >= busy) return nullptr;
+    searching_.fetch_add(1, std::memory_order_seq_cst);
+    w.searching = true;
+  }
+  // The last round also takes next slots, from processors that have not moved since the round before.
+  constexpr int rounds = 4;
+  for (int round = 0; round < rounds; ++round) {
+    if (task* t = steal(w, p, round == rounds - 1)) return t;
+    if (global_.size() != 0)
+      if (task* t = take_global(p, run_queue::capacity / 2)) return t;
+    for (int i = 0; i < 24; ++i) cpu_relax();
+  }
+  return nullptr;
+}
+
+task* scheduler::steal(worker& w, processor& p, bool next_slots) noexcept {
+  const auto start = static_cast<unsigned>(w.random.below(processor_count_));
+  for (unsigned i = 0; i < processor_count_; ++i) {
+    processor& victim = processors_[(start + i) % processor_count_];
+    if (&victim == &p) continue;
+    if (task* t = p.queue.steal_from(victim.queue)) {
+      p.count.steals += 1;
+      return t;
+    }
+    if (!next_slots || victim.queue.peek_next() == nullptr) continue;
+    // A task in a next slot is about to run where its data is warm. It is taken only if that processor stands still.
+    const std::uint64_t tick = victim.tick;
+    for (int pause = 0; pause < 200; ++pause) cpu_relax();
+    if (victim.tick.get() != tick) continue;
+    if (task* t = victim.queue.take_next()) {
+      p.count.steals += 1;
+      return t;
+    }
+  }
+  return nullptr;
+}
+
+bool scheduler::work_anywhere(std::int64_t now) noexcept {
+  if (global_.size() != 0) return true;
+  for (unsigned i = 0; i < processor_count_; ++i)
+    if (!processors_[i].queue.ring_empty() || processors_[i].timers.next_deadline() <= now) return true;
+  return false;
+}
+
+}  // namespace weft::rt

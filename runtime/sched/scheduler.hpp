@@ -1,0 +1,180 @@
+// scheduler: one runtime's workers, processors and queues; who runs what next, and who sleeps.
+//
+// Picking (find_work, on the native stack): every 61st pick the global queue and the timers first, so that neither starves; own
+// queue; global queue; the network; then as a *searcher* the others' queues and timers; then idle.
+//
+// Stacks: a fresh task is called by the loop on whatever pooled stack the worker is on, and needs none of its own. When it
+// parks, the stack is the task's from then on, and the worker leaves it: straight to the next ready task that has a stack, to a
+// suspended loop with the next fresh one in its hand, or to the native stack if there is nothing at hand (switching.cpp).
+//
+// Idle protocol. A worker that finds nothing gives its processor back and sleeps: one of them in the poller until the next timer
+// is due, the rest each on its own futex. That no wake-up is lost rests on one pair:
+//   publisher  I1 queue the task   I2 light fence   I3 idle_ == 0 or searching_ != 0: done; else wake one (searching_ 0 -> 1)
+//   sleeper    I4 processor to the idle list, idle_ + 1   I5 searching_ - 1   I6 heavy fence   I7 look at all queues again;
+//              something there: take a processor back and search   I8 sleep
+// If I3 reads idle_ == 0 from before I4, then I1 is before I6 and I7 sees the task. If I3 reads searching_ != 0, that searcher
+// has yet to pass I5, I6 and I7. A searcher that finds work and is the last one wakes the next (chain), so that a burst needs
+// one wake from the publisher. At most half of the busy processors search at once.
+//
+// A wake-up is left out where the waker itself will run the task next: a task put into the next slot wakes nobody, only one that
+// it displaced does. The monitor backs up what that leaves open (a next slot beside an idle processor while its owner computes,
+// an unattended poller or timer).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <weft/options.hpp>
+
+#include "runtime/base/lock.hpp"
+#include "runtime/fiber/stack_pool.hpp"
+#include "runtime/poll/poller.hpp"
+#include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/global_queue.hpp"
+#include "runtime/sched/io.hpp"
+#include "runtime/sched/processor.hpp"
+#include "runtime/sched/task.hpp"
+#include "runtime/sched/worker.hpp"
+
+namespace weft::rt {
+
+class scheduler {
+ public:
+  explicit scheduler(options const& o);
+  ~scheduler();  // after shutdown()
+  scheduler(scheduler const&) = delete;
+  scheduler& operator=(scheduler const&) = delete;
+
+  /// Cancels the root context, waits (on a plain thread) until no task is left, and stops the threads. A task that is still there
+  /// after `grace` is named on stderr and the process ends with status 70, or aborts (options::on_stuck).
+  void shutdown(std::int64_t grace_ns);
+
+  // ---- for tasks and whoever wakes them ----
+  /// Queues a fresh task. Any thread.
+  void start(task* t) noexcept;
+  /// Queues a task whose wait was claimed. Any thread.
+  void make_ready(task* t) noexcept;
+  /// The same for several, in their order. On one of this scheduler's workers, inside a section; `p` may be null.
+  void make_ready_all(processor* p, ready_list& list) noexcept;
+  /// A task has ended: bookkeeping for shutdown. `p` may be null.
+  void note_end(processor* p) noexcept;
+  void note_spawn(processor* p) noexcept;
+  [[nodiscard]] task_id new_id(processor* p) noexcept;
+  /// Throws std::system_error that names the limit while fresh tasks wait for want of a stack.
+  void refuse_if_out_of_stacks() const {
+    if (starving_.load(std::memory_order_relaxed)) throw_out_of_stacks();
+  }
+  /// After arming a timer that became its heap's earliest, by a thread that is not going to look at it soon.
+  void timer_changed(std::int64_t when) noexcept;
+
+  [[nodiscard]] options const& opts() const noexcept { return options_; }
+  [[nodiscard]] cancel_node& root() noexcept { return *root_; }
+  [[nodiscard]] stack_pool& stacks() noexcept { return stacks_; }
+  [[nodiscard]] io_table& io() noexcept { return io_; }
+  [[nodiscard]] unsigned processors() const noexcept { return processor_count_; }
+  [[nodiscard]] processor& proc(unsigned i) noexcept { return processors_[i]; }
+  [[nodiscard]] bool single() const noexcept { return processor_count_ == 1; }
+  [[nodiscard]] runtime_metrics metrics() const noexcept;
+  [[nodiscard]] worker* workers() noexcept { return all_workers_.load(std::memory_order_acquire); }
+
+  // ---- the switching side (switching.cpp), always inside a section ----
+  /// The next task from the local queue; null: go to the native stack.
+  [[nodiscard]] task* pick_local(processor& p) noexcept;
+  [[nodiscard]] stack* take_loop(processor& p) noexcept;   // a suspended loop, from the processor's cache only
+  void put_loop(processor* p, stack* s) noexcept;
+  void queue_yielded(worker& w, task* t) noexcept;
+
+ private:
+  friend struct native;
+  void native_loop(worker& w);
+  void run_on_stack(worker& w, task* t) noexcept;
+  [[nodiscard]] stack* stack_for(worker& w, task* t) noexcept;
+  [[nodiscard]] task* find_work(worker& w);   // null: the scheduler stops
+  [[nodiscard]] task* find_now(worker& w, processor& p);
+  [[nodiscard]] task* take_global(processor& p, std::size_t max) noexcept;
+  [[nodiscard]] task* search(worker& w, processor& p) noexcept;
+  [[nodiscard]] task* steal(worker& w, processor& p, bool next_slots) noexcept;
+  [[nodiscard]] bool work_anywhere(std::int64_t now) noexcept;
+  bool run_timers(processor& p, std::int64_t now);
+  void poll_network(worker& w, std::int64_t timeout_ns);
+  void push_local(processor& p, task* t) noexcept;
+  void push(processor* p, task* t) noexcept;
+  [[nodiscard]] processor* processor_for_sleeper(worker& w) noexcept;
+  void overflow(processor& p, task* t) noexcept;
+
+  // idle.cpp
+  void wake_if_idle(processor* mine) noexcept;  // I2, I3
+  void wake_one_searcher() noexcept;
+  void stop_searching(worker& w) noexcept;
+  [[nodiscard]] bool go_idle(worker& w);      // true: has a processor again; false: the scheduler stops
+  [[nodiscard]] bool leave_idle(worker& w) noexcept;
+  [[nodiscard]] processor* take_idle_processor_locked() noexcept WEFT_REQUIRES(lock_);
+  void give_idle_processor_locked(processor* p) noexcept WEFT_REQUIRES(lock_);
+  void add_idle_locked(worker& w) noexcept WEFT_REQUIRES(lock_);
+  void remove_idle_locked(worker& w) noexcept WEFT_REQUIRES(lock_);
+  [[nodiscard]] bool take_processor(worker& w) noexcept;
+  void sleep_in_poller(worker& w);
+  void sleep_on_futex(worker& w);
+  [[nodiscard]] std::int64_t earliest_timer() const noexcept;
+  void wake_worker(worker& w, bool from_poller) noexcept;
+
+  // lifetime.cpp
+  /// A new thread that starts as a searcher with this processor. False: none to be had.
+  [[nodiscard]] bool new_worker_locked(processor* p) noexcept WEFT_REQUIRES(lock_);
+  void thread_main(worker& w) noexcept;
+  void start_monitor_locked() noexcept WEFT_REQUIRES(lock_);
+  void stop_threads();
+  void abandon_timers() noexcept;
+
+  // monitor.cpp
+  void monitor_main() noexcept;
+  void wake_monitor() noexcept;
+  [[nodiscard]] bool monitor_look(std::vector<std::uint64_t>& ticks) noexcept;
+
+  [[nodiscard]] bool all_ended() const noexcept;
+  [[noreturn]] void throw_out_of_stacks() const;
+  void starve(task* t) noexcept;   // t could not get a stack: it waits until one is free
+  void feed_starving() noexcept;
+  void give_up_loops(processor& p) noexcept;  // before going idle while tasks starve
+  [[noreturn]] void report_stuck();
+
+  options options_;
+  unsigned const processor_count_;
+  std::unique_ptr<processor[]> processors_;
+  stack_pool stacks_;
+  global_queue global_;
+  poller poller_;
+  io_table io_;
+  cancel_node* root_ = nullptr;
+  std::atomic<std::uint64_t> outside_spawned_{0}, outside_ended_{0};  // by threads without a processor
+  inline static std::atomic<task_id> ids_{1};  // of the process
+  std::atomic<std::uint32_t> visitors_{0};     // outside threads between queueing a task and waking somebody for it
+
+  // Shared words of the idle protocol, each on its own line: read at every publish.
+  alignas(64) std::atomic<std::uint32_t> searching_{0};
+  alignas(64) std::atomic<std::uint32_t> idle_{0};      // processors in the idle list
+  alignas(64) std::atomic<std::int64_t> poll_until_{0};  // when the sleeper in the poller will wake; 0: nobody sleeps there
+  std::atomic<std::int64_t> timer_until_{never};         // the same for the one that sleeps for a timer on its futex
+  std::atomic<bool> starving_{false};                    // fresh tasks wait for a stack
+  task* starving_head_ = nullptr;                        // guarded by lock_, linked by waiter::next_ready
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> draining_{false};                    // shutdown waits for the last task; pairs in note_end
+  std::atomic<std::uint32_t> drained_{0};                // futex word
+
+  ranked_lock lock_{lock_rank::leaf};                    // leaf: ready() is called under locks of higher layers
+  processor* idle_processors_ = nullptr;                 // guarded by lock_
+  worker* idle_workers_ = nullptr;                       // guarded by lock_, last in first out
+  worker* poll_sleeper_ = nullptr;                       // guarded by lock_
+  std::atomic<worker*> all_workers_{nullptr};            // pushed under lock_
+  std::atomic<std::uint32_t> monitor_word_{0};           // futex: 0 runs, 1 asleep
+  std::vector<std::unique_ptr<worker>> storage_;         // guarded by lock_
+  std::vector<std::thread> handles_;                     // guarded by lock_
+  std::thread monitor_;                                  // guarded by lock_
+  std::size_t default_stack_size_;                       // constant
+};
+
+}  // namespace weft::rt

@@ -1,0 +1,178 @@
+// The only file in which a worker leaves one stack for another.
+//
+// Three kinds of stacks meet here: the native one, with the scheduler's loop; pooled ones with a task on them; pooled ones with
+// only the loop below, suspended. Whoever leaves says in worker::after what must be done once it has left (publish a wait, queue a
+// yielded task, give the stack back), and whoever arrives does it, because before the jump the old stack is still in use.
+//
+// Between two stacks nothing thread-local survives: each function here fetches the worker again after a jump.
+//
+// Under ThreadSanitizer a stack's logical thread stands for the task on it, so each task gets a stack of its own, and every switch goes
+// by the native stack, so that no two tasks hand anything to each other directly; the edges that exist are said on the task (ready -> resume, start -> run) in make_ready, start and below.
+
+#include "runtime/sched/switching.hpp"
+
+#include <cfenv>
+#include <thread>
+
+#include <weft/task.hpp>
+
+#include "runtime/base/check.hpp"
+#include "runtime/fiber/switch.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/task.hpp"
+#include "runtime/sched/task_end.hpp"
+#include "runtime/sched/worker.hpp"
+
+namespace weft::rt {
+
+namespace {
+thread_local worker* tls_worker = nullptr;
+}
+
+// The variable is the thread's, and tasks on one thread are strangers to ThreadSanitizer: it does not look at these three.
+WEFT_NO_TSAN __attribute__((noinline)) worker* current_worker() noexcept {
+  __asm__ volatile("");  // not a function of its arguments: no compiler may merge two calls
+  return tls_worker;
+}
+
+WEFT_NO_TSAN __attribute__((noinline)) void set_current_worker(worker* w) noexcept {
+  __asm__ volatile("");
+  tls_worker = w;
+}
+
+WEFT_NO_TSAN __attribute__((noinline)) task* current_task() noexcept {
+  __asm__ volatile("");
+  worker* w = tls_worker;
+  return w != nullptr ? w->current.get() : nullptr;
+}
+
+namespace {
+
+/// Jumps from `from` to wherever `next` runs: its own stack, a suspended loop that will call it, or the native stack.
+void leave_for(worker& w, processor* p, task* next, execution& from) noexcept {
+  execution* to = &w.native;
+  task* current = nullptr;
+  stack* on = nullptr;
+  if (next != nullptr) {
+    if (next->own_stack != nullptr) {
+      current = next;
+      on = next->own_stack;
+      next->phase.store(task_phase::running, std::memory_order_relaxed);
+    } else {
+      w.handoff = next;
+      if (!next->big_stack) on = next->sched->take_loop(*p);
+    }
+    if (on != nullptr) to = &on->exec;
+  }
+  w.current = current;
+  w.on = on;
+  auto* const exceptions = w.exceptions;
+  int* const errno_pointer = w.errno_pointer;
+  tsan_release(&w.native);  // after the last look at the worker; pairs with arrive()
+  switch_to(from, *to, exceptions, errno_pointer);
+}
+
+task* pick_for_switch(worker& w, processor* p) noexcept {
+  return p != nullptr && !tsan ? w.sched->pick_local(*p) : nullptr;
+}
+
+/// Calls a fresh task on the stack that the loop runs on. Opens and closes the section around the task's code.
+__attribute__((noinline)) void call(stack* self) noexcept {
+  worker* w = current_worker();
+  task* t = w->handoff.take();
+  WEFT_ASSERT(t != nullptr, "a loop was resumed without a task");
+  tsan_acquire(t);  // pairs with start()
+  w->current = t;
+  self->owner = t;
+  t->phase.store(task_phase::running, std::memory_order_relaxed);
+  w->leave();
+  t->ops->invoke(t->body());
+  end_task(t);
+  w = current_worker();
+  processor* p = w->enter();
+  self->owner = nullptr;
+  w->sched->note_end(p);
+  if (std::fegetround() != FE_TONEAREST) std::fesetround(FE_TONEAREST);  // the next task on this stack starts afresh
+}
+
+}  // namespace
+
+void arrive() noexcept {
+  worker& w = *current_worker();
+  tsan_acquire(&w.sched);  // the worker's and the scheduler's constants; released once, when the thread started
+  // The native stack comes after all that ran on this worker; the tasks do not come after each other.
+  if (w.on.get() == nullptr) tsan_acquire(&w.native);
+  switch (w.after.take()) {
+    case after_switch::nothing: break;
+    case after_switch::park: {
+      task* t = w.after_task;
+      tsan_acquire(t);  // the native stack's: what the wait's lock guards was written by the task that parked
+      park_hook(w, *t, *w.after_request.get());
+      break;
+    }
+    case after_switch::yield: w.sched->queue_yielded(w, w.after_task); break;
+    case after_switch::retire_stack: w.sched->put_loop(w.held(), w.after_stack); break;
+  }
+}
+
+void park_task(worker& w, processor* p, task& t, park_request const& request) noexcept {
+  t.own_stack = w.on;
+  w.after_task = &t;
+  w.after_request = &request;
+  w.after = after_switch::park;
+  if (p != nullptr) p->count.parks += 1;
+  tsan_release(&t);
+  leave_for(w, p, pick_for_switch(w, p), t.own_stack->exec);
+  arrive();
+  tsan_acquire(&t);
+  current_worker()->leave();
+}
+
+void loop_main(void* arg) {
+  tsan_ignore_begin();  // a stack begins inside a section
+  auto* self = static_cast<stack*>(arg);
+  const bool goes_on = self->size == stack_pool::rounded(current_worker()->sched->stacks().default_size());
+  for (;;) {
+    arrive();
+    call(self);
+    task* next = nullptr;
+    for (;;) {
+      worker& w = *current_worker();
+      processor* p = w.held();
+      next = pick_for_switch(w, p);
+      if (next == nullptr || next->own_stack != nullptr || next->big_stack || !goes_on) break;
+      w.handoff = next;
+      call(self);
+    }
+    worker& w = *current_worker();
+    w.after_stack = self;
+    w.after = after_switch::retire_stack;
+    tsan_ignore_end();  // a suspended loop may be destroyed, and a logical thread must not end while it is not looked at
+    leave_for(w, w.held(), next, self->exec);
+    tsan_ignore_begin();
+  }
+}
+
+}  // namespace weft::rt
+
+namespace weft {
+
+void yield() {
+  rt::task* t = rt::current_task();
+  if (t == nullptr) {
+    std::this_thread::yield();
+    return;
+  }
+  rt::worker& w = *rt::current_worker();
+  rt::processor* p = w.enter();
+  t->own_stack = w.on;
+  w.after_task = t;
+  w.after = rt::after_switch::yield;
+  rt::tsan_release(t);
+  rt::leave_for(w, p, rt::pick_for_switch(w, p), t->own_stack->exec);
+  rt::arrive();
+  rt::tsan_acquire(t);
+  rt::current_worker()->leave();
+}
+
+}  // namespace weft

@@ -1,0 +1,26 @@
+// Leaving a stack: parking, yielding, and the loop at the base of pooled stacks. See scheduler.hpp, "Stacks".
+#pragma once
+
+#include "runtime/fiber/stack.hpp"
+#include "runtime/sched/wait.hpp"
+
+namespace weft::rt {
+
+struct processor;
+struct task;
+struct worker;
+
+/// Inside a section, on t's stack: leaves it; the hook publishes the wait. Returns, outside of any section, when t was made
+/// ready, perhaps on another worker.
+void park_task(worker& w, processor* p, task& t, park_request const& request) noexcept;
+
+/// H1 to H6.
+void park_hook(worker& w, task& t, park_request const& request) noexcept;
+
+/// Does what the execution that was left behind asked for. First thing on every arrival.
+void arrive() noexcept;
+
+/// The entry of every pooled stack; `self` is the stack. Calls fresh tasks for ever.
+void loop_main(void* self);
+
+}  // namespace weft::rt

@@ -1,0 +1,107 @@
+// task: what go and spawn make. A small object; it owns no stack until it parks for the first time.
+//
+// States, and who owns what
+//   fresh     in a queue. Whoever pops it from the queue owns it. No stack.
+//   running   called by the loop on some stack. The worker that runs it owns it; the stack is the loop's.
+//   parked    waits (waiter::word tells). Its stack is its own: the loop's frames lie at the stack's base and go on when the
+//             task has ended. Nobody owns it; who claims its wait does, until ready() has queued it.
+//   ended     its closure is destroyed, its stack has gone back to the loop. Only the result and the completion are left.
+//   free      in the pool.
+//
+// References (refs): one for the run, dropped when it has ended, and one for the join handle; the last of them destroys what is the
+// user's. Holds: one for the references together and one for each heap that the timer node lies in; the last frees the block. Memory of tasks is type-stable: blocks are never given back, and a block's wait word only ever counts up, so that a
+// late look at a task that has ended is harmless.
+//
+// Layout: header | completion (if there is a handle) | body (closure and result, made by the templates of weft/task.hpp).
+// The header is kept small because a million parked tasks is a design goal; what few tasks need is in task_extra.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <source_location>
+#include <string>
+
+#include <weft/detail/task_api.hpp>
+
+#include "runtime/fiber/stack.hpp"
+#include "runtime/sched/completion.hpp"
+#include "runtime/sched/wait.hpp"
+#include "runtime/timer/timer_heap.hpp"
+
+namespace weft::rt {
+
+class scheduler;
+struct cancel_node;
+struct context_shard;
+
+/// What most tasks never need. Made by the task itself, or by a handle's cancel(), and then kept till the task's end.
+struct task_extra {
+  std::atomic<cancel_node*> own{nullptr};  // the task's own context: installed once by compare-exchange, counted
+  std::string name;                        // written by the task itself, or before it starts
+  void* locals = nullptr;                  // fiber_local values; the task's own
+};
+
+enum class task_phase : std::uint8_t { free, fresh, running, parked, ended };
+
+struct task : waiter {
+  std::atomic<task_phase> phase{task_phase::free};  // for dumps and assertions; relaxed
+  bool has_handle = false;                          // constant from creation
+  bool big_stack = false;                           // not of the default stack class: never called by a loop that goes on
+  std::uint8_t size_class = 0;                      // of the block; constant
+  bool wait_cancellable = false;                    // of the wait that begins; read by its hook
+  std::uint16_t shield = 0;                         // depth of uncancellable blocks; the task's own
+  bool far = false;                                 // the body lies apart; constant
+  std::atomic<std::uint32_t> refs{1};               // the run, the handle: the last one destroys result and contexts
+  std::atomic<std::uint32_t> holds{1};              // all references together, each heap: the last one frees the block
+  detail::body_ops const* ops = nullptr;            // constant from creation
+  scheduler* sched = nullptr;                       // constant from creation
+  stack* own_stack = nullptr;                       // written while parking, before H1; read by who resumes it
+  task_id id = 0;
+  std::source_location place{};                     // of the spawn; line() == 0: not known
+  std::uint32_t stack_size = 0;                     // asked for; 0: default. Constant
+  cancel_node* inherited = nullptr;                 // context at the spawn; counted unless it is a root
+  cancel_node* scoped = nullptr;                    // innermost scoped_context, null: none; the task's own
+  cancel_node* waits_under = nullptr;               // W1: context the current wait belongs to; read by its hook (H3)
+  std::atomic<cancel_node*> implicit{nullptr};      // W1: the inherited context, if the wait is under that by default
+  std::atomic<task_extra*> extra{nullptr};          // installed once by compare-exchange
+  context_shard* shard = nullptr;                   // the shard it is registered in; links guarded by the shard's lock
+  task* shard_next = nullptr;
+  task* shard_prev = nullptr;
+  timer_node* timer = nullptr;                      // made at the first timed wait; the task's own
+
+  [[nodiscard]] completion& ended() noexcept;       // only if has_handle
+  [[nodiscard]] void* body() noexcept;
+  [[nodiscard]] cancel_node* own_context() const noexcept {
+    task_extra const* e = extra.load(std::memory_order_acquire);
+    return e != nullptr ? e->own.load(std::memory_order_acquire) : nullptr;
+  }
+  /// The context that waits of this task belong to now.
+  [[nodiscard]] cancel_node* current_context() const noexcept {
+    if (scoped != nullptr) return scoped;
+    if (cancel_node* own = own_context()) return own;
+    return inherited != nullptr ? inherited : root_of_runtime();
+  }
+  [[nodiscard]] cancel_node* root_of_runtime() const noexcept;  // while the task ends it has no other
+  [[nodiscard]] task_extra& extras();  // makes them if need be; throws std::bad_alloc
+};
+
+/// A block for `body_size` bytes of body, header initialised, one reference. `with_handle` adds a completion and a second
+/// reference. Throws std::bad_alloc. Must be called inside a section or with no processor.
+[[nodiscard]] task* make_task(scheduler&, std::size_t body_size, std::size_t body_align, bool with_handle);
+
+/// One reference less; the last one destroys the result and the contexts (user code). Outside of any section.
+void drop(task*) noexcept;
+
+void drop_hold(task*) noexcept;
+inline void hold(task* t) noexcept { t->holds.fetch_add(1, std::memory_order_relaxed); }
+
+/// What may run user code (destructors, listeners) may not do so on a native stack, where a wait would block the worker and a section is
+/// open. There, starts a task that calls f(arg), and returns true; anywhere else, or without memory, false: the caller does it.
+[[nodiscard]] bool run_as_task_if_native(void (*f)(void*) noexcept, void* arg) noexcept;
+
+/// Calls visit for each task that is not free, over the whole process. Tasks come and go meanwhile: for reports.
+void for_each_task(void (*visit)(task&, void*), void* arg);
+
+}  // namespace weft::rt

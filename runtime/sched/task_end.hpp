@@ -1,0 +1,16 @@
+// The end of a task.
+#pragma once
+
+namespace weft::rt {
+
+struct task;
+
+/// After t's code has returned, on its stack, outside of any section, with t still current: its fiber_local values go, it leaves its
+/// context, its joiners are woken, its references to contexts and the run's reference to itself are dropped. May run user code
+/// (destructors). t is void afterwards.
+void end_task(task* t) noexcept;
+
+/// Destroys the values that `locals` keeps; set once by the sync layer, which knows their type.
+extern void (*destroy_locals)(void* locals) noexcept;
+
+}  // namespace weft::rt

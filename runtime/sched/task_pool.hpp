@@ -1,0 +1,40 @@
+// task_pool: memory for tasks. Blocks of a few sizes, never given back to the system, so that a task's wait word stays a wait
+// word (type-stable memory), and found again by walking the chunks, so that dumps need no list of live tasks, which would cost
+// every spawn two locks.
+//
+// Each processor keeps short lists of free blocks (task_cache) that balance in batches with the process-wide lists, since a task
+// is often freed on another processor than it was made on. Workers without a processor use the shared lists directly.
+// Under AddressSanitizer a free block is poisoned but for its header; ThreadSanitizer is told of the hand-over.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/sched/owned.hpp"
+
+namespace weft::rt {
+
+struct task;
+
+inline constexpr std::size_t task_block_step = 64;
+inline constexpr std::size_t task_block_classes = 12;  // up to 768 bytes; larger bodies are allocated apart
+inline constexpr std::size_t task_block_max = task_block_step * task_block_classes;
+
+struct task_cache {
+  static constexpr std::uint32_t high = 128, batch = 64;
+  struct free_list {
+    owned<task*> head;
+    owned<std::uint32_t> count;
+  };
+  std::array<free_list, task_block_classes> classes;
+};
+
+/// A block of at least `size` <= task_block_max bytes, 64-byte aligned, with a task header in it whose wait word goes on
+/// counting. `cache` may be null. Throws std::bad_alloc.
+[[nodiscard]] task* allocate_task_block(task_cache* cache, std::size_t size);
+void free_task_block(task_cache* cache, task* block) noexcept;
+/// Gives a processor's lists back, at its end.
+void drain_task_cache(task_cache& cache) noexcept;
+
+}  // namespace weft::rt

@@ -1,0 +1,268 @@
+// Protocol B's waiting side, for tasks and for plain threads; the hook H1 to H6. See wait.hpp for the steps.
+
+#include "runtime/sched/wait.hpp"
+
+#include <exception>
+#include <mutex>
+
+#include <weft/error.hpp>
+
+#include "runtime/base/check.hpp"
+#include "runtime/base/sanitizer.hpp"
+#include "runtime/platform/platform.hpp"
+#include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/switching.hpp"
+#include "runtime/sched/task.hpp"
+#include "runtime/sched/task_timer.hpp"
+#include "runtime/sched/worker.hpp"
+
+namespace weft::rt {
+
+char const* wait_reason_name(wait_reason r) noexcept {
+  static constexpr char const* names[] = {"nothing", "channel send", "channel receive", "select", "sleep", "join", "mutex",
+                                          "shared_mutex", "condition_variable", "semaphore", "latch", "barrier", "call_once",
+                                          "wait_group", "task_group", "socket read", "socket write", "blocking call", "signal",
+                                          "end of the runtime"};
+  return names[static_cast<std::size_t>(r)];
+}
+
+// ---- plain threads --------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// A plain thread's waiter. Pooled and never unmapped, since a late claimer may look at one whose thread has gone.
+struct thread_waiter : waiter {
+  thread_waiter() { is_thread = true; }
+  thread_waiter* next_free = nullptr;
+  std::atomic<std::uint32_t> signal{0};  // futex: 1 once the winner has delivered; a word of its own, since the wait word has 64 bits
+};
+
+struct waiter_pool {
+  std::mutex lock;
+  thread_waiter* free = nullptr;
+};
+waiter_pool& pool() {
+  static auto* p = new waiter_pool;  // never destroyed: threads may outlive static destruction
+  return *p;
+}
+
+struct thread_waiter_holder {
+  thread_waiter* mine;
+  thread_waiter_holder() {
+    auto& p = pool();
+    {
+      std::lock_guard hold(p.lock);
+      if ((mine = p.free) != nullptr) {
+        p.free = mine->next_free;
+        return;
+      }
+    }
+    mine = new thread_waiter;
+  }
+  ~thread_waiter_holder() {
+    auto& p = pool();
+    std::lock_guard hold(p.lock);
+    mine->next_free = p.free;
+    p.free = mine;
+  }
+};
+
+__attribute__((noinline)) waiter& this_thread_waiter() {
+  thread_local thread_waiter_holder holder;
+  return *holder.mine;
+}
+
+how park_thread(thread_waiter& w, park_request const& request) noexcept {
+  const std::uint64_t generation = wait_word::generation(w.word.load(std::memory_order_relaxed));
+  w.signal.store(0, std::memory_order_relaxed);
+  w.word.store((generation << wait_word::generation_shift) | wait_word::waiting, std::memory_order_release);  // H1, locked
+  request.unlock(request.arg);
+  std::int64_t deadline = request.deadline;
+  while (w.signal.load(std::memory_order_acquire) == 0) {  // pairs with ready_thread
+    if (deadline == never) {
+      futex_wait(w.signal, 0);
+    } else if (!futex_wait_until(w.signal, 0, deadline)) {
+      if (claim(w, generation, how::timeout)) break;
+      deadline = never;  // somebody else has won and is about to deliver
+    }
+  }
+  const how h = wait_word::winner(w.word.load(std::memory_order_acquire));
+  w.word.store(generation << wait_word::generation_shift, std::memory_order_relaxed);  // R1
+  return h;
+}
+
+}  // namespace
+
+// ---- the waiting side -----------------------------------------------------------------------------------------------
+
+waiter& wait_point(bool& cancelled) {
+  task* t = current_task();
+  if (t == nullptr) {
+    cancelled = false;
+    return this_thread_waiter();
+  }
+  cancel_node* n = t->current_context();
+  // A wait under the inherited context by default also belongs to a context of its own that a handle may make any moment.
+  t->implicit.store(n == t->inherited && t->scoped == nullptr && t->has_handle ? n : nullptr, std::memory_order_relaxed);
+  t->waits_under = n;
+  if (t->shard == nullptr || t->shard->node != n) register_wait(*t, *n, static_cast<unsigned>(t->id));
+  cancelled = n->is_cancelled() && t->shield == 0 && std::uncaught_exceptions() == 0;
+  return *t;
+}
+
+waiter& cancellation_point() {
+  bool cancelled = false;
+  waiter& w = wait_point(cancelled);
+  if (cancelled) [[unlikely]] throw_cancelled();
+  return w;
+}
+
+waiter& uncancellable_waiter() {
+  task* t = current_task();
+  return t != nullptr ? *t : this_thread_waiter();
+}
+
+void throw_cancelled() {
+  task* t = current_task();
+  cancel_node* n = t != nullptr ? t->current_context() : nullptr;
+  throw weft::cancelled(n);
+}
+
+std::uint64_t begin_wait(waiter& w) noexcept {
+  const std::uint64_t generation = wait_word::generation(w.word.load(std::memory_order_relaxed)) + 1;
+  w.word.store(generation << wait_word::generation_shift, std::memory_order_relaxed);  // W3: IDLE
+  return generation;
+}
+
+how park(waiter& w, park_request const& request) noexcept {
+  w.request = &request;
+  if (w.is_thread) return park_thread(static_cast<thread_waiter&>(w), request);
+  auto& t = static_cast<task&>(w);
+  const bool timed = request.deadline != never;
+  if (timed) {
+    if (request.deadline <= clock_ns()) {  // due already: nobody can have claimed an IDLE wait, so it ends here
+      request.unlock(request.arg);
+      return how::timeout;
+    }
+    make_timer(t);
+  }
+  t.wait_cancellable = request.cancellable && t.shield == 0 && std::uncaught_exceptions() == 0;
+  worker& here = *current_worker();
+  processor* p = here.enter();
+  if (timed) reserve_timer(t, p);
+  park_task(here, p, t, request);
+  const std::uint64_t word = t.word.load(std::memory_order_acquire);  // pairs with the claim
+  t.word.store(word & ~(wait_word::state_mask | wait_word::how_mask), std::memory_order_relaxed);  // R1
+  const how h = wait_word::winner(word);
+  // R3. After a cancellation it may come before H4; end_task sees to that, and a stale generation claims nothing.
+  if (timed && h != how::timeout) timer_heap::disarm(*t.timer, wait_word::generation(word));
+  return h;
+}
+
+void park_hook(worker& w, task& t, park_request const& request) noexcept {
+  // The objects behind request.arg live until H5, since whoever claims the wait before that is either a partner, who needs the lock
+  // that is held here, or makes a task ready that needs that lock for R2. The request itself may be gone once H1 is done: copied.
+  auto* const unlock = request.unlock;
+  void* const arg = request.arg;
+  const std::uint64_t generation = wait_word::generation(t.word.load(std::memory_order_relaxed));
+  cancel_node* n = t.waits_under;
+  const bool cancellable = t.wait_cancellable && n != nullptr;
+  const std::int64_t deadline = request.deadline;
+  t.phase.store(task_phase::parked, std::memory_order_relaxed);
+  t.word.store((generation << wait_word::generation_shift) | wait_word::waiting | (cancellable ? wait_word::cancellable : 0),
+               std::memory_order_release);  // H1
+  light_fence();                            // H2, pairs with C3
+  bool mine = false;
+  if (cancellable) {  // H3
+    bool flagged = n->is_cancelled();
+    if (!flagged && t.implicit.load(std::memory_order_relaxed) != nullptr) {
+      cancel_node* own = t.own_context();
+      flagged = own != nullptr && own->is_cancelled();
+    }
+    mine = flagged && claim(t, generation, how::cancel);
+  }
+  if (deadline != never) arm_timer(t, w.held(), deadline, generation);  // H4; even if mine: it uses up the reservation
+  unlock(arg);                                                          // H5
+  if (mine) t.sched->make_ready(&t);                                    // H6
+}
+
+namespace {
+void unlock_object_lock(void* l) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS { static_cast<object_lock*>(l)->unlock(); }
+}  // namespace
+
+how wait_in(waiter& w, wait_list& list, object_lock& lock, wait_record& record, std::int64_t deadline, wait_reason reason,
+            void const* object, bool cancellable) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {  // the hook unlocks
+  record.who = &w;
+  record.generation = begin_wait(w);
+  push_back(list, record);
+  const park_request request{.unlock = unlock_object_lock,
+                             .arg = &lock,
+                             .deadline = deadline,
+                             .reason = reason,
+                             .object = object,
+                             .cancellable = cancellable};
+  const how h = park(w, request);
+  if (h == how::timeout || h == how::cancel) {  // R2
+    guard hold(lock);
+    if (record.linked) unlink(list, record);
+  }
+  return h;
+}
+
+// ---- the waking side ------------------------------------------------------------------------------------------------
+
+namespace {
+void ready_thread(thread_waiter& w) noexcept {
+  w.signal.store(1, std::memory_order_release);
+  futex_wake(w.signal, 1);  // the thread may have gone on already; its waiter is never unmapped
+}
+}  // namespace
+
+void ready(waiter& w) noexcept {
+  if (w.is_thread) return ready_thread(static_cast<thread_waiter&>(w));
+  auto& t = static_cast<task&>(w);
+  t.sched->make_ready(&t);
+}
+
+void ready_all(ready_list& list) noexcept {
+  worker* here = current_worker();
+  if (here == nullptr || list.single()) {
+    while (waiter* w = list.pop()) ready(*w);
+    return;
+  }
+  // Several keep their order: the next slot would turn it round.
+  const section inside(here);
+  here->sched->make_ready_all(inside.proc(), list);
+}
+
+// ---- the seam -------------------------------------------------------------------------------------------------------
+
+std::int64_t clock_ns() noexcept { return monotonic_ns(); }
+
+namespace {
+__attribute__((noinline)) random_source& thread_random() noexcept {
+  thread_local random_source source(static_cast<std::uint64_t>(monotonic_ns()) ^
+                                    reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)));
+  return source;
+}
+}  // namespace
+
+std::uint64_t random_below(std::uint64_t n) noexcept {
+  worker* w = current_worker();
+  if (w == nullptr) return thread_random().below(n);
+  const tsan_ignore worker_data;  // the worker's, whichever task runs on it
+  return w->random.below(n);
+}
+
+}  // namespace weft::rt
+
+namespace weft {
+time_point now() noexcept { return time_point(std::chrono::nanoseconds(rt::clock_ns())); }
+namespace detail {
+std::int64_t deadline_in(std::int64_t ns) noexcept {
+  const std::int64_t at = rt::clock_ns();
+  return ns >= never - at ? never : at + ns;
+}
+}  // namespace detail
+}  // namespace weft

@@ -1,0 +1,202 @@
+// Waiting, claiming, waking: protocol B, the only way to block in weft.
+//
+// A blocking call describes its wait in a record on its own stack, queues the record in the object's wait list under the
+// object's lock, and parks with the lock still held. Whoever ends the wait must first *claim* the waiter: exactly one of
+// partner, close, timeout and cancellation wins the compare-exchange on waiter::word, and only the winner makes the
+// waiter ready. Tasks and plain threads wait with the same records; a task parks, a thread sleeps on a futex.
+//
+//   wait    W1 cancellation_point(): cancelled -> throw; first wait under this context -> register with it
+//           W2 lock the object(s); try; done: unlock, return
+//           W3 begin_wait(): generation + 1, IDLE; fill and link the records; park() WITH the lock(s) held
+//   hook    on the stack that runs next, so that nobody can resume the task before it has left its own:
+//           H1 publish WAITING | generation | CANCELLABLE?      H2 light fence, pairs with C3
+//           H3 context's flag set and cancellable: claim(cancel) H4 arm the timer   H5 unlock   H6 H3 won: ready
+//   claim   WAITING and same generation -> CLAIMED(how)
+//   partner, close   under the object's lock: pop_claimed(); deliver (noexcept); unlock; ready(); never touch it again
+//   timer   copy (task, generation) under the heap's lock, unlock, claim, ready        cancel: see cancel_node.hpp
+//   resume  R1 read how; IDLE   R2 unlink what is still linked, under each object's lock, unless a partner popped the
+//           only record   R3 timer node dead (lazily)   R4 partner: the operation happened, even if cancelled meanwhile
+//
+// R2 is what makes a claim by timer or cancellation safe: the lock is held from W2 to H5, so a claimed task cannot free
+// the object, or leave the frame its record lies in, before the hook and every popper are done with them.
+//
+// Rejected: leaving the record linked until the woken task unlinks it (two quick notifies reach the same waiter: a lost
+// wake-up), and separate flags per kind of waker (no single winner).
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include <weft/detail/deadline.hpp>
+#include <weft/detail/wait.hpp>
+
+#include "runtime/base/lock.hpp"
+
+namespace weft::rt {
+
+using detail::never;
+using detail::wait_list;
+
+/// Who ended a wait.
+enum class how : std::uint8_t { none, partner, close, timeout, cancel };
+
+/// What a waiter waits for; shown by dumps. Keep wait_reason_name() in step.
+enum class wait_reason : std::uint8_t {
+  none, chan_send, chan_recv, select, sleep, join, mutex, shared_mutex, condition_variable, semaphore, latch, barrier,
+  call_once, wait_group, task_group, io_read, io_write, blocking_call, signal, runtime_end
+};
+[[nodiscard]] char const* wait_reason_name(wait_reason) noexcept;
+
+/// waiter::word: generation | FROZEN | CANCELLABLE | how | state. One word, changed only by the functions below.
+namespace wait_word {
+inline constexpr std::uint64_t state_mask = 3, idle = 0, waiting = 1, claimed = 2;
+inline constexpr unsigned how_shift = 2;
+inline constexpr std::uint64_t how_mask = 7u << how_shift;
+inline constexpr std::uint64_t cancellable = 1u << 5;
+inline constexpr std::uint64_t frozen = 1u << 6;
+inline constexpr unsigned generation_shift = 8;
+constexpr std::uint64_t generation(std::uint64_t word) noexcept { return word >> generation_shift; }
+constexpr how winner(std::uint64_t word) noexcept { return static_cast<how>((word & how_mask) >> how_shift); }
+}  // namespace wait_word
+
+struct park_request;
+
+/// The part of a task, or of a plain thread, that waits. Lies in type-stable memory: a late claimer may read `word` after
+/// the wait, and even the task, has ended; the generation tells it so.
+struct waiter {
+  std::atomic<std::uint64_t> word{0};   // written by its owner (W3, H1, R1) and by claimers
+  wait_record* winner = nullptr;        // written by the partner or closer that won, read by the owner after it resumed
+  waiter* next_ready = nullptr;         // link of a ready_list; written by the winner, before ready
+  park_request const* request = nullptr;  // written by the owner before H1; read by dumps while frozen
+  bool is_thread = false;               // constant
+};
+
+/// One place in one wait list. Lives on the waiting call's stack. All fields but `slot`'s target are guarded by the
+/// object's lock once the record is linked.
+struct wait_record {
+  wait_record* next = nullptr;
+  wait_record* prev = nullptr;
+  waiter* who = nullptr;
+  std::uint64_t generation = 0;
+  void* slot = nullptr;       // where a partner takes the value from or puts it; meaning is the object's
+  void* object = nullptr;     // for select: which channel
+  std::uint32_t index = 0;    // for select: which case
+  bool linked = false;
+  bool ok = false;            // set by the partner: the object's own meaning
+};
+
+// ---- the waiting side -----------------------------------------------------------------------------------------------
+
+/// W1. The calling task's, or plain thread's, waiter. Throws weft::cancelled if the task's context is cancelled, waiting
+/// is not shielded and no exception is unwinding the stack. The first call under a context registers the task with it.
+/// Must be called before any object's lock is taken.
+[[nodiscard]] waiter& cancellation_point();
+
+/// W1 without the throw, for waits that have an answer of their own to cancellation (a select with an on_done case,
+/// done().recv()): `cancelled` says whether cancellation_point() would have thrown.
+[[nodiscard]] waiter& wait_point(bool& cancelled);
+
+/// The calling task's or thread's waiter for a wait that ignores cancellation (locks). Never throws but bad_alloc.
+[[nodiscard]] waiter& uncancellable_waiter();
+
+/// W3. Starts a new wait of `w` and returns its generation, for the records.
+[[nodiscard]] std::uint64_t begin_wait(waiter& w) noexcept;
+
+/// How to park. `unlock` is called once, on another stack (a plain thread calls it itself), and releases every lock that
+/// the caller holds; it must not throw, allocate or run user code.
+struct park_request {
+  void (*unlock)(void* arg) noexcept;
+  void* arg;
+  std::int64_t deadline = never;  // on weft's clock
+  wait_reason reason = wait_reason::none;
+  void const* object = nullptr;   // shown by dumps
+  bool cancellable = true;        // false for waiters from uncancellable_waiter()
+};
+
+/// Parks the caller until somebody has claimed this wait; says who did. Nothing thread-local survives it. The caller
+/// then does R2.
+how park(waiter& w, park_request const& request) noexcept;
+
+/// W3, park and R2 for a wait on one list of one object whose `lock` the caller holds; the lock is released on return.
+/// `record.slot` (and whatever else the object uses) may be set beforehand. Returns who ended the wait; on anything but
+/// partner and close the record has been unlinked.
+how wait_in(waiter& w, wait_list& list, object_lock& lock, wait_record& record, std::int64_t deadline,
+            wait_reason reason, void const* object, bool cancellable = true) noexcept;
+
+/// Throws the weft::cancelled that belongs to the calling task's context; called after a park() that returned cancel.
+[[noreturn]] void throw_cancelled();
+
+// ---- the waking side ------------------------------------------------------------------------------------------------
+
+/// The claim. True: the caller is the one who must make `w` ready, after it has delivered.
+inline bool claim(waiter& w, std::uint64_t generation, how h) noexcept {
+  // acquire: what the waiter wrote before H1 (release) is visible to the winner, who reads the record's slot.
+  std::uint64_t word = w.word.load(std::memory_order_acquire);
+  for (;;) {
+    if ((word & wait_word::state_mask) != wait_word::waiting || wait_word::generation(word) != generation) return false;
+    if (h == how::cancel && (word & wait_word::cancellable) == 0) return false;
+    const std::uint64_t taken = (generation << wait_word::generation_shift) | (word & wait_word::frozen) |
+                                (static_cast<std::uint64_t>(h) << wait_word::how_shift) | wait_word::claimed;
+    if (w.word.compare_exchange_weak(word, taken, std::memory_order_acq_rel, std::memory_order_acquire)) return true;
+  }
+}
+
+inline void push_back(wait_list& list, wait_record& r) noexcept {
+  r.next = nullptr;
+  r.prev = list.tail;
+  (list.tail != nullptr ? list.tail->next : list.head) = &r;
+  list.tail = &r;
+  r.linked = true;
+}
+
+inline void unlink(wait_list& list, wait_record& r) noexcept {
+  (r.prev != nullptr ? r.prev->next : list.head) = r.next;
+  (r.next != nullptr ? r.next->prev : list.tail) = r.prev;
+  r.linked = false;
+}
+
+/// Under the object's lock: pops records until one could be claimed; nullptr if none is left. The caller delivers into
+/// the record, takes record->who, unlocks, and makes that ready; it never touches the record after the unlock.
+inline wait_record* pop_claimed(wait_list& list, how h) noexcept {
+  while (wait_record* r = list.head) {
+    unlink(list, *r);
+    if (claim(*r->who, r->generation, h)) {
+      r->who->winner = r;
+      return r;
+    }
+  }
+  return nullptr;
+}
+
+/// Makes a claimed waiter run: call it once, without any lock of an object held. Works in tasks, plain threads and hooks.
+void ready(waiter& w) noexcept;
+
+/// Waiters that were claimed under a lock, to be made ready in bulk after it.
+class ready_list {
+ public:
+  void push(waiter& w) noexcept {
+    w.next_ready = nullptr;
+    (tail_ != nullptr ? tail_->next_ready : head_) = &w;
+    tail_ = &w;
+  }
+  [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+  [[nodiscard]] bool single() const noexcept { return head_ == tail_; }  // or empty
+  waiter* pop() noexcept {
+    waiter* w = head_;
+    if (w != nullptr && (head_ = w->next_ready) == nullptr) tail_ = nullptr;
+    return w;
+  }
+
+ private:
+  waiter* head_ = nullptr;
+  waiter* tail_ = nullptr;
+};
+void ready_all(ready_list& list) noexcept;
+
+// ---- the seam: every clock read and every random choice of the runtime ---------------------------------------------
+
+[[nodiscard]] std::int64_t clock_ns() noexcept;
+[[nodiscard]] std::uint64_t random_below(std::uint64_t n) noexcept;
+
+}  // namespace weft::rt

@@ -1,0 +1,280 @@
+// Scheduling: fairness, bounded waiting, idleness, start and stop, outside threads.
+
+#include <weft/weft.hpp>
+
+#include <sys/resource.h>
+#include <sys/times.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "tests/support/catch.hpp"
+#include "tests/support/child.hpp"
+#include "tests/support/runtime_fixture.hpp"
+
+using weft::test::with_workers;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr bool sanitized =
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    true;
+#else
+    false;
+#endif
+#else
+    false;
+#endif
+
+double cpu_ms() {
+  rusage u{};
+  ::getrusage(RUSAGE_SELF, &u);
+  auto ms = [](timeval t) { return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_usec) / 1e3; };
+  return ms(u.ru_utime) + ms(u.ru_stime);
+}
+
+}  // namespace
+
+TEST_CASE("a hundred thousand tasks all run") {
+  with_workers([] {
+    std::atomic<int> ran = 0;
+    weft::wait_group all;
+    for (int i = 0; i < 100'000; ++i) all.go([&] { ran.fetch_add(1, std::memory_order_relaxed); });
+    all.wait();
+    CHECK(ran == 100'000);
+  });
+}
+
+TEST_CASE("tasks that wake each other do not starve the others") {
+  with_workers([] {
+    auto there = weft::make_chan<int>(), back = weft::make_chan<int>();
+    std::atomic<bool> stop = false;
+    weft::go([=] {
+      for (auto v : there) back.send(v);
+    });
+    auto player = weft::spawn([&] {
+      while (!stop) {
+        there.send(1);
+        back.recv();
+      }
+      there.close();
+    });
+    int turns = 0;
+    auto other = weft::spawn([&] {
+      for (; turns < 1000; ++turns) weft::yield();
+    });
+    other.join();
+    stop = true;
+    player.join();
+    CHECK(turns == 1000);
+  });
+}
+
+TEST_CASE("a lone task from a plain thread runs in bounded time beside busy workers") {
+  for (unsigned workers : {1u, 2u}) {
+    weft::runtime r(weft::options{.workers = workers});
+    std::atomic<bool> stop = false;
+    std::atomic<long> spins = 0;
+    // Twice as many tasks as workers, which never leave the local queues empty and keep the global one busy with overflow.
+    for (unsigned i = 0; i < 2 * workers; ++i)
+      r.go([&] {
+        while (!stop) {
+          for (int k = 0; k < 300; ++k) weft::go([&] { spins.fetch_add(1, std::memory_order_relaxed); });
+          weft::yield();
+        }
+      });
+    for (int i = 0; i < 20; ++i) {
+      const long before = spins;
+      CHECK(r.spawn([&] { return spins.load(); }).join() >= before);
+    }
+    stop = true;
+    r.shutdown();
+  }
+}
+
+TEST_CASE("an idle runtime uses no CPU") {
+  for (unsigned workers : {1u, 2u, 4u}) {
+    weft::run(weft::options{.workers = workers}, [] {
+      weft::wait_group all;
+      for (int i = 0; i < 100; ++i) all.go([] { weft::yield(); });
+      all.wait();
+      weft::sleep_for(50ms);
+      const double before = cpu_ms();
+      weft::sleep_for(500ms);
+      CHECK(cpu_ms() - before < (sanitized ? 50 : 10));
+    });
+  }
+}
+
+TEST_CASE("sleeps end in the order of their deadlines and never early") {
+  with_workers([] {
+    auto order = weft::make_chan<int>(16);
+    const auto start = weft::now();
+    std::vector<weft::join_handle<bool>> tasks;
+    for (int i = 10; i-- > 0;)
+      tasks.push_back(weft::spawn([=] {
+        const auto until = start + (i + 1) * 20ms;
+        weft::sleep_until(until);
+        const bool early = weft::now() < until;
+        order.send(i);
+        return early;
+      }));
+    for (int i = 0; i < 10; ++i) CHECK(order.recv() == i);
+    for (auto& t : tasks) CHECK_FALSE(t.join());
+  });
+}
+
+TEST_CASE("a timer fires beside a task that computes, as long as another worker is there") {
+  weft::run(weft::options{.workers = 2}, [] {
+    std::atomic<bool> stop = false;
+    auto hog = weft::spawn([&] {
+      while (!stop) {
+      }
+    });
+    for (int i = 0; i < 20; ++i) weft::sleep_for(1ms);
+    stop = true;
+    hog.join();
+    SUCCEED();
+  });
+}
+
+TEST_CASE("a task made ready by one that goes on computing is run by another worker") {
+  weft::run(weft::options{.workers = 2}, [] {
+    auto c = weft::make_chan<int>();
+    std::atomic<bool> got = false;
+    auto receiver = weft::spawn([&] {
+      c.recv();
+      got = true;
+    });
+    while (weft::current_metrics().parked == 0) weft::yield();
+    c.send(1);
+    while (!got) {  // without a call of weft: only another worker can run the receiver
+    }
+    receiver.join();
+    SUCCEED();
+  });
+}
+
+TEST_CASE("when the first task has ended, the others are cancelled, unwound and gone before run returns") {
+  for (unsigned workers : weft::test::worker_counts) {
+    std::atomic<int> unwound = 0;
+    struct at_end {
+      std::atomic<int>& n;
+      ~at_end() { ++n; }
+    };
+    weft::run(weft::options{.workers = workers}, [&] {
+      for (int i = 0; i < 100; ++i) {
+        weft::go([&] {
+          at_end mark{unwound};
+          weft::make_chan<int>().recv();
+        });
+        weft::go([&] {
+          at_end mark{unwound};
+          weft::sleep_for(1h);
+        });
+      }
+    });
+    CHECK(unwound == 200);
+  }
+}
+
+TEST_CASE("a task that does not end within the grace is named, and the process ends with status 70") {
+  const child_end end = run_child([] {
+    weft::run(weft::options{.workers = 2, .shutdown_grace = 50ms}, [] {
+      weft::go({.name = "stubborn"}, [] {
+        weft::uncancellable block;
+        weft::sleep_for(1h);
+      });
+      weft::yield();
+    });
+    return 0;
+  });
+  CHECK(end.exit_code == 70);
+  CHECK(end.errors.find("stubborn") != std::string::npos);
+}
+
+TEST_CASE("runtimes can be started and stopped many times") {
+  const int rounds = sanitized ? 100 : 1000;
+  for (int i = 0; i < rounds; ++i) CHECK(weft::run(weft::options{.workers = 2}, [i] { return weft::spawn([i] { return i; }).join(); }) == i);
+}
+
+TEST_CASE("two runtimes run side by side and talk over a channel") {
+  weft::runtime a(weft::options{.workers = 2}), b(weft::options{.workers = 1});
+  auto c = weft::make_chan<int>(), d = weft::make_chan<int>();
+  a.go([=] {
+    for (int i = 0; i < 1000; ++i) c.send(i);
+    c.close();
+  });
+  b.go([=] {
+    long sum = 0;
+    for (int v : c) sum += v;
+    d.send(static_cast<int>(sum));
+  });
+  CHECK(d.recv() == 499500);
+}
+
+TEST_CASE("plain threads spawn, join and talk with tasks") {
+  for (unsigned workers : weft::test::worker_counts) {
+    weft::runtime r(weft::options{.workers = workers});
+    std::vector<std::thread> threads;
+    std::atomic<long> sum = 0;
+    for (int t = 0; t < 4; ++t)
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < 500; ++i) sum += r.spawn([t, i] { return t + i; }).join();
+      });
+    for (auto& t : threads) t.join();
+    CHECK(sum == 4 * 124'750 + 500 * 6);
+  }
+}
+
+TEST_CASE("metrics count tasks, spawns and stacks") {
+  weft::run(weft::options{.workers = 2}, [] {
+    auto gate = weft::make_chan<int>();
+    std::vector<weft::join_handle<void>> tasks;
+    for (int i = 0; i < 50; ++i) tasks.push_back(weft::spawn([gate] { gate.recv(); }));
+    weft::runtime_metrics m{};
+    do {
+      weft::yield();
+      m = weft::current_metrics();
+    } while (m.parked < 50);
+    CHECK(m.workers == 2);
+    CHECK(m.live == 51);
+    CHECK(m.spawns >= 51);
+    CHECK(m.stacks >= 50);
+    CHECK(m.bytes >= 50 * 256 * 1024);
+    gate.close();
+    for (auto& t : tasks) t.join();
+  });
+}
+
+TEST_CASE("five thousand tasks park at once") {
+  with_workers([] {
+    auto gate = weft::make_chan<int>();
+    std::vector<weft::join_handle<int>> tasks;
+    for (int i = 0; i < 5000; ++i) tasks.push_back(weft::spawn([gate] { return gate.recv() ? 1 : 0; }));
+    while (weft::current_metrics().parked < 5000) weft::yield();
+    gate.close();
+    int sum = 0;
+    for (auto& t : tasks) sum += t.join();
+    CHECK(sum == 0);
+  });
+}
+
+TEST_CASE("a million tasks park at once under the default limit of mappings") {
+  if (sanitized) return;  // shadow memory for a million stacks is not to be had; the five thousand above are for sanitizers
+  weft::run(weft::options{.workers = 2}, [] {
+    constexpr std::size_t n = 1'000'000;
+    auto gate = weft::make_chan<int>();
+    weft::wait_group all;
+    for (std::size_t i = 0; i < n; ++i) all.go([gate] { gate.recv(); });
+    while (weft::current_metrics().parked < n) weft::sleep_for(10ms);
+    CHECK(weft::current_metrics().parked >= n);
+    gate.close();
+    all.wait();
+  });
+}
