@@ -1,0 +1,127 @@
+// What a handler of select gets and gives: decided by its first parameter, and by what it returns.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <weft/detail/chan_elem.hpp>
+#include <weft/error.hpp>
+
+namespace weft::detail {
+
+/// The handler that was left out.
+struct no_handler {
+  void operator()() const noexcept {}
+};
+
+/// Converts to std::optional<T> and to nothing else. Not copyable, so that std::any and the like do not take it.
+template <class T>
+struct optional_probe {
+  optional_probe(optional_probe const&) = delete;
+  operator std::optional<T>() const;
+};
+
+/// One operator(), not a template: then its parameter can be asked for without making its body's instance.
+template <class F>
+concept one_call_operator = requires { &std::remove_cvref_t<F>::operator(); };
+
+enum class gets : unsigned char { optional, value, reference, nothing };
+
+/// What F takes when a T was received. A generic or overloaded one gets the optional if it can take it.
+template <class F, class T>
+consteval gets what_it_gets() {
+  if constexpr (std::is_class_v<std::remove_cvref_t<F>> && !one_call_operator<F>) {
+    if constexpr (std::is_invocable_v<F&, std::optional<T>>) return gets::optional;
+    else if constexpr (std::is_invocable_v<F&, T>) return gets::value;
+    else if constexpr (std::is_invocable_v<F&, T&>) return gets::reference;
+    else return gets::nothing;
+  } else {
+    if constexpr (std::is_invocable_v<F&, optional_probe<T>>) return gets::optional;
+    else if constexpr (std::is_invocable_v<F&, T>) return gets::value;
+    else if constexpr (std::is_invocable_v<F&, T&>) return gets::reference;
+    else return gets::nothing;
+  }
+}
+
+template <class F, class T>
+consteval auto recv_result() {
+  constexpr gets what = what_it_gets<F, T>();
+  if constexpr (what == gets::optional) return std::type_identity<std::invoke_result_t<F&, std::optional<T>>>{};
+  else if constexpr (what == gets::value) return std::type_identity<std::invoke_result_t<F&, T>>{};
+  else if constexpr (what == gets::reference) return std::type_identity<std::invoke_result_t<F&, T&>>{};
+  else return std::type_identity<std::invoke_result_t<F&>>{};
+}
+template <class F, class T>
+using recv_result_t = typename decltype(recv_result<F, T>())::type;
+
+/// Runs the handler of a receive. The value is made right in its parameter: there is one move that may throw, and if it
+/// does the value goes back to `home`.
+template <class F, class T>
+recv_result_t<F, T> run_recv_handler(F& f, recv_slot<T>& slot, bool ok, chan_core* home) {
+  constexpr gets what = what_it_gets<F, T>();
+  if constexpr (what == gets::optional) {
+    return f(ok ? slot.template take_as<std::optional<T>>(home) : std::optional<T>());
+  } else if constexpr (what == gets::nothing) {
+    if (ok) slot.discard();
+    return f();
+  } else {
+    if (!ok) throw closed_channel();
+    if constexpr (what == gets::value) {
+      return f(slot.take(home));
+    } else {
+      T v = slot.take(home);
+      return f(v);
+    }
+  }
+}
+
+template <class F, class T>
+consteval auto join_result() {
+  if constexpr (std::is_void_v<T>) return std::type_identity<std::invoke_result_t<F&>>{};
+  else if constexpr (std::is_invocable_v<F&, T>) return std::type_identity<std::invoke_result_t<F&, T>>{};
+  else if constexpr (std::is_invocable_v<F&, T&>) return std::type_identity<std::invoke_result_t<F&, T&>>{};
+  else return std::type_identity<std::invoke_result_t<F&>>{};
+}
+template <class F, class T>
+using join_result_t = typename decltype(join_result<F, T>())::type;
+
+// ---- what select returns --------------------------------------------------------------------------------------------
+
+template <class>
+inline constexpr bool is_optional = false;
+template <class T>
+inline constexpr bool is_optional<std::optional<T>> = true;
+
+template <class... T>
+struct types {};
+
+template <class Kept, class... Rest>
+struct without_void {
+  using type = Kept;
+};
+template <class... Kept, class First, class... Rest>
+struct without_void<types<Kept...>, First, Rest...>
+    : without_void<std::conditional_t<std::is_void_v<First>, types<Kept...>, types<Kept..., First>>, Rest...> {};
+
+template <class List>
+struct common_of;
+template <>
+struct common_of<types<>> {
+  using type = std::size_t;  // no handler returns anything: the index of the case
+};
+template <class... T>
+struct common_of<types<T...>> {
+  using type = std::common_type_t<T...>;
+};
+
+template <class... R>
+struct select_result {
+  static constexpr bool all_void = (std::is_void_v<R> && ...);
+  static constexpr bool any_void = (std::is_void_v<R> || ...);
+  using common = typename common_of<typename without_void<types<>, R...>::type>::type;
+  using type = std::conditional_t<any_void && !all_void && !is_optional<common>, std::optional<common>, common>;
+};
+
+}  // namespace weft::detail

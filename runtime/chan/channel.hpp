@@ -1,0 +1,88 @@
+// channel: a chan_core with its guarded half. What holds whenever its lock is free:
+//
+//   - `count` elements stand in the ring, from `head` on, oldest first; count <= capacity.
+//   - A live sender's record in `senders` means that the ring is full, a live receiver's in `receivers` that nothing is
+//     there to receive. Live: its wait is not claimed yet. Claimed ones stay linked until their owner, or somebody who
+//     looks for a partner, unlinks them. Both lists are non-empty only if their live records belong to one select.
+//   - Once closed, no live record is in either list.
+//   - The state's bits for receivers and senders are set iff their list is non-empty.
+//   - `pins` counts the records that were linked here and have not been settled: by the partner that claimed one, else
+//     by its owner. A channel is freed only with both sides shut and no pin, so whoever resumes from a timeout or a
+//     cancellation finds the lock it has to take, even if every handle has gone meanwhile.
+//
+// Delivery is direct: a sender moves into the waiting receiver's slot, a receiver takes from the waiting sender's object.
+// A receiver that takes from a full ring moves the first waiting sender's value into the place it freed, at the end of
+// the queue: values come out in the order of the sends.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <weft/detail/annotations.hpp>
+#include <weft/detail/chan_core.hpp>
+
+#include "runtime/base/lock.hpp"
+#include "runtime/sched/wait.hpp"
+
+namespace weft::rt {
+
+using detail::box_link;
+using detail::chan_core;
+using detail::elem_ops;
+
+struct channel : chan_core {
+  channel(elem_ops const& element, std::size_t buffer) noexcept
+      : chan_core(buffer, one_sender + one_receiver), ops(element) {}
+
+  object_lock lock;
+  elem_ops const& ops;
+  detail::receivers_watcher* watcher = nullptr;          // constant once shared
+  bool is_done_channel = false;                          // constant once shared
+  bool sender_side WEFT_GUARDED_BY(lock) = true;         // some handle can send
+  bool receiver_side WEFT_GUARDED_BY(lock) = true;       // some handle can receive
+  std::uint32_t pins WEFT_GUARDED_BY(lock) = 0;
+  wait_list receivers WEFT_GUARDED_BY(lock);
+  wait_list senders WEFT_GUARDED_BY(lock);
+  std::byte* ring = nullptr;                             // constant; its contents guarded by lock
+  std::size_t head WEFT_GUARDED_BY(lock) = 0;            // place of the oldest element
+  std::size_t tail WEFT_GUARDED_BY(lock) = 0;            // the next free place
+  box_link* returned WEFT_GUARDED_BY(lock) = nullptr;    // received before anything else
+};
+
+enum class attempt : std::uint8_t { done, closed, not_now };
+
+/// One try of a send under the lock. On `done`, `woken` may hold a receiver to make ready after the unlock.
+attempt try_send_locked(channel& c, void* from, waiter*& woken) noexcept WEFT_REQUIRES(c.lock);
+/// One try of a receive under the lock. On `done`, `woken` may hold a sender to make ready after the unlock.
+attempt try_recv_locked(channel& c, void* to, waiter*& woken) noexcept WEFT_REQUIRES(c.lock);
+
+/// A receiver's box comes back: to the first waiting receiver, which must be made ready after the unlock, else to the front.
+[[nodiscard]] waiter* return_box_locked(channel& c, box_link* box) noexcept WEFT_REQUIRES(c.lock);
+/// Closes it; false if it was closed. `woken` must be made ready after the unlock.
+bool close_locked(channel& c, ready_list& woken) noexcept WEFT_REQUIRES(c.lock);
+
+/// Links a record of a wait that is about to begin, and pins the channel.
+void link_locked(channel& c, wait_list& list, wait_record& r) noexcept WEFT_REQUIRES(c.lock);
+/// R2: unlinks the caller's own record if it still is, and drops its pin. For records whose wait nobody of this channel
+/// claimed.
+void settle_locked(channel& c, wait_list& list, wait_record& r) noexcept WEFT_REQUIRES(c.lock);
+/// Whether nothing will ever touch the channel again: the caller, who just unlocked or holds it, must free it.
+[[nodiscard]] bool is_dead_locked(channel const& c) noexcept WEFT_REQUIRES(c.lock);
+/// Adds and removes bits of `state`. Under the lock.
+inline void set_state(channel& c, std::uint8_t set, std::uint8_t clear) noexcept WEFT_REQUIRES(c.lock) {
+  const auto old = c.state.load(std::memory_order_relaxed);
+  // release: pairs with the acquire of the peeks and of closed().
+  c.state.store(static_cast<std::uint8_t>((old & ~clear) | set), std::memory_order_release);
+}
+/// Destroys what is buffered, and the channel.
+void free_channel(channel& c) noexcept;
+
+/// Blocks on one channel: W3, park and R2. The lock is held on entry and released on return.
+how block_on(channel& c, waiter& w, wait_list& list, wait_record& r, std::int64_t deadline, wait_reason reason) noexcept
+    WEFT_RELEASE(c.lock);
+/// The same on no channel at all: ends by deadline or cancellation alone.
+how block_on_nil(waiter& w, std::int64_t deadline, wait_reason reason) noexcept;
+
+[[nodiscard]] inline channel& channel_of(chan_core& c) noexcept { return static_cast<channel&>(c); }
+
+}  // namespace weft::rt

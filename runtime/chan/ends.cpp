@@ -1,0 +1,107 @@
+// The life of a channel: made, its handles counted, its sides shut, its memory given back.
+//
+// Two sides, each shut once, by whoever drops that side's last handle; the memory goes with the second of them, or with
+// the last operation that had parked here (channel::pins). Until a side is shut its handles keep the channel alive, so
+// counting them costs one atomic operation a copy and no count of the memory beside it.
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <new>
+#include <stdexcept>
+
+#include <weft/detail/chan_core.hpp>
+
+#include "runtime/base/check.hpp"
+#include "runtime/chan/channel.hpp"
+
+namespace weft::rt {
+namespace {
+
+std::size_t ring_offset(elem_ops const& ops) noexcept { return (sizeof(channel) + ops.align - 1) / ops.align * ops.align; }
+
+bool over_aligned(elem_ops const& ops) noexcept { return ops.align > __STDCPP_DEFAULT_NEW_ALIGNMENT__; }
+
+}  // namespace
+
+void free_channel(channel& c) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {  // nobody else is left
+  elem_ops const& ops = c.ops;
+  if (ops.destroy != nullptr) {
+    for (std::size_t n = c.count.load(std::memory_order_relaxed); n != 0; --n) {
+      ops.destroy(c.ring + c.head * ops.size);
+      if (++c.head == c.capacity) c.head = 0;
+    }
+    while (c.returned != nullptr) {
+      box_link* b = c.returned;
+      c.returned = b->next;
+      ops.destroy(&b);
+    }
+  }
+  c.~channel();
+  if (over_aligned(ops)) ::operator delete(&c, std::align_val_t{ops.align});
+  else ::operator delete(&c);
+}
+
+}  // namespace weft::rt
+
+namespace weft::detail {
+
+using rt::channel;
+using rt::channel_of;
+using rt::ready_list;
+
+void fatal_moved_from(char const* call) noexcept {
+  rt::fatal("weft::chan: %s: the handle was moved from", call);
+}
+
+chan_core* make_core(elem_ops const& ops, std::size_t capacity) {
+  const std::size_t offset = rt::ring_offset(ops);
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(ops.size, capacity, &bytes) || __builtin_add_overflow(bytes, offset, &bytes))
+    throw std::length_error("weft::make_chan: a buffer of that capacity cannot be addressed");
+  void* memory = rt::over_aligned(ops) ? ::operator new(bytes, std::align_val_t{ops.align}) : ::operator new(bytes);
+  auto* c = ::new (memory) channel(ops, capacity);
+  c->ring = static_cast<std::byte*>(memory) + offset;
+  return c;
+}
+
+void mark_done_channel(chan_core& c) noexcept { channel_of(c).is_done_channel = true; }
+
+void watch_receivers(chan_core& c, receivers_watcher& w) noexcept { channel_of(c).watcher = &w; }
+
+bool chan_close(chan_core& core) noexcept {
+  channel& c = channel_of(core);
+  ready_list woken;
+  c.lock.lock();
+  const bool first = close_locked(c, woken);
+  c.lock.unlock();
+  ready_all(woken);
+  return first;
+}
+
+void drop_ends(chan_core& core, std::uint64_t which) noexcept {
+  // release: what this handle's owner did with the channel comes before its end; acquire: the last one sees that of all.
+  const std::uint64_t before = core.ends.fetch_sub(which, std::memory_order_acq_rel);
+  const auto half_gone = [](std::uint64_t had, std::uint64_t gave) { return gave != 0 && had == gave; };
+  const bool last_sender = half_gone(static_cast<std::uint32_t>(before), static_cast<std::uint32_t>(which));
+  const bool last_receiver = half_gone(before >> 32, which >> 32);
+  if (!last_sender && !last_receiver) [[likely]] return;
+
+  channel& c = channel_of(core);
+  ready_list woken;
+  c.lock.lock();
+  if (last_receiver) c.receiver_side = false;
+  if (last_sender) {
+    c.sender_side = false;
+    if (!c.is_closed() && std::uncaught_exceptions() != 0) set_state(c, channel::abandoned_bit, 0);
+  }
+  close_locked(c, woken);
+  const bool dead = is_dead_locked(c);
+  receivers_watcher* const watcher = last_receiver ? c.watcher : nullptr;
+  c.lock.unlock();
+  ready_all(woken);
+  if (dead) free_channel(c);
+  if (watcher != nullptr) watcher->gone(*watcher);  // which may drop the last sender: c is not touched any more
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,136 @@
+// send and receive on one channel, by the steps of protocol B (runtime/sched/wait.hpp).
+//
+// A send or receive that need not wait is W1, one lock, a move, one unlock. The clock is read only by those that have to
+// wait with a limit.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include <weft/detail/chan_core.hpp>
+
+#include "runtime/chan/channel.hpp"
+
+namespace weft::detail {
+
+using rt::attempt;
+using rt::channel;
+using rt::channel_of;
+using rt::how;
+using rt::ready_list;
+using rt::wait_reason;
+using rt::wait_record;
+using rt::waiter;
+
+namespace {
+
+std::int64_t deadline_of(std::int64_t wait_ns) noexcept { return wait_ns == never ? never : deadline_in(wait_ns); }
+
+chan_status wait_on_nil(waiter& w, std::int64_t wait_ns, wait_reason reason) {
+  if (wait_ns != 0 && block_on_nil(w, deadline_of(wait_ns), reason) == how::cancel) rt::throw_cancelled();
+  return chan_status::timeout;
+}
+
+}  // namespace
+
+// No analysis: block_on() releases the lock on another stack.
+chan_status chan_send(chan_core* core, void* from, std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  check_not_moved(core, "send");
+  waiter& w = rt::cancellation_point();  // W1
+  if (core == nullptr) [[unlikely]] return wait_on_nil(w, wait_ns, wait_reason::chan_send);
+  channel& c = channel_of(*core);
+  waiter* woken = nullptr;
+  c.lock.lock();  // W2
+  const attempt outcome = try_send_locked(c, from, woken);
+  if (outcome != attempt::not_now || wait_ns == 0) {
+    c.lock.unlock();
+    if (woken != nullptr) ready(*woken);
+    return outcome == attempt::done ? chan_status::ok : outcome == attempt::closed ? chan_status::closed : chan_status::timeout;
+  }
+  wait_record r;
+  r.slot = from;
+  switch (block_on(c, w, c.senders, r, deadline_of(wait_ns), wait_reason::chan_send)) {  // R4
+    case how::partner: return chan_status::ok;
+    case how::close: return chan_status::closed;
+    case how::cancel: rt::throw_cancelled();
+    default: return chan_status::timeout;
+  }
+}
+
+chan_status chan_recv(chan_core* core, void* to, std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {  // as above
+  check_not_moved(core, "recv");
+  bool cancelled = false;
+  waiter& w = rt::wait_point(cancelled);  // W1; the channel of a context that is done answers in spite of it
+  if (cancelled && !(core != nullptr && channel_of(*core).is_done_channel && core->is_closed())) [[unlikely]]
+    rt::throw_cancelled();
+  if (core == nullptr) [[unlikely]] return wait_on_nil(w, wait_ns, wait_reason::chan_recv);
+  channel& c = channel_of(*core);
+  const bool is_done_channel = c.is_done_channel;
+  waiter* woken = nullptr;
+  c.lock.lock();  // W2
+  const attempt outcome = try_recv_locked(c, to, woken);
+  if (outcome != attempt::not_now || wait_ns == 0) {
+    c.lock.unlock();
+    if (woken != nullptr) ready(*woken);
+    return outcome == attempt::done ? chan_status::ok : outcome == attempt::closed ? chan_status::closed : chan_status::timeout;
+  }
+  wait_record r;
+  r.slot = to;
+  switch (block_on(c, w, c.receivers, r, deadline_of(wait_ns), wait_reason::chan_recv)) {  // R4
+    case how::partner: return chan_status::ok;
+    case how::close: return chan_status::closed;
+    case how::cancel:
+      if (is_done_channel && r.ok) return chan_status::closed;
+      rt::throw_cancelled();
+    default: return chan_status::timeout;
+  }
+}
+
+chan_status chan_try_send(chan_core* core, void* from) noexcept {
+  check_not_moved(core, "try_send");
+  if (core == nullptr || !core->may_send()) return chan_status::full;
+  channel& c = channel_of(*core);
+  waiter* woken = nullptr;
+  c.lock.lock();
+  const attempt outcome = try_send_locked(c, from, woken);
+  c.lock.unlock();
+  if (woken != nullptr) ready(*woken);
+  return outcome == attempt::done ? chan_status::ok : outcome == attempt::closed ? chan_status::closed : chan_status::full;
+}
+
+chan_status chan_try_recv(chan_core* core, void* to) noexcept {
+  check_not_moved(core, "try_recv");
+  if (core == nullptr || !core->may_receive()) return chan_status::empty;
+  channel& c = channel_of(*core);
+  waiter* woken = nullptr;
+  c.lock.lock();
+  const attempt outcome = try_recv_locked(c, to, woken);
+  c.lock.unlock();
+  if (woken != nullptr) ready(*woken);
+  return outcome == attempt::done ? chan_status::ok : outcome == attempt::closed ? chan_status::closed : chan_status::empty;
+}
+
+std::size_t chan_take(chan_core& core, void* to, std::size_t stride, std::size_t max) noexcept {
+  channel& c = channel_of(core);
+  ready_list senders;
+  std::size_t n = 0;
+  c.lock.lock();
+  for (; n < max; ++n) {
+    waiter* woken = nullptr;
+    if (try_recv_locked(c, static_cast<std::byte*>(to) + n * stride, woken) != attempt::done) break;
+    if (woken != nullptr) senders.push(*woken);
+  }
+  c.lock.unlock();
+  ready_all(senders);
+  return n;
+}
+
+void chan_put_back(chan_core& core, box_link* box) noexcept {
+  channel& c = channel_of(core);
+  c.lock.lock();
+  waiter* receiver = return_box_locked(c, box);
+  c.lock.unlock();
+  if (receiver != nullptr) ready(*receiver);
+}
+
+}  // namespace weft::detail

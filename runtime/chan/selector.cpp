@@ -1,0 +1,40 @@
+// selector: keeps the cases of a select; the waiting itself is select_run's.
+
+#include <weft/selector.hpp>
+
+#include "runtime/base/check.hpp"
+
+namespace weft {
+
+namespace detail {
+void fatal_rearm(std::size_t index, std::size_t count) noexcept {
+  rt::fatal("weft::selector::rearm: case %zu of %zu is no send of that type", index, count);
+}
+}  // namespace detail
+
+std::size_t selector::add(std::unique_ptr<detail::selector_entry> entry) {
+  table_.resize(entries_.size() + 1);
+  entries_.push_back(std::move(entry));
+  return entries_.size() - 1;
+}
+
+std::size_t selector::wait() {
+  const std::size_t count = entries_.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    table_[i] = {};
+    entries_[i]->describe(table_[i]);
+  }
+  detail::select_outcome outcome{count, false};
+  try {
+    outcome = detail::select_run(table_.data(), count, false);
+  } catch (...) {
+    for (auto& e : entries_) e->settle(false);
+    throw;
+  }
+  for (std::size_t i = 0; i < count; ++i) entries_[i]->settle(outcome.index == i && outcome.ok);
+  std::shared_ptr<detail::selector_entry> const chosen = entries_[outcome.index];
+  chosen->finish(outcome.ok);
+  return outcome.index;
+}
+
+}  // namespace weft

@@ -1,0 +1,130 @@
+// selector: select with cases put together at run time.
+#include <weft/selector.hpp>
+#include <weft/weft.hpp>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/chan/parked.hpp"
+#include "tests/support/runtime_fixture.hpp"
+#include "tests/sync/ends_process.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using weft::test::with_workers;
+
+TEST_CASE("a selector merges any number of channels and says which it was") {
+  with_workers([] {
+    std::vector<weft::chan<int>> inputs(20);
+    for (int i = 0; i < 20; ++i) {
+      auto& c = inputs[static_cast<std::size_t>(i)] = weft::make_chan<int>();
+      weft::go([c, i] { for (int k = 0; k < 10; ++k) c.send(i); });
+    }
+    weft::selector s;
+    std::vector<int> counts(20);
+    std::size_t wrong = 0;
+    int last = -1;
+    for (auto& in : inputs) s.recv(in, [&](int v) { ++counts[static_cast<std::size_t>(last = v)]; });
+    for (int n = 0; n < 200; ++n) wrong += s.wait() != static_cast<std::size_t>(last);
+    CHECK(wrong == 0);
+    CHECK(counts == std::vector<int>(20, 10));
+  });
+}
+
+TEST_CASE("a send case that happened stays off until it is rearmed") {
+  with_workers([] {
+    auto c = weft::make_chan<std::string>(10);
+    weft::selector s;
+    int sent = 0;
+    const auto send = s.send(c, "first", [&] { ++sent; });
+    const auto none = s.otherwise();
+    CHECK(s.wait() == send);
+    CHECK(s.wait() == none);
+    s.rearm(send, std::string("second"));
+    CHECK(s.wait() == send);
+    CHECK(s.wait() == none);
+    CHECK(sent == 2);
+    CHECK(c.recv() == "first");
+    CHECK(c.recv() == "second");
+  });
+}
+
+TEST_CASE("handlers may rearm, add cases and clear") {
+  with_workers([] {
+    auto c = weft::make_chan<std::unique_ptr<int>>(3);
+    weft::selector s;
+    std::size_t send = 0;
+    int n = 0;
+    send = s.send(c.tx(), std::make_unique<int>(0), [&] {
+      if (++n < 3) s.rearm(send, std::make_unique<int>(n));
+      else s.recv(c, [&](std::unique_ptr<int> p) {
+        n = 10 + *p;
+        s.clear();
+      });
+    });
+    for (int i = 0; i < 3; ++i) CHECK(s.wait() == send);
+    CHECK(s.wait() == 1);
+    CHECK(n == 10);
+    CHECK(s.otherwise() == 0);
+    CHECK(s.wait() == 0);
+  });
+}
+
+TEST_CASE("timeouts of a selector count from each wait; deadlines do not") {
+  with_workers([] {
+    weft::selector s;
+    s.recv(weft::chan<int>(), [](int) {});
+    const auto after = s.timeout(2ms);
+    for (int i = 0; i < 3; ++i) {
+      const auto begin = weft::now();
+      CHECK(s.wait() == after);
+      CHECK(weft::now() - begin >= 2ms);
+    }
+    s.clear();
+    const auto at = s.deadline(weft::now() + 2ms);
+    CHECK(s.wait() == at);
+    CHECK(s.wait() == at);
+  });
+}
+
+TEST_CASE("a selector waits for contexts and tasks, and throws what select throws") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    auto task = weft::spawn([] { return 5; });
+    weft::selector s;
+    int got = 0;
+    const auto join = s.join(task, [&](int v) { got = v; });
+    const auto done = s.done(ctx, [&] { got = -1; });
+    CHECK(s.wait() == join);
+    CHECK(got == 5);
+    cancel();
+    CHECK(s.wait() == done);  // the task is joined: only this is left
+    CHECK(got == -1);
+    auto c = weft::make_chan<int>();
+    c.close();
+    s.clear();
+    s.send(c, 1);
+    CHECK_THROWS_AS(s.wait(), weft::closed_channel);
+    s.clear();
+    s.recv(c, [](int) {});
+    CHECK_THROWS_AS(s.wait(), weft::closed_channel);
+  });
+}
+
+#if !WEFT_TSAN
+TEST_CASE("rearming with another type, or what is no send, is a fatal misuse") {
+  const auto end = weft::test::run_in_child([] {
+    auto c = weft::make_chan<std::string>(1);
+    weft::selector s;
+    s.send(c, "x");
+    s.rearm(0, "a char const*, no std::string");
+  });
+  CHECK(end.aborted);
+  CHECK(end.said.find("selector::rearm") != std::string::npos);
+}
+#endif
+
+}  // namespace
