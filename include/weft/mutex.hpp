@@ -1,0 +1,65 @@
+// weft::mutex: mutual exclusion between tasks, plain threads, or both.
+//
+// Stands where std::mutex stood, works with std::unique_lock and std::scoped_lock, and may be held across anything that
+// parks. A task that waits for it parks and its worker runs others; a plain thread sleeps.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include <weft/detail/annotations.hpp>
+#include <weft/detail/wait.hpp>
+
+namespace weft {
+
+/// Not recursive. Need not be unlocked by the task that locked it.
+///
+/// Order: an unlock happens before the lock that follows it.
+/// Fairness: who waits is served first come, first served, but a newcomer may overtake those that are just being woken
+/// (which is what makes a busy mutex fast); a waiter that has waited for 1 ms is handed the mutex directly.
+/// Life: may be destroyed as soon as nobody holds it or waits for it, also while the unlock that made it so has yet
+/// to return.
+class WEFT_CAPABILITY("mutex") mutex {
+ public:
+  constexpr mutex() noexcept = default;
+  mutex(mutex const&) = delete;
+  mutex& operator=(mutex const&) = delete;
+
+  /// Waits until the mutex is free and takes it. Blocks. Not a cancellation point. Throws only when weft::run unwinds a
+  /// deadlocked program.
+  void lock() WEFT_ACQUIRE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    std::uint32_t free = 0;
+    if (!state_.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed)) [[unlikely]]
+      lock_slow();
+  }
+
+  /// Takes the mutex if it is free. Does not block; does not fail spuriously.
+  [[nodiscard]] bool try_lock() noexcept WEFT_TRY_ACQUIRE(true) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    std::uint32_t state = state_.load(std::memory_order_relaxed);
+    while ((state & held) == 0) {
+      if (state_.compare_exchange_weak(state, state | held, std::memory_order_acquire, std::memory_order_relaxed))
+        return true;
+    }
+    return false;
+  }
+
+  /// Releases it. Does not block. Fatal if nobody holds the mutex.
+  void unlock() noexcept WEFT_RELEASE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    std::uint32_t alone = held;
+    if (!state_.compare_exchange_strong(alone, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
+      unlock_slow();
+  }
+
+ private:
+  // Bits of state_; runtime/sync/mutex.cpp says who changes them.
+  static constexpr std::uint32_t held = 1, queued = 2, called = 4, hand_over = 8;
+
+  void lock_slow();
+  void unlock_slow() noexcept;
+  bool spin() noexcept;
+
+  std::atomic<std::uint32_t> state_{0};
+  detail::wait_list waiters_;  // guarded by rt::lock_of(this)
+};
+
+}  // namespace weft

@@ -1,0 +1,92 @@
+// weft::wait_group: waits until all of a number of tasks have ended, without handles for them.
+#pragma once
+
+#include <cstddef>
+#include <source_location>
+#include <utility>
+
+#include <weft/detail/countdown.hpp>
+#include <weft/task.hpp>
+
+namespace weft {
+
+/// Counts what has yet to end; as Go's sync.WaitGroup. For tasks and plain threads.
+///
+///     weft::wait_group wg;
+///     for (auto& item : items) wg.go([&item] { work(item); });
+///     wg.wait();
+///
+/// A first add() must happen before the wait() that is to wait for it; later ones may be made by whoever is counted.
+/// The group can be used again once its wait() has returned.
+/// Order: each done() happens before the return of the wait() that it lets go.
+/// Life: may be destroyed once wait() has returned, also while the last done() has yet to.
+class wait_group {
+ public:
+  constexpr wait_group() noexcept = default;
+  wait_group(wait_group const&) = delete;
+  wait_group& operator=(wait_group const&) = delete;
+
+  /// Counts `n` more; a negative n counts down. Does not block. Fatal if the counter falls below zero.
+  void add(std::ptrdiff_t n = 1) noexcept {
+    if (n >= 0)
+      count_.up(n, "wait_group::add");
+    else
+      count_.down(-n, "wait_group::add");
+  }
+
+  /// One less. Does not block. Fatal if the counter falls below zero.
+  void done() noexcept { count_.down(1, "wait_group::done"); }
+
+  /// Returns when the counter is zero. Blocks. Cancellation point.
+  void wait() { count_.wait(false); }
+
+  /// add(), and a task that runs f(args...) and then calls done(), however it ends; f and args are destroyed before
+  /// that. Does not block. Throws what weft::go throws, with the counter as it was.
+  template <class F, class... A>
+    requires(sizeof...(A) > 0) && task_callable<F, A...>
+  void go(F&& f, A&&... args) {
+    start<detail::closure<F, A...>>(nullptr, nullptr, std::forward<F>(f), std::forward<A>(args)...);
+  }
+  template <class F>
+    requires task_callable<F>
+  void go(F&& f, std::source_location place = std::source_location::current()) {
+    start<detail::closure<F>>(nullptr, &place, std::forward<F>(f));
+  }
+  template <class F, class... A>
+    requires task_callable<F, A...>
+  void go(task_options options, F&& f, A&&... args) {
+    start<detail::closure<F, A...>>(&options, nullptr, std::forward<F>(f), std::forward<A>(args)...);
+  }
+
+ private:
+  template <class Closure>
+  struct member {
+    wait_group* group;
+    Closure call;
+
+    void operator()() {
+      struct ending {  // outlives `own`: done() comes last, and nothing of the group is touched after it
+        wait_group* group;
+        ~ending() { group->done(); }
+      } at_end{group};
+      Closure own(std::move(call));
+      (void)own();
+    }
+  };
+
+  template <class Closure, class... Parts>
+  void start(task_options* options, std::source_location const* place, Parts&&... parts) {
+    add();
+    try {
+      detail::go_on(nullptr, options, place,
+                    member<Closure>{this, Closure(std::in_place, std::forward<Parts>(parts)...)});
+    } catch (...) {
+      done();
+      throw;
+    }
+  }
+
+  detail::countdown count_{0};
+};
+
+}  // namespace weft

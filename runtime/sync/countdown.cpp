@@ -1,0 +1,79 @@
+// The count under latch and wait_group. Follows T1 to T4 of lock_table.hpp.
+//
+//   down   D1 nobody queues, or it does not become zero: subtract, by compare-exchange. Nothing is touched afterwards
+//          D2 else, under the lock: subtract, but leave `queued` set: the word is not 0 yet
+//          D3 it became zero: pop and claim all waiters   D4 clear `queued`: the last access   D5 unlock, ready them
+//   wait   W1 the word is 0: return   W2 under the lock: count zero: return   W3 set queued, link, park
+//
+// Why the object may be destroyed when wait() has returned: wait() returns at W1 only when the word is 0, which D1 or
+// D4 made it with its last access; at W2 only with the lock, so not between D2 and D4; from W3 only after D5. The
+// lock itself is not part of the object. So no down() that took part touches the object after any wait() has returned.
+//
+// Why not pop before the subtraction: an up() may come in between (a task that counts itself adds another), and the
+// popped waiters would return though the count is not zero.
+#include <weft/detail/countdown.hpp>
+
+#include "runtime/base/check.hpp"
+#include "runtime/sched/wait.hpp"
+#include "runtime/sync/lock_table.hpp"
+
+namespace weft::detail {
+
+void countdown::cancellation_point() { (void)rt::cancellation_point(); }
+
+void countdown::up(std::ptrdiff_t n, char const* call) noexcept {
+  std::uint64_t const limit = PTRDIFF_MAX;
+  std::uint64_t state = state_.load(std::memory_order_relaxed);
+  do {
+    if (static_cast<std::uint64_t>(n) > limit - state / one) rt::fatal("%s: the counter overflows", call);
+    // relaxed: an up() publishes nothing; it must be ordered before the wait by its caller anyhow.
+  } while (
+      !state_.compare_exchange_weak(state, state + static_cast<std::uint64_t>(n) * one, std::memory_order_relaxed));
+}
+
+void countdown::down(std::ptrdiff_t n, char const* call) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  auto const by = static_cast<std::uint64_t>(n);
+  std::uint64_t state = state_.load(std::memory_order_relaxed);
+  for (;;) {  // D1
+    if (by > state / one) rt::fatal("%s: negative counter", call);
+    if (by == state / one && (state & queued) != 0) break;
+    // acq_rel: releases what was done before; acquires what the earlier ones released, for the waiters of D5.
+    if (state_.compare_exchange_weak(state, state - by * one, std::memory_order_acq_rel, std::memory_order_relaxed))
+      return;
+  }
+  rt::object_lock& guard = rt::lock_of(this);
+  rt::ready_list woken;
+  guard.lock();
+  state = state_.load(std::memory_order_relaxed);
+  do {  // D2
+    if (by > state / one) rt::fatal("%s: negative counter", call);
+  } while (
+      !state_.compare_exchange_weak(state, state - by * one, std::memory_order_acq_rel, std::memory_order_relaxed));
+  if (by == state / one && (state & queued) != 0) {
+    while (rt::wait_record* first = rt::pop_claimed(waiters_, rt::how::partner)) woken.push(*first->who);  // D3
+    state_.fetch_and(~queued, std::memory_order_release);                                                  // D4
+  }
+  guard.unlock();
+  rt::ready_all(woken);  // D5
+}
+
+void countdown::wait(bool latch) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  rt::waiter& self = rt::cancellation_point();
+  if (finished()) return;  // W1
+  rt::object_lock& guard = rt::lock_of(this);
+  guard.lock();
+  std::uint64_t state = state_.load(std::memory_order_acquire);
+  for (;;) {
+    if (state < one) {  // W2
+      guard.unlock();
+      return;
+    }
+    if (state_.compare_exchange_weak(state, state | queued, std::memory_order_acquire)) break;
+  }
+  rt::wait_record record;  // W3
+  rt::how const ended = rt::wait_in(self, waiters_, guard, record, never,
+                                    latch ? rt::wait_reason::latch : rt::wait_reason::wait_group, this);
+  if (ended == rt::how::cancel) rt::throw_cancelled();
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,127 @@
+// weft::call_once and singleflight: one call for many callers.
+#include <weft/weft.hpp>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/runtime_fixture.hpp"
+
+namespace {
+
+using weft::test::with_workers;
+
+TEST_CASE("call_once calls once, and everybody who returns sees what the call did") {
+  with_workers([] {
+    for (int round = 0; round < 200; ++round) {
+      auto flag = std::make_unique<weft::once_flag>();
+      int calls = 0;
+      std::atomic<int> unseen{0};
+      auto use = [&] {
+        weft::call_once(
+            *flag,
+            [&](int n) {
+              weft::yield();
+              calls += n;
+            },
+            1);
+        if (calls != 1) unseen.fetch_add(1);
+      };
+      std::vector<weft::join_handle<void>> tasks;
+      for (int i = 0; i < 4; ++i) tasks.push_back(weft::spawn(use));
+      std::thread outside(use);
+      use();
+      for (auto& h : tasks) h.join();
+      outside.join();
+      CHECK(unseen.load() == 0);
+    }
+  });
+}
+
+TEST_CASE("when the call throws its caller gets the exception and the next caller calls") {
+  with_workers([] {
+    weft::once_flag flag;
+    std::atomic<int> calls{0}, thrown{0};
+    std::vector<weft::join_handle<void>> tasks;
+    for (int i = 0; i < 8; ++i) {
+      tasks.push_back(weft::spawn([&] {
+        try {
+          weft::call_once(flag, [&] {
+            weft::yield();
+            if (calls.fetch_add(1) < 3) throw std::runtime_error("not yet");
+          });
+        } catch (std::runtime_error const&) {
+          thrown.fetch_add(1);
+        }
+      }));
+    }
+    for (auto& h : tasks) h.join();
+    CHECK(calls.load() == 4);
+    CHECK(thrown.load() == 3);
+  });
+}
+
+TEST_CASE("callers of one key share one call and its result, callers of another do not") {
+  with_workers([] {
+    weft::singleflight<std::string, int> flights;
+    weft::latch inside(1), go_on(1);
+    std::atomic<int> calls{0};
+    auto leader = weft::spawn([&] {
+      return flights.run("a", [&] {
+        calls.fetch_add(1);
+        inside.count_down();
+        go_on.wait();
+        return 42;
+      });
+    });
+    inside.wait();
+    std::vector<weft::join_handle<int>> followers;
+    std::atomic<int> begun{0};
+    for (int i = 0; i < 3; ++i) {
+      followers.push_back(weft::spawn([&] {
+        begun.fetch_add(1);
+        return flights.run("a", [&] {
+          calls.fetch_add(1);
+          return 42;
+        });
+      }));
+    }
+    CHECK(flights.run("b", [] { return 7; }) == 7);
+    while (begun.load() < 3) weft::yield();
+    go_on.count_down();
+    CHECK(leader.join() == 42);
+    for (auto& h : followers) CHECK(h.join() == 42);
+    CHECK(calls.load() >= 1);
+    CHECK(flights.run("a", [] { return 1; }) == 1);  // no cache
+  });
+}
+
+TEST_CASE("the exception of a shared call goes to all, and a cancelled leader's call is made anew") {
+  struct plain_key {
+    int value;
+    bool operator<(plain_key const& other) const { return value < other.value; }
+  };
+  with_workers([] {
+    weft::singleflight<plain_key, std::string> flights;
+    CHECK_THROWS_AS(flights.run({1}, []() -> std::string { throw std::runtime_error("no"); }), std::runtime_error);
+    weft::latch inside(1), never(1);
+    auto leader = weft::spawn([&] {
+      return flights.run({1}, [&] {
+        inside.count_down();
+        never.wait();
+        return std::string("from the leader");
+      });
+    });
+    inside.wait();
+    auto follower = weft::spawn([&] { return flights.run({1}, [] { return std::string("from the follower"); }); });
+    leader.cancel();
+    CHECK_THROWS_AS(leader.join(), weft::cancelled);
+    CHECK(follower.join() == "from the follower");
+  });
+}
+
+}  // namespace
