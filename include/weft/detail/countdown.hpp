@@ -1,0 +1,35 @@
+// A count that can be waited for to be zero: what latch and wait_group have in common. Not for applications.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include <weft/detail/wait.hpp>
+
+namespace weft::detail {
+
+class countdown {
+ public:
+  constexpr explicit countdown(std::ptrdiff_t count) noexcept : state_(static_cast<std::uint64_t>(count) << 1) {}
+  countdown(countdown const&) = delete;
+  countdown& operator=(countdown const&) = delete;
+
+  /// `call` is named in the fatal message if the count would overflow, or fall below zero.
+  void up(std::ptrdiff_t n, char const* call) noexcept;
+  void down(std::ptrdiff_t n, char const* call) noexcept;
+
+  /// Zero, and whoever made it so is done with this object.
+  [[nodiscard]] bool finished() const noexcept { return state_.load(std::memory_order_acquire) == 0; }
+
+  void wait(bool latch);
+  static void cancellation_point();
+
+ private:
+  static constexpr std::uint64_t queued = 1, one = 2;  // bits of state_: T4 of runtime/sync/lock_table.hpp; the count
+
+  std::atomic<std::uint64_t> state_;
+  wait_list waiters_;  // guarded by rt::lock_of(this)
+};
+
+}  // namespace weft::detail

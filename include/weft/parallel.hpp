@@ -1,0 +1,123 @@
+// Many at once: parallel_map, parallel_for, join_all, race. All end with every task that they started ended.
+//
+//     auto thumbs = weft::parallel_map(files, make_thumb, {.limit = 8});
+//     auto answer = weft::race([&] { return ask(a); }, [&] { return ask(b); });
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <iterator>
+#include <optional>
+#include <ranges>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <weft/task_group.hpp>
+
+namespace weft {
+
+namespace detail {
+
+/// Calls use(element) as a task of the group for every element of the range. Elements that are references stay where they are, others
+/// go along with the task.
+template <class R, class Use>
+void for_each_in_group(task_group& group, R& range, Use make_use) {
+  using reference = std::ranges::range_reference_t<R>;
+  auto end = std::ranges::end(range);
+  for (auto i = std::ranges::begin(range); i != end; ++i) {
+    auto use = make_use();
+    if constexpr (std::is_lvalue_reference_v<reference>) {
+      group.spawn([use, at = std::addressof(*i)] { use(*at); });
+    } else {
+      group.spawn([use, value = std::remove_cvref_t<reference>(*i)]() mutable { use(static_cast<reference>(std::move(value))); });
+    }
+  }
+}
+
+}  // namespace detail
+
+/// f(x) for every x of the range, each in a task; the results in the order of the range. f is shared and called at the same time
+/// by many. The first exception cancels the rest and comes out. Blocks; a cancellation point.
+template <class R, class F>
+auto parallel_map(R&& range, F&& f, group_options options = {})
+    -> std::vector<std::invoke_result_t<F&, std::ranges::range_reference_t<R>>> {
+  using out = std::invoke_result_t<F&, std::ranges::range_reference_t<R>>;
+  std::deque<std::optional<out>> results;  // a deque: places stay where they are while it grows
+  {
+    task_group group(std::move(options));
+    detail::for_each_in_group(group, range, [&] {
+      std::optional<out>* place = &results.emplace_back();
+      return [&f, place](auto&& x) { place->emplace(std::invoke(f, static_cast<decltype(x)>(x))); };
+    });
+    group.wait();
+  }
+  std::vector<out> all;
+  all.reserve(results.size());
+  for (auto& r : results)
+    if (r) all.push_back(std::move(*r));  // one is missing only if options let its exception pass
+  return all;
+}
+
+/// The same without results.
+template <class R, class F>
+void parallel_for(R&& range, F&& f, group_options options = {}) {
+  task_group group(std::move(options));
+  detail::for_each_in_group(group, range, [&] { return [&f](auto&& x) { (void)std::invoke(f, static_cast<decltype(x)>(x)); }; });
+  group.wait();
+}
+
+/// Joins them all, in order; the results. The first exception comes out and leaves the handles behind it joinable. Blocks; a
+/// cancellation point.
+template <class T>
+std::vector<T> join_all(std::vector<join_handle<T>>& handles) {
+  std::vector<T> all;
+  all.reserve(handles.size());
+  for (auto& h : handles) all.push_back(h.join());
+  return all;
+}
+inline void join_all(std::vector<join_handle<void>>& handles) {
+  for (auto& h : handles) h.join();
+}
+
+/// What the first of them returns; the others are cancelled and joined, their results and exceptions dropped. If all throw, the
+/// first exception comes out. Blocks; a cancellation point.
+template <class... F>
+  requires(sizeof...(F) > 0)
+auto race(F&&... f) -> std::common_type_t<std::invoke_result_t<F>...> {
+  using out = std::common_type_t<std::invoke_result_t<F>...>;
+  using stored = std::conditional_t<std::is_void_v<out>, std::monostate, out>;
+  std::optional<stored> won;           // written by the winner, read when all have ended
+  std::exception_ptr first;            // written by on_error, which is called by one at a time
+  std::atomic<bool> taken{false};
+  context const parent = this_task::context();
+  {
+    task_group group(parent, {.cancel_on_error = false, .on_error = [&](std::exception_ptr e) {
+                                if (first == nullptr) first = std::move(e);
+                              }});
+    const auto run = [&](auto& each) {
+      const auto win = [&] { return !taken.exchange(true, std::memory_order_relaxed); };
+      if constexpr (std::is_void_v<out>) {
+        (void)std::invoke(std::forward<decltype(each)>(each));
+        if (win()) won.emplace();
+      } else {
+        out r = std::invoke(std::forward<decltype(each)>(each));
+        if (win()) won.emplace(std::move(r));
+      }
+      group.cancel();
+    };
+    (group.spawn([&run, &f] { run(f); }), ...);
+    group.wait();
+  }
+  if (!won) {
+    if (first != nullptr) std::rethrow_exception(first);
+    parent.throw_if_cancelled();
+  }
+  if constexpr (!std::is_void_v<out>) return std::move(*won);
+}
+
+}  // namespace weft

@@ -1,0 +1,144 @@
+// task_group: a nursery. What it spawns ends before it does.
+//
+//     weft::task_group g;
+//     for (auto& url : urls) g.spawn([&] { fetch(url); });
+//     g.wait();                       // rethrows the first exception, which has cancelled the others
+//
+// Its tasks run under a context of its own, a child of the given or current one. A weft::cancelled that escapes a task of a group
+// that is being cancelled is no error. A group keeps nothing for a task that has ended.
+#pragma once
+
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <new>
+#include <source_location>
+#include <type_traits>
+#include <utility>
+
+#include <weft/context.hpp>
+#include <weft/task.hpp>
+
+namespace weft {
+
+struct group_options {
+  std::size_t limit = 0;                                 ///< so many tasks at once; 0: any number
+  bool cancel_on_error = true;                           ///< the first exception cancels the others
+  std::function<void(std::exception_ptr)> on_error{};    ///< takes the exceptions if not; one at a time, in the tasks that threw
+};
+
+namespace detail {
+
+class group_core;
+
+/// Waits for a place. A cancellation point if the group has a limit.
+void enter_group(group_core&);
+/// A task that has its place, under the group's context; if it throws, the place is given back.
+[[nodiscard]] rt::task* create_in_group(group_core&, std::size_t size, std::size_t align, body_ops const&, task_options*,
+                                        std::source_location const* place);
+/// The exception being handled escaped a task of the group.
+void failed_in_group(group_core&) noexcept;
+/// A task of the group, or what was to become one, is over. The group may be gone afterwards.
+void leave_group(group_core&) noexcept;
+
+template <class C>
+struct group_body {
+  group_core& group;
+  C call;
+
+  static void invoke(void* body) noexcept {
+    auto* self = static_cast<group_body*>(body);
+    group_core& group = self->group;
+    try {
+      (void)self->call();
+    } catch (...) {
+      failed_in_group(group);
+    }
+    std::destroy_at(self);
+    leave_group(group);
+  }
+  static constexpr body_ops ops{&invoke, nullptr, nullptr};
+};
+
+template <class F, class... A>
+void spawn_in_group(group_core& g, task_options* options, std::source_location const* place, F&& f, A&&... a) {
+  using body_t = group_body<closure<F, A...>>;
+  enter_group(g);
+  rt::task* t = create_in_group(g, sizeof(body_t), alignof(body_t), body_t::ops, options, place);
+  try {
+    ::new (body_of(t)) body_t{g, closure<F, A...>(std::in_place, std::forward<F>(f), std::forward<A>(a)...)};
+  } catch (...) {
+    abandon(t);
+    leave_group(g);
+    throw;
+  }
+  start(t);
+}
+
+}  // namespace detail
+
+/// Made and destroyed by one task; the other members may be called by any, also by tasks of the group.
+class task_group {
+ public:
+  task_group();
+  explicit task_group(group_options options);
+  explicit task_group(context parent, group_options options = {});
+  /// Cancels if wait() was not reached; waits in any case, ignoring cancellation. Never throws: an exception that nobody has seen
+  /// is written to stderr.
+  ~task_group();
+  task_group(task_group const&) = delete;
+  task_group& operator=(task_group const&) = delete;
+
+  /// Runs f(a...) as a task of the group. With a limit: waits while that many run, and is a cancellation point. Throws as weft::go.
+  template <class F, class... A>
+    requires(sizeof...(A) > 0 && task_callable<F, A...>)
+  void spawn(F&& f, A&&... a) {
+    detail::spawn_in_group(*core_, nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...);
+  }
+  template <class F>
+    requires task_callable<F>
+  void spawn(F&& f, std::source_location place = std::source_location::current()) {
+    detail::spawn_in_group(*core_, nullptr, &place, std::forward<F>(f));
+  }
+  template <class F, class... A>
+    requires task_callable<F, A...>
+  void spawn(task_options options, F&& f, A&&... a) {
+    detail::spawn_in_group(*core_, &options, nullptr, std::forward<F>(f), std::forward<A>(a)...);
+  }
+
+  /// At most n at once from now on; 0: any number. Does not block.
+  void limit(std::size_t n);
+  /// Waits until every task of the group has ended. Rethrows the first exception that cancelled the others, or that nobody took.
+  /// The group can be used again, under a fresh context if the old one was cancelled. Blocks; a cancellation point.
+  void wait();
+  /// Cancels the group's context. Does not block.
+  void cancel();
+  /// The context of its tasks.
+  [[nodiscard]] context ctx() const;
+
+ private:
+  std::unique_ptr<detail::group_core> core_;
+};
+
+/// f(group), then group.wait(). An exception of f's own cancels the group and wins. Returns what f returns.
+template <class F>
+  requires std::is_invocable_v<F, task_group&>
+auto scope(F&& f) -> std::invoke_result_t<F, task_group&> {
+  using out = std::invoke_result_t<F, task_group&>;
+  task_group group;
+  if constexpr (std::is_void_v<out>) {
+    std::invoke(std::forward<F>(f), group);
+    group.wait();
+  } else if constexpr (std::is_reference_v<out>) {
+    out r = std::invoke(std::forward<F>(f), group);
+    group.wait();
+    return static_cast<out>(r);
+  } else {
+    out r = std::invoke(std::forward<F>(f), group);
+    group.wait();
+    return r;
+  }
+}
+
+}  // namespace weft

@@ -1,0 +1,235 @@
+// Signals as values: a handler that only marks, a thread that delivers, and the subscriptions they go to.
+//
+//   S1 the handler, on whatever thread and stack: sets the signal's bit in `pending`, writes to an eventfd. Nothing else is
+//      safe there; errno is kept
+//   S2 the thread (one for the process, started by the first subscription) reads the eventfd, takes the bits, and under the
+//      lock sends the number to every receiver that subscribed and collects the contexts; these it cancels after the unlock,
+//      because that runs callbacks of users
+//   S3 nobody wanted it: its last subscription went after S1. The old disposition is back by then, so the signal is
+//      raised again and does what it would have done a moment later
+//
+// A subscription ends in the drop of the last receiver (receivers_watcher), or in the context's listener: notify when it is
+// cancelled, release when it goes. It is then taken out under the lock, and the disposition of a signal that has no other is put
+// back, unless somebody has replaced weft's handler meanwhile.
+//
+// Rejected: signalfd (needs the signal blocked in every thread of the program, also those that it starts itself, and children
+// inherit the mask); a task that reads the eventfd (signals are the process's and work without any runtime).
+
+#include <weft/signal.hpp>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "runtime/base/check.hpp"
+#include "runtime/base/lock.hpp"
+#include "runtime/chan/channel.hpp"
+#include "runtime/platform/platform.hpp"
+#include "runtime/sched/cancel_node.hpp"
+
+namespace weft {
+namespace {
+
+constexpr int highest_signal = 64;
+constexpr std::size_t room_for_signals = 64;
+
+constexpr std::uint64_t bit_of(int signal) noexcept { return std::uint64_t{1} << (signal - 1); }
+
+struct subscription : detail::receivers_watcher, rt::cancel_listener {
+  std::uint64_t wanted = 0;            // constant; bits of signals
+  detail::chan_core* to = nullptr;     // either this, one sender of it counted
+  rt::cancel_node* cancels = nullptr;  // or this, not counted: it takes the subscription along
+  subscription* next_one = nullptr;    // links: guard: the registry's lock
+  subscription* prev_one = nullptr;
+};
+
+// What the handler may touch.
+std::atomic<std::uint64_t> pending{0};  // written by the handler (release), taken by the thread (acquire)
+std::atomic<int> wake_fd{-1};           // written once, before the first handler is installed
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
+
+extern "C" void weft_note_signal(int signal) {
+  const int kept = errno;
+  pending.fetch_or(bit_of(signal), std::memory_order_release);  // S1
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t n = ::write(wake_fd.load(std::memory_order_relaxed), &one, sizeof one);
+  errno = kept;
+}
+
+class registry {
+ public:
+  /// Never destroyed: the thread and late subscriptions outlive static destruction.
+  static registry& of_process() {
+    static auto* r = new registry;
+    return *r;
+  }
+
+  /// Throws std::system_error; then it is not subscribed.
+  void add(subscription& s) {
+    int error = 0;
+    {
+      rt::guard hold(lock_);
+      for (int signal = 1; signal <= highest_signal && error == 0; ++signal)
+        if ((s.wanted & bit_of(signal)) != 0 && (error = want_locked(signal)) != 0)
+          while (--signal != 0)
+            if ((s.wanted & bit_of(signal)) != 0) unwant_locked(signal);
+      if (error == 0) {
+        s.next_one = all_;
+        if (all_ != nullptr) all_->prev_one = &s;
+        all_ = &s;
+      }
+    }
+    if (error != 0) throw std::system_error(error, std::generic_category(), "weft: cannot catch this signal");
+  }
+
+  void remove(subscription& s) noexcept {
+    rt::guard hold(lock_);
+    (s.prev_one != nullptr ? s.prev_one->next_one : all_) = s.next_one;
+    if (s.next_one != nullptr) s.next_one->prev_one = s.prev_one;
+    for (int signal = 1; signal <= highest_signal; ++signal)
+      if ((s.wanted & bit_of(signal)) != 0) unwant_locked(signal);
+  }
+
+ private:
+  registry() {
+    const int fd = ::eventfd(0, EFD_CLOEXEC);
+    if (fd < 0) throw std::system_error(errno, std::generic_category(), "weft: cannot make the descriptor for signals");
+    // The thread takes no signals: a handler on it would be as good as any, but a program may count on its own threads.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    try {
+      std::thread([this, fd] { deliver(fd); }).detach();
+    } catch (...) {
+      pthread_sigmask(SIG_SETMASK, &before, nullptr);
+      ::close(fd);
+      throw;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    wake_fd.store(fd, std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] int want_locked(int signal) noexcept WEFT_REQUIRES(lock_) {
+    if (count_[signal] == 0) {
+      struct sigaction ours {};
+      ours.sa_handler = weft_note_signal;
+      ours.sa_flags = SA_RESTART | SA_ONSTACK;
+      sigemptyset(&ours.sa_mask);
+      if (::sigaction(signal, &ours, &before_[signal]) != 0) return errno;
+    }
+    ++count_[signal];
+    return 0;
+  }
+
+  void unwant_locked(int signal) noexcept WEFT_REQUIRES(lock_) {
+    if (--count_[signal] != 0) return;
+    struct sigaction now {};
+    if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == weft_note_signal)
+      ::sigaction(signal, &before_[signal], nullptr);
+  }
+
+  [[noreturn]] void deliver(int fd) {
+    rt::set_thread_name("weft-signals");
+    std::vector<rt::cancel_node*> due;
+    for (;;) {
+      std::uint64_t writes = 0;
+      if (::read(fd, &writes, sizeof writes) < 0 && errno != EINTR) rt::fatal("the descriptor for signals was closed");
+      const std::uint64_t came = pending.exchange(0, std::memory_order_acquire);
+      for (int signal = 1; signal <= highest_signal; ++signal)
+        if ((came & bit_of(signal)) != 0) deliver(signal, due);
+    }
+  }
+
+  /// S2, S3.
+  void deliver(int signal, std::vector<rt::cancel_node*>& due) {
+    bool wanted = false;
+    {
+      rt::guard hold(lock_);
+      for (subscription* s = all_; s != nullptr; s = s->next_one) {
+        if ((s->wanted & bit_of(signal)) == 0) continue;
+        if (s->to != nullptr) {
+          int number = signal;
+          wanted |= detail::chan_try_send(s->to, &number) != chan_status::closed;
+        } else if (rt::try_retain(*s->cancels)) {
+          wanted = true;
+          due.push_back(s->cancels);
+        }
+      }
+    }
+    for (rt::cancel_node* n : due) {
+      rt::cancel(*n, rt::cancel_kind::cancelled, nullptr);
+      rt::drop(n);
+    }
+    due.clear();
+    if (!wanted) ::kill(::getpid(), signal);
+  }
+
+  rt::ranked_lock lock_{rt::lock_rank::registry};
+  subscription* all_ WEFT_GUARDED_BY(lock_) = nullptr;
+  unsigned count_[highest_signal + 1] WEFT_GUARDED_BY(lock_) = {};                 // subscriptions a signal
+  struct sigaction before_[highest_signal + 1] WEFT_GUARDED_BY(lock_) = {};        // what stood there before the first
+};
+
+std::uint64_t bits_of(std::initializer_list<int> which) {
+  std::uint64_t bits = 0;
+  for (const int signal : which) {
+    const bool fault = signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL;
+    if (signal < 1 || signal > highest_signal || fault)
+      throw std::system_error(EINVAL, std::generic_category(), "weft: cannot catch this signal");
+    bits |= bit_of(signal);
+  }
+  return bits;
+}
+
+void end_subscription(subscription& s) noexcept {
+  registry::of_process().remove(s);
+  if (s.to != nullptr) detail::drop_ends(*s.to, detail::chan_core::one_sender);
+  delete &s;
+}
+
+void end_of_context(rt::cancel_listener& l) noexcept { end_subscription(static_cast<subscription&>(l)); }
+void end_of_receivers(detail::receivers_watcher& w) noexcept { end_subscription(static_cast<subscription&>(w)); }
+
+}  // namespace
+
+receiver<int> signals(std::initializer_list<int> which) {
+  auto s = std::make_unique<subscription>();
+  s->wanted = bits_of(which);
+  auto [tx, rx] = make_ends<int>(room_for_signals);
+  s->to = detail::core_of(tx);
+  registry::of_process().add(*s);
+  detail::add_ends(*s->to, detail::chan_core::one_sender);
+  s->gone = end_of_receivers;
+  detail::watch_receivers(*s->to, *s);
+  (void)s.release();  // to whoever drops the last receiver
+  return rx;
+}
+
+int wait_signal(std::initializer_list<int> which) {
+  const receiver<int> from = signals(which);
+  return *from.recv();  // the subscription keeps a sender: it cannot be closed
+}
+
+std::pair<context, cancel_fn> with_signals(context parent, std::initializer_list<int> which) {
+  auto s = std::make_unique<subscription>();
+  s->wanted = bits_of(which);
+  auto made = with_cancel(std::move(parent));
+  s->cancels = made.first.node();
+  s->notify = end_of_context;
+  s->release = end_of_context;
+  registry::of_process().add(*s);
+  if (rt::add_listener(*s->cancels, *s))
+    (void)s.release();
+  else
+    end_subscription(*s.release());  // cancelled already
+  return made;
+}
+
+}  // namespace weft

@@ -1,0 +1,207 @@
+// task_group: a counter of tasks with a context, a limit and the first exception.
+//
+// All of it is guarded by one lock; a task's last act is to take itself out under it (leave_group). Whoever waits for the end looks at
+// the counter under the lock too, so that a group is not destroyed before the last task is done with it; the waiters that this makes
+// ready are on other stacks.
+//
+// The limit hands places on: a task that leaves while somebody waits in spawn() gives its place to the first of them, who does not
+// count himself again. So a place is never free while somebody waits, and spawns are served first come, first served.
+//
+// The context is replaced, after a cancellation, when wait() has found no task left: handles to the old one stay cancelled.
+
+#include <weft/task_group.hpp>
+
+#include <weft/mutex.hpp>
+
+#include "runtime/base/check.hpp"
+#include "runtime/base/lock.hpp"
+#include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/task.hpp"
+#include "runtime/sched/wait.hpp"
+#include "runtime/sched/worker.hpp"
+
+namespace weft::detail {
+
+class group_core {
+ public:
+  group_core(context of, group_options o)
+      : parent(std::move(of)), options(std::move(o)), limit(options.limit), own(with_cancel(parent).first) {}
+
+  context const parent;
+  group_options const options;
+  mutex reporting;                                      // around on_error: one at a time
+  rt::object_lock lock;
+  std::size_t running WEFT_GUARDED_BY(lock) = 0;        // places taken
+  std::size_t limit WEFT_GUARDED_BY(lock);
+  bool open WEFT_GUARDED_BY(lock) = false;              // something was spawned since the last wait()
+  std::exception_ptr first WEFT_GUARDED_BY(lock);
+  wait_list waiting WEFT_GUARDED_BY(lock);              // in wait() or the destructor
+  wait_list spawning WEFT_GUARDED_BY(lock);             // for a place
+  context own WEFT_GUARDED_BY(lock);                    // of its tasks
+
+  [[nodiscard]] context current() noexcept {
+    const rt::guard hold(lock);
+    return own;
+  }
+  void cancel(std::exception_ptr cause) noexcept {
+    const context of = current();
+    rt::cancel(*of.node(), rt::cancel_kind::cancelled, std::move(cause));
+  }
+  [[nodiscard]] bool has_room() const noexcept WEFT_REQUIRES(lock) { return limit == 0 || running < limit; }
+
+  /// Waits for the last task. False: `self` is a waiter that ignores cancellation, or else weft::cancelled is due.
+  void wait_for_end(rt::waiter& self, bool cancellable) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    lock.lock();
+    if (running == 0) return lock.unlock();
+    rt::wait_record r;
+    if (rt::wait_in(self, waiting, lock, r, never, rt::wait_reason::task_group, this, cancellable) == rt::how::cancel)
+      rt::throw_cancelled();
+    lock.lock();  // the task that left last is done with this object once it has unlocked
+    lock.unlock();
+  }
+};
+
+// No analysis: wait_in releases the lock.
+void enter_group(group_core& g) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  g.lock.lock();
+  g.open = true;
+  if (g.limit == 0) {
+    ++g.running;
+    return g.lock.unlock();
+  }
+  g.lock.unlock();
+  rt::waiter& self = rt::cancellation_point();
+  g.lock.lock();
+  if (g.has_room()) {
+    ++g.running;
+    return g.lock.unlock();
+  }
+  rt::wait_record r;
+  if (rt::wait_in(self, g.spawning, g.lock, r, never, rt::wait_reason::task_group, &g) == rt::how::cancel) rt::throw_cancelled();
+}
+
+rt::task* create_in_group(group_core& g, std::size_t size, std::size_t align, body_ops const& ops, task_options* options,
+                          std::source_location const* place) {
+  const context under = g.current();
+  try {
+    rt::worker* w = rt::current_worker();
+    rt::scheduler* s = w != nullptr ? w->sched : under.node()->sched;
+    rt::task* t = create_task(s, size, align, ops, false, options, place);
+    rt::retain(under.node());
+    rt::cancel_node* before = std::exchange(t->inherited, under.node());
+    if (!before->is_root) rt::drop(before);  // tasks do not count roots
+    return t;
+  } catch (...) {
+    leave_group(g);
+    throw;
+  }
+}
+
+void leave_group(group_core& g) noexcept {
+  rt::ready_list woken;
+  g.lock.lock();
+  rt::wait_record* next = g.limit == 0 || g.running <= g.limit ? rt::pop_claimed(g.spawning, rt::how::partner) : nullptr;
+  if (next != nullptr) woken.push(*next->who);
+  else if (--g.running == 0)
+    while (rt::wait_record* r = rt::pop_claimed(g.waiting, rt::how::partner)) woken.push(*r->who);
+  g.lock.unlock();
+  rt::ready_all(woken);
+}
+
+void failed_in_group(group_core& g) noexcept {
+  std::exception_ptr e = std::current_exception();
+  try {
+    throw;
+  } catch (cancelled const&) {
+    if (g.current().cancelled()) return;
+  } catch (...) {
+  }
+  if (!g.options.cancel_on_error && g.options.on_error) {
+    const uncancellable shield;
+    try {
+      const std::lock_guard hold(g.reporting);
+      g.options.on_error(std::move(e));
+      return;
+    } catch (...) {
+      e = std::current_exception();
+    }
+  }
+  {
+    const rt::guard hold(g.lock);
+    if (g.first == nullptr) g.first = e;
+  }
+  if (g.options.cancel_on_error) g.cancel(std::move(e));
+}
+
+}  // namespace weft::detail
+
+namespace weft {
+
+task_group::task_group() : task_group(this_task::context()) {}
+task_group::task_group(group_options options) : task_group(this_task::context(), std::move(options)) {}
+task_group::task_group(context parent, group_options options)
+    : core_(std::make_unique<detail::group_core>(std::move(parent), std::move(options))) {}
+
+task_group::~task_group() {
+  std::exception_ptr unseen;
+  bool open = false;
+  {
+    const rt::guard hold(core_->lock);
+    open = core_->open;
+  }
+  if (open) core_->cancel(nullptr);
+  core_->wait_for_end(rt::uncancellable_waiter(), false);
+  {
+    const rt::guard hold(core_->lock);
+    unseen = std::exchange(core_->first, nullptr);
+  }
+  if (unseen == nullptr) return;
+  try {
+    std::rethrow_exception(unseen);
+  } catch (std::exception const& e) {
+    rt::warn("a task_group was destroyed with an exception that nobody has seen: %s", e.what());
+  } catch (cancelled const&) {
+    rt::warn("a task_group was destroyed with a weft::cancelled that nobody has seen");
+  } catch (...) {
+    rt::warn("a task_group was destroyed with an exception that nobody has seen, and that is no std::exception");
+  }
+}
+
+void task_group::limit(std::size_t n) {
+  detail::group_core& g = *core_;
+  rt::ready_list woken;
+  {
+    const rt::guard hold(g.lock);
+    g.limit = n;
+    while (g.has_room()) {
+      rt::wait_record* r = rt::pop_claimed(g.spawning, rt::how::partner);
+      if (r == nullptr) break;
+      ++g.running;
+      woken.push(*r->who);
+    }
+  }
+  rt::ready_all(woken);
+}
+
+void task_group::wait() {
+  detail::group_core& g = *core_;
+  g.wait_for_end(rt::cancellation_point(), true);
+  context next = g.current();
+  if (next.cancelled()) next = with_cancel(g.parent).first;
+  std::exception_ptr first;
+  {
+    const rt::guard hold(g.lock);
+    if (g.running == 0) {
+      g.open = false;
+      std::swap(g.own, next);
+    }
+    first = std::exchange(g.first, nullptr);
+  }
+  if (first != nullptr) std::rethrow_exception(first);
+}
+
+void task_group::cancel() { core_->cancel(nullptr); }
+
+context task_group::ctx() const { return core_->current(); }
+
+}  // namespace weft

@@ -1,0 +1,158 @@
+// after_func: a task that waits to be started by a timer or by a cancellation.
+//
+// Exactly one takes the task out of `task`, by an exchange: the timer or the canceller, who start it, or a stop_fn, who destroys it.
+// Whoever comes later finds nothing.
+//
+// Of a context: the registration is a listener and keeps the node, so that a cancellation above reaches it although nobody holds the
+// context any more, and stop_fns find it. That is a circle, opened by the cancellation or by a stop.
+//
+// References: all stop_fns one each, the listener or the entry in the heap one.
+
+#include <weft/after_func.hpp>
+
+#include <atomic>
+#include <memory>
+#include <new>
+
+#include "runtime/base/check.hpp"
+#include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/task.hpp"
+#include "runtime/sched/worker.hpp"
+#include "runtime/timer/timer_heap.hpp"
+
+namespace weft::rt {
+
+struct later_start : cancel_listener {
+  later_start(timer_ops const& ops, rt::task* t) noexcept : node(ops, this), task(t) {}
+  ~later_start() { drop(of); }
+
+  std::atomic<std::uint32_t> refs{1};
+  timer_node node;               // of a duration: armed once, with generation 1
+  std::atomic<rt::task*> task;   // null: started, or stopped
+  cancel_node* of = nullptr;     // of a context: where the listener stands; constant, counted
+};
+
+namespace {
+
+void discard(task* t) noexcept {
+  t->ops->discard(t->body());
+  detail::abandon(t);
+}
+
+void drop_later(later_start& l) noexcept {
+  if (l.refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete &l;
+}
+
+void start_now(later_start& l) noexcept {
+  // acq_rel: pairs with the exchange of whoever comes second.
+  if (task* t = l.task.exchange(nullptr, std::memory_order_acq_rel)) detail::start(t);
+}
+
+void on_cancel(cancel_listener& of) noexcept {
+  auto& l = static_cast<later_start&>(of);
+  start_now(l);
+  drop_later(l);
+}
+
+constexpr timer_ops later_ops{
+    .retain = [](void* owner) noexcept { static_cast<later_start*>(owner)->refs.fetch_add(1, std::memory_order_relaxed); },
+    .fire = [](timer_node&, void* owner, std::uint64_t) { start_now(*static_cast<later_start*>(owner)); },
+    .release =
+        [](void* owner) {
+          auto& l = *static_cast<later_start*>(owner);
+          // Neither fired nor stopped: the runtime ends, and a task must not outlive its runtime.
+          if (task* t = l.task.exchange(nullptr, std::memory_order_acq_rel)) discard(t);
+          drop_later(l);
+        },
+};
+
+}  // namespace
+
+}  // namespace weft::rt
+
+namespace weft {
+
+namespace detail {
+
+rt::scheduler* scheduler_for(context const* of) {
+  if (rt::worker* w = rt::current_worker()) return w->sched;
+  rt::scheduler* s = of != nullptr ? of->node()->sched : nullptr;
+  if (s == nullptr) throw no_runtime();
+  return s;
+}
+
+namespace {
+
+/// Takes the task over, also if there is no memory.
+rt::later_start* make_later(rt::task* t) {
+  auto* l = new (std::nothrow) rt::later_start(rt::later_ops, t);
+  if (l != nullptr) return l;
+  rt::discard(t);
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+stop_fn start_when_cancelled(context of, rt::task* t) {
+  rt::later_start* l = make_later(t);
+  const stop_fn stop(l);
+  rt::cancel_node* under = rt::make_context(t->sched, of.node(), false);
+  rt::cancel_node* before = std::exchange(t->inherited, under);
+  if (!before->is_root) rt::drop(before);  // tasks do not count roots
+  rt::retain(of.node());
+  l->of = of.node();
+  l->notify = rt::on_cancel;
+  l->refs.fetch_add(1, std::memory_order_relaxed);
+  if (!rt::add_listener(*of.node(), *l)) rt::on_cancel(*l);
+  return stop;
+}
+
+stop_fn start_after(std::int64_t ns, rt::task* t) {
+  rt::later_start* l = make_later(t);
+  const stop_fn stop(l);
+  const std::int64_t when = deadline_after(std::chrono::nanoseconds(ns));
+  if (ns == 0) {
+    rt::start_now(*l);
+  } else if (when != rt::never) {
+    bool armed = false;
+    bool tell = false;
+    {
+      const rt::section inside(rt::current_worker());
+      rt::timer_heap& heap = inside.proc() != nullptr ? inside.proc()->timers : t->sched->proc(0).timers;
+      armed = heap.reserve_one();
+      tell = armed && heap.arm(l->node, when, 1) && inside.proc() == nullptr;
+    }
+    if (!armed) {
+      (void)stop();
+      throw std::bad_alloc();
+    }
+    if (tell) t->sched->timer_changed(when);
+  }
+  return stop;
+}
+
+}  // namespace detail
+
+stop_fn::stop_fn(stop_fn const& other) noexcept : later_(other.later_) {
+  if (later_ != nullptr) later_->refs.fetch_add(1, std::memory_order_relaxed);
+}
+
+stop_fn::~stop_fn() {
+  if (later_ != nullptr) rt::drop_later(*later_);
+}
+
+bool stop_fn::operator()() const {
+  if (later_ == nullptr) return false;
+  rt::task* t = later_->task.exchange(nullptr, std::memory_order_acq_rel);
+  if (t == nullptr) return false;
+  if (later_->of == nullptr) {
+    rt::timer_heap::disarm(later_->node, 1);
+  } else if (rt::remove_listener(*later_->of, *later_)) {
+    rt::drop_later(*later_);
+  }
+  rt::discard(t);
+  return true;
+}
+
+}  // namespace weft

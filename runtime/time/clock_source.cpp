@@ -1,0 +1,243 @@
+// Timers and tickers: a node in a timer heap that sends the time into a channel with room for one value.
+//
+//   fire    F1 under the source's lock: armed, and this generation? else it was stopped or reset behind the heap's back: nothing
+//           F2 a ticker is armed again, for the first multiple of its period that is still to come
+//           F3 the value goes into the channel, if there is room: a slow receiver misses ticks
+//   stop    P1 under the lock: disarm   P2 take back the value that nobody has received
+//   reset   P1, P2, then arm with the next generation
+//
+// Sending under the lock is what keeps a stale value from being received: a fire that loses to a stop does nothing (F1), and
+// one that wins has put its value where P2 finds it, or a receiver has it already. The channel's own lock, and those under which
+// waiters are made ready, come below; nothing that runs under them takes a source's lock. The memory goes with the last of: handles
+// (or, of after() and tick(), receivers), entries in heaps.
+//
+// Rejected: a task for each timer (a stack for each, and no way to take back what it has sent); letting the receiver drop stale
+// values by their generation (select and ranges would have to know).
+
+#include <weft/time.hpp>
+
+#include <atomic>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+#include "runtime/base/check.hpp"
+#include "runtime/base/lock.hpp"
+#include "runtime/chan/channel.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/worker.hpp"
+#include "runtime/timer/timer_heap.hpp"
+
+namespace weft::rt {
+
+struct clock_source : detail::receivers_watcher {
+  clock_source(timer_ops const& ops, scheduler* in, chan_core* to, bool closes_after) noexcept
+      : detail::receivers_watcher{nullptr}, node(ops, this), sched(in), out(to), closes(closes_after) {}
+
+  std::atomic<std::uint32_t> refs{1};     // all handles, or receivers, together; each entry in a heap
+  std::atomic<std::uint32_t> handles{1};  // timer and ticker only
+  timer_node node;                        // armed under the lock
+  object_lock lock;
+  scheduler* sched WEFT_GUARDED_BY(lock);                 // whose heaps it goes into
+  chan_core* out WEFT_GUARDED_BY(lock);                   // with the ends that are ours; null: retired
+  std::uint64_t generation WEFT_GUARDED_BY(lock) = 0;     // of the last arming
+  std::int64_t when WEFT_GUARDED_BY(lock) = never;
+  std::int64_t period WEFT_GUARDED_BY(lock) = 0;          // 0: once
+  bool armed WEFT_GUARDED_BY(lock) = false;
+  bool const closes;                                      // once its value is sent the channel closes
+};
+
+namespace {
+
+void drop_source(clock_source& s) noexcept {
+  if (s.refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete &s;
+}
+
+/// A place in a heap, to be used by one arm.
+struct place {
+  scheduler* sched;
+  timer_heap* heap;  // null: no memory
+};
+
+/// Of the calling worker's processor; on other threads, of processor 0 of `otherwise`.
+place reserve_place(scheduler* otherwise) noexcept {
+  worker* const w = current_worker();
+  place at{w != nullptr ? w->sched : otherwise, nullptr};
+  at.heap = &at.sched->proc(0).timers;
+  bool room = false;
+  if (w != nullptr) {
+    const section inside(w);
+    if (inside.proc() != nullptr) at.heap = &inside.proc()->timers;
+    room = at.heap->reserve_one();
+  } else {
+    room = at.heap->reserve_one();
+  }
+  if (!room) at.heap = nullptr;
+  return at;
+}
+
+/// True: whoever sleeps until the next timer must be told.
+bool arm_locked(clock_source& s, place at, std::int64_t when) noexcept WEFT_REQUIRES(s.lock) {
+  s.sched = at.sched;
+  s.when = when;
+  s.armed = true;
+  return at.heap->arm(s.node, when, ++s.generation);
+}
+
+/// P1, P2. True: it was pending, or its value not received.
+bool stop_locked(clock_source& s) noexcept WEFT_REQUIRES(s.lock) {
+  const bool pending = std::exchange(s.armed, false);
+  if (pending) timer_heap::disarm(s.node, s.generation);
+  time_point unseen;
+  return (s.out != nullptr && detail::chan_try_recv(s.out, &unseen) == chan_status::ok) || pending;
+}
+
+/// F3. A channel that is to be closed after the unlock, by dropping its one sender, or null.
+chan_core* send_locked(clock_source& s, std::int64_t now) noexcept WEFT_REQUIRES(s.lock) {
+  time_point value{std::chrono::nanoseconds(now)};
+  (void)detail::chan_try_send(s.out, &value);
+  return s.closes ? std::exchange(s.out, nullptr) : nullptr;
+}
+
+void close_finished(chan_core* c) noexcept {
+  if (c != nullptr) detail::drop_ends(*c, chan_core::one_sender);
+}
+
+/// The first time after `now` that is a multiple of the period away from `when`; never, if it does not fit.
+std::int64_t next_tick(std::int64_t when, std::int64_t period, std::int64_t now) noexcept {
+  if (now > when) when += (now - when) / period * period;
+  return __builtin_add_overflow(when, period, &when) ? never : when;
+}
+
+void fire(timer_node&, void* owner, std::uint64_t generation) noexcept {
+  clock_source& s = *static_cast<clock_source*>(owner);
+  chan_core* finished = nullptr;
+  scheduler* tell = nullptr;
+  std::int64_t next = never;
+  {
+    const guard hold(s.lock);
+    if (!s.armed || s.generation != generation) return;  // F1
+    s.armed = false;
+    const std::int64_t now = clock_ns();
+    if (s.period != 0) next = next_tick(s.when, s.period, now);
+    if (next != never) {  // F2
+      const place at = reserve_place(s.sched);
+      if (at.heap == nullptr) fatal("out of memory for a timer");
+      if (arm_locked(s, at, next)) tell = s.sched;
+    }
+    finished = send_locked(s, now);  // F3
+  }
+  close_finished(finished);
+  if (tell != nullptr) tell->timer_changed(next);
+}
+
+constexpr timer_ops source_ops{
+    .retain = [](void* owner) noexcept { static_cast<clock_source*>(owner)->refs.fetch_add(1, std::memory_order_relaxed); },
+    .fire = [](timer_node& n, void* owner, std::uint64_t generation) { fire(n, owner, generation); },
+    .release = [](void* owner) { drop_source(*static_cast<clock_source*>(owner)); },
+};
+
+/// Stop and start. Nothing has changed if it throws.
+bool start_source(clock_source& s, std::int64_t first_ns, std::int64_t period_ns) {
+  const std::int64_t when = first_ns == 0 ? 0 : detail::deadline_after(std::chrono::nanoseconds(first_ns));
+  const bool timed = when != 0 && when != never;
+  scheduler* otherwise = nullptr;
+  {
+    const guard hold(s.lock);
+    otherwise = s.sched;
+  }
+  place at{};
+  if (timed) {
+    at = reserve_place(otherwise);
+    if (at.heap == nullptr) throw std::bad_alloc();
+  }
+  chan_core* finished = nullptr;
+  bool was = false;
+  bool tell = false;
+  {
+    const guard hold(s.lock);
+    was = stop_locked(s);
+    s.period = period_ns;
+    if (timed) tell = arm_locked(s, at, when);
+    if (when == 0) finished = send_locked(s, clock_ns());
+  }
+  close_finished(finished);
+  if (tell) at.sched->timer_changed(when);
+  return was;
+}
+
+/// Nobody can receive any more, or should.
+void retire(clock_source& s, std::uint64_t ends) noexcept {
+  chan_core* c = nullptr;
+  {
+    const guard hold(s.lock);
+    (void)stop_locked(s);
+    c = std::exchange(s.out, nullptr);
+  }
+  if (c != nullptr) detail::drop_ends(*c, ends);
+  drop_source(s);
+}
+
+}  // namespace
+}  // namespace weft::rt
+
+namespace weft::detail {
+
+std::int64_t checked_period(std::int64_t ns) {
+  if (ns <= 0) throw std::invalid_argument("weft: the period of a ticker must be positive");
+  return ns;
+}
+
+namespace {
+rt::scheduler& required_scheduler() {
+  rt::worker* const w = rt::current_worker();
+  if (w == nullptr) throw no_runtime();
+  return *w->sched;
+}
+}  // namespace
+
+clock_handle::clock_handle(std::int64_t first_ns, std::int64_t period_ns) {
+  rt::scheduler& sched = required_scheduler();
+  const chan<time_point> out(1);
+  auto s = std::make_unique<rt::clock_source>(rt::source_ops, &sched, core_of(out), false);
+  rt::start_source(*s, first_ns, period_ns);
+  add_ends(*core_of(out), both_ends);
+  source_ = s.release();
+}
+
+clock_handle::clock_handle(clock_handle const& other) noexcept : source_(other.source_) {
+  source_->handles.fetch_add(1, std::memory_order_relaxed);
+}
+
+clock_handle::~clock_handle() {
+  if (source_->handles.fetch_sub(1, std::memory_order_acq_rel) == 1) rt::retire(*source_, both_ends);
+}
+
+bool clock_handle::reset(std::int64_t first_ns, std::int64_t period_ns) const {
+  return rt::start_source(*source_, first_ns, period_ns);
+}
+
+bool clock_handle::stop() const noexcept {
+  const rt::guard hold(source_->lock);
+  return rt::stop_locked(*source_);
+}
+
+receiver<time_point> clock_handle::channel() const noexcept {
+  const rt::guard hold(source_->lock);
+  add_ends(*source_->out, chan_core::one_receiver);
+  return receiver<time_point>(source_->out);
+}
+
+receiver<time_point> clock_channel(std::int64_t first_ns, std::int64_t period_ns) {
+  rt::scheduler& sched = required_scheduler();
+  auto [tx, rx] = make_ends<time_point>(1);
+  auto s = std::make_unique<rt::clock_source>(rt::source_ops, &sched, core_of(tx), period_ns == 0);
+  s->gone = [](receivers_watcher& w) noexcept { rt::retire(static_cast<rt::clock_source&>(w), chan_core::one_sender); };
+  add_ends(*core_of(tx), chan_core::one_sender);
+  watch_receivers(*core_of(tx), *s);
+  rt::start_source(*s.release(), first_ns, period_ns);  // if it throws, rx takes the source along
+  return rx;
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,255 @@
+// Contexts as values: the tree, what they carry, how they are cancelled, and what a task's current context is.
+
+#include <weft/weft.hpp>
+
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "tests/support/catch.hpp"
+#include "tests/support/runtime_fixture.hpp"
+
+namespace {
+
+using namespace weft::test;
+using namespace std::chrono_literals;
+
+struct user {
+  using type = std::string;
+};
+struct depth {
+  using type = int;
+};
+
+bool is_closed(weft::receiver<weft::unit> const& done) { return done.try_recv().error() == weft::chan_status::closed; }
+
+}  // namespace
+
+TEST_CASE("a context that is not cancelled has no error, no cause and an open done channel") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    CHECK_FALSE(ctx.cancelled());
+    CHECK_FALSE(ctx.err());
+    CHECK(ctx.cause() == nullptr);
+    CHECK_FALSE(ctx.deadline().has_value());
+    CHECK(ctx.done().try_recv().error() == weft::chan_status::empty);
+    CHECK_NOTHROW(ctx.throw_if_cancelled());
+    CHECK(ctx == weft::context(ctx));
+    CHECK_FALSE(ctx == weft::context::background());
+  });
+}
+
+TEST_CASE("cancelling reaches all below and nothing above or beside") {
+  with_workers([] {
+    auto [top, cancel_top] = weft::with_cancel();
+    auto [middle, cancel_middle] = weft::with_cancel(top);
+    auto [beside, cancel_beside] = weft::with_cancel(top);
+    const auto below = weft::with_value<depth>(middle, 3);
+    auto [leaf, cancel_leaf] = weft::with_timeout(below, 1h);
+    const auto done = leaf.done();
+    cancel_middle();
+    CHECK(middle.cancelled());
+    CHECK(below.cancelled());
+    CHECK(leaf.cancelled());
+    CHECK(is_closed(done));
+    CHECK(leaf.err() == std::errc::operation_canceled);
+    CHECK_FALSE(top.cancelled());
+    CHECK_FALSE(beside.cancelled());
+    CHECK_THROWS_AS(leaf.throw_if_cancelled(), weft::cancelled);
+  });
+}
+
+TEST_CASE("the first cancellation's cause stays, and below it is the same") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    auto [child, cancel_child] = weft::with_cancel(ctx);
+    cancel(std::make_exception_ptr(std::runtime_error("first")));
+    cancel(std::make_exception_ptr(std::runtime_error("second")));
+    const auto copy = cancel_child;
+    copy();
+    CHECK_THROWS_WITH(std::rethrow_exception(ctx.cause()), "first");
+    CHECK_THROWS_WITH(std::rethrow_exception(child.cause()), "first");
+  });
+}
+
+TEST_CASE("without a cause given the cause is a weft::cancelled") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    cancel();
+    CHECK_THROWS_AS(std::rethrow_exception(ctx.cause()), weft::cancelled);
+  });
+}
+
+TEST_CASE("a child of a cancelled context is born cancelled") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    cancel();
+    auto [child, cancel_child] = weft::with_timeout(ctx, 1h);
+    CHECK(child.cancelled());
+    CHECK(is_closed(child.done()));
+    CHECK(weft::with_value<depth>(ctx, 1).cancelled());
+    CHECK_FALSE(weft::without_cancel(ctx).cancelled());
+  });
+}
+
+TEST_CASE("a deadline cancels with timed_out, not before its time") {
+  with_workers([] {
+    const auto start = weft::now();
+    auto [ctx, cancel] = weft::with_timeout(2ms);
+    CHECK(ctx.deadline() >= start + 2ms);
+    CHECK_FALSE(ctx.done().recv().has_value());
+    CHECK(weft::now() >= start + 2ms);
+    CHECK(ctx.err() == std::errc::timed_out);
+    try {
+      std::rethrow_exception(ctx.cause());
+    } catch (weft::cancelled const& c) {
+      CHECK(c.code() == std::errc::timed_out);
+    }
+  });
+}
+
+TEST_CASE("the earlier of a context's deadline and its parent's counts") {
+  with_workers([] {
+    const auto at = weft::now() + 1h;
+    auto [ctx, cancel] = weft::with_deadline(at);
+    auto [later, cancel_later] = weft::with_deadline(ctx, at + 1h);
+    auto [earlier, cancel_earlier] = weft::with_deadline(ctx, at - 1min);
+    CHECK(ctx.deadline() == at);
+    CHECK(later.deadline() == at);
+    CHECK(earlier.deadline() == at - 1min);
+    CHECK(weft::with_value<depth>(ctx, 1).deadline() == at);
+    CHECK_FALSE(weft::without_cancel(ctx).deadline().has_value());
+  });
+}
+
+TEST_CASE("a deadline that has passed cancels at once, one at max() never") {
+  with_workers([] {
+    CHECK(weft::with_timeout(-1s).first.err() == std::errc::timed_out);
+    CHECK(weft::with_deadline(weft::now() - 1s).first.cancelled());
+    auto [ctx, cancel] = weft::with_timeout(std::chrono::hours::max());
+    CHECK_FALSE(ctx.deadline().has_value());
+    cancel();
+    CHECK(ctx.err() == std::errc::operation_canceled);
+  });
+}
+
+TEST_CASE("values are found from below, the nearest first, and each key by its own type") {
+  with_workers([] {
+    const auto a = weft::with_value<user>(weft::this_task::context(), "ann");
+    const auto b = weft::with_value<depth>(a, 1);
+    auto [c, cancel] = weft::with_cancel(b);
+    const auto d = weft::with_value<depth>(c, 2);
+    CHECK(d.value<user>() == "ann");
+    CHECK(d.value<depth>() == 2);
+    CHECK(c.value<depth>() == 1);
+    CHECK_FALSE(a.value<depth>().has_value());
+    CHECK(weft::without_cancel(d).value<user>() == "ann");
+  });
+}
+
+TEST_CASE("tasks inherit the current context with its values, deadline and cancellation") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel(weft::with_value<user>(weft::this_task::context(), "ann"));
+    weft::join_handle<std::optional<std::string>> child;
+    {
+      const weft::scoped_context in(ctx);
+      CHECK(weft::this_task::value<user>() == "ann");
+      child = weft::spawn([] {
+        const auto name = weft::this_task::value<user>();
+        (void)weft::this_task::context().done().recv();
+        return name;
+      });
+    }
+    CHECK_FALSE(weft::this_task::value<user>().has_value());
+    cancel();
+    CHECK(child.join() == "ann");
+  });
+}
+
+TEST_CASE("scoped contexts nest, and waiting is under the innermost") {
+  with_workers([] {
+    auto [outer, cancel_outer] = weft::with_cancel();
+    auto [inner, cancel_inner] = weft::with_cancel();
+    const weft::scoped_context in_outer(outer);
+    {
+      const weft::scoped_context in_inner(inner);
+      CHECK(weft::this_task::context() == inner);
+      cancel_inner();
+      CHECK_THROWS_AS(weft::sleep_for(1h), weft::cancelled);
+    }
+    CHECK(weft::this_task::context() == outer);
+    CHECK_NOTHROW(weft::sleep_for(1us));
+    cancel_outer();
+    CHECK_THROWS_AS(weft::sleep_for(1h), weft::cancelled);
+    const weft::scoped_context shielded(weft::without_cancel(outer));
+    CHECK_NOTHROW(weft::sleep_for(1us));
+  });
+}
+
+TEST_CASE("a context may outlive its task, its parents' handles and its runtime") {
+  weft::context kept, root;
+  weft::cancel_fn cancel;
+  weft::run([&] {
+    auto made = weft::spawn([] { return weft::with_cancel(weft::with_value<user>(weft::this_task::context(), "ann")); }).join();
+    kept = made.first;
+    cancel = made.second;
+    root = weft::context::background();
+    CHECK_FALSE(kept.cancelled());
+  });
+  CHECK(root.cancelled());
+  CHECK(kept.cancelled());
+  CHECK(kept.value<user>() == "ann");
+  CHECK(is_closed(kept.done()));
+  cancel();
+  auto [child, cancel_child] = weft::with_cancel(kept);
+  CHECK(child.cancelled());
+}
+
+TEST_CASE("on a plain thread there are contexts without a runtime, but no deadlines") {
+  auto [ctx, cancel] = weft::with_cancel();
+  auto [child, cancel_child] = weft::with_cancel(ctx);
+  std::thread other([c = cancel] { c(); });
+  CHECK_FALSE(child.done().recv().has_value());
+  other.join();
+  CHECK(ctx.cancelled());
+  CHECK_FALSE(weft::context().cancelled());
+  CHECK_THROWS_AS(weft::with_timeout(1s), weft::no_runtime);
+}
+
+TEST_CASE("stop_token bridges pass a stop request on to a context and a cancellation on to a token") {
+  with_workers([] {
+    std::stop_source source;
+    const auto from = weft::context::from(source.get_token());
+    CHECK_FALSE(from.cancelled());
+    source.request_stop();
+    CHECK(from.err() == std::errc::operation_canceled);
+    CHECK(weft::context::from(source.get_token()).cancelled());
+    CHECK_FALSE(weft::context::from(std::stop_token()).cancelled());
+
+    auto [ctx, cancel] = weft::with_cancel();
+    const auto token = ctx.stop_token();
+    int called = 0;
+    const std::stop_callback callback(token, [&called] { ++called; });
+    CHECK_FALSE(token.stop_requested());
+    cancel();
+    CHECK(token.stop_requested());
+    CHECK(called == 1);
+    CHECK(ctx.stop_token().stop_requested());
+  });
+}
+
+TEST_CASE("a callable that takes a stop_token gets its task's") {
+  with_workers([] {
+    const auto ready = weft::make_chan<int>(1);
+    auto child = weft::spawn(
+        [ready](std::stop_token stop, int n) {
+          ready.send(n);
+          while (!stop.stop_requested()) weft::yield();
+          return n;
+        },
+        7);
+    CHECK(ready.recv() == 7);
+    child.cancel();
+    CHECK(child.join() == 7);
+  });
+}

@@ -1,0 +1,118 @@
+// parallel_map, parallel_for, join_all, race.
+
+#include <weft/weft.hpp>
+
+#include <atomic>
+#include <memory>
+#include <ranges>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/support/catch.hpp"
+#include "tests/support/runtime_fixture.hpp"
+
+namespace {
+using namespace weft::test;
+using namespace std::chrono_literals;
+}  // namespace
+
+TEST_CASE("parallel_map gives the results in the order of the range") {
+  with_workers([] {
+    const std::vector<int> in{5, 1, 4, 2, 3};
+    const auto out = weft::parallel_map(
+        in,
+        [](int const& n) {
+          weft::sleep_for(std::chrono::microseconds(n * 20));
+          return std::to_string(n);
+        },
+        {.limit = 3});
+    CHECK(out == std::vector<std::string>{"5", "1", "4", "2", "3"});
+    CHECK(weft::parallel_map(std::views::iota(0, 4), [](int n) { return n > 1; }) == std::vector<bool>{false, false, true, true});
+    auto pointers = weft::parallel_map(in, [](int n) { return std::make_unique<int>(n); });
+    CHECK(*pointers.at(2) == 4);
+    CHECK(weft::parallel_map(std::vector<int>(), [](int n) { return n; }).empty());
+  });
+}
+
+TEST_CASE("an exception in parallel_map or parallel_for cancels the rest and comes out") {
+  with_workers([] {
+    std::atomic<int> finished{0};
+    const auto f = [&](int n) {
+      if (n == 3) throw std::runtime_error("three");
+      weft::sleep_for(1h);
+      return ++finished;
+    };
+    CHECK_THROWS_WITH(weft::parallel_map(std::views::iota(0, 8), f), "three");
+    CHECK_THROWS_WITH(weft::parallel_for(std::views::iota(0, 8), f), "three");
+    CHECK(finished == 0);
+  });
+}
+
+TEST_CASE("parallel_for visits every element where it stands") {
+  with_workers([] {
+    std::vector<int> v(100, 1);
+    weft::parallel_for(v, [](int& n) { n += 1; }, {.limit = 7});
+    CHECK(std::ranges::all_of(v, [](int n) { return n == 2; }));
+  });
+}
+
+TEST_CASE("join_all joins in order") {
+  with_workers([] {
+    std::vector<weft::join_handle<int>> some;
+    for (int i = 0; i < 10; ++i) some.push_back(weft::spawn([](int n) { return n; }, i));
+    CHECK(weft::join_all(some) == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+    std::vector<weft::join_handle<void>> none;
+    none.push_back(weft::spawn([] {}));
+    weft::join_all(none);
+    CHECK_FALSE(none[0].joinable());
+  });
+}
+
+TEST_CASE("race returns what the first returns, and has ended the others") {
+  with_workers([] {
+    std::atomic<bool> cancelled{false};
+    const auto won = weft::race([] { return 1L; },
+                                [&] {
+                                  const weft::defer mark([&] { cancelled = true; });
+                                  weft::sleep_for(1h);
+                                  return 2;
+                                });
+    static_assert(std::is_same_v<decltype(won), long const>);
+    CHECK(won == 1);
+    CHECK(cancelled);
+    weft::race([] { weft::sleep_for(1h); }, [] {});
+  });
+}
+
+TEST_CASE("in a race an exception loses against a value, and without one the first comes out") {
+  with_workers([] {
+    CHECK(weft::race([]() -> int { throw std::runtime_error("a"); },
+                     [] {
+                       weft::sleep_for(100us);
+                       return 2;
+                     }) == 2);
+    CHECK_THROWS_WITH(weft::race([]() -> int { throw std::runtime_error("a"); },
+                                 []() -> int {
+                                   weft::sleep_for(5ms);
+                                   throw std::runtime_error("b");
+                                 }),
+                      "a");
+  });
+}
+
+TEST_CASE("a race that is cancelled throws, and its tasks have ended") {
+  with_workers([] {
+    std::atomic<int> ended{0};
+    const auto r = weft::within(1ms, [&] {
+      const auto slow = [&] {
+        const weft::defer mark([&] { ended.fetch_add(1); });
+        weft::sleep_for(1h);
+        return 1;
+      };
+      return weft::race(slow, slow);
+    });
+    CHECK(r.error() == std::errc::timed_out);
+    CHECK(ended == 2);
+  });
+}

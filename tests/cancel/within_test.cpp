@@ -1,0 +1,158 @@
+// within, uncancellable, and what unwinding does to cancellation.
+
+#include <weft/weft.hpp>
+
+#include <stdexcept>
+#include <type_traits>
+
+#include "tests/support/catch.hpp"
+#include "tests/support/runtime_fixture.hpp"
+
+namespace {
+using namespace weft::test;
+using namespace std::chrono_literals;
+}  // namespace
+
+TEST_CASE("within returns the value of what ends in time, and timed_out where the deadline ended it") {
+  with_workers([] {
+    CHECK(weft::within(1h, [] { return 3; }) == 3);
+    const auto late = weft::within(1ms, [] {
+      weft::sleep_for(1h);
+      return 3;
+    });
+    REQUIRE_FALSE(late.has_value());
+    CHECK(late.error() == std::errc::timed_out);
+    CHECK(weft::within(1h, [] {}).has_value());
+    CHECK_FALSE(weft::this_task::context().cancelled());
+  });
+}
+
+TEST_CASE("a value that comes late is a value") {
+  with_workers([] {
+    const auto late = weft::within(1ms, [] {
+      (void)weft::this_task::context().done().recv();
+      return 3;
+    });
+    CHECK(late == 3);
+  });
+}
+
+TEST_CASE("a result is not nested in another") {
+  with_workers([] {
+    const auto r = weft::within(1h, []() -> weft::result<int> { return std::unexpected(make_error_code(weft::errc::eof)); });
+    static_assert(std::is_same_v<decltype(r), weft::result<int> const>);
+    CHECK(r.error() == weft::errc::eof);
+  });
+}
+
+TEST_CASE("exceptions of f come out of within") {
+  with_workers([] { CHECK_THROWS_AS(weft::within(1h, [] { throw std::runtime_error("f"); }), std::runtime_error); });
+}
+
+TEST_CASE("an outer deadline that ends f inside two withins is the outer one's") {
+  with_workers([] {
+    bool inner_returned = false;
+    const auto outer = weft::within(1ms, [&] {
+      (void)weft::within(1h, [] { weft::sleep_for(1h); });
+      inner_returned = true;
+    });
+    CHECK(outer.error() == std::errc::timed_out);
+    CHECK_FALSE(inner_returned);
+  });
+}
+
+TEST_CASE("a task's own cancellation passes through within") {
+  with_workers([] {
+    const auto ready = weft::make_chan<int>(1);
+    auto child = weft::spawn([ready] {
+      (void)weft::within(1h, [ready] {
+        ready.send(1);
+        weft::sleep_for(1h);
+      });
+    });
+    (void)ready.recv();
+    child.cancel();
+    CHECK_THROWS_AS(child.join(), weft::cancelled);
+  });
+}
+
+TEST_CASE("a cancellation that f joins from a child is not the deadline's") {
+  with_workers([] {
+    CHECK_THROWS_AS(weft::within(1h,
+                                 [] {
+                                   auto child = weft::spawn([] { weft::sleep_for(1h); });
+                                   child.cancel();
+                                   child.join();
+                                 }),
+                    weft::cancelled);
+  });
+}
+
+TEST_CASE("waiting in an uncancellable block goes on, and behind it the cancellation is met") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    const weft::scoped_context in(ctx);
+    cancel();
+    {
+      const weft::uncancellable shield;
+      const weft::uncancellable twice;
+      CHECK_NOTHROW(weft::sleep_for(1us));
+      CHECK_FALSE(weft::make_chan<int>().recv_for(1us).has_value());
+    }
+    CHECK_THROWS_AS(weft::sleep_for(1us), weft::cancelled);
+    CHECK_THROWS_AS(weft::make_chan<int>(1).send(1), weft::cancelled);
+  });
+}
+
+TEST_CASE("while an exception unwinds the stack waiting is uncancellable, in the catch block it is not") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    const weft::scoped_context in(ctx);
+    cancel();
+    bool waited = false;
+    struct waits {
+      bool& done;
+      ~waits() {
+        weft::sleep_for(1us);
+        done = true;
+      }
+    };
+    bool thrown_again = false;
+    try {
+      const waits w{waited};
+      throw std::runtime_error("unwinding");
+    } catch (std::runtime_error const&) {
+      try {
+        weft::sleep_for(1us);
+      } catch (weft::cancelled const&) {
+        thrown_again = true;
+      }
+    }
+    CHECK(waited);
+    CHECK(thrown_again);
+  });
+}
+
+TEST_CASE("defer runs at the end of the block, whichever way it is left, and may wait there") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    const weft::scoped_context in(ctx);
+    int ran = 0;
+    {
+      const weft::defer last([&] { CHECK(ran++ == 1); });
+      const weft::defer first([&] {
+        weft::sleep_for(1us);
+        CHECK(ran++ == 0);
+      });
+      cancel();
+      CHECK(ran == 0);
+    }
+    CHECK(ran == 2);
+    try {
+      const weft::defer d([&] { ++ran; });
+      throw 1;
+    } catch (int) {
+    }
+    CHECK(ran == 3);
+  });
+}

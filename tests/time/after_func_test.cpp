@@ -1,0 +1,192 @@
+// after_func: of a duration and of a context.
+
+#include <weft/weft.hpp>
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "tests/support/catch.hpp"
+#include "tests/support/runtime_fixture.hpp"
+
+namespace {
+using namespace weft::test;
+using namespace std::chrono_literals;
+struct color {
+  using type = int;
+};
+}  // namespace
+
+TEST_CASE("after_func runs the function as a task when the duration has passed") {
+  with_workers([] {
+    const auto done = weft::make_chan<weft::time_point>(1);
+    const auto start = weft::now();
+    const weft::task_id mine = weft::this_task::id();
+    const auto stop = weft::after_func(2ms, [done, mine] {
+      if (weft::this_task::id() != mine) done.send(weft::now());
+    });
+    CHECK(*done.recv() >= start + 2ms);
+    CHECK_FALSE(stop());
+  });
+}
+
+TEST_CASE("stop prevents the function once, destroys it, and says so") {
+  with_workers([] {
+    auto kept = std::make_shared<int>(1);
+    const auto stop = weft::after_func(1h, [kept] { FAIL(); });
+    const auto same = stop;
+    CHECK(kept.use_count() == 2);
+    CHECK(same());
+    CHECK(kept.use_count() == 1);
+    CHECK_FALSE(stop());
+  });
+}
+
+TEST_CASE("a function after no time starts at once, one after max() never") {
+  with_workers([] {
+    const auto done = weft::make_chan<int>(1);
+    weft::after_func(-1s, [done] { done.send(1); });
+    CHECK(done.recv() == 1);
+    CHECK(weft::after_func(std::chrono::nanoseconds::max(), [] {})());
+  });
+}
+
+TEST_CASE("the function runs although the stop_fn was dropped") {
+  with_workers([] {
+    const auto done = weft::make_chan<int>(1);
+    weft::after_func(1ms, [done] { done.send(1); });
+    CHECK(done.recv() == 1);
+  });
+}
+
+TEST_CASE("of a stop and a firing that race exactly one wins") {
+  with_workers([] {
+    std::atomic<int> ran{0};
+    int stopped = 0;
+    weft::wait_group all;
+    for (int i = 0; i < 500; ++i) {
+      all.add();
+      const auto stop = weft::after_func(std::chrono::microseconds(i % 20), [&] {
+        ran.fetch_add(1);
+        all.done();
+      });
+      weft::yield();
+      if (stop()) {
+        ++stopped;
+        all.done();
+      }
+    }
+    all.wait();
+    CHECK(ran + stopped == 500);
+  });
+}
+
+TEST_CASE("a function that is pending when the runtime ends is destroyed and does not run") {
+  const auto kept = std::make_shared<int>(1);
+  weft::stop_fn stop;
+  weft::run([&] {
+    stop = weft::after_func(1h, [kept] { std::abort(); });
+    CHECK(kept.use_count() == 2);
+  });
+  CHECK(kept.use_count() == 1);
+  CHECK_FALSE(stop());
+}
+
+TEST_CASE("after_func of a context runs once that is cancelled, with its values and without its cancellation") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    const auto done = weft::make_chan<int>(1);
+    const auto stop = weft::after_func(weft::with_value<color>(ctx, 7), [done] {
+      weft::sleep_for(1ms);  // would throw under the cancelled context
+      done.send(*weft::this_task::value<color>());
+    });
+    CHECK_FALSE(done.recv_for(1ms).has_value());
+    cancel();
+    CHECK(done.recv() == 7);
+    CHECK_FALSE(stop());
+  });
+}
+
+TEST_CASE("after_func of a context that is cancelled already starts at once") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    cancel();
+    const auto done = weft::make_chan<int>(1);
+    const auto stop = weft::after_func(ctx, [done] { done.send(1); });
+    CHECK_FALSE(stop());
+    CHECK(done.recv() == 1);
+  });
+}
+
+TEST_CASE("a stopped after_func of a context does not run when that is cancelled") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    auto kept = std::make_shared<int>(1);
+    const auto stop = weft::after_func(ctx, [kept] { std::abort(); });
+    CHECK(stop());
+    CHECK(kept.use_count() == 1);
+    CHECK_FALSE(stop());
+    cancel();
+  });
+}
+
+TEST_CASE("a function registered with a context that nobody holds runs when the parent is cancelled") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    const auto done = weft::make_chan<int>(2);
+    weft::after_func(weft::with_value<color>(weft::with_value<color>(ctx, 1), 2), [done] { done.send(*weft::this_task::value<color>()); });
+    const auto stop = weft::after_func(weft::with_cancel(ctx).first, [done] { done.send(3); });
+    CHECK(stop());
+    cancel();
+    CHECK(done.recv() == 2);
+    CHECK_FALSE(done.try_recv().has_value());
+  });
+}
+
+TEST_CASE("after_func of a context that its deadline cancels runs then") {
+  with_workers([] {
+    const auto done = weft::make_chan<std::error_code>(1);
+    auto [ctx, cancel] = weft::with_timeout(1ms);
+    weft::after_func(ctx, [done, of = ctx] { done.send(of.err()); });
+    CHECK(*done.recv() == std::errc::timed_out);
+  });
+}
+
+TEST_CASE("functions of contexts and their stops race without loss") {
+  with_workers([] {
+    std::atomic<int> ran{0};
+    std::atomic<int> stopped{0};
+    weft::wait_group all;
+    for (int i = 0; i < 200; ++i) {
+      auto [ctx, cancel] = weft::with_cancel();
+      all.add(3);
+      auto stop = weft::after_func(ctx, [&] {
+        ran.fetch_add(1);
+        all.done();
+      });
+      weft::go([&, stop] {
+        if (stop()) stopped.fetch_add(1), all.done();
+        all.done();
+      });
+      weft::go([&, c = cancel] {
+        c();
+        all.done();
+      });
+    }
+    all.wait();
+    CHECK(ran + stopped == 200);
+  });
+}
+
+TEST_CASE("after_func needs a runtime: the caller's or the context's") {
+  CHECK_THROWS_AS(weft::after_func(1s, [] {}), weft::no_runtime);
+  CHECK_THROWS_AS(weft::after_func(weft::context::background(), [] {}), weft::no_runtime);
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    const auto done = weft::make_chan<int>(1);
+    std::thread plain([&, of = ctx] { weft::after_func(of, [done] { done.send(1); }); });
+    plain.join();
+    cancel();
+    CHECK(done.recv() == 1);
+  });
+}
