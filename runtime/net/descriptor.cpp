@@ -1,0 +1,92 @@
+// Descriptors that the program brings along.
+#include <csignal>
+#include <cstdint>
+
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <weft/net/stream.hpp>
+
+#include "runtime/net/operation.hpp"
+
+namespace weft::net {
+
+using rt::io_direction;
+using rt::io_kind;
+
+namespace {
+
+/// A handler that does nothing, not SIG_IGN: programs that this one starts would inherit that. A handler of the program's own,
+/// or its SIG_IGN, is left alone. Blocking the signal around each write would cost three system calls.
+void survive_broken_pipes() noexcept {
+  [[maybe_unused]] static const bool once = [] {
+    struct sigaction now {};
+    if (::sigaction(SIGPIPE, nullptr, &now) != 0 || (now.sa_flags & SA_SIGINFO) != 0 || now.sa_handler != SIG_DFL) {
+      return false;
+    }
+    struct sigaction quiet {};
+    quiet.sa_handler = [](int) {};
+    quiet.sa_flags = SA_RESTART | SA_ONSTACK;
+    return ::sigaction(SIGPIPE, &quiet, nullptr) == 0;
+  }();
+}
+
+/// How to read and write it; or an error.
+result<io_kind> kind_of(int fd) noexcept {
+  const int mode = system::file_mode(fd);
+  if (mode < 0) return system_failure(mode);
+  if (fd <= 2 || (S_ISCHR(mode) && ::isatty(fd))) return io_kind::blocking;
+  return S_ISSOCK(mode) ? io_kind::socket : io_kind::pipe;
+}
+
+/// Waits on a duplicate: the number may be registered with the poller already, as somebody's stream, and the caller may close
+/// it while we wait.
+result<void> wait_ready(int fd, io_direction direction, std::chrono::nanoseconds patience) {
+  const std::int64_t until = detail::deadline_after(patience);
+  const short events = direction == io_direction::read ? POLLIN : POLLOUT;
+  rt::waiter& self = rt::cancellation_point();
+  if (const int ready = system::is_ready(fd, events); ready != 0) {
+    if (ready > 0) return {};
+    return system_failure(ready);
+  }
+  if (until != rt::never && until <= rt::clock_ns()) return fail(std::errc::timed_out);
+  const int duplicate = system::duplicate(fd);
+  if (duplicate < 0) return system_failure(duplicate);
+  const auto handle = own_descriptor(duplicate, io_kind::other);
+  if (!handle) return fail(handle.error());
+  rt::io_slot& slot = *handle->slot();
+  slot.exposed.store(true, std::memory_order_relaxed);  // the open file outlives us: io_close must take it out of the poller
+  const rt::io_use use(&slot);
+  for (;;) {
+    const std::uint32_t seen = slot.side(direction).edges.load(std::memory_order_acquire);
+    if (system::is_ready(duplicate, events) != 0) return {};
+    if (std::error_code e = rt::io_wait(slot, direction, self, seen, until)) return fail(e);
+  }
+}
+
+}  // namespace
+
+result<fd_stream> fd_stream::adopt(int fd) {
+  const auto kind = kind_of(fd);
+  if (!kind) return fail(kind.error());
+  if (*kind != io_kind::socket) survive_broken_pipes();
+  if (*kind != io_kind::blocking) {
+    if (const int e = system::make_non_blocking(fd); e < 0) return system_failure(e);
+  }
+  rt::io_slot* slot = rt::io_open(fd, *kind);
+  if (slot == nullptr) return fail(std::errc::not_enough_memory);
+  slot->keep_open = fd <= 2;
+  slot->exposed.store(true, std::memory_order_relaxed);  // there may be duplicates
+  return fd_stream(detail::io_handle(slot));
+}
+
+result<void> wait_readable(int fd, std::chrono::nanoseconds patience) {
+  return wait_ready(fd, io_direction::read, patience);
+}
+
+result<void> wait_writable(int fd, std::chrono::nanoseconds patience) {
+  return wait_ready(fd, io_direction::write, patience);
+}
+
+}  // namespace weft::net

@@ -1,0 +1,160 @@
+// Listening and accepting.
+//
+// TCP_NODELAY is set on the listener: accepted sockets inherit it, which saves a system call a connection.
+#include <weft/net/listener.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <string>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include "runtime/net/operation.hpp"
+
+namespace weft::net {
+
+using rt::io_direction;
+using rt::io_kind;
+
+namespace {
+
+enum class after_failure { wait, again, back_off, give_up };
+
+/// What accept(2)'s errors mean for who accepts. Linux hands on what has happened to the connection itself.
+after_failure judge(int error) noexcept {
+  switch (error) {
+    case EAGAIN: return after_failure::wait;
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:  // a firewall
+    case ENETDOWN:
+    case ENETUNREACH:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET: return after_failure::again;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM: return after_failure::back_off;
+    default: return after_failure::give_up;
+  }
+}
+
+result<detail::io_handle> listen_at(endpoint const& at, io_kind kind, listen_options const& options) {
+  const int family = static_cast<sockaddr const*>(at.data())->sa_family;
+  const int fd = system::socket(family, SOCK_STREAM);
+  if (fd < 0) return system_failure(fd);
+  auto handle = own_descriptor(fd, io_kind::other);
+  if (!handle) return handle;
+  int e = 0;
+  if (kind == io_kind::tcp) {
+    e = system::set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (e == 0 && options.reuse_port) e = system::set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (e == 0) e = system::set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (e == 0 && family == AF_INET6) {
+      // [::] takes IPv4 too, whatever net.ipv6.bindv6only says; it has no meaning for other addresses.
+      e = system::set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+    }
+  }
+  if (e == 0) e = system::listen(fd, at.data(), at.size(), options.backlog);
+  if (e < 0) return system_failure(e);
+  return handle;
+}
+
+}  // namespace
+
+result<detail::io_handle> accept_from(rt::io_slot* listener, io_kind kind) {
+  constexpr std::int64_t shortest = 5'000'000, longest = 1'000'000'000;
+  rt::waiter& self = rt::cancellation_point();
+  const rt::io_use use(listener);
+  if (!use) return fail(errc::closed);
+  rt::io_side& side = listener->side(io_direction::read);
+  for (std::int64_t pause = shortest;;) {
+    const std::uint32_t seen = side.edges.load(std::memory_order_acquire);  // pairs with the dispatch of an edge
+    int fd = system::accept(listener->fd);
+    if (fd >= 0) {
+      auto handle = own_descriptor(fd, kind);
+      if (handle) return handle;
+      fd = -ENOMEM;
+    }
+    if (listener->closing()) return fail(errc::closed);
+    std::error_code error;
+    switch (judge(-fd)) {
+      case after_failure::wait: error = rt::io_wait(*listener, io_direction::read, self, seen); break;
+      case after_failure::again: break;
+      case after_failure::back_off:
+        error = rt::io_pause(*listener, io_direction::read, self, rt::clock_ns() + pause);
+        pause = std::min(2 * pause, longest);
+        break;
+      case after_failure::give_up: return system_failure(fd);
+    }
+    if (error) return fail(error);
+  }
+}
+
+result<tcp_listener> tcp_listener::bind(std::string_view address, listen_options options) {
+  const auto places = resolve_until(address, true, rt::never);
+  if (!places) return fail(places.error());
+  std::error_code error;
+  for (endpoint const& place : *places) {
+    auto handle = listen_at(place, io_kind::tcp, options);
+    if (handle) return tcp_listener(std::move(*handle));
+    error = handle.error();
+    // [::] stands for all addresses; 0.0.0.0 is for machines without IPv6, not a second try at a port that is taken.
+    if (error == std::errc::address_in_use) break;
+  }
+  return fail(error);
+}
+
+result<tcp_stream> tcp_listener::accept() {
+  auto handle = accept_from(handle_.slot(), io_kind::tcp);
+  if (!handle) return fail(handle.error());
+  return tcp_stream(std::move(*handle));
+}
+
+endpoint tcp_listener::local_endpoint() const noexcept { return socket_name(handle_.slot(), false); }
+int tcp_listener::native_handle() const noexcept { return expose(handle_.slot()); }
+void tcp_listener::close() noexcept {
+  if (handle_.slot() != nullptr) rt::io_close(*handle_.slot());
+}
+
+/// The path is removed once, by whoever closes first, and before the socket: while it exists nobody else can have bound it.
+struct unix_listener::bound_path {
+  std::string path;  // constant; empty: abstract
+  std::atomic<bool> removed{false};
+
+  void remove() noexcept {
+    if (!path.empty() && !removed.exchange(true, std::memory_order_relaxed)) ::unlink(path.c_str());
+  }
+};
+
+result<unix_listener> unix_listener::bind(std::string_view path, listen_options options) {
+  const auto place = endpoint::unix_path(path);
+  if (!place) return fail(place.error());
+  auto bound = std::make_shared<bound_path>();
+  if (!path.starts_with('@')) bound->path = path;
+  auto handle = listen_at(*place, io_kind::socket, options);
+  if (!handle) return fail(handle.error());
+  return unix_listener(std::move(*handle), std::move(bound));
+}
+
+unix_listener::~unix_listener() { close(); }
+
+result<unix_stream> unix_listener::accept() {
+  auto handle = accept_from(handle_.slot(), io_kind::socket);
+  if (!handle) return fail(handle.error());
+  return unix_stream(std::move(*handle));
+}
+
+endpoint unix_listener::local_endpoint() const noexcept { return socket_name(handle_.slot(), false); }
+int unix_listener::native_handle() const noexcept { return expose(handle_.slot()); }
+void unix_listener::close() noexcept {
+  if (handle_.slot() == nullptr) return;
+  path_->remove();
+  rt::io_close(*handle_.slot());
+}
+
+}  // namespace weft::net

@@ -1,0 +1,66 @@
+// The loop that every call on a socket is: steps 1 to 5 of runtime/sched/io.hpp.
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <expected>
+
+#include <weft/error.hpp>
+#include <weft/net/endpoint.hpp>
+#include <weft/net/handle.hpp>
+
+#include "runtime/net/system.hpp"
+#include "runtime/sched/io.hpp"
+
+namespace weft::net {
+
+[[nodiscard]] inline std::unexpected<std::error_code> fail(std::error_code e) noexcept { return std::unexpected(e); }
+[[nodiscard]] inline std::unexpected<std::error_code> fail(std::errc e) noexcept {
+  return std::unexpected(std::make_error_code(e));
+}
+[[nodiscard]] inline std::unexpected<std::error_code> fail(weft::errc e) noexcept {
+  return std::unexpected(make_error_code(e));
+}
+[[nodiscard]] inline std::unexpected<std::error_code> system_failure(std::ptrdiff_t negative) noexcept {
+  return std::unexpected(system::error(negative));
+}
+
+/// Calls attempt(fd), which returns at least 0 or -errno, until it returns anything but -EAGAIN, and waits in between.
+template <class Attempt>
+[[nodiscard]] result<std::size_t> operate(rt::io_slot* slot, rt::io_direction direction, Attempt attempt) {
+  rt::waiter& self = rt::cancellation_point();
+  const rt::io_use use(slot);
+  if (!use) return fail(errc::closed);
+  rt::io_side& side = slot->side(direction);
+  for (;;) {
+    if (rt::io_past_deadline(side)) return fail(std::errc::timed_out);
+    const std::uint32_t seen = side.edges.load(std::memory_order_acquire);  // pairs with the dispatch of an edge
+    const std::ptrdiff_t n = attempt(slot->fd);
+    if (n >= 0) return static_cast<std::size_t>(n);
+    if (n != -EAGAIN) {
+      if (slot->closing()) return fail(errc::closed);  // it was our close that broke the call
+      return system_failure(n);
+    }
+    if (std::error_code e = rt::io_wait(*slot, direction, self, seen)) return fail(e);
+  }
+}
+
+/// A handle on a fresh descriptor; closes it if there is no memory for one.
+[[nodiscard]] result<detail::io_handle> own_descriptor(int fd, rt::io_kind kind) noexcept;
+
+/// What the kernel says of an open socket's ends; none if it says nothing.
+[[nodiscard]] endpoint socket_name(rt::io_slot* slot, bool remote) noexcept;
+
+/// The descriptor for the user, -1 if closed. From then on it may have duplicates.
+[[nodiscard]] int expose(rt::io_slot* slot) noexcept;
+
+/// Connects a fresh socket and waits until `until`.
+[[nodiscard]] result<detail::io_handle> connect_to(endpoint const& target, rt::io_kind kind, std::int64_t until);
+
+/// The addresses of "host:port". `listening` decides what an empty host means: every address, or this machine.
+[[nodiscard]] result<std::vector<endpoint>> resolve_until(std::string_view address, bool listening, std::int64_t until);
+
+/// The next connection: see tcp_listener::accept.
+[[nodiscard]] result<detail::io_handle> accept_from(rt::io_slot* listener, rt::io_kind kind);
+
+}  // namespace weft::net

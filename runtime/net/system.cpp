@@ -1,0 +1,140 @@
+#include "runtime/net/system.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/base/sanitizer.hpp"
+
+namespace weft::net::system {
+
+namespace {
+
+/// Reads of errno are not shown to ThreadSanitizer: to it the tasks of one worker are threads that share one errno.
+WEFT_NO_TSAN int last_error() noexcept { return errno; }
+
+template <class Call>
+auto retried(Call call) noexcept -> decltype(call()) {
+  for (;;) {
+    const auto got = call();
+    if (got >= 0) return got;
+    const int error = last_error();
+    if (error != EINTR) return error == EWOULDBLOCK ? -EAGAIN : -error;
+  }
+}
+
+}  // namespace
+
+std::ptrdiff_t recv(int fd, void* to, std::size_t n) noexcept {
+  return retried([=] { return ::recv(fd, to, n, 0); });
+}
+
+std::ptrdiff_t read(int fd, void* to, std::size_t n) noexcept {
+  return retried([=] { return ::read(fd, to, n); });
+}
+
+std::ptrdiff_t read_if_ready(int fd, void* to, std::size_t n) noexcept {
+  const int ready = is_ready(fd, POLLIN);
+  if (ready <= 0) return ready == 0 ? -EAGAIN : ready;
+  return read(fd, to, n);
+}
+
+std::ptrdiff_t write_if_ready(int fd, void const* from, std::size_t n) noexcept {
+  const int ready = is_ready(fd, POLLOUT);
+  if (ready <= 0) return ready == 0 ? -EAGAIN : ready;
+  const std::size_t some = std::min<std::size_t>(n, PIPE_BUF);  // more could block although the descriptor is writable
+  return retried([=] { return ::write(fd, from, some); });
+}
+
+std::ptrdiff_t send(int fd, void const* from, std::size_t n) noexcept {
+  return retried([=] { return ::send(fd, from, n, MSG_NOSIGNAL); });
+}
+
+std::ptrdiff_t send_parts(int fd, iovec* parts, std::size_t n) noexcept {
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = n;
+  return retried([&] { return ::sendmsg(fd, &message, MSG_NOSIGNAL); });
+}
+
+std::ptrdiff_t write_parts(int fd, iovec* parts, std::size_t n) noexcept {
+  return retried([=] { return ::writev(fd, parts, static_cast<int>(n)); });
+}
+
+std::ptrdiff_t send_to(int fd, void const* from, std::size_t n, void const* address, socklen_t length) noexcept {
+  return retried([=] { return ::sendto(fd, from, n, MSG_NOSIGNAL, static_cast<sockaddr const*>(address), length); });
+}
+
+std::ptrdiff_t recv_from(int fd, void* to, std::size_t n, sockaddr_storage& address, socklen_t& length) noexcept {
+  return retried([&, fd, to, n] {
+    length = sizeof address;
+    return ::recvfrom(fd, to, n, 0, reinterpret_cast<sockaddr*>(&address), &length);
+  });
+}
+
+int accept(int listener) noexcept {
+  return retried([=] { return ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); });
+}
+
+int socket(int family, int type) noexcept {
+  const int fd = ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  return fd >= 0 ? fd : -last_error();
+}
+
+int bind(int fd, void const* address, socklen_t length) noexcept {
+  return ::bind(fd, static_cast<sockaddr const*>(address), length) == 0 ? 0 : -last_error();
+}
+
+int listen(int fd, void const* address, socklen_t length, int backlog) noexcept {
+  if (const int e = bind(fd, address, length); e < 0) return e;
+  return ::listen(fd, backlog) == 0 ? 0 : -last_error();
+}
+
+int duplicate(int fd) noexcept {
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  return copy >= 0 ? copy : -last_error();
+}
+
+int connect(int fd, void const* address, socklen_t length) noexcept {
+  if (::connect(fd, static_cast<sockaddr const*>(address), length) == 0) return 0;
+  const int error = last_error();
+  return error == EINTR ? -EINPROGRESS : -error;
+}
+
+int pending_error(int fd) noexcept {
+  int value = 0;
+  socklen_t size = sizeof value;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &size) != 0) return -last_error();
+  return -value;
+}
+
+int set_option(int fd, int level, int option, int value) noexcept {
+  return ::setsockopt(fd, level, option, &value, sizeof value) == 0 ? 0 : -last_error();
+}
+
+int shutdown_write(int fd) noexcept { return ::shutdown(fd, SHUT_WR) == 0 ? 0 : -last_error(); }
+
+int file_mode(int fd) noexcept {
+  struct stat what {};
+  return ::fstat(fd, &what) == 0 ? static_cast<int>(what.st_mode) : -last_error();
+}
+
+int make_non_blocking(int fd) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return -last_error();
+  return (flags & O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 ? 0 : -last_error();
+}
+
+int is_ready(int fd, short events) noexcept {
+  pollfd one{fd, events, 0};
+  const int got = retried([&] { return ::poll(&one, 1, 0); });
+  if (got > 0 && (one.revents & POLLNVAL) != 0) return -EBADF;
+  return got;
+}
+
+}  // namespace weft::net::system

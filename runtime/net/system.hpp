@@ -1,0 +1,47 @@
+// The system calls of sockets and descriptors. Each returns what the kernel returned, or -errno.
+//
+// They are out of line on purpose: the caller loops over waits, after which it may run on another thread, and a compiler
+// that saw two uses of errno in one function would keep its address (the function that yields it is declared const).
+// EINTR is retried here, but where a comment says otherwise.
+#pragma once
+
+#include <cstddef>
+#include <system_error>
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+namespace weft::net::system {
+
+[[nodiscard]] std::ptrdiff_t recv(int fd, void* to, std::size_t n) noexcept;
+[[nodiscard]] std::ptrdiff_t read(int fd, void* to, std::size_t n) noexcept;
+/// Looks whether fd is ready before it reads, or writes at most PIPE_BUF bytes; -EAGAIN if it is not. For descriptors that block.
+[[nodiscard]] std::ptrdiff_t read_if_ready(int fd, void* to, std::size_t n) noexcept;
+[[nodiscard]] std::ptrdiff_t write_if_ready(int fd, void const* from, std::size_t n) noexcept;
+
+[[nodiscard]] std::ptrdiff_t send(int fd, void const* from, std::size_t n) noexcept;            // no SIGPIPE
+[[nodiscard]] std::ptrdiff_t send_parts(int fd, iovec* parts, std::size_t n) noexcept;          // no SIGPIPE
+[[nodiscard]] std::ptrdiff_t write_parts(int fd, iovec* parts, std::size_t n) noexcept;
+[[nodiscard]] std::ptrdiff_t send_to(int fd, void const* from, std::size_t n, void const* address, socklen_t length) noexcept;
+[[nodiscard]] std::ptrdiff_t recv_from(int fd, void* to, std::size_t n, sockaddr_storage& address, socklen_t& length) noexcept;
+
+[[nodiscard]] int accept(int listener) noexcept;  // non-blocking, close-on-exec
+[[nodiscard]] int socket(int family, int type) noexcept;  // the same
+[[nodiscard]] int bind(int fd, void const* address, socklen_t length) noexcept;
+[[nodiscard]] int listen(int fd, void const* address, socklen_t length, int backlog) noexcept;  // bind(2) and listen(2)
+[[nodiscard]] int duplicate(int fd) noexcept;  // close-on-exec
+[[nodiscard]] int connect(int fd, void const* address, socklen_t length) noexcept;  // EINTR counts as EINPROGRESS
+[[nodiscard]] int pending_error(int fd) noexcept;  // SO_ERROR as -errno, or 0
+[[nodiscard]] int set_option(int fd, int level, int option, int value) noexcept;
+[[nodiscard]] int shutdown_write(int fd) noexcept;
+[[nodiscard]] int file_mode(int fd) noexcept;  // st_mode
+[[nodiscard]] int make_non_blocking(int fd) noexcept;
+/// poll(2) without waiting: 1 ready, 0 not, -errno. `events` as there; hang-ups and errors count as ready.
+[[nodiscard]] int is_ready(int fd, short events) noexcept;
+
+/// For a negative result of the above.
+[[nodiscard]] inline std::error_code error(std::ptrdiff_t negative) noexcept {
+  return {static_cast<int>(-negative), std::system_category()};
+}
+
+}  // namespace weft::net::system

@@ -1,0 +1,65 @@
+// Datagrams.
+#include <weft/net/listener.hpp>
+
+#include "runtime/net/operation.hpp"
+
+namespace weft::net {
+
+using rt::io_direction;
+
+result<udp_socket> udp_socket::bind(std::string_view address) {
+  const auto places = resolve_until(address, true, rt::never);
+  if (!places) return fail(places.error());
+  std::error_code error;
+  for (endpoint const& place : *places) {
+    int fd = system::socket(static_cast<sockaddr const*>(place.data())->sa_family, SOCK_DGRAM);
+    if (fd < 0) {
+      error = system::error(fd);
+      continue;
+    }
+    auto handle = own_descriptor(fd, rt::io_kind::other);
+    if (!handle) return fail(handle.error());
+    if (const int e = system::bind(fd, place.data(), place.size()); e < 0) {
+      error = system::error(e);
+      continue;
+    }
+    return udp_socket(std::move(*handle));
+  }
+  return fail(error);
+}
+
+result<std::size_t> udp_socket::send_to(const_buffer from, endpoint const& to) {
+  return operate(handle_.slot(), io_direction::write, [&](int fd) {
+    return system::send_to(fd, from.bytes.data(), from.bytes.size(), to.data(), to.size());
+  });
+}
+
+result<std::pair<std::size_t, endpoint>> udp_socket::recv_from(mutable_buffer to) {
+  endpoint sender;
+  const auto n = operate(handle_.slot(), io_direction::read, [&](int fd) {
+    sockaddr_storage address;
+    socklen_t length = 0;
+    const std::ptrdiff_t got = system::recv_from(fd, to.bytes.data(), to.bytes.size(), address, length);
+    if (got >= 0) sender = endpoint::from_sockaddr(&address, length);
+    return got;
+  });
+  if (!n) return fail(n.error());
+  return std::pair(*n, sender);
+}
+
+void udp_socket::set_read_deadline(time_point at) noexcept {
+  if (handle_.slot() != nullptr) rt::io_set_deadline(*handle_.slot(), io_direction::read, detail::deadline_at(at));
+}
+
+void udp_socket::set_write_deadline(time_point at) noexcept {
+  if (handle_.slot() != nullptr) rt::io_set_deadline(*handle_.slot(), io_direction::write, detail::deadline_at(at));
+}
+
+void udp_socket::close() noexcept {
+  if (handle_.slot() != nullptr) rt::io_close(*handle_.slot());
+}
+
+endpoint udp_socket::local_endpoint() const noexcept { return socket_name(handle_.slot(), false); }
+int udp_socket::native_handle() const noexcept { return expose(handle_.slot()); }
+
+}  // namespace weft::net

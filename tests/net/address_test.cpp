@@ -1,0 +1,69 @@
+#include <weft/net/listener.hpp>
+
+#include <string>
+#include <unordered_set>
+
+#include "tests/support/catch.hpp"
+
+using weft::net::endpoint;
+
+TEST_CASE("an endpoint's text is what it was parsed from") {
+  for (std::string text : {"127.0.0.1:80", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:8080", "[2001:db8::7]:443"}) {
+    INFO(text);
+    const auto e = endpoint::parse(text);
+    REQUIRE(e);
+    CHECK(e->to_string() == text);
+    CHECK(*e);
+  }
+  CHECK(endpoint::parse("[::1]:8080")->port() == 8080);
+  CHECK(endpoint::parse("1.2.3.4:5")->port() == 5);
+}
+
+TEST_CASE("equal addresses are equal endpoints and hash alike, others differ") {
+  const endpoint a = endpoint::parse("127.0.0.1:80").value(), b = endpoint::parse("127.0.0.1:80").value();
+  CHECK(a == b);
+  CHECK(a != endpoint::parse("127.0.0.1:81").value());
+  CHECK(a != endpoint::parse("127.0.0.2:80").value());
+  CHECK(std::unordered_set<endpoint>{a, b, endpoint()}.size() == 2);
+}
+
+TEST_CASE("no endpoint is false, without text and port") {
+  const endpoint none;
+  CHECK_FALSE(none);
+  CHECK(none.to_string().empty());
+  CHECK(none.port() == 0);
+}
+
+TEST_CASE("unix paths become endpoints, too long or empty ones do not") {
+  CHECK(endpoint::unix_path("/tmp/x.sock")->to_string() == "/tmp/x.sock");
+  CHECK(endpoint::unix_path("@name")->to_string() == "@name");
+  CHECK(endpoint::unix_path(std::string(107, 'x'))->to_string() == std::string(107, 'x'));
+  for (std::string bad : {std::string(), std::string("@"), std::string(108, 'x'), std::string("a\0b", 3)}) {
+    CHECK(endpoint::unix_path(bad).error() == std::errc::invalid_argument);
+  }
+}
+
+TEST_CASE("a malformed address is invalid_argument wherever one is taken") {
+  for (std::string bad : {"", ":", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536", "127.0.0.1:-1",
+                          "127.0.0.1: 80", "127.0.0.1:80 ", "1.2.3:80", "1.2.3.4.5:80", "256.0.0.1:80", "::1:80", "[::1]",
+                          "[::1]80", "[::1:80", "[127.0.0.1]:80", "[]:80", "[:::]:80", "[::1%nosuch]:80", "a b:80", "a..b:80",
+                          "-\n:80", ".a:80", "host:80:90", "\xff:80"}) {
+    INFO("'" << bad << "'");
+    CHECK(weft::net::resolve(bad).error() == std::errc::invalid_argument);
+    CHECK(weft::net::tcp_stream::connect(bad).error() == std::errc::invalid_argument);
+    CHECK(weft::net::tcp_listener::bind(bad).error() == std::errc::invalid_argument);
+    CHECK(weft::net::udp_socket::bind(bad).error() == std::errc::invalid_argument);
+    CHECK(endpoint::parse(bad).error() == std::errc::invalid_argument);
+  }
+  const std::string with_null("127.0.0.1\0:80", 13);
+  CHECK(weft::net::resolve(with_null).error() == std::errc::invalid_argument);
+  CHECK(weft::net::resolve(std::string(300, 'a') + ":80").error() == std::errc::invalid_argument);
+}
+
+TEST_CASE("resolving a number or localhost asks nobody") {
+  CHECK(weft::net::resolve("10.1.2.3:4").value() == std::vector{endpoint::parse("10.1.2.3:4").value()});
+  CHECK(weft::net::resolve("localhost:9").value().front() == endpoint::parse("127.0.0.1:9").value());
+  CHECK(weft::net::resolve(":9").value().front() == endpoint::parse("127.0.0.1:9").value());
+}
+
+TEST_CASE("a name is not an endpoint") { CHECK(endpoint::parse("localhost:80").error() == std::errc::invalid_argument); }

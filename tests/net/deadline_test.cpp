@@ -1,0 +1,183 @@
+#include "tests/net/everywhere.hpp"
+
+#include <atomic>
+#include <chrono>
+
+using namespace weft::test;
+using namespace std::chrono_literals;
+namespace net = weft::net;
+
+TEST_CASE("a read deadline ends a read that waits, and the stream can be used again afterwards") {
+  everywhere([](auto) {
+    auto [a, b] = tcp_pair();
+    char room[1];
+    const auto start = weft::now();
+    b.set_read_deadline(start + 30ms);
+    CHECK(b.read_some(room).error() == std::errc::timed_out);
+    CHECK(weft::now() - start >= 30ms);
+    CHECK(b.read_some(room).error() == std::errc::timed_out);
+    b.set_read_deadline(weft::time_point::max());
+    REQUIRE(a.write_all("x"));
+    CHECK(b.read_some(room).value() == 1);
+  });
+}
+
+TEST_CASE("a past deadline beats data that is ready, and loses none of it") {
+  everywhere([](auto) {
+    auto [a, b] = tcp_pair();
+    REQUIRE(a.write_all("x"));
+    char room[1];
+    REQUIRE(net::wait_readable(b.native_handle()));
+    b.set_read_deadline(weft::now() - 1s);
+    CHECK(b.read_some(room).error() == std::errc::timed_out);
+    b.set_read_deadline(weft::time_point{});
+    CHECK(b.read_some(room).error() == std::errc::timed_out);
+    b.set_read_deadline(weft::now() + 1h);
+    CHECK(b.read_some(room).value() == 1);
+  });
+}
+
+TEST_CASE("moving a deadline wakes who waits under the old one") {
+  everywhere([](auto where) {
+    auto [a, b] = tcp_pair();
+    b.set_read_deadline(weft::now() + 1h);
+    auto reader = where.start([&] {
+      char room[1];
+      return error_of(b.read_some(room));
+    });
+    b.set_read_deadline(weft::now());
+    CHECK(reader.get() == std::errc::timed_out);
+  });
+}
+
+TEST_CASE("a deadline moved into the future, again and again, does not end the read") {
+  everywhere([](auto where) {
+    auto [a, b] = tcp_pair();
+    b.set_read_deadline(weft::now() + 1h);
+    auto reader = where.start([&] {
+      char room[1];
+      return b.read_some(room).value_or(99);
+    });
+    for (int i = 0; i != 100; ++i) b.set_read_deadline(weft::now() + 1h + i * 1s);
+    REQUIRE(a.write_all("x"));
+    CHECK(reader.get() == 1);
+  });
+}
+
+TEST_CASE("a write deadline ends a write that the peer does not read, and leaves reading alone") {
+  everywhere([](auto) {
+    auto [a, b] = tcp_pair();
+    a.set_write_deadline(weft::now() + 30ms);
+    const std::string much(64'000'000, 'x');
+    CHECK(a.write_all(much).error() == std::errc::timed_out);
+    CHECK(a.write_all("x").error() == std::errc::timed_out);
+    REQUIRE(b.write_all("y"));
+    char room[1];
+    CHECK(a.read_some(room).value() == 1);
+  });
+}
+
+TEST_CASE("close wakes who reads, who writes and who accepts, with errc::closed") {
+  everywhere([](auto where) {
+    auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+    auto [a, b] = tcp_pair();
+    auto accepting = where.start([&] { return error_of(listener.accept()); });
+    auto reading = where.start([&] {
+      char room[1];
+      return error_of(a.read_some(room));
+    });
+    auto writing = where.start([&] { return error_of(a.write_all(std::string(64'000'000, 'x'))); });
+    listener.close();
+    a.close();
+    CHECK(accepting.get() == weft::errc::closed);
+    CHECK(reading.get() == weft::errc::closed);
+    CHECK(writing.get() == weft::errc::closed);
+    CHECK(listener.accept().error() == weft::errc::closed);
+    CHECK(a.write_all("x").error() == weft::errc::closed);
+    CHECK(error_of(a.shutdown_write()) == weft::errc::closed);
+  });
+}
+
+TEST_CASE("the peer of a stream that is closed during a read sees the end at once") {
+  everywhere([](auto where) {
+    auto [a, b] = tcp_pair();
+    auto reading = where.start([&] {
+      char room[1];
+      return error_of(a.read_some(room));
+    });
+    a.close();
+    CHECK(read_all(b).empty());
+    CHECK(reading.get() == weft::errc::closed);
+  });
+}
+
+TEST_CASE("connecting gives up when its patience has run out") {
+  everywhere([](auto) {
+    // A listener whose queue is full answers no further connection: the kernel drops the SYN.
+    auto listener = net::tcp_listener::bind("127.0.0.1:0", {.backlog = 0}).value();
+    const std::string address = listener.local_endpoint().to_string();
+    std::vector<net::tcp_stream> queued;
+    std::error_code error;
+    for (int i = 0; i != 10 && !error; ++i) {
+      auto stream = net::tcp_stream::connect(address, 30ms);
+      if (stream) queued.push_back(std::move(*stream));
+      else error = stream.error();
+    }
+    CHECK(error == std::errc::timed_out);
+  });
+}
+
+TEST_CASE("a unix listener with a full queue makes connecting wait, not fail") {
+  everywhere([](auto where) {
+    auto listener = net::unix_listener::bind("@weft-net-backlog", {.backlog = 0}).value();
+    auto first = net::unix_stream::connect("@weft-net-backlog").value();
+    CHECK(net::unix_stream::connect("@weft-net-backlog", 5ms).error() == std::errc::timed_out);
+    auto second = where.start([] { return error_of(net::unix_stream::connect("@weft-net-backlog")); });
+    (void)listener.accept().value();
+    (void)listener.accept().value();
+    CHECK_FALSE(second.get());
+  });
+}
+
+TEST_CASE("a negative patience means now and the longest one never overflows") {
+  everywhere([](auto) {
+    auto [a, b] = tcp_pair();
+    CHECK(net::wait_readable(b.native_handle(), -1s).error() == std::errc::timed_out);
+    CHECK(net::wait_writable(b.native_handle(), -1s));
+    REQUIRE(a.write_all("x"));
+    CHECK(net::wait_readable(b.native_handle(), std::chrono::nanoseconds::max()));
+    CHECK(net::wait_readable(b.native_handle(), std::chrono::nanoseconds::max() - 1ns));
+  });
+}
+
+TEST_CASE("a cancelled task's socket calls throw, waiting or not, and leave the data where it is") {
+  with_workers([] {
+    auto [a, b] = tcp_pair();
+    auto reader = weft::spawn([&] {
+      char room[1];
+      (void)b.read_some(room);
+    });
+    reader.cancel();
+    CHECK_THROWS_AS(reader.join(), weft::cancelled);
+    REQUIRE(a.write_all("x"));
+    std::atomic<bool> is_cancelled{false};
+    auto late = weft::spawn([&] {
+      while (!is_cancelled) weft::yield();
+      char room[1];
+      (void)b.read_some(room);
+    });
+    late.cancel();
+    is_cancelled = true;
+    CHECK_THROWS_AS(late.join(), weft::cancelled);
+    char room[1];
+    CHECK(b.read_some(room).value() == 1);
+    auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+    auto accepting = weft::spawn([&] { (void)listener.accept(); });
+    accepting.stop();
+    auto naming = weft::spawn([] { (void)net::resolve("a.name.that.does.not.exist.invalid:1"); });
+    naming.stop();
+    auto writing = weft::spawn([&] { (void)a.write_all(std::string(64'000'000, 'x')); });
+    writing.cancel();
+    CHECK_THROWS_AS(writing.join(), weft::cancelled);
+  });
+}

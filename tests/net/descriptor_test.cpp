@@ -1,0 +1,130 @@
+#include "tests/net/everywhere.hpp"
+
+#include <cstdio>
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace weft::test;
+using namespace std::chrono_literals;
+namespace net = weft::net;
+
+namespace {
+struct pipe_ends {
+  net::fd_stream read, write;
+};
+pipe_ends make_pipe() {
+  int fds[2];
+  REQUIRE(::pipe2(fds, O_CLOEXEC) == 0);
+  return {net::fd_stream::adopt(fds[0]).value(), net::fd_stream::adopt(fds[1]).value()};
+}
+}  // namespace
+
+TEST_CASE("a pipe carries more than it holds, and its end") {
+  everywhere([](auto where) {
+    auto p = make_pipe();
+    const std::string much(500'000, 'p');
+    auto writing = where.start([&] {
+      const bool good = p.write.write_all(much.substr(0, 7), much.substr(7)).has_value();
+      return p.write.shutdown_write().has_value() && good;
+    });
+    CHECK(read_all(p.read) == much);
+    CHECK(writing.get());
+  });
+}
+
+TEST_CASE("writing to a pipe that nobody reads is broken_pipe, not the end of the process") {
+  auto p = make_pipe();
+  p.read.close();
+  CHECK(p.write.write_all("x").error() == std::errc::broken_pipe);
+}
+
+TEST_CASE("close and deadlines end the reading of a pipe") {
+  everywhere([](auto where) {
+    auto p = make_pipe();
+    char room[1];
+    p.read.set_read_deadline(weft::now() + 10ms);
+    CHECK(p.read.read_some(room).error() == std::errc::timed_out);
+    p.read.set_read_deadline(weft::time_point::max());
+    auto reading = where.start([&] {
+      char some[1];
+      return error_of(p.read.read_some(some));
+    });
+    p.read.close();
+    CHECK(reading.get() == weft::errc::closed);
+  });
+}
+
+TEST_CASE("a regular file is read to its end and written") {
+  everywhere([](auto) {
+    std::FILE* file = std::tmpfile();
+    REQUIRE(file != nullptr);
+    auto f = net::fd_stream::adopt(::dup(::fileno(file))).value();
+    REQUIRE(f.write_all("in a file"));
+    ::lseek(f.native_handle(), 0, SEEK_SET);
+    CHECK(read_all(f) == "in a file");
+    CHECK(net::wait_readable(f.native_handle()));
+    std::fclose(file);
+  });
+}
+
+TEST_CASE("a socket is adopted, what is no descriptor is not") {
+  int fds[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+  auto a = net::fd_stream::adopt(fds[0]).value();
+  auto b = net::fd_stream::adopt(fds[1]).value();
+  REQUIRE(a.write_all("hi"));
+  REQUIRE(a.shutdown_write());
+  CHECK(read_all(b) == "hi");
+  CHECK(net::fd_stream::adopt(-1).error() == std::errc::bad_file_descriptor);
+  CHECK(net::fd_stream::adopt(10'000).error() == std::errc::bad_file_descriptor);
+  CHECK(net::wait_readable(-1, 1ms).error());
+  CHECK(net::wait_readable(10'000).error() == std::errc::bad_file_descriptor);
+}
+
+TEST_CASE("waiting for a descriptor ends when it is ready, beside a stream that reads from the same one") {
+  everywhere([](auto where) {
+    auto [a, b] = tcp_pair();
+    auto reading = where.start([&] {
+      char room[1];
+      return b.read_some(room).value();
+    });
+    auto waiting = where.start([&] { return net::wait_readable(a.native_handle()).has_value(); });
+    CHECK(net::wait_writable(a.native_handle()));
+    REQUIRE(a.write_all("x"));
+    CHECK(reading.get() == 1);
+    REQUIRE(b.write_all("y"));
+    CHECK(waiting.get());
+    CHECK(net::wait_readable(b.native_handle(), 10ms).error() == std::errc::timed_out);
+  });
+}
+
+TEST_CASE("standard input is read without making it non-blocking, and is not closed") {
+  // In a process of its own, whose standard input is a pipe.
+  if (!can_fork) return;
+  int fds[2];
+  REQUIRE(::pipe2(fds, O_CLOEXEC) == 0);
+  const ::pid_t child = ::fork();
+  if (child == 0) {
+    ::dup2(fds[0], 0);
+    ::close(fds[1]);
+    ::_exit(weft::run([] {
+      bool good = true;
+      {
+        auto in = net::fd_stream::adopt(0).value();
+        good = read_all(in) == "typed";
+      }
+      const int flags = ::fcntl(0, F_GETFL);
+      return good && flags >= 0 && (flags & O_NONBLOCK) == 0 ? 0 : 1;
+    }));
+  }
+  ::close(fds[0]);
+  REQUIRE(::write(fds[1], "ty", 2) == 2);
+  REQUIRE(::write(fds[1], "ped", 3) == 3);
+  ::close(fds[1]);
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  CHECK(status == 0);
+}

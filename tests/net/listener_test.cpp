@@ -1,0 +1,156 @@
+#include "tests/net/everywhere.hpp"
+
+#include <memory>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace weft::test;
+using namespace std::chrono_literals;
+namespace net = weft::net;
+
+TEST_CASE("a port is taken once, unless both ask to share it") {
+  auto first = net::tcp_listener::bind("127.0.0.1:0").value();
+  const std::string address = first.local_endpoint().to_string();
+  CHECK(first.local_endpoint().port() != 0);
+  CHECK(net::tcp_listener::bind(address).error() == std::errc::address_in_use);
+  first.close();
+  auto shared = net::tcp_listener::bind(address, {.reuse_port = true});
+  REQUIRE(shared);
+  CHECK(net::tcp_listener::bind(address, {.reuse_port = true}));
+}
+
+TEST_CASE("a listener on all addresses takes IPv4 connections") {
+  everywhere([](auto where) {
+    auto listener = net::tcp_listener::bind(":0").value();
+    auto server = where.start([&] { return listener.accept().has_value(); });
+    CHECK(net::tcp_stream::connect("127.0.0.1:" + std::to_string(listener.local_endpoint().port())));
+    CHECK(server.get());
+  });
+}
+
+TEST_CASE("accepted streams are non-blocking, close-on-exec and send at once") {
+  auto [a, b] = tcp_pair();
+  CHECK((::fcntl(b.native_handle(), F_GETFL) & O_NONBLOCK) != 0);
+  CHECK((::fcntl(b.native_handle(), F_GETFD) & FD_CLOEXEC) != 0);
+}
+
+TEST_CASE("many connections are accepted by several tasks, each once") {
+  everywhere([](auto where) {
+    auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+    const std::string address = listener.local_endpoint().to_string();
+    const auto accepting = [&] {
+      int count = 0;
+      while (auto s = listener.accept()) {
+        char room[1];
+        if (s->read_some(room).value_or(0) == 1) ++count;
+      }
+      return count;
+    };
+    auto one = where.start(accepting), two = where.start(accepting), three = where.start(accepting);
+    for (int i = 0; i != 300; ++i) {
+      auto c = net::tcp_stream::connect(address).value();
+      REQUIRE(c.write_all("x"));
+      char room[1];
+      REQUIRE(c.read_some(room).value() == 0);
+    }
+    listener.close();
+    CHECK(one.get() + two.get() + three.get() == 300);
+  });
+}
+
+TEST_CASE("a descriptor number that is used again never gets another's bytes") {
+  everywhere([](auto where) {
+    // Each round closes one stream while a task reads from it, and opens another, which the kernel gives the same number.
+    for (int i = 0; i != 200; ++i) {
+      auto [a, b] = tcp_pair();
+      auto reading = where.start([&] {
+        char room[16];
+        return b.read_some(room).value_or(1000);
+      });
+      b.close();
+      auto [c, d] = tcp_pair();
+      REQUIRE(c.write_all("not for b"));
+      CHECK(reading.get() == 1000);
+      std::string got(9, 0);
+      REQUIRE(d.read_exact(got));
+      CHECK(got == "not for b");
+    }
+  });
+}
+
+namespace {
+
+/// In a process of its own: accept runs out of descriptors, waits, and goes on when there are some.
+template <class Where>
+int accept_without_descriptors(Where where) {
+  auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+  const std::string address = listener.local_endpoint().to_string();
+  auto client = net::tcp_stream::connect(address).value();
+  std::vector<int> taken;
+  for (int fd; (fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;) taken.push_back(fd);
+  if (errno != EMFILE) return 2;
+  auto accepting = where.start([&] { return listener.accept().has_value(); });
+  weft::sleep_for(20ms);  // long enough for several attempts; none may end the accept
+  for (int fd : taken) ::close(fd);
+  return accepting.get() ? 0 : 3;
+}
+
+}  // namespace
+
+TEST_CASE("accept without descriptors waits and goes on") {
+  if (!can_fork) return;
+  const auto in_child = [](int workers) {
+    const ::pid_t child = ::fork();
+    if (child == 0) {
+      rlimit limit{};
+      ::getrlimit(RLIMIT_NOFILE, &limit);
+      limit.rlim_cur = 64;
+      ::setrlimit(RLIMIT_NOFILE, &limit);
+      int status = 1;
+      if (workers == 0) {
+        status = accept_without_descriptors(on_threads());
+      } else {
+        weft::options options;
+        options.workers = static_cast<unsigned>(workers);
+        status = weft::run(options, [] { return accept_without_descriptors(on_tasks()); });
+      }
+      ::_exit(status);
+    }
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    return status;
+  };
+  CHECK(in_child(0) == 0);
+  CHECK(in_child(1) == 0);
+  CHECK(in_child(2) == 0);
+}
+
+TEST_CASE("a socket outlives the runtime that it was used in") {
+  std::unique_ptr<net::tcp_stream> a, b;
+  weft::run([&] {
+    auto [x, y] = tcp_pair();
+    auto reading = weft::spawn([&] {
+      char room[1];
+      return y.read_some(room).value();
+    });
+    REQUIRE(x.write_all("1"));
+    CHECK(reading.join() == 1);
+    a = std::make_unique<net::tcp_stream>(std::move(x));
+    b = std::make_unique<net::tcp_stream>(std::move(y));
+  });
+  REQUIRE(a->write_all("2"));
+  char room[1];
+  CHECK(b->read_some(room).value() == 1);
+  weft::run([&] {
+    auto reading = weft::spawn([&] {
+      char some[1];
+      return b->read_some(some).value();
+    });
+    REQUIRE(a->write_all("3"));
+    CHECK(reading.join() == 1);
+  });
+}
