@@ -1,0 +1,112 @@
+// Requests and responses, as handlers see them and as the client sends and gets them.
+//
+// A request keeps its text in one arena: every string_view that it gives out stays valid until the request is
+// destroyed, also after header(name, value) has added to it. A server's request lives as long as its handler runs.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace weft::rt {
+struct request_state;
+struct http_access;
+class body_sink;
+}  // namespace weft::rt
+
+namespace weft::http {
+
+/// Thrown by a handler: the response has this status. The text is the response's body if the status is below 500, and a
+/// line on stderr otherwise.
+struct error : std::runtime_error {
+  error(int status, std::string const& what) : std::runtime_error(what), status_(status) {}
+  [[nodiscard]] int status() const noexcept { return status_; }
+
+ private:
+  int status_;
+};
+
+class request {
+ public:
+  /// A request to be sent by a client: `url` with scheme and host ("http://127.0.0.1:8080/hello?x=1").
+  request(std::string_view method, std::string_view url, std::string body = {});
+  request(request const&);
+  request(request&&) noexcept;
+  request& operator=(request const&);
+  request& operator=(request&&) noexcept;
+  ~request();
+
+  [[nodiscard]] std::string_view method() const;
+  /// The path without the query, percent-decoded. Empty segments and a slash at the end are kept.
+  [[nodiscard]] std::string_view path() const;
+  /// The request target as it was sent.
+  [[nodiscard]] std::string_view target() const;
+  /// The first field of that name (names are compared without regard to case).
+  [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
+  /// Sets a field, in place of all of that name. Throws std::invalid_argument if name or value cannot stand in a header.
+  request& header(std::string_view name, std::string_view value);
+  /// The first query parameter of that name, with percent escapes and '+' decoded.
+  [[nodiscard]] std::optional<std::string_view> query(std::string_view name) const;
+  /// What the `{name}` of the route's pattern stood for, percent-decoded; empty if the pattern has no such name.
+  [[nodiscard]] std::string_view param(std::string_view name) const;
+  [[nodiscard]] std::string const& body() const&;
+  [[nodiscard]] std::string body() &&;  // moves it out
+
+ private:
+  friend struct rt::http_access;
+  request();
+  std::unique_ptr<rt::request_state> state_;
+};
+
+/// Where a streamed response writes. Valid while the response's callback runs, in the connection's task.
+class body_writer {
+ public:
+  /// Sends `bytes` as far as buffering asks for it: may park. Throws std::system_error if the client is gone.
+  void write(std::string_view bytes);
+  /// Sends what is buffered. May park; throws likewise.
+  void flush();
+
+ private:
+  friend class rt::body_sink;
+  explicit body_writer(rt::body_sink& sink) : sink_(&sink) {}
+  rt::body_sink* sink_;
+};
+
+class response {
+ public:
+  /// With a body and no Content-Type header, text/plain is sent.
+  response(int status, std::string body = {});
+  /// A response whose body `write` produces while it is sent: in chunks to HTTP/1.1, else up to the end of the
+  /// connection. An exception out of `write` cuts the connection, so that the client can tell.
+  response(int status, std::string_view content_type, std::function<void(body_writer&)> write);
+
+  [[nodiscard]] int status() const noexcept { return status_; }
+  [[nodiscard]] std::string const& body() const& noexcept { return body_; }
+  [[nodiscard]] std::string body() && noexcept { return std::move(body_); }
+  /// The first field of that name (compared without regard to case).
+  [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
+  /// Sets a field, in place of all of that name. Throws std::invalid_argument if name or value cannot stand in a header,
+  /// and for Content-Length and Transfer-Encoding, which the server writes.
+  response& header(std::string_view name, std::string_view value) &;
+  response&& header(std::string_view name, std::string_view value) &&;
+  /// Adds a field beside those of the same name (Set-Cookie). Throws likewise.
+  response& add_header(std::string_view name, std::string_view value) &;
+  response&& add_header(std::string_view name, std::string_view value) &&;
+
+ private:
+  friend struct rt::http_access;
+  int status_;
+  bool close_ = false;            // the handler asked for Connection: close
+  std::string_view type_;         // a Content-Type with static storage, used unless fields_ has one
+  std::string body_;
+  std::string fields_;            // "Name: value\r\n" each, as they go out
+  std::function<void(body_writer&)> write_;
+};
+
+using handler = std::function<response(request&)>;
+
+}  // namespace weft::http

@@ -1,0 +1,62 @@
+// An HTTP/1.1 server: a task a connection.
+#pragma once
+
+#include <weft/error.hpp>
+#include <weft/http/router.hpp>
+#include <weft/net.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string_view>
+
+namespace weft::rt {
+struct http_server;
+}
+
+namespace weft::http {
+
+/// Time-outs are kept by one sweep over all connections, and come late by at most an eighth of the shortest of them or a second.
+struct server_options {
+  /// From a request's first byte to the end of its header: then the connection is closed, with 408.
+  std::chrono::nanoseconds header_timeout = std::chrono::seconds(10);
+  /// Without a byte: between requests, within a body, and for a client that does not read its response.
+  std::chrono::nanoseconds idle_timeout = std::chrono::seconds(60);
+  /// Then the context of the handler is cancelled, and the answer is 503.
+  std::chrono::nanoseconds request_timeout = std::chrono::nanoseconds::max();
+  std::size_t max_header_bytes = 64 * 1024;       // 431 beyond
+  std::size_t max_body_bytes = 8 * 1024 * 1024;   // 413 beyond
+  std::size_t max_connections = 100000;           // no more are accepted until one has ended
+  std::size_t max_target_bytes = 8 * 1024;        // 414 beyond
+  /// How long requests in progress may go on when serve(context) ends by its context.
+  std::chrono::nanoseconds shutdown_grace = std::chrono::seconds(5);
+};
+
+/// Members may be called from any task. A handler that throws gets the client a 500 (http::error: its status), and a line
+/// on stderr; nothing but the end of the process ends the server.
+class server {
+ public:
+  explicit server(router routes, server_options options = {});
+  ~server();  // closes what is open; a serve() in progress goes on to its end
+  server(server const&) = delete;
+  server& operator=(server const&) = delete;
+
+  /// Binds and listens; the port 0 takes a free one, which the endpoint names. May be called for several addresses.
+  [[nodiscard]] result<net::endpoint> listen(std::string_view address);
+
+  /// Serves until shutdown() is done. Parks. If the calling task is cancelled: shuts down with
+  /// `shutdown_grace`, then throws weft::cancelled. std::logic_error without a listen().
+  void serve();
+  /// Serves until `until` is cancelled, then shuts down with `shutdown_grace` and returns.
+  void serve(context until);
+
+  /// Stops accepting, closes idle connections, lets requests in progress end and answers them with Connection: close.
+  /// After `grace` the contexts of the remaining handlers are cancelled and their connections closed. Parks until all have
+  /// ended or are closed; may be called twice and from several tasks: the earliest end counts.
+  void shutdown(std::chrono::nanoseconds grace);
+
+ private:
+  std::shared_ptr<rt::http_server> impl_;
+};
+
+}  // namespace weft::http

@@ -1,0 +1,95 @@
+// Output of a connection.
+#include "runtime/http/body_sink.hpp"
+
+#include "runtime/http/state.hpp"
+
+#include <weft/context.hpp>
+
+#include <system_error>
+
+namespace weft::rt {
+
+bool write_out(http_connection& c, std::string& out, std::string_view behind) {
+  static constexpr std::size_t piece = 256 * 1024;
+  c.enter(connection_phase::writing);
+  std::string_view first = out;
+  while (!first.empty() || !behind.empty()) {
+    const std::string_view a = first.substr(0, piece);
+    const std::string_view b = behind.substr(0, piece - a.size());
+    first.remove_prefix(a.size());
+    behind.remove_prefix(b.size());
+    // A time-out ends the connection even if the sweep came a moment too late: part of the bytes may have gone out.
+    if (!(b.empty() ? c.stream.write_all(a) : c.stream.write_all(a, b))) return false;
+    if (!first.empty() || !behind.empty()) c.enter(connection_phase::writing);
+  }
+  out.clear();
+  return true;
+}
+
+void body_sink::put(std::string_view bytes) {
+  sent_ = true;
+  if (broken_ || !write_out(c_, out_, bytes)) {
+    broken_ = true;
+    throw std::system_error(std::make_error_code(std::errc::broken_pipe), "weft::http: the client is gone");
+  }
+  c_.enter(connection_phase::handling);  // what the callback does between two writes takes as long as it takes
+}
+
+void body_sink::close_chunk() {
+  if (chunk_.empty()) return;  // an empty chunk would end the body
+  if (chunked_) append_chunk(out_, chunk_);
+  else out_ += chunk_;
+  chunk_.clear();
+}
+
+void body_sink::write(std::string_view bytes) {
+  if (chunk_.size() + bytes.size() >= chunk_size) {
+    if (chunked_) {
+      chunk_ += bytes;
+      close_chunk();
+      put({});
+    } else {
+      close_chunk();
+      put(bytes);
+    }
+  } else {
+    chunk_ += bytes;
+  }
+}
+
+void body_sink::flush() {
+  close_chunk();
+  put({});
+}
+
+void body_sink::finish() {
+  close_chunk();
+  if (chunked_) out_ += "0\r\n\r\n";
+}
+
+streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form) {
+  body_sink sink(c, out, form == body_form::chunked);
+  try {
+    http::body_writer to = sink.writer();
+    c.enter(connection_phase::handling);
+    http_access::writer(r)(to);
+    sink.finish();
+    return sink.broken() ? streamed::cut : streamed::whole;
+  } catch (cancelled const&) {
+    throw;
+  } catch (std::exception const& e) {
+    if (!sink.broken()) report_failure("streamed", "response", e.what());  // a client that is gone is no failure of ours
+  } catch (...) {
+    report_failure("streamed", "response", "an exception of unknown type");
+  }
+  return sink.sent() ? streamed::cut : streamed::unsent;
+}
+
+}  // namespace weft::rt
+
+namespace weft::http {
+
+void body_writer::write(std::string_view bytes) { sink_->write(bytes); }
+void body_writer::flush() { sink_->flush(); }
+
+}  // namespace weft::http

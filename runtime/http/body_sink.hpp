@@ -1,0 +1,48 @@
+// Writing to a connection: what is collected, large bodies, and bodies that a callback produces.
+#pragma once
+
+#include "runtime/http/connection.hpp"
+#include "runtime/http/response_text.hpp"
+
+#include <weft/http/message.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace weft::rt {
+
+/// Writes `out` and then `behind`, and empties `out`. In pieces, each of which counts as getting on. False: the client is gone.
+[[nodiscard]] bool write_out(http_connection& c, std::string& out, std::string_view behind = {});
+
+/// How streaming a body has ended: all of it is sent or in `out`; cut short, by either side; or the callback threw before
+/// anything was sent, so that another response can take its place.
+enum class streamed { whole, cut, unsent };
+
+/// Sends `out` (the header) and the body that the response's callback writes.
+[[nodiscard]] streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form);
+
+/// Behind http::body_writer.
+class body_sink {
+ public:
+  body_sink(http_connection& c, std::string& out, bool chunked) noexcept : c_(c), out_(out), chunked_(chunked) {}
+  void write(std::string_view bytes);
+  void flush();
+  void finish();
+  [[nodiscard]] http::body_writer writer() noexcept { return http::body_writer(*this); }
+  [[nodiscard]] bool broken() const noexcept { return broken_; }
+  [[nodiscard]] bool sent() const noexcept { return sent_; }
+
+ private:
+  static constexpr std::size_t chunk_size = 16 * 1024;
+  void put(std::string_view bytes);
+  void close_chunk();
+
+  http_connection& c_;
+  std::string& out_;
+  std::string chunk_;  // bytes that no chunk header stands before yet
+  bool chunked_;
+  bool broken_ = false;  // the client is gone
+  bool sent_ = false;    // something has been written
+};
+
+}  // namespace weft::rt

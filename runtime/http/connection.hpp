@@ -1,0 +1,68 @@
+// One connection of a server, from the byte that ends its idleness to the byte that ends its last response.
+//
+//   1. The connection's task waits for bytes in a shallow frame, with a small buffer on its stack: an idle connection costs the
+//      one page of its stack and nothing of this layer's heap.
+//   2. Bytes have come: serve_requests takes a workspace, and with it parses, calls handlers, and collects responses until the
+//      input is empty between two requests. Responses to pipelined requests go out in one write.
+//   3. The workspace goes back, the task is at 1 again.
+//   4. After a second of idleness the sweep wakes it once, to give back the pages of its stack below the frame of 1: a parser and
+//      a handler touch at least one more.
+//
+// Time-outs without timers: `activity` changes whenever the connection gets on. The server's sweep (server.cpp) remembers
+// what it saw when; a connection that stands still for too long gets that value in `expired` and a deadline in the
+// past, which ends its read or write. The connection's task compares: if `expired` is not what it is doing now, the sweep came too
+// late, and it takes the deadline back and goes on. Nobody but the connection's own task ever ends it, but for the
+// end of a shutdown's grace.
+// Rejected: a deadline a read (a clock read and a timer for every request).
+#pragma once
+
+#include <weft/net/stream.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace weft::rt {
+
+struct http_server;
+
+enum class connection_phase : std::uint32_t { idle, header, body, handling, writing };
+
+struct http_connection {
+  explicit http_connection(net::tcp_stream&& s) noexcept : stream(std::move(s)) {}
+
+  net::tcp_stream stream;
+
+  // A count of changes above three bits of phase. Written by the connection's task; the sweep's reads may be late. It must
+  // not read a value from before a poke's answer: relaxed suffices, since a wrong `expired` is only a spurious wake-up.
+  std::atomic<std::uint32_t> activity{0};
+  // Written by the sweep before it moves the deadline (release), read after a time-out (acquire).
+  std::atomic<std::uint32_t> expired{~0u};
+
+  // Of the sweep, guarded by the shard's lock.
+  std::uint32_t seen = ~0u;
+  std::int64_t seen_at = 0;
+  std::uint32_t rested = 0;       // the idleness for which the stack was given back
+  http_connection* next = nullptr;
+  http_connection* prev = nullptr;
+
+  void enter(connection_phase p) noexcept {
+    const std::uint32_t count = (activity.load(std::memory_order_relaxed) >> 3) + 1;
+    activity.store(count << 3 | static_cast<std::uint32_t>(p), std::memory_order_relaxed);
+  }
+  static connection_phase phase_of(std::uint32_t activity) noexcept { return static_cast<connection_phase>(activity & 7); }
+  /// After a time-out: whether it was meant for what the connection is doing now.
+  [[nodiscard]] bool is_expired() const noexcept {
+    return expired.load(std::memory_order_acquire) == activity.load(std::memory_order_relaxed);
+  }
+};
+
+/// Step 2. `buffer` begins with `n` bytes that have been read. True: the connection is idle again and all is answered. May
+/// throw weft::cancelled, at the end of a shutdown's grace.
+[[nodiscard]] bool serve_requests(http_server& server, http_connection& c, std::span<char> buffer, std::size_t n);
+
+/// One line on stderr: what a handler threw.
+void report_failure(std::string_view method, std::string_view path, char const* what) noexcept;
+
+}  // namespace weft::rt

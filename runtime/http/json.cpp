@@ -1,0 +1,86 @@
+// json(): writing an object with correct escapes. No JSON library: writing takes a page of code, and reading is not offered.
+#include <weft/http/json.hpp>
+
+#include "runtime/http/state.hpp"
+
+namespace weft::http {
+
+namespace {
+
+/// Length of the well-formed UTF-8 sequence that `s` begins with (RFC 3629: no surrogates, nothing overlong); 0: none.
+std::size_t utf8_length(std::string_view s) noexcept {
+  const auto at = [&](std::size_t i) { return i < s.size() ? static_cast<unsigned char>(s[i]) : 0u; };
+  const auto tail = [&](std::size_t i) { return (at(i) & 0xc0) == 0x80; };
+  const unsigned c = at(0), d = at(1);
+  if (c < 0x80) return 1;
+  if (c >= 0xc2 && c <= 0xdf) return tail(1) ? 2 : 0;
+  if (c >= 0xe0 && c <= 0xef) {
+    if (!tail(1) || !tail(2) || (c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f)) return 0;
+    return 3;
+  }
+  if (c >= 0xf0 && c <= 0xf4) {
+    if (!tail(1) || !tail(2) || !tail(3) || (c == 0xf0 && d < 0x90) || (c == 0xf4 && d > 0x8f)) return 0;
+    return 4;
+  }
+  return 0;
+}
+
+}  // namespace
+
+void append_json_string(std::string& out, std::string_view text) {
+  static constexpr char hex[] = "0123456789abcdef";
+  out += '"';
+  while (!text.empty()) {
+    std::size_t plain = 0;  // most text is a run of characters that stand for themselves
+    while (plain < text.size()) {
+      const auto c = static_cast<unsigned char>(text[plain]);
+      if (c < 0x20 || c == '"' || c == '\\' || c >= 0x80) break;
+      ++plain;
+    }
+    out.append(text.substr(0, plain));
+    text.remove_prefix(plain);
+    if (text.empty()) break;
+    std::size_t taken = 1;
+    switch (const char c = text.front()) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20) {
+          out.append("\\u00").append(1, hex[c >> 4]).append(1, hex[c & 15]);
+        } else if (const std::size_t n = utf8_length(text); n != 0) {
+          out.append(text.substr(0, n));
+          taken = n;
+        } else {
+          out += "\xef\xbf\xbd";
+        }
+    }
+    text.remove_prefix(taken);
+  }
+  out += '"';
+}
+
+response json(int status, json_fields fields) {
+  std::size_t size = 2;
+  for (auto const& [name, value] : fields) size += name.size() + value.text().size() + 6;
+  std::string body;
+  body.reserve(size);
+  body += '{';
+  for (auto const& [name, value] : fields) {
+    if (body.size() > 1) body += ',';
+    append_json_string(body, name);
+    body += ':';
+    if (value.quoted()) append_json_string(body, value.text());
+    else body.append(value.text());
+  }
+  body += '}';
+  response r(status, std::move(body));
+  rt::http_access::set_type(r, "application/json");
+  return r;
+}
+
+response json(json_fields fields) { return json(200, fields); }
+
+}  // namespace weft::http

@@ -1,0 +1,221 @@
+// request and response: their parts, and what may be set in them.
+#include <weft/http/message.hpp>
+
+#include "runtime/http/state.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace weft::rt {
+
+void request_state::clear() noexcept {
+  text.clear();
+  method = target = raw_path = path = raw_query = {};
+  fields.clear();
+  params.clear();
+  query.clear();
+  query_split = false;
+  if (body.capacity() > 64 * 1024) body = {};  // one large upload must not stay with the server
+  body.clear();
+  allow.clear();
+}
+
+void request_state::copy_from(request_state const& other) {
+  clear();
+  method = text.add(other.method);
+  target = text.add(other.target);
+  for (auto const& f : other.fields) fields.push_back({text.add(f.name), text.add(f.value)});
+  for (auto const& p : other.params) params.push_back({text.add(p.name), text.add(p.value)});
+  body = other.body;
+  allow = other.allow;
+  [[maybe_unused]] const bool well_formed = split_target();  // the other's was split too
+}
+
+std::optional<std::string_view> request_state::field(std::string_view name) const noexcept {
+  for (auto const& f : fields) {
+    if (equal_no_case(f.name, name)) return f.value;
+  }
+  return std::nullopt;
+}
+
+bool request_state::split_target() {
+  std::string_view rest = target.substr(0, target.find('#'));
+  if (rest == "*") {
+    raw_path = path = rest;
+    return true;
+  }
+  if (!rest.starts_with('/')) {  // absolute form: a scheme, an authority, and perhaps no path at all
+    const auto scheme = rest.find("://");
+    if (scheme == rest.npos || scheme == 0) return false;
+    const auto slash = rest.find_first_of("/?", scheme + 3);
+    rest = slash == rest.npos ? std::string_view() : rest.substr(slash);
+  }
+  const auto question = rest.find('?');
+  raw_path = rest.substr(0, question);
+  raw_query = question == rest.npos ? std::string_view() : rest.substr(question + 1);
+  if (raw_path.empty()) raw_path = "/";
+  const auto decoded = percent_decode(raw_path, text);
+  if (!decoded) return false;
+  path = *decoded;
+  for (std::string_view left = path; !left.empty();) {  // a segment that would leave its folder is refused, not resolved
+    left.remove_prefix(1);
+    const auto segment = left.substr(0, left.find('/'));
+    if (segment == "." || segment == "..") return false;
+    left.remove_prefix(segment.size());
+  }
+  return true;
+}
+
+void request_state::split_query() {
+  query_split = true;
+  for (std::string_view left = raw_query; !left.empty();) {
+    const std::string_view one = left.substr(0, left.find('&'));
+    left.remove_prefix(std::min(left.size(), one.size() + 1));
+    if (one.empty()) continue;
+    const auto equals = one.find('=');
+    const auto value = equals == one.npos ? std::string_view() : one.substr(equals + 1);
+    // A malformed escape is text like any other here, as browsers have it.
+    query.push_back({percent_decode(one.substr(0, equals), text, plus_sign::blank).value_or(one.substr(0, equals)),
+                     percent_decode(value, text, plus_sign::blank).value_or(value)});
+  }
+}
+
+void http_access::add_field(http::response& r, std::string_view name, std::string_view value) {
+  r.fields_.append(name).append(": ").append(value).append("\r\n");
+}
+
+namespace {
+
+void check_field(char const* call, std::string_view name, std::string_view value) {
+  if (!is_field_name(name)) throw std::invalid_argument(std::string(call) + ": '" + std::string(name) + "' is not a field name");
+  if (!is_field_value(value)) {
+    throw std::invalid_argument(std::string(call) + ": the value of '" + std::string(name) + "' has control characters");
+  }
+}
+
+void check_response_field(std::string_view name, std::string_view value) {
+  check_field("weft::http::response::header", name, value);
+  if (equal_no_case(name, "Content-Length") || equal_no_case(name, "Transfer-Encoding")) {
+    throw std::invalid_argument("weft::http::response::header: the server writes " + std::string(name));
+  }
+}
+
+/// The line of `name` in fields of the form "Name: value\r\n": its start and its length; npos if there is none.
+std::pair<std::size_t, std::size_t> find_line(std::string_view fields, std::string_view name) noexcept {
+  for (std::size_t at = 0; at < fields.size();) {
+    const std::size_t end = fields.find("\r\n", at) + 2;
+    const std::string_view line = fields.substr(at, end - at);
+    if (line.size() > name.size() && line[name.size()] == ':' && equal_no_case(line.substr(0, name.size()), name)) {
+      return {at, line.size()};
+    }
+    at = end;
+  }
+  return {std::string_view::npos, 0};
+}
+
+}  // namespace
+}  // namespace weft::rt
+
+namespace weft::http {
+
+using rt::http_access;
+
+request::request() : state_(std::make_unique<rt::request_state>()) {}
+
+request::request(std::string_view method, std::string_view url, std::string body) : request() {
+  if (!rt::is_field_name(method)) throw std::invalid_argument("weft::http::request: '" + std::string(method) + "' is not a method");
+  state_->method = state_->text.add(method);
+  state_->target = state_->text.add(url);
+  state_->body = std::move(body);
+  if (!state_->split_target()) state_->raw_path = state_->path = {};  // the client says errc::bad_url
+}
+
+request::request(request const& other) : request() {
+  if (other.state_) state_->copy_from(*other.state_);
+}
+request::request(request&&) noexcept = default;
+request& request::operator=(request const& other) {
+  if (this != &other) *this = request(other);
+  return *this;
+}
+request& request::operator=(request&&) noexcept = default;
+request::~request() = default;
+
+std::string_view request::method() const { return state_->method; }
+std::string_view request::path() const { return state_->path; }
+std::string_view request::target() const { return state_->target; }
+std::optional<std::string_view> request::header(std::string_view name) const { return state_->field(name); }
+
+request& request::header(std::string_view name, std::string_view value) {
+  rt::check_field("weft::http::request::header", name, value);
+  rt::text_pair const fresh{state_->text.add(name), state_->text.add(value)};  // first: name may be a view of a field that goes
+  std::erase_if(state_->fields, [&](rt::text_pair const& f) { return rt::equal_no_case(f.name, fresh.name); });
+  state_->fields.push_back(fresh);
+  return *this;
+}
+
+std::optional<std::string_view> request::query(std::string_view name) const {
+  if (!state_->query_split) state_->split_query();
+  for (auto const& q : state_->query) {
+    if (q.name == name) return q.value;
+  }
+  return std::nullopt;
+}
+
+std::string_view request::param(std::string_view name) const {
+  for (auto const& p : state_->params) {
+    if (p.name == name) return p.value;
+  }
+  return {};
+}
+
+std::string const& request::body() const& { return state_->body; }
+std::string request::body() && { return std::move(state_->body); }
+
+response::response(int status, std::string body) : status_(status), body_(std::move(body)) {
+  if (status < 100 || status > 999) throw std::invalid_argument("weft::http::response: a status has three digits");
+}
+
+response::response(int status, std::string_view content_type, std::function<void(body_writer&)> write)
+    : response(status) {
+  header("Content-Type", content_type);
+  write_ = std::move(write);
+}
+
+std::optional<std::string_view> response::header(std::string_view name) const {
+  if (const auto [at, size] = rt::find_line(fields_, name); at != std::string::npos) {
+    return rt::trim_blanks(std::string_view(fields_).substr(at + name.size() + 1, size - name.size() - 3));
+  }
+  if (!type_.empty() && rt::equal_no_case(name, "Content-Type")) return type_;
+  return std::nullopt;
+}
+
+response& response::header(std::string_view name, std::string_view value) & {
+  rt::check_response_field(name, value);
+  std::string line;  // built first: name or value may be a view of a field that goes
+  line.append(name).append(": ").append(value).append("\r\n");
+  const bool type = rt::equal_no_case(name, "Content-Type"), connection = rt::equal_no_case(name, "Connection");
+  if (connection) close_ = rt::equal_no_case(rt::trim_blanks(value), "close");
+  const std::string key = line.substr(0, name.size());
+  for (;;) {
+    const auto [at, size] = rt::find_line(fields_, key);
+    if (at == std::string::npos) break;
+    fields_.erase(at, size);
+  }
+  if (type) type_ = {};
+  if (!connection) fields_ += line;  // the server writes Connection, after close_
+  return *this;
+}
+response&& response::header(std::string_view name, std::string_view value) && { return std::move(header(name, value)); }
+
+response& response::add_header(std::string_view name, std::string_view value) & {
+  if (rt::equal_no_case(name, "Connection") || rt::equal_no_case(name, "Content-Type")) return header(name, value);
+  rt::check_response_field(name, value);
+  http_access::add_field(*this, name, value);
+  return *this;
+}
+response&& response::add_header(std::string_view name, std::string_view value) && { return std::move(add_header(name, value)); }
+
+}  // namespace weft::http

@@ -1,0 +1,240 @@
+// The parsers' decisions on top of Beast's grammar: see parser.hpp.
+#include "runtime/http/parser.hpp"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/http/error.hpp>
+
+#include <algorithm>
+#include <limits>
+
+namespace weft::rt {
+
+namespace {
+
+namespace beast_http = boost::beast::http;
+
+std::string_view std_view(boost::beast::string_view s) noexcept { return {s.data(), s.size()}; }
+
+/// Beast's own limit counts what is unread only; ours, which counts all, comes first.
+std::uint32_t beast_limit(std::size_t ours) noexcept {
+  return static_cast<std::uint32_t>(std::min<std::size_t>(ours + 4096, std::numeric_limits<std::uint32_t>::max()));
+}
+
+/// A Host that a router or a cache could read in two ways is refused.
+bool plausible_host(std::string_view s) noexcept {
+  return std::ranges::none_of(s, [](char c) { return c == ' ' || c == '\t' || c == ',' || c == '/' || c == '@' || c == '?' || c == '#'; });
+}
+
+/// "METHOD target HTTP/d.d": what is wrong with such a line is the number.
+bool well_formed_line(std::string_view line) noexcept {
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  const auto first = line.find(' '), last = line.rfind(' ');
+  if (first == line.npos || line.find(' ', first + 1) != last) return false;
+  const auto v = line.substr(last + 1);
+  return v.size() == 8 && v.starts_with("HTTP/") && v[5] >= '0' && v[5] <= '9' && v[6] == '.' && v[7] >= '0' && v[7] <= '9';
+}
+
+/// Beast's parser asserts that it is not called again for a last chunk of which it has fewer bytes than the shortest one has
+/// ("0\r\n\r\n"). More must come in any case, wherever in a chunked body we are.
+constexpr std::size_t shortest_last_chunk = 5;
+
+}  // namespace
+
+std::size_t counted_body::take(std::string_view in) {
+  const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(in.size(), left_));
+  into_->append(in.substr(0, n));
+  left_ -= n;
+  return n;
+}
+
+std::span<char> counted_body::room() {
+  size_ = into_->size();
+  const auto more = static_cast<std::size_t>(std::min<std::uint64_t>(left_, std::max(least_growth, size_)));
+  into_->resize_and_overwrite(size_ + more, [](char*, std::size_t n) { return n; });
+  return {into_->data() + size_, more};
+}
+
+void counted_body::commit(std::size_t n) {
+  into_->resize(size_ + n);
+  left_ -= n;
+}
+
+// ---- requests ------------------------------------------------------------------------------------------
+
+request_parser::request_parser(request_state& into, parse_limits const& limits)
+    : into_(into), limits_(limits), body_(into.body, 0) {
+  base::header_limit(beast_limit(limits.header));
+  base::body_limit(limits.body);
+}
+
+bool request_parser::done() const noexcept {
+  return refused_ == 0 && header_done_ && (by_length_ ? body_.complete() : base::is_done());
+}
+
+std::size_t request_parser::feed(std::string_view in) {
+  std::size_t taken = 0;
+  if (!base::got_some()) {  // an empty line or two before a request is forgiven (RFC 9112, 2.2)
+    while (in.substr(taken).starts_with("\r\n") && header_size_ < 8) taken += 2, header_size_ += 2;
+    if (taken == in.size() || in.substr(taken) == "\r") return taken;
+  }
+  while (refused_ == 0 && !done()) {
+    const std::string_view rest = in.substr(taken);
+    if (header_done_ && by_length_) return taken + body_.take(rest);
+    if (header_done_ && rest.size() < shortest_last_chunk) return taken;
+    error_code e;
+    const std::size_t n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
+    taken += n;
+    if (!header_done_) header_size_ += n;
+    const std::size_t unread = in.size() - taken;
+    if (e && e != beast_http::error::need_more) {
+      refuse(status_of(e, rest));
+    } else if (!header_done_ && base::is_header_done()) {
+      if (header_size_ > limits_.header) return refuse(431), taken;
+      check_header();
+      header_done_ = true;
+      return taken;
+    } else if (!header_done_ && !line_done_ && rest.substr(0, rest.find('\n')).size() > limits_.target + 64) {
+      refuse(414);
+    } else if (!header_done_ && header_size_ + unread > limits_.header) {
+      refuse(431);
+    } else if (e) {  // more of a header, or of a chunk's header or the trailers
+      if (unread > limits_.header) refuse(431);
+      return taken;
+    }
+  }
+  return taken;
+}
+
+int request_parser::status_of(error_code const& e, std::string_view unread) const noexcept {
+  using beast_http::error;
+  if (e == error::body_limit) return 413;
+  if (e == error::header_limit) return line_done_ ? 431 : 414;
+  if (e == error::bad_version) return well_formed_line(unread.substr(0, unread.find("\r\n"))) ? 505 : 400;
+  return 400;
+}
+
+void request_parser::check_header() {
+  auto& q = into_;
+  const auto length = base::content_length();
+  if (q.target.size() > limits_.target) return refuse(414);
+  if (hosts_ > 1 || (hosts_ == 0 && http11_)) return refuse(400);
+  if (const auto host = q.field("Host"); host && !plausible_host(*host)) return refuse(400);
+  if (codings_ > 0) {
+    if (!http11_ || codings_ > 1 || length || !last_chunked_) return refuse(400);
+    if (!only_chunked_) return refuse(501);
+  }
+  if (q.method == "CONNECT") return refuse(501);
+  if (q.target == "*" ? q.method != "OPTIONS" : !q.split_target()) return refuse(400);
+  if (q.target == "*") q.raw_path = q.path = q.target;
+  if (length && *length > limits_.body) return refuse(413);  // Beast has the same limit; said once more for a length of 0 bytes
+  if (bad_expectation_) return refuse(417);
+  if (length && *length > 0) {
+    by_length_ = true;
+    body_ = counted_body(q.body, *length);
+  }
+  expects_continue_ = expects_continue_ && http11_ && (by_length_ || base::chunked());
+}
+
+void request_parser::on_request_impl(beast_http::verb, view method, view target, int version, error_code&) {
+  line_done_ = true;
+  http11_ = version >= 11;
+  into_.method = into_.text.add(std_view(method));
+  into_.target = into_.text.add(std_view(target));
+}
+
+void request_parser::on_field_impl(field f, view name, view value, error_code&) {
+  if (base::is_header_done() || header_done_) return;  // a trailer
+  const text_pair p{into_.text.add(std_view(name)), into_.text.add(trim_blanks(std_view(value)))};
+  into_.fields.push_back(p);
+  switch (f) {
+    case field::host: ++hosts_; break;
+    case field::transfer_encoding: {
+      if (codings_ < 2) ++codings_;
+      only_chunked_ = equal_no_case(p.value, "chunked");
+      const auto comma = p.value.rfind(',');
+      last_chunked_ = only_chunked_ || (comma != p.value.npos && equal_no_case(trim_blanks(p.value.substr(comma + 1)), "chunked"));
+      break;
+    }
+    case field::expect:
+      if (equal_no_case(p.value, "100-continue")) expects_continue_ = true;
+      else bad_expectation_ = true;
+      break;
+    default: break;
+  }
+}
+
+std::size_t request_parser::on_body_impl(view body, error_code&) {  // not reached: a body with a length is taken by counted_body
+  into_.body.append(body.data(), body.size());
+  return body.size();
+}
+
+std::size_t request_parser::on_chunk_body_impl(std::uint64_t, view body, error_code&) {
+  into_.body.append(body.data(), body.size());
+  return body.size();
+}
+
+// ---- responses -----------------------------------------------------------------------------------------
+
+response_parser::response_parser(parse_limits const& limits, bool to_head) : limits_(limits) {
+  base::header_limit(beast_limit(limits.header));
+  base::body_limit(limits.body);
+  if (to_head) base::skip(true);
+}
+
+std::size_t response_parser::feed(std::string_view in) {
+  std::size_t taken = 0;
+  while (outcome_ == outcome::more) {
+    const std::string_view rest = in.substr(taken);
+    const bool in_body = header_done_;
+    if (rest.empty() || (in_body && base::chunked() && rest.size() < shortest_last_chunk)) break;
+    error_code e;
+    const std::size_t n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
+    taken += n;
+    if (!in_body) header_size_ += n;
+    const std::size_t unread = in.size() - taken;
+    if (header_size_ + (header_done_ ? 0 : unread) > limits_.header) outcome_ = outcome::too_large;
+    if (e == beast_http::error::need_more) {
+      if (unread > limits_.header) outcome_ = outcome::too_large;
+      break;
+    }
+    settle(e);
+  }
+  return taken;
+}
+
+void response_parser::end() {
+  if (outcome_ != outcome::more) return;
+  error_code e;
+  if (base::got_some()) base::put_eof(e);
+  if (!e && !base::is_done()) e = beast_http::error::partial_message;
+  settle(e);
+}
+
+void response_parser::settle(error_code const& e) {
+  if (e == beast_http::error::body_limit || e == beast_http::error::header_limit) outcome_ = outcome::too_large;
+  else if (e) outcome_ = outcome::malformed;
+  else if (base::is_done() && outcome_ == outcome::more) outcome_ = outcome::done;
+}
+
+http::response response_parser::take() {
+  http::response r = http_access::make_response(status_);
+  for (auto const& [name, value] : fields_) http_access::add_field(r, name, value);
+  http_access::set_body(r, std::move(body_));
+  return r;
+}
+
+void response_parser::on_field_impl(field, view name, view value, error_code&) {
+  if (!header_done_) fields_.emplace_back(std_view(name), trim_blanks(std_view(value)));
+}
+
+std::size_t response_parser::on_body_impl(view body, error_code&) {
+  body_.append(body.data(), body.size());
+  return body.size();
+}
+
+std::size_t response_parser::on_chunk_body_impl(std::uint64_t, view body, error_code&) {
+  body_.append(body.data(), body.size());
+  return body.size();
+}
+
+}  // namespace weft::rt

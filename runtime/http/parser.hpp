@@ -1,0 +1,156 @@
+// Turning bytes into requests and responses, without any input or output: the caller feeds what it has.
+//
+// The grammar is Boost.Beast's basic_parser, fed from our own buffer; Beast's streams, containers and bodies are not used
+// (its stream layer costs more than the system calls of a small request). What is decided here on top of it:
+//   1. limits: of the target (414), of the header (431), of chunk headers and trailers (431), of the body (413);
+//   2. what Beast lets pass and a server must not: no or several Host fields, Transfer-Encoding beside Content-Length or in
+//      HTTP/1.0, codings other than chunked, targets that are none; a request that two programs in a row could split
+//      differently is refused (request smuggling);
+//   3. a body with Content-Length does not go through Beast: the caller may read straight into it.
+// Trailers are checked and dropped: merged into the header they could change what it means after it was checked.
+#pragma once
+
+#include "runtime/http/state.hpp"
+
+#include <weft/http/message.hpp>
+
+#include <boost/beast/http/basic_parser.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace weft::rt {
+
+struct parse_limits {
+  std::size_t header = 64 * 1024;
+  std::size_t body = 8 * 1024 * 1024;
+  std::size_t target = 8 * 1024;
+};
+
+/// A body of known length that grows as it comes: a length that is merely announced costs nothing.
+class counted_body {
+ public:
+  counted_body(std::string& into, std::uint64_t length) noexcept : into_(&into), left_(length) {}
+  [[nodiscard]] bool complete() const noexcept { return left_ == 0; }
+  /// Takes what belongs to the body from the front of `in`; says how much.
+  std::size_t take(std::string_view in);
+  /// Room at the end of the body to read into; then commit() how much was read, before anything else.
+  [[nodiscard]] std::span<char> room();
+  void commit(std::size_t n);
+
+ private:
+  static constexpr std::size_t least_growth = 64 * 1024;
+  std::string* into_;
+  std::uint64_t left_;
+  std::size_t size_ = 0;  // of the body, while room() has it longer
+};
+
+class request_parser final : private boost::beast::http::basic_parser<true> {
+  using base = boost::beast::http::basic_parser<true>;
+
+ public:
+  /// For one request, into a cleared state, which must outlive it.
+  request_parser(request_state& into, parse_limits const& limits);
+
+  /// Takes what it can use from the front of `in` and says how much. What it left is to be given again, with more behind it.
+  /// Stops behind the header, so that the caller can look at it, and behind the request.
+  std::size_t feed(std::string_view in);
+
+  [[nodiscard]] bool started() const noexcept { return base::got_some(); }
+  [[nodiscard]] bool header_done() const noexcept { return header_done_; }
+  [[nodiscard]] bool done() const noexcept;
+  /// The status that the request is to be refused with, 0 if none so far. Nothing can be fed any more.
+  [[nodiscard]] int refused() const noexcept { return refused_; }
+  // From here on: only once header_done().
+  [[nodiscard]] bool keep_alive() const { return base::keep_alive(); }
+  [[nodiscard]] bool is_http11() const noexcept { return http11_; }
+  [[nodiscard]] bool expects_continue() const noexcept { return expects_continue_; }
+  /// Null unless the body has a Content-Length.
+  [[nodiscard]] counted_body* body_by_length() noexcept { return by_length_ ? &body_ : nullptr; }
+
+ private:
+  using error_code = boost::system::error_code;
+  using field = boost::beast::http::field;
+  using view = boost::beast::string_view;
+
+  void refuse(int status) noexcept { refused_ = status; }
+  void check_header();
+  [[nodiscard]] int status_of(error_code const& e, std::string_view unread) const noexcept;
+
+  void on_request_impl(boost::beast::http::verb, view method, view target, int version, error_code&) override;
+  void on_response_impl(int, view, int, error_code&) override {}
+  void on_field_impl(field, view name, view value, error_code&) override;
+  void on_header_impl(error_code&) override {}
+  void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
+  std::size_t on_body_impl(view, error_code&) override;
+  void on_chunk_header_impl(std::uint64_t, view, error_code&) override {}
+  std::size_t on_chunk_body_impl(std::uint64_t, view body, error_code&) override;
+  void on_finish_impl(error_code&) override {}
+
+  request_state& into_;
+  parse_limits const& limits_;
+  counted_body body_;
+  std::size_t header_size_ = 0;  // taken so far
+  int refused_ = 0;
+  bool line_done_ = false;       // the request line has been taken
+  bool header_done_ = false;
+  bool http11_ = false;
+  bool by_length_ = false;
+  bool expects_continue_ = false;
+  bool bad_expectation_ = false;
+  std::uint8_t hosts_ = 0;
+  std::uint8_t codings_ = 0;     // Transfer-Encoding fields
+  bool only_chunked_ = false;    // the one Transfer-Encoding is "chunked"
+  bool last_chunked_ = false;
+};
+
+class response_parser final : private boost::beast::http::basic_parser<false> {
+  using base = boost::beast::http::basic_parser<false>;
+
+ public:
+  enum class outcome { more, done, malformed, too_large };
+
+  /// For one response. `to_head`: it answers a HEAD request, and has no body whatever its header says.
+  response_parser(parse_limits const& limits, bool to_head);
+
+  /// As request_parser's, but does not stop behind the header.
+  std::size_t feed(std::string_view in);
+  /// The stream has ended.
+  void end();
+
+  [[nodiscard]] outcome state() const noexcept { return outcome_; }
+  [[nodiscard]] bool started() const noexcept { return base::got_some(); }
+  [[nodiscard]] bool keep_alive() const { return base::keep_alive(); }
+  [[nodiscard]] bool interim() const noexcept { return status_ / 100 == 1; }  // 1xx: another response follows
+  [[nodiscard]] http::response take();
+
+ private:
+  using error_code = boost::system::error_code;
+  using field = boost::beast::http::field;
+  using view = boost::beast::string_view;
+
+  void settle(error_code const& e);
+
+  void on_request_impl(boost::beast::http::verb, view, view, int, error_code&) override {}
+  void on_response_impl(int status, view, int, error_code&) override { status_ = status; }
+  void on_field_impl(field, view name, view value, error_code&) override;
+  void on_header_impl(error_code&) override { header_done_ = true; }
+  void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
+  std::size_t on_body_impl(view body, error_code&) override;
+  void on_chunk_header_impl(std::uint64_t, view, error_code&) override {}
+  std::size_t on_chunk_body_impl(std::uint64_t, view body, error_code&) override;
+  void on_finish_impl(error_code&) override {}
+
+  parse_limits const& limits_;
+  outcome outcome_ = outcome::more;
+  int status_ = 0;
+  std::size_t header_size_ = 0;
+  bool header_done_ = false;
+  std::vector<std::pair<std::string, std::string>> fields_;
+  std::string body_;
+};
+
+}  // namespace weft::rt

@@ -1,0 +1,317 @@
+// Accepting, keeping time, shutting down.
+//
+// Shutdown, with g the end of the grace:
+//   1. draining is set: from now on each response says Connection: close and is its connection's last.
+//   2. The listeners are closed, which ends the accept loops.
+//   3. Every connection is poked: its read deadline is put into the past. One that waits idle wakes, gives its client
+//      `lingering` to be told by a response (a request may be on its way, and closing now would lose it), and ends. One that is busy
+//      takes the deadline back and goes on; it sees `draining` when it has answered. Repeated every `poke_interval`, for those
+//      that were between the two.
+//   4. At g the context of the connections is cancelled and their sockets are closed.
+// So no request is cut within the grace: only a connection's own task ends it, and only between requests.
+#include "runtime/http/server_state.hpp"
+
+#include "runtime/http/stack_rest.hpp"
+#include "runtime/http/state.hpp"
+
+#include <weft/detail/deadline.hpp>
+#include <weft/task.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <mutex>
+#include <stdexcept>
+#include <utility>
+
+namespace weft::rt {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto lingering = 50ms;
+constexpr auto poke_interval = 100ms;
+constexpr auto after_force = 1s;       // for cancelled handlers to unwind
+constexpr auto accept_retry = 10ms;
+constexpr std::size_t first_buffer = 1024;  // on the stack of an idle connection; most requests fit
+
+time_point from_now(std::chrono::nanoseconds d) {
+  return time_point(std::chrono::nanoseconds(detail::deadline_after(d)));  // saturates
+}
+
+}  // namespace
+
+/// Step 1 of connection.hpp holds one.
+class http_server::registration {
+ public:
+  registration(http_server& s, http_connection& c) : s_(s), c_(c), shard_(s.shard_of(&c)) {
+    const guard held(shard_.lock);
+    c.next = shard_.first;
+    if (c.next) c.next->prev = &c;
+    shard_.first = &c;
+  }
+  ~registration() {
+    {
+      const guard held(shard_.lock);
+      if (c_.prev) c_.prev->next = c_.next;
+      else shard_.first = c_.next;
+      if (c_.next) c_.next->prev = c_.prev;
+    }
+    c_.stream.close();  // before the count falls: who finds no connection left may rely on the descriptors being closed
+    s_.ended();
+  }
+  registration(registration const&) = delete;
+  registration& operator=(registration const&) = delete;
+
+ private:
+  http_server& s_;
+  http_connection& c_;
+  shard& shard_;
+};
+
+http_server::http_server(std::shared_ptr<route_table> t, http::server_options const& o)
+    : table(std::move(t)), options(o), limits{o.max_header_bytes, o.max_body_bytes, o.max_target_bytes} {
+  table->freeze();
+}
+
+http_server::shard& http_server::shard_of(http_connection const* c) noexcept {
+  return shards_[(reinterpret_cast<std::uintptr_t>(c) >> 12) % shards_.size()];  // they stand on stacks, pages apart
+}
+
+result<net::endpoint> http_server::listen(std::string_view address) {
+  auto listener = net::tcp_listener::bind(address);
+  if (!listener) return std::unexpected(listener.error());
+  const net::endpoint at = listener->local_endpoint();
+  const std::lock_guard held(lock_);
+  if (serving_) throw std::logic_error("weft::http::server::listen: the server is serving");
+  if (draining) return std::unexpected(make_error_code(errc::closed));
+  listeners_.push_back(std::make_unique<net::tcp_listener>(std::move(*listener)));
+  return at;
+}
+
+// ---- serving -------------------------------------------------------------------------------------------
+
+void http_server::serve(context const* until) {
+  // Connections outlive the cancellation of the caller: they have the grace of the shutdown that follows it.
+  const std::pair<context, cancel_fn> connections = with_cancel(without_cancel(this_task::context()));
+  {
+    const std::lock_guard held(lock_);
+    if (draining) return;
+    if (listeners_.empty()) throw std::logic_error("weft::http::server::serve: listen() comes first");
+    if (serving_) throw std::logic_error("weft::http::server::serve: called twice");
+    serving_ = true;
+    cancel_connections_ = connections.second;
+  }
+  try {
+    auto clock = weft::spawn([this] { keep_time(); });
+    std::vector<join_handle<void>> others;
+    for (std::size_t i = 1; i < listeners_.size(); ++i) {
+      others.push_back(weft::spawn([this, i, &connections] { accept_from(*listeners_[i], connections.first); }));
+    }
+    std::optional<scoped_context> in;
+    if (until) in.emplace(*until);
+    accept_from(*listeners_.front(), connections.first);
+    for (auto& o : others) o.wait();
+    std::unique_lock held(lock_);
+    changed_.wait(held, [this] { return finished_; });
+  } catch (cancelled const&) {
+    const uncancellable stay;
+    shutdown(options.shutdown_grace);
+    if (!until || !until->cancelled()) throw;
+  } catch (...) {
+    const uncancellable stay;
+    shutdown(options.shutdown_grace);
+    throw;
+  }
+}
+
+void http_server::accept_from(net::tcp_listener& listener, context const& connections) {
+  while (!draining) {
+    if (live_ >= options.max_connections) {
+      std::unique_lock held(lock_);
+      changed_.wait(held, [this] { return live_ < options.max_connections || draining; });
+      continue;
+    }
+    auto stream = listener.accept();
+    if (!stream) {
+      if (draining || stream.error() == errc::closed) return;
+      weft::sleep_for(accept_retry);
+      continue;
+    }
+    stream->set_nodelay(true);
+    if (live_.fetch_add(1) == 0) {
+      const std::lock_guard held(lock_);  // keep_time may be between its look and its wait
+      changed_.notify_all();
+    }
+    try {
+      const scoped_context in(connections);
+      weft::go([self = shared_from_this(), s = std::move(*stream)]() mutable { self->run_connection(std::move(s)); });
+    } catch (std::exception const& e) {  // no stack or no memory for one more: the others go on
+      ended();
+      report_failure("accept", "", e.what());
+      weft::sleep_for(accept_retry);
+    }
+  }
+}
+
+void http_server::ended() noexcept {
+  const std::size_t left = live_.fetch_sub(1) - 1;
+  if (left == 0 || left + 1 >= options.max_connections) {
+    const std::lock_guard held(lock_);
+    changed_.notify_all();
+  }
+}
+
+/// The frame of an idle connection: what stands here and below it down to the park must fit into one page.
+void http_server::run_connection(net::tcp_stream&& stream) {
+  http_connection c(std::move(stream));
+  const registration listed(*this, c);
+  char buffer[first_buffer];
+  for (bool last_look = false;;) {
+    const auto n = c.stream.read_some(std::span(buffer));
+    if (n && *n != 0) {
+      if (!serve_requests(*this, c, buffer, *n)) return;
+      c.enter(connection_phase::idle);
+    } else if (n || n.error() != std::errc::timed_out) {
+      return;
+    } else if (draining) {
+      if (last_look) return;
+      last_look = true;
+      c.stream.set_read_deadline(weft::now() + lingering);
+    } else if (c.is_expired()) {
+      return;
+    } else {  // idle for a while: see sweep()
+      c.stream.set_read_deadline(time_point::max());
+      give_back_stack_below();
+    }
+  }
+}
+
+// ---- time-outs -----------------------------------------------------------------------------------------
+
+std::int64_t http_server::limit_of(connection_phase p) const noexcept {
+  switch (p) {
+    case connection_phase::handling: return std::numeric_limits<std::int64_t>::max();
+    case connection_phase::header: return options.header_timeout.count();
+    default: return options.idle_timeout.count();
+  }
+}
+
+void http_server::keep_time() {
+  const auto interval = std::clamp<std::chrono::nanoseconds>(std::min(options.header_timeout, options.idle_timeout) / 8, 1ms, 1s);
+  for (;;) {
+    {
+      std::unique_lock held(lock_);
+      changed_.wait(held, [this] { return live_ != 0 || draining; });
+    }
+    if (draining) return;  // the rest of their time is the grace
+    weft::sleep_for(interval);
+    sweep();
+  }
+}
+
+void http_server::sweep() {
+  const time_point now = weft::now();
+  const std::int64_t at = now.time_since_epoch().count();
+  // Of idleness, then the stack is given back: costs some microseconds, saves what the last handler has touched.
+  const std::int64_t rest_after = std::min<std::chrono::nanoseconds>(1s, options.idle_timeout / 4).count();
+  for (auto& s : shards_) {
+    const guard held(s.lock);
+    for (http_connection* c = s.first; c; c = c->next) {
+      const std::uint32_t activity = c->activity.load(std::memory_order_relaxed);
+      if (activity != c->seen) {
+        c->seen = activity;
+        c->seen_at = at;
+        continue;
+      }
+      const connection_phase p = http_connection::phase_of(activity);
+      const bool served = activity != 0;
+      if (p == connection_phase::idle && served && c->rested != activity && at - c->seen_at >= rest_after) {
+        c->rested = activity;
+        c->stream.set_read_deadline(now);  // the connection wakes, gives back its stack, and waits again
+        continue;
+      }
+      if (at - c->seen_at < limit_of(p)) continue;
+      c->expired.store(activity, std::memory_order_release);  // pairs with is_expired's acquire
+      if (p == connection_phase::writing) c->stream.set_write_deadline(now);
+      else c->stream.set_read_deadline(now);
+    }
+  }
+}
+
+// ---- the end -------------------------------------------------------------------------------------------
+
+void http_server::poke_all() noexcept {
+  for (auto& s : shards_) {
+    const guard held(s.lock);
+    for (http_connection* c = s.first; c; c = c->next) c->stream.set_read_deadline(time_point::min());
+  }
+}
+
+void http_server::close_all() noexcept {
+  draining = true;
+  {
+    const std::lock_guard held(lock_);
+    for (auto& l : listeners_) l->close();
+    changed_.notify_all();
+  }
+  for (auto& s : shards_) {
+    const guard held(s.lock);
+    for (http_connection* c = s.first; c; c = c->next) c->stream.close();
+  }
+}
+
+void http_server::shutdown(std::chrono::nanoseconds grace) {
+  const uncancellable stay;
+  draining = true;  // 1
+  std::unique_lock held(lock_);
+  stop_at_ = std::min(stop_at_, from_now(grace));
+  for (auto& l : listeners_) l->close();  // 2
+  changed_.notify_all();
+  const auto none_left = [this] { return live_ == 0; };
+  while (!none_left() && weft::now() < stop_at_) {
+    held.unlock();
+    poke_all();  // 3
+    held.lock();
+    const time_point next = std::min(stop_at_, weft::now() + poke_interval);
+    if (changed_.wait_until(held, next, none_left)) break;
+  }
+  if (!none_left()) {  // 4
+    const std::optional<cancel_fn> cancel = cancel_connections_;
+    held.unlock();
+    if (cancel) (*cancel)();
+    close_all();
+    held.lock();
+    changed_.wait_for(held, after_force, none_left);
+  }
+  finished_ = true;
+  changed_.notify_all();
+}
+
+}  // namespace weft::rt
+
+namespace weft::http {
+
+server::server(router routes, server_options options)
+    : impl_(std::make_shared<rt::http_server>(rt::http_access::table(routes), options)) {}
+
+server::~server() { impl_->close_all(); }
+
+result<net::endpoint> server::listen(std::string_view address) { return impl_->listen(address); }
+
+void server::serve() {
+  const auto keep = impl_;
+  keep->serve(nullptr);
+}
+
+void server::serve(context until) {
+  const auto keep = impl_;
+  keep->serve(&until);
+}
+
+void server::shutdown(std::chrono::nanoseconds grace) {
+  const auto keep = impl_;
+  keep->shutdown(grace);
+}
+
+}  // namespace weft::http

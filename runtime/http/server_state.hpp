@@ -1,0 +1,71 @@
+// What a server is: its connections, its listeners, and how far its shutdown has got.
+#pragma once
+
+#include "runtime/base/lock.hpp"
+#include "runtime/http/connection.hpp"
+#include "runtime/http/parser.hpp"
+#include "runtime/http/route_table.hpp"
+#include "runtime/http/workspace.hpp"
+
+#include <weft/condition_variable.hpp>
+#include <weft/context.hpp>
+#include <weft/http/server.hpp>
+#include <weft/mutex.hpp>
+#include <weft/net/listener.hpp>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace weft::rt {
+
+struct http_server : std::enable_shared_from_this<http_server> {
+  http_server(std::shared_ptr<route_table> t, http::server_options const& o);
+
+  result<net::endpoint> listen(std::string_view address);
+  void serve(context const* until);
+  void shutdown(std::chrono::nanoseconds grace);
+  void close_all() noexcept;  // listeners and connections, without waiting
+
+  std::shared_ptr<route_table> const table;
+  http::server_options const options;
+  parse_limits const limits;
+  workspace_pool workspaces;
+
+  /// No new requests: responses say Connection: close. Set once, before the first poke of shutdown().
+  std::atomic<bool> draining{false};
+
+ private:
+  struct shard {
+    ranked_lock lock{lock_rank::registry};
+    http_connection* first WEFT_GUARDED_BY(lock) = nullptr;
+  };
+  /// Stands in the list as long as it lives.
+  class registration;
+
+  void accept_from(net::tcp_listener& listener, context const& connections);
+  void run_connection(net::tcp_stream&& stream);
+  void ended() noexcept;
+  void keep_time();
+  void sweep();
+  void poke_all() noexcept;
+  [[nodiscard]] std::int64_t limit_of(connection_phase p) const noexcept;
+  shard& shard_of(http_connection const* c) noexcept;
+
+  std::array<shard, 8> shards_;
+  std::atomic<std::size_t> live_{0};  // connections, from accept to the end of their task
+
+  mutex lock_;
+  condition_variable changed_;                        // live_ has become 0 or less than the maximum; the fields below have changed
+  std::vector<std::unique_ptr<net::tcp_listener>> listeners_;  // guarded by lock_; constant once serving
+  bool serving_ = false;                              // guarded by lock_
+  bool finished_ = false;                             // guarded by lock_: a shutdown is through
+  time_point stop_at_ = time_point::max();            // guarded by lock_: the end of the grace
+  std::optional<cancel_fn> cancel_connections_;       // guarded by lock_
+};
+
+}  // namespace weft::rt

@@ -1,0 +1,68 @@
+// What a request consists of, and the door to the private parts of the public types.
+//
+// A request_state is used again for request after request (http_workspace): clear() keeps the memory.
+#pragma once
+
+#include "runtime/http/text.hpp"
+
+#include <weft/http/message.hpp>
+#include <weft/http/router.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weft::rt {
+
+/// Both parts stand in the arena of the request, or last longer.
+struct text_pair {
+  std::string_view name;
+  std::string_view value;
+};
+
+struct request_state {
+  text_arena text;
+  std::string_view method;
+  std::string_view target;     // as sent
+  std::string_view raw_path;   // of target, still encoded
+  std::string_view path;       // decoded
+  std::string_view raw_query;  // of target, without '?'
+  std::vector<text_pair> fields;
+  std::vector<text_pair> params;  // names point into the route
+  std::vector<text_pair> query;   // of raw_query, once query_split
+  bool query_split = false;
+  std::string body;
+  std::string allow;  // the methods that the path has, if it has not this one
+
+  void clear() noexcept;
+  void copy_from(request_state const& other);
+  [[nodiscard]] std::optional<std::string_view> field(std::string_view name) const noexcept;
+  /// Finds path and query in `target`, in any of the forms of RFC 9112, 3.2. False: it is malformed.
+  [[nodiscard]] bool split_target();
+  void split_query();
+};
+
+struct http_access {
+  static http::request make_request() { return {}; }
+  static request_state& state(http::request& q) { return *q.state_; }
+  /// A request that a handler has moved away gets a new state.
+  static request_state& renew(http::request& q) {
+    if (!q.state_) q.state_ = std::make_unique<request_state>();
+    return *q.state_;
+  }
+
+  static void add_field(http::response& r, std::string_view name, std::string_view value);
+  static std::string_view fields(http::response const& r) noexcept { return r.fields_; }
+  static std::string_view type(http::response const& r) noexcept { return r.type_; }
+  static void set_type(http::response& r, std::string_view with_static_storage) noexcept { r.type_ = with_static_storage; }
+  static bool wants_close(http::response const& r) noexcept { return r.close_; }
+  static auto const& writer(http::response const& r) noexcept { return r.write_; }
+  static void set_body(http::response& r, std::string body) noexcept { r.body_ = std::move(body); }
+  static http::response make_response(int status) { return http::response(status); }
+
+  static std::shared_ptr<route_table> const& table(http::router const& r) noexcept { return r.table_; }
+};
+
+}  // namespace weft::rt

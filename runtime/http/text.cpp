@@ -1,0 +1,70 @@
+// Percent escapes and the character classes of header fields.
+#include "runtime/http/text.hpp"
+
+#include <algorithm>
+
+namespace weft::rt {
+
+void text_arena::grow(std::size_t n) {
+  const std::size_t size = std::max({n, first_block, blocks_.empty() ? 0 : 2 * blocks_.back().size});
+  blocks_.push_back({std::make_unique_for_overwrite<char[]>(size), size});
+  next_ = blocks_.back().bytes.get();
+  left_ = size;
+}
+
+void text_arena::clear() noexcept {
+  if (blocks_.size() > 1) {  // the last is the largest: with it alone the same text fits next time
+    std::swap(blocks_.front(), blocks_.back());
+    blocks_.resize(1);
+  }
+  if (!blocks_.empty() && blocks_.front().size > largest_kept) blocks_.clear();
+  next_ = blocks_.empty() ? nullptr : blocks_.front().bytes.get();
+  left_ = blocks_.empty() ? 0 : blocks_.front().size;
+}
+
+namespace {
+
+int hex_digit(char c) noexcept {
+  if (c >= '0' && c <= '9') return c - '0';
+  c = ascii_lower(c);
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool is_token_character(char c) noexcept {
+  return (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') ||
+         (c != 0 && std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos);
+}
+
+}  // namespace
+
+std::optional<std::string_view> percent_decode(std::string_view raw, text_arena& into, plus_sign plus) {
+  const auto special = [plus](char c) { return c == '%' || (plus == plus_sign::blank && c == '+'); };
+  if (std::none_of(raw.begin(), raw.end(), special)) return raw;
+  char* const start = into.room(raw.size());  // decoded text is never longer
+  char* out = start;
+  for (std::size_t i = 0; i < raw.size(); ++i) {
+    char c = raw[i];
+    if (c == '%') {
+      if (i + 2 >= raw.size()) return std::nullopt;
+      const int high = hex_digit(raw[i + 1]), low = hex_digit(raw[i + 2]);
+      if (high < 0 || low < 0 || (high == 0 && low == 0)) return std::nullopt;
+      c = static_cast<char>(high * 16 + low);
+      i += 2;
+    } else if (special(c)) {
+      c = ' ';
+    }
+    *out++ = c;
+  }
+  return std::string_view(start, static_cast<std::size_t>(out - start));
+}
+
+bool is_field_name(std::string_view s) noexcept { return !s.empty() && std::ranges::all_of(s, is_token_character); }
+
+bool is_field_value(std::string_view s) noexcept {
+  return std::ranges::none_of(s, [](char c) {
+    const auto u = static_cast<unsigned char>(c);
+    return (u < 0x20 && c != '\t') || u == 0x7f;
+  });
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,151 @@
+// The client: what it sends, how it keeps connections, and what it makes of bad servers.
+#include "tests/http/harness.hpp"
+
+#include <atomic>
+#include <map>
+#include <string>
+
+using namespace http_test;
+
+namespace {
+
+http::router routes() {
+  http::router r;
+  r.handle("*", "/show", [](http::request& q) {
+    return http::response(200, std::string(q.method()) + " " + std::string(q.target()) + " [" + q.body() + "] " +
+                                   std::string(q.header("Host").value_or("-")) + " " + std::string(q.header("X-A").value_or("-")));
+  });
+  r.get("/close", [] { return http::response(200, "bye").header("Connection", "close"); });
+  r.get("/big", [] { return std::string(10'000, 'b'); });
+  r.get("/moved", [] { return http::response(302).header("Location", "/show"); });
+  return r;
+}
+
+std::error_code error_of(weft::result<http::response> const& r) { return r ? std::error_code() : r.error(); }
+
+/// A server that gives each connection its answers, one a read, and closes behind the last.
+struct script {
+  explicit script(std::vector<std::vector<std::string>> all) : listener(std::move(*net::tcp_listener::bind("127.0.0.1:0"))) {
+    at = "http://" + listener.local_endpoint().to_string();
+    task = weft::spawn([this, all = std::move(all)] {
+      for (auto const& answers : all) {
+        auto s = listener.accept();
+        if (!s) return;
+        ++accepted;
+        for (auto const& a : answers) {
+          char buffer[4096];
+          if (s->read_some(buffer).value_or(0) == 0 || !s->write_all(a)) break;
+        }
+      }
+    });
+  }
+  net::tcp_listener listener;
+  std::string at;
+  std::atomic<int> accepted{0};
+  weft::join_handle<void> task;
+};
+
+}  // namespace
+
+TEST_CASE("the client sends method, target, fields and body, and reads the answer") {
+  with_server(routes, {}, [](std::string const& at, auto&) {
+    http::client c;
+    const std::string url = "http://" + at;
+    auto r = c.get(url + "/show?a=b#frag");
+    REQUIRE(r);
+    CHECK(r->status() == 200);
+    CHECK(r->body() == "GET /show?a=b [] " + at + " -");
+    CHECK(r->header("content-type") == "text/plain; charset=utf-8");
+    CHECK(c.post(url + "/show", "text")->body() == "POST /show [text] " + at + " -");
+    http::request q("PUT", url + "/show", std::string(100'000, 'x'));
+    q.header("X-A", "1").header("Host", "other");
+    CHECK(c.send(q)->body() == "PUT /show [" + std::string(100'000, 'x') + "] other 1");
+    const auto head = c.send(http::request("HEAD", url + "/big"));
+    REQUIRE(head);
+    CHECK(head->header("Content-Length") == "10000");
+    CHECK(head->body().empty());
+    CHECK(c.get(url + "/moved")->status() == 302);  // not followed
+    CHECK(c.get("HTTP://" + at)->status() == 404);
+    CHECK(http::get(url + "/close")->body() == "bye");
+  });
+}
+
+TEST_CASE("a URL that is none, or not http, is an error before anything is sent") {
+  weft::run([] {
+    http::client c;
+    CHECK(error_of(c.get("https://example.org/")) == http::errc::unsupported_scheme);
+    CHECK(error_of(c.get("ftp://example.org/")) == http::errc::unsupported_scheme);
+    for (char const* bad : {"", "/x", "example.org", "http://", "http:///x", "http://a b/", "http://u@h/", "http://h:x/",
+                            "http://h:999999/", "http://h/\r\nX: y"}) {
+      CAPTURE(bad);
+      CHECK(error_of(c.get(bad)) == http::errc::bad_url);
+    }
+    CHECK(make_error_code(http::errc::unsupported_scheme).message() == "only http:// URLs are supported (no TLS)");
+    CHECK_FALSE(c.get("http://127.0.0.1:1/"));
+  });
+}
+
+TEST_CASE("connections are kept and used again, but not after the server said close") {
+  const std::string ok = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1", last = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n2";
+  weft::run([&] {
+    script s({{ok, ok, last}, {ok}});
+    http::client c;
+    CHECK(c.get(s.at)->body() == "1");
+    CHECK(c.get(s.at)->body() == "1");
+    CHECK(c.get(s.at)->body() == "2");
+    CHECK(s.accepted == 1);
+    CHECK(c.get(s.at)->body() == "1");
+    CHECK(s.accepted == 2);
+  });
+}
+
+TEST_CASE("a kept connection that the server has closed is replaced if the request may be repeated") {
+  const std::string ok = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
+  weft::run([&] {
+    script s({{ok}, {ok}, {}});
+    http::client c;
+    CHECK(c.get(s.at)->body() == "1");
+    CHECK(c.get(s.at)->body() == "1");  // on the second connection
+    CHECK(s.accepted == 2);
+    CHECK_FALSE(c.post(s.at, "x"));     // that one is closed by now, and a POST is not sent twice
+  });
+}
+
+TEST_CASE("bad, cut, over-long and interim responses") {
+  http::client_options o;
+  o.max_body_bytes = 100;
+  o.max_header_bytes = 1000;
+  weft::run([&] {
+    script s({{"nonsense\r\n\r\n"},
+              {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc"},
+              {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"},
+              {"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n"},
+              {"HTTP/1.1 200 OK\r\n\r\n" + std::string(101, 'x')},
+              {"HTTP/1.1 200 OK\r\nX: " + std::string(1000, 'x') + "\r\n\r\n"},
+              {"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"},
+              {"HTTP/1.0 200 OK\r\n\r\nto the end"},
+              {"HTTP/1.1 204 No Content\r\n\r\n"}});
+    http::client c(o);
+    CHECK(error_of(c.get(s.at)) == http::errc::bad_response);
+    CHECK(error_of(c.get(s.at)) == http::errc::bad_response);
+    CHECK(error_of(c.get(s.at)) == http::errc::bad_response);
+    CHECK(error_of(c.get(s.at)) == http::errc::response_too_large);
+    CHECK(error_of(c.get(s.at)) == http::errc::response_too_large);
+    CHECK(error_of(c.get(s.at)) == http::errc::response_too_large);
+    CHECK(c.get(s.at)->body() == "ok");
+    s.accepted = 0;
+    CHECK(http::client().get(s.at)->body() == "to the end");
+    CHECK(http::client().get(s.at)->status() == 204);
+  });
+}
+
+TEST_CASE("a request that is cancelled on its way ends at once") {
+  weft::run([] {
+    auto listener = std::move(*net::tcp_listener::bind("127.0.0.1:0"));
+    http::client c;
+    const std::string url = "http://" + listener.local_endpoint().to_string();
+    const auto r = weft::within(30ms, [&] { return c.get(url); });
+    REQUIRE_FALSE(r);
+    CHECK(r.error() == std::errc::timed_out);
+  });
+}

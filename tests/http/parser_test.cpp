@@ -1,0 +1,237 @@
+// The parsers as functions of bytes: what is accepted, what is refused with which status, and that it does not matter where
+// the bytes are split.
+#include "runtime/http/parser.hpp"
+
+#include "tests/support/catch.hpp"
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace rt = weft::rt;
+using namespace std::string_literals;
+
+namespace {
+
+struct parsed {
+  int status = 0;          // that it is refused with
+  bool done = false;
+  std::size_t taken = 0;   // bytes of the input
+  bool keep_alive = false;
+  bool expects_continue = false;
+  rt::request_state state;
+};
+
+/// Feeds `bytes` in pieces of `piece`, as a connection does: what was not taken comes again.
+std::unique_ptr<parsed> parse(std::string_view bytes, std::size_t piece, rt::parse_limits const& limits = {}) {
+  auto p = std::make_unique<parsed>();
+  rt::request_parser parser(p->state, limits);
+  std::string unread;
+  for (std::size_t given = 0; parser.refused() == 0 && !parser.done();) {
+    const std::size_t n = parser.feed(unread);
+    unread.erase(0, n);
+    p->taken += n;
+    if (n != 0 && !unread.empty()) continue;
+    if (parser.refused() != 0 || parser.done() || given == bytes.size()) break;
+    const auto more = bytes.substr(given, piece);
+    unread += more;
+    given += more.size();
+  }
+  p->status = parser.refused();
+  p->done = parser.done();
+  if (p->done) {
+    p->keep_alive = parser.keep_alive();
+    p->expects_continue = parser.expects_continue();
+  }
+  return p;
+}
+
+struct refusal {
+  char const* what;
+  std::string bytes;
+  int status;
+};
+
+std::string with(std::string_view fields, std::string_view body = "") {
+  return "POST /x HTTP/1.1\r\nHost: h\r\n" + std::string(fields) + "\r\n" + std::string(body);
+}
+
+std::vector<refusal> refusals() {
+  return {
+      {"no request at all", "\x16\x03\x01\x02\r\n\r\n", 400},
+      {"no version", "GET /\r\n\r\n", 400},
+      {"no target", "GET  HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"a space in the target", "GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"a method that is no token", "G(T / HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"a version in lower case", "GET / http/1.1\r\nHost: h\r\n\r\n", 400},
+      {"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
+      {"HTTP/1.2", "GET / HTTP/1.2\r\nHost: h\r\n\r\n", 505},
+      {"no Host", "GET / HTTP/1.1\r\n\r\n", 400},
+      {"two Hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
+      {"a Host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400},
+      {"a Host that is a list", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400},
+      {"a bare line feed behind the request line", "GET / HTTP/1.1\nHost: h\r\n\r\n", 400},
+      {"a bare line feed behind a field", "GET / HTTP/1.1\r\nHost: h\nX: y\r\n\r\n", 400},
+      {"a blank before the colon", "GET / HTTP/1.1\r\nHost : h\r\n\r\n", 400},
+      {"a field without a colon", "GET / HTTP/1.1\r\nHost: h\r\nnonsense\r\n\r\n", 400},
+      {"a field without a name", "GET / HTTP/1.1\r\nHost: h\r\n: v\r\n\r\n", 400},
+      {"a null byte in a value", "GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n"s, 400},
+      {"a return in a value", "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n", 400},
+      {"a target that is no path", "GET hello HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"a star for something but OPTIONS", "GET * HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"an escape that is none", "GET /%zz HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"an escape that is cut", "GET /%4 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"an escaped null byte", "GET /a%00 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"a segment of two dots", "GET /a/../b HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"the same, escaped", "GET /a/%2e%2E HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"the same behind an escaped slash", "GET /a%2f..%2fb HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"CONNECT", "CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n", 501},
+      {"two lengths that differ", with("Content-Length: 1\r\nContent-Length: 2\r\n"), 400},
+      {"a list of lengths that differ", with("Content-Length: 1, 2\r\n"), 400},
+      {"a length with a sign", with("Content-Length: +1\r\n"), 400},
+      {"a negative length", with("Content-Length: -1\r\n"), 400},
+      {"a hexadecimal length", with("Content-Length: 0x1\r\n"), 400},
+      {"a length of 2^64", with("Content-Length: 18446744073709551616\r\n"), 400},
+      {"an empty length", with("Content-Length: \r\n"), 400},
+      {"length, then chunks", with("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), 400},
+      {"chunks, then length", with("Transfer-Encoding: chunked\r\nContent-Length: 1\r\n"), 400},
+      {"another coding beside a length", with("Transfer-Encoding: gzip\r\nContent-Length: 1\r\n"), 400},
+      {"chunked twice", with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400},
+      {"chunked, but not last", with("Transfer-Encoding: chunked, gzip\r\n"), 400},
+      {"a coding without chunks", with("Transfer-Encoding: gzip\r\n"), 400},
+      {"a coding that is not understood", with("Transfer-Encoding: gzip, chunked\r\n"), 501},
+      {"chunks in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+      {"a chunk without a size", with("Transfer-Encoding: chunked\r\n", "\r\nabc\r\n"), 400},
+      {"a chunk size that is none", with("Transfer-Encoding: chunked\r\n", "xyz\r\nabc\r\n"), 400},
+      {"a chunk longer than it says", with("Transfer-Encoding: chunked\r\n", "2\r\nabc\r\n0\r\n\r\n"), 400},
+      {"a chunk size beyond 64 bits", with("Transfer-Encoding: chunked\r\n", "fffffffffffffffff\r\n"), 400},
+      {"an expectation that is not understood", with("Expect: tea\r\nContent-Length: 1\r\n"), 417},
+  };
+}
+
+}  // namespace
+
+TEST_CASE("a malformed request is refused with its status, wherever it is split") {
+  for (auto const& r : refusals()) {
+    CAPTURE(r.what);
+    for (std::size_t piece = 1; piece <= r.bytes.size(); ++piece) {
+      CAPTURE(piece);
+      const auto p = parse(r.bytes, piece);
+      REQUIRE_FALSE(p->done);
+      REQUIRE(p->status == r.status);
+    }
+  }
+}
+
+TEST_CASE("a request with everything in it is read the same wherever it is split") {
+  const std::string request =
+      "\r\nPOST /a/b%20c?x=1&y=%26+z HTTP/1.1\r\nHost: example.org:8080\r\nX-Empty:\r\nx-blank: \t v \t\r\n"
+      "X-Folded: one\r\n two\r\nTransfer-Encoding: Chunked\r\n\r\n"
+      "5;name=value\r\nhello\r\n1\r\n \r\nA\r\n0123456789\r\n0\r\nContent-Type: trailer\r\nX-Trailer: t\r\n\r\n";
+  const std::string all = request + "GET /next";
+  for (std::size_t piece = 1; piece <= all.size(); ++piece) {
+    CAPTURE(piece);
+    const auto p = parse(all, piece);
+    REQUIRE(p->status == 0);
+    REQUIRE(p->done);
+    REQUIRE(p->taken == request.size());
+    CHECK(p->keep_alive);
+    auto& q = p->state;
+    CHECK(q.method == "POST");
+    CHECK(q.target == "/a/b%20c?x=1&y=%26+z");
+    CHECK(q.path == "/a/b c");
+    CHECK(q.raw_query == "x=1&y=%26+z");
+    CHECK(q.body == "hello 0123456789");
+    CHECK(q.field("host") == "example.org:8080");
+    CHECK(q.field("X-EMPTY") == "");
+    CHECK(q.field("X-Blank") == "v");
+    CHECK(q.field("X-Folded") == "one two");
+    CHECK_FALSE(q.field("X-Trailer"));
+    CHECK_FALSE(q.field("Content-Type"));
+  }
+}
+
+TEST_CASE("a body with a length ends where it says, wherever it is split") {
+  const std::string request = "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\nContent-Length: 11\r\n\r\nhello world";
+  for (std::size_t piece = 1; piece <= request.size(); ++piece) {
+    const auto p = parse(request + "GET", piece);
+    REQUIRE(p->done);
+    REQUIRE(p->taken == request.size());
+    REQUIRE(p->state.body == "hello world");
+  }
+  const auto cut = parse(request.substr(0, request.size() - 1), 1000);
+  CHECK_FALSE(cut->done);
+  CHECK(cut->status == 0);
+}
+
+TEST_CASE("whether a connection is kept follows version and Connection field") {
+  const auto kept = [](std::string const& bytes) {
+    const auto p = parse(bytes, 1000);
+    REQUIRE(p->done);
+    return p->keep_alive;
+  };
+  CHECK(kept("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+  CHECK_FALSE(kept("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+  CHECK_FALSE(kept("GET / HTTP/1.1\r\nHost: h\r\nConnection: x, Close\r\n\r\n"));
+  CHECK_FALSE(kept("GET / HTTP/1.0\r\n\r\n"));
+  CHECK(kept("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+}
+
+TEST_CASE("limits on target, header, trailers and body have a status each") {
+  const rt::parse_limits small{.header = 512, .body = 10, .target = 100};
+  const auto status = [&](std::string const& bytes, std::size_t piece) { return parse(bytes, piece, small)->status; };
+  const std::string head = "GET / HTTP/1.1\r\nHost: h\r\n";
+  for (std::size_t piece : {1, 7, 100000}) {
+    CAPTURE(piece);
+    CHECK(status("GET /" + std::string(100, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n", piece) == 414);
+    CHECK(status("GET /" + std::string(5000, 'a'), piece) == 414);
+    CHECK(status("GET /" + std::string(99, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n", piece) == 0);
+    CHECK(status(head + "X: " + std::string(600, 'x') + "\r\n\r\n", piece) == 431);
+    CHECK(status(head + "X: " + std::string(6000, 'x'), piece) == 431);
+    std::string many = head;
+    for (int i = 0; i < 100; ++i) many += "X-" + std::to_string(i) + ": y\r\n";
+    CHECK(status(many + "\r\n", piece) == 431);
+    CHECK(status(with("Content-Length: 11\r\n"), piece) == 413);
+    CHECK(status(with("Content-Length: 18446744073709551615\r\n"), piece) == 413);
+    CHECK(status(with("Content-Length: 10\r\n", "0123456789"), piece) == 0);
+    CHECK(status(with("Transfer-Encoding: chunked\r\n", "6\r\nabcdef\r\n5\r\nabcde\r\n0\r\n\r\n"), piece) == 413);
+    CHECK(status(with("Transfer-Encoding: chunked\r\n", "ffffffffffffffff\r\n"), piece) == 413);
+    CHECK(status(with("Transfer-Encoding: chunked\r\n", "1;" + std::string(6000, 'e')), piece) == 431);
+    CHECK(status(with("Transfer-Encoding: chunked\r\n", "0\r\nX: " + std::string(6000, 't')), piece) == 431);
+  }
+}
+
+TEST_CASE("a target may have an absolute form, and OPTIONS a star") {
+  CHECK(parse("GET http://h:80/a?b HTTP/1.1\r\nHost: h\r\n\r\n", 100)->state.path == "/a");
+  CHECK(parse("GET http://h?b HTTP/1.1\r\nHost: h\r\n\r\n", 100)->state.path == "/");
+  CHECK(parse("GET http://h?b HTTP/1.1\r\nHost: h\r\n\r\n", 100)->state.raw_query == "b");
+  CHECK(parse("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", 100)->state.path == "*");
+}
+
+TEST_CASE("100-continue is expected only where a body follows") {
+  CHECK(parse(with("Expect: 100-continue\r\nContent-Length: 2\r\n", "ab"), 100)->expects_continue);
+  CHECK(parse(with("Expect: 100-Continue\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), 1000)->expects_continue);
+  CHECK_FALSE(parse(with("Expect: 100-continue\r\n"), 100)->expects_continue);
+}
+
+TEST_CASE("a response is read the same wherever it is split") {
+  const rt::parse_limits limits;
+  const std::string chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+  const std::string counted = "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nX: y\r\n\r\nabcde";
+  const std::string to_end = "HTTP/1.0 200 \r\nX: y\r\n\r\nabcde";
+  for (auto const& bytes : {chunked, counted, to_end}) {
+    for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
+      rt::response_parser p(limits, false);
+      std::string unread;
+      for (std::size_t given = 0; given < bytes.size(); given += piece) {
+        unread += bytes.substr(given, piece);
+        unread.erase(0, p.feed(unread));
+      }
+      if (bytes == to_end) p.end();
+      REQUIRE(p.state() == rt::response_parser::outcome::done);
+      const auto r = p.take();
+      REQUIRE(r.body() == "abcde");
+      REQUIRE(r.header("x") == "y");
+    }
+  }
+}

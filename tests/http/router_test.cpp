@@ -1,0 +1,153 @@
+// Patterns, precedence, methods, groups and middleware, without a server.
+#include "runtime/http/route_table.hpp"
+#include "runtime/http/state.hpp"
+
+#include "weft/http/json.hpp"
+#include "weft/http/router.hpp"
+
+#include "tests/support/catch.hpp"
+
+#include <memory>
+#include <string>
+
+namespace http = weft::http;
+namespace rt = weft::rt;
+
+namespace {
+
+struct answer {
+  int status;
+  std::string body;
+  std::string allow;
+};
+
+answer ask(http::router const& r, std::string_view method, std::string_view target) {
+  auto const& table = rt::http_access::table(r);
+  table->freeze();
+  http::request q(method, "http://h" + std::string(target));
+  const http::response a = table->find(rt::http_access::state(q))(q);
+  return {a.status(), a.body(), std::string(a.header("Allow").value_or(""))};
+}
+
+auto says(std::string text) {
+  return [text] { return text; };
+}
+auto says_param(std::string name) {
+  return [name](http::request& q) { return std::string(q.param(name)); };
+}
+
+}  // namespace
+
+TEST_CASE("a literal segment wins over a parameter, and that over the rest") {
+  http::router r;
+  r.get("/", says("root"));
+  r.get("/a/{x}", says_param("x"));
+  r.get("/a/b", says("b"));
+  r.get("/a/{rest...}", says_param("rest"));
+  r.get("/{x}/{y}/z", [](http::request& q) { return std::string(q.param("x")) + "+" + std::string(q.param("y")); });
+  CHECK(ask(r, "GET", "/").body == "root");
+  CHECK(ask(r, "GET", "").body == "root");
+  CHECK(ask(r, "GET", "/a/b").body == "b");
+  CHECK(ask(r, "GET", "/a/c").body == "c");
+  CHECK(ask(r, "GET", "/a/c/d").body == "c/d");
+  CHECK(ask(r, "GET", "/a/").body == "");
+  CHECK(ask(r, "GET", "/a/b/").body == "b/");
+  CHECK(ask(r, "GET", "/a/y/z").body == "y/z");  // once in /a/, its {rest...} matches before /{x}
+  CHECK(ask(r, "GET", "/q/y/z").body == "q+y");
+  CHECK(ask(r, "GET", "/a").status == 404);
+  CHECK(ask(r, "GET", "/q//z").status == 404);  // a parameter is not empty
+  CHECK(ask(r, "GET", "//").status == 404);
+}
+
+TEST_CASE("parameters are decoded, and an escaped slash does not separate segments") {
+  http::router r;
+  r.get("/hello/{name}", says_param("name"));
+  r.get("/caf\xc3\xa9/x", says("text"));
+  r.get("/f/{path...}", says_param("path"));
+  CHECK(ask(r, "GET", "/hello/a%20b%2Fc").body == "a b/c");
+  CHECK(ask(r, "GET", "/hello/%C3%A9+").body == "\xc3\xa9+");
+  CHECK(ask(r, "GET", "/he%6Clo/x").body == "x");
+  CHECK(ask(r, "GET", "/caf%c3%a9/x").body == "text");
+  CHECK(ask(r, "GET", "/f/a%20b/c").body == "a b/c");
+  CHECK(ask(r, "GET", "/hello/a?b=c").body == "a");
+}
+
+TEST_CASE("a path under another method gives 405 with Allow, an unknown one 404") {
+  http::router r;
+  r.get("/x", says("get"));
+  r.post("/x", says("post"));
+  r.handle("DELETE", "/{any}", says("delete"));
+  r.handle("*", "/any", says("any"));
+  CHECK(ask(r, "POST", "/x").body == "post");
+  CHECK(ask(r, "HEAD", "/x").body == "get");
+  CHECK(ask(r, "DELETE", "/x").body == "delete");
+  CHECK(ask(r, "BREW", "/any").body == "any");
+  const answer a = ask(r, "PUT", "/x");
+  CHECK(a.status == 405);
+  CHECK(a.allow == "GET, HEAD, POST, DELETE");
+  CHECK(ask(r, "GET", "/y").status == 405);
+  CHECK(ask(r, "GET", "/y/z").status == 404);
+}
+
+TEST_CASE("HEAD has its own route if one is given") {
+  http::router r;
+  r.get("/x", says("get"));
+  r.handle("HEAD", "/x", [] { return http::response(204); });
+  CHECK(ask(r, "HEAD", "/x").status == 204);
+}
+
+TEST_CASE("two routes for the same requests are refused when the second is registered") {
+  http::router r;
+  r.get("/a/{x}", says(""));
+  r.post("/a/{y}", says(""));
+  r.get("/a/{x}/b", says(""));
+  CHECK_THROWS_AS(r.get("/a/{y}", says("")), std::invalid_argument);
+  CHECK_THROWS_WITH(r.get("/a/{y}", says("")),
+                    "weft::http::router: GET /a/{y} answers the same requests as GET /a/{x}");
+  CHECK_THROWS_AS(r.group("/a").get("/{z}", says("")), std::invalid_argument);
+}
+
+TEST_CASE("a malformed pattern is refused") {
+  http::router r;
+  for (char const* p : {"", "a", "/{", "/}", "/{}", "/a{b}", "/{a}b", "/{a...}/b", "/{...}", "/{a}/{a}", "/{a.b}"}) {
+    CAPTURE(p);
+    CHECK_THROWS_AS(r.get(p, says("")), std::invalid_argument);
+  }
+  CHECK_THROWS_AS(r.handle("NOT A METHOD", "/", says("")), std::invalid_argument);
+}
+
+TEST_CASE("middleware wraps from the outside in, whenever it was registered") {
+  http::router r;
+  const auto mark = [](std::string name) {
+    return [name](http::handler next) -> http::handler {
+      return [name, next](http::request& q) {
+        const http::response inner = next(q);
+        return http::response(inner.status(), name + "(" + inner.body() + ")");
+      };
+    };
+  };
+  r.get("/x", says("x"));
+  r.use(mark("1"));
+  http::router& api = r.group("/api", mark("3"));
+  api.use(mark("4"));
+  api.get("/y", says("y"));
+  api.group("/v2/").get("/z", says("z"));
+  r.use(mark("2"));
+  CHECK(ask(r, "GET", "/x").body == "1(2(x))");
+  CHECK(ask(r, "GET", "/api/y").body == "1(2(3(4(y))))");
+  CHECK(ask(r, "GET", "/api/v2/z").body == "1(2(3(4(z))))");
+  CHECK(ask(r, "GET", "/none").body == "1(2(Not Found\n))");
+  CHECK_THROWS_AS(r.get("/late", says("")), std::logic_error);
+}
+
+TEST_CASE("a handler may return a response, text or nothing, and may be move-only") {
+  http::router r;
+  r.get("/text", [] { return "text"; });
+  r.get("/nothing", [](http::request&) {});
+  r.get("/response", [](http::request const&) { return http::response(201); });
+  r.get("/moved", [p = std::make_unique<int>(7)](http::request&) { return http::json({{"n", *p}}); });
+  CHECK(ask(r, "GET", "/text").body == "text");
+  CHECK(ask(r, "GET", "/nothing").status == 204);
+  CHECK(ask(r, "GET", "/response").status == 201);
+  CHECK(ask(r, "GET", "/moved").body == "{\"n\":7}");
+}

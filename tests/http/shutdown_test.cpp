@@ -1,0 +1,217 @@
+// How a server ends, and how connections end that stand still.
+#include "tests/http/harness.hpp"
+
+#include "weft/chan.hpp"
+#include "weft/context.hpp"
+
+#include <atomic>
+#include <vector>
+
+using namespace http_test;
+
+TEST_CASE("shutdown under load cuts no request") {
+  for (unsigned workers : {1u, 2u}) {
+    weft::options o;
+    o.workers = workers;
+    weft::run(o, [] {
+      http::router r;
+      r.get("/x", [] { return std::string(20'000, 'x'); });
+      http::server server(r);
+      const std::string at = server.listen("127.0.0.1:0")->to_string();
+      auto serving = weft::spawn([&] { server.serve(); });
+      std::atomic<int> answered{0}, cut{0}, told{0};
+      auto enough = weft::make_chan<weft::unit>(1);
+      std::vector<weft::join_handle<void>> clients;
+      for (int i = 0; i < 50; ++i) {
+        clients.push_back(weft::spawn([&] {
+          wire w(at);
+          for (;;) {
+            if (!w.stream().write_all(get("/x"))) return;
+            const std::string answer = w.response();
+            if (!has(answer, "HTTP")) return;  // closed between requests
+            if (body_of(answer) != std::string(20'000, 'x')) ++cut;
+            if (++answered == 1000) (void)enough.try_send(weft::unit{});
+            if (has(answer, "Connection: close")) return void(++told);
+          }
+        }));
+      }
+      enough.recv();
+      server.shutdown(10s);
+      serving.join();
+      for (auto& c : clients) c.join();
+      CHECK(cut == 0);
+      CHECK(told > 0);
+      CHECK_FALSE(net::tcp_stream::connect(at));
+    });
+  }
+}
+
+TEST_CASE("a request in progress is finished within the grace, and told that it was the last") {
+  weft::run([] {
+    auto entered = weft::make_chan<weft::unit>(), leave = weft::make_chan<weft::unit>();
+    http::router r;
+    r.get("/slow", [=] {
+      entered.send(weft::unit{});
+      leave.recv();
+      return "done";
+    });
+    http::server server(r);
+    const std::string at = server.listen("127.0.0.1:0")->to_string();
+    auto serving = weft::spawn([&] { server.serve(); });
+    wire idle(at), busy(at);
+    busy.send(get("/slow"));
+    entered.recv();
+    auto ending = weft::spawn([&] { server.shutdown(20s); });
+    auto again = weft::spawn([&] { server.shutdown(20s); });
+    CHECK(idle.rest().empty());  // closed
+    CHECK_FALSE(serving.done());
+    leave.send(weft::unit{});
+    const std::string answer = busy.rest();
+    CHECK(body_of(answer) == "done");
+    CHECK(has(answer, "Connection: close\r\n"));
+    ending.join();
+    again.join();
+    serving.join();
+  });
+}
+
+TEST_CASE("what is not done within the grace is cancelled and closed") {
+  weft::run([] {
+    auto entered = weft::make_chan<weft::unit>();
+    std::atomic<bool> unwound{false};
+    http::router r;
+    r.get("/never", [&]() -> http::response {
+      struct note {
+        std::atomic<bool>& at_end;
+        ~note() { at_end = true; }
+      } const n{unwound};
+      entered.send(weft::unit{});
+      weft::chan<int>().recv();
+      return 200;
+    });
+    http::server server(r);
+    const std::string at = server.listen("127.0.0.1:0")->to_string();
+    auto serving = weft::spawn([&] { server.serve(); });
+    wire w(at);
+    w.send(get("/never"));
+    entered.recv();
+    server.shutdown(10ms);
+    CHECK(unwound);
+    CHECK_FALSE(has(w.rest(), "HTTP"));
+    serving.join();
+  });
+}
+
+TEST_CASE("serve returns when its context is cancelled, and throws when its task is") {
+  weft::run([] {
+    http::router r;
+    r.get("/", [] { return "x"; });
+    {
+      http::server server(r);
+      const std::string at = server.listen("127.0.0.1:0")->to_string();
+      auto [ctx, cancel] = weft::with_cancel();
+      auto serving = weft::spawn([&, until = ctx] { server.serve(until); });
+      wire w(at);
+      CHECK(status_of(w.send(get("/")).response()) == 200);
+      cancel();
+      serving.join();
+      CHECK(w.rest().empty());
+    }
+    {
+      http::server server(r);
+      const std::string at = server.listen("127.0.0.1:0")->to_string();
+      bool thrown = false;
+      auto serving = weft::spawn([&] {
+        try {
+          server.serve();
+        } catch (weft::cancelled const&) {
+          thrown = true;
+        }
+      });
+      wire w(at);
+      CHECK(status_of(w.send(get("/")).response()) == 200);
+      serving.cancel();
+      serving.join();
+      CHECK(thrown);
+    }
+  });
+}
+
+TEST_CASE("misuse and bad addresses are reported") {
+  weft::run([] {
+    http::server server((http::router()));
+    CHECK_THROWS_AS(server.serve(), std::logic_error);
+    CHECK_FALSE(server.listen("nonsense"));
+    const auto at = server.listen("127.0.0.1:0");
+    REQUIRE(at);
+    http::server other((http::router()));
+    const auto taken = other.listen(at->to_string());
+    REQUIRE_FALSE(taken);
+    CHECK(taken.error() == std::errc::address_in_use);
+    server.shutdown(0s);
+    server.serve();  // over before it began
+  });
+}
+
+TEST_CASE("a connection that stands still is closed: idle in silence, within a request with 408") {
+  http::server_options o;
+  o.header_timeout = 60ms;
+  o.idle_timeout = 120ms;
+  const auto routes = [] {
+    http::router r;
+    r.get("/", [] { return "x"; });
+    r.post("/", [](http::request& q) { return q.body(); });
+    r.get("/slow", [] {
+      weft::sleep_for(300ms);  // a handler may take longer than both
+      return "slow";
+    });
+    return r;
+  };
+  with_server(routes, o, [](std::string const& at, auto&) {
+    wire silent(at), half(at), body(at), slow(at), used(at);
+    CHECK(status_of(used.send(get("/")).response()) == 200);
+    half.send("GET / HT");
+    body.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nab");
+    slow.send(get("/slow"));
+    CHECK(silent.rest().empty());
+    CHECK(used.rest().empty());
+    CHECK(status_of(half.rest()) == 408);
+    CHECK(status_of(body.rest()) == 408);
+    CHECK(body_of(slow.response()) == "slow");
+  });
+}
+
+TEST_CASE("a request that takes too long is cancelled and answered with 503") {
+  http::server_options o;
+  o.request_timeout = 20ms;
+  const auto routes = [] {
+    http::router r;
+    r.get("/never", []() -> http::response {
+      weft::chan<int>().recv();
+      return 200;
+    });
+    r.get("/quick", [] { return "quick"; });
+    return r;
+  };
+  with_server(routes, o, [](std::string const& at, auto&) {
+    wire w(at);
+    CHECK(status_of(w.send(get("/never")).response()) == 503);
+    CHECK(body_of(w.send(get("/quick")).response()) == "quick");
+  });
+}
+
+TEST_CASE("a connection that has been idle for a while, and has given back its stack, serves on") {
+  http::server_options o;
+  o.idle_timeout = 2s;
+  const auto routes = [] {
+    http::router r;
+    r.get("/", [] { return "x"; });
+    return r;
+  };
+  with_server(routes, o, [](std::string const& at, auto&) {
+    wire w(at);
+    CHECK(status_of(w.send(get("/")).response()) == 200);
+    weft::sleep_for(1s);  // the stack is given back after half a second, at one of the sweeps that come every quarter
+    CHECK(status_of(w.send(get("/")).response()) == 200);
+  });
+}
