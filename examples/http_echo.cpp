@@ -1,0 +1,74 @@
+// An HTTP echo server: one task a connection.
+//
+//   POST /echo          the body back, with its content type
+//   GET  /hello         {"message":"hello world"}
+//   GET  /hello/{name}  {"message":"hello NAME"}
+//   GET  /stats         what the runtime is doing
+//
+// Try: http_echo & curl -d hi http://127.0.0.1:8080/echo
+// SIGINT or SIGTERM ends it once the requests in progress are answered.
+#include <weft/http.hpp>
+#include <weft/run.hpp>
+#include <weft/signal.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <csignal>
+#include <iostream>
+#include <string>
+
+#include <sys/resource.h>
+
+namespace http = weft::http;
+
+static http::router routes() {
+  http::router r;
+  r.post("/echo", [](http::request& q) {
+    const std::string type(q.header("Content-Type").value_or("application/octet-stream"));
+    return http::response(200, std::move(q).body()).header("Content-Type", type);
+  });
+  r.get("/hello", [] { return http::json({{"message", "hello world"}}); });
+  r.get("/hello/{name}", [](http::request& q) {
+    return http::json({{"message", "hello " + std::string(q.param("name"))}});
+  });
+  r.get("/stats", [] {
+    const weft::runtime_metrics m = weft::current_metrics();
+    return http::json({{"workers", m.workers}, {"tasks", m.live}, {"parked", m.parked}, {"runnable", m.runnable},
+                       {"stacks", m.stacks}, {"stack_bytes", m.bytes}});
+  });
+  return r;
+}
+
+static int serve(std::string const& address) {
+  http::server server(routes());
+  const auto at = server.listen(address);
+  if (!at) {
+    std::cerr << "http_echo: cannot listen on " << address << ": " << at.error().message() << '\n';
+    return at.error() == std::errc::invalid_argument ? 2 : 1;
+  }
+  const auto [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
+  std::cout << "listening on " << at->to_string() << std::endl;
+  server.serve(until);
+  return 0;
+}
+
+int main(int argc, char** argv) {
+  std::string address = "127.0.0.1:8080";
+  weft::options options;
+  CLI::App app("An HTTP echo server on weft.", "http_echo");
+  app.add_option("--listen", address, "host:port to listen on; port 0 takes a free one")->capture_default_str();
+  app.add_option("--workers", options.workers, "threads that run tasks; 0: one for each CPU")->check(CLI::Range(0, 4096));
+  try {
+    app.parse(argc, argv);
+  } catch (CLI::ParseError const& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help
+    std::cerr << "http_echo: " << e.what() << '\n';
+    return 2;
+  }
+  rlimit files{};  // a connection is a descriptor: take as many as there may be
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
+  return weft::run(options, serve, address);
+}

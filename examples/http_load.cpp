@@ -1,0 +1,400 @@
+// A load generator for HTTP/1.1 servers: one task a connection, all of them open before the first request.
+//
+//   http_load --url http://127.0.0.1:8080/hello --connections 10000 --duration 10s --server-pid $(pidof http_echo)
+//
+// Without --rate each connection sends its next request as soon as the last is answered. With --rate requests are sent
+// on a schedule, and a latency counts from the time the schedule says: a server that stalls cannot hide it.
+// Each failure is counted by kind; any failure makes the exit status 1. Ctrl-C ends the run early and still prints the table.
+#include <weft/http.hpp>
+#include <weft/signal.hpp>
+#include <weft/weft.hpp>
+
+#include <CLI/CLI.hpp>
+#include <boost/histogram.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <iomanip>
+#include <iostream>
+#include <map>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace bh = boost::histogram;
+namespace net = weft::net;
+using namespace std::chrono_literals;
+using std::chrono::nanoseconds;
+
+struct settings {
+  std::string url = "http://127.0.0.1:8080/hello";
+  std::size_t connections = 64;
+  double seconds = 10;
+  double rate = 0;  // requests a second over all connections; 0: as fast as answers come
+  unsigned workers = 0;
+  int server_pid = 0;
+};
+
+// Nanoseconds in bins a thousandth wide, from a microsecond to a minute: three significant digits. Several tasks may count in one
+// at once; there are several, so that they seldom do.
+static auto make_histogram() {
+  return bh::make_histogram_with(bh::dense_storage<bh::accumulators::count<std::uint64_t, true>>(),
+                                 bh::axis::regular<double, bh::axis::transform::log>(
+                                     static_cast<unsigned>(std::log(6e7) * 1000), 1e3, 6e10));
+}
+using histogram = decltype(make_histogram());
+struct alignas(64) counters {
+  histogram latency = make_histogram();
+  std::atomic<std::uint64_t> requests{0}, bytes{0}, slowest{0};
+};
+
+struct run_state {
+  run_state(settings const& all, std::string at, std::string text) : set(all), address(std::move(at)), request(std::move(text)) {}
+
+  settings const& set;
+  std::string address, request;
+  std::array<counters, 8> shards;
+  std::atomic<std::size_t> connected{0}, failed{0}, errors{0};
+  std::atomic<bool> stop{false};
+  weft::chan<weft::unit> start = weft::make_chan<weft::unit>();  // closed: go
+  weft::counting_semaphore<> connecting{256};                    // the listener's queue is finite
+  weft::guarded<std::map<std::string, std::size_t>> kinds;
+
+  void error(std::string const& kind) {
+    ++errors;
+    ++(*kinds.lock())[kind];
+  }
+  std::uint64_t requests() const {
+    std::uint64_t n = 0;
+    for (auto const& s : shards) n += s.requests;
+    return n;
+  }
+};
+
+/// Reads responses and drops their bodies. Enough of HTTP/1.1 to know where a response ends: Content-Length and chunks.
+class response_reader {
+ public:
+  explicit response_reader(net::tcp_stream& s) : stream_(s) {}
+
+  struct response {
+    int status = 0;
+    bool close = false;
+    std::size_t bytes = 0;
+  };
+  /// Null: `failure` says why not.
+  std::optional<response> next() {
+    response r;
+    begin_ = end_ = total_ = 0;
+    std::size_t head = std::string_view::npos;
+    for (std::size_t from = 0; (head = unread().find("\r\n\r\n", from)) == std::string_view::npos;) {
+      from = end_ < 3 ? 0 : end_ - 3;
+      if (end_ == buffer_.size()) return fail("a response's header is too long");
+      if (!fill()) return fail(total_ == 0 ? "closed by the server before a response" : "response cut in the middle");
+    }
+    std::string_view header = unread().substr(0, head + 2);
+    if (!header.starts_with("HTTP/1.") || header.size() < 12) return fail("not an HTTP response");
+    std::from_chars(header.data() + 9, header.data() + 12, r.status);
+    std::optional<std::size_t> length;
+    bool chunked = false;
+    for (std::size_t at = header.find("\r\n") + 2; at < header.size();) {
+      const std::size_t eol = header.find("\r\n", at);
+      const std::string_view line = header.substr(at, eol - at);
+      at = eol + 2;
+      if (auto v = value(line, "content-length")) {
+        std::size_t n = 0;
+        std::from_chars(v->data(), v->data() + v->size(), n);
+        length = n;
+      } else if (value(line, "transfer-encoding")) {
+        chunked = true;
+      } else if (auto c = value(line, "connection")) {
+        r.close = same(*c, "close");
+      }
+    }
+    begin_ += head + 4;
+    if (chunked) {
+      if (!skip_chunks()) return fail("response cut in the middle");
+    } else if (r.status >= 200 && r.status != 204 && r.status != 304) {
+      if (!length) return fail("a response without a length");
+      if (!skip(*length)) return fail("response cut in the middle");
+    }
+    if (begin_ != end_) return fail("more bytes than the response has");
+    r.bytes = total_;
+    return r;
+  }
+  std::string failure;
+
+ private:
+  std::string_view unread() const { return {buffer_.data() + begin_, end_ - begin_}; }
+
+  std::optional<response> fail(char const* why) {
+    failure = why;
+    if (error_) failure += ": " + error_.message();
+    return std::nullopt;
+  }
+
+  bool fill() {
+    if (begin_ == end_) begin_ = end_ = 0;
+    auto n = stream_.read_some(std::span(buffer_).subspan(end_));
+    if (!n) error_ = n.error();
+    end_ += n.value_or(0);
+    total_ += n.value_or(0);
+    return n.value_or(0) != 0;
+  }
+
+  bool skip(std::size_t n) {
+    for (std::size_t now; (now = std::min(n, end_ - begin_)) != n; n -= now) {
+      begin_ += now;
+      if (!fill()) return false;
+    }
+    begin_ += n;
+    return true;
+  }
+
+  /// A line of the chunked coding, with its end.
+  std::string line() {
+    std::string out;
+    while (!out.ends_with('\n') && out.size() < 4096 && (begin_ != end_ || fill())) out += buffer_[begin_++];
+    return out.ends_with('\n') ? out : "";
+  }
+
+  bool skip_chunks() {
+    for (std::size_t n = 1; n != 0;) {
+      const std::string header = line();
+      if (std::from_chars(header.data(), header.data() + header.size(), n, 16).ec != std::errc()) return false;
+      if (n != 0 && !skip(n + 2)) return false;
+    }
+    for (;;) {  // trailers
+      const std::string trailer = line();
+      if (trailer.empty() || trailer == "\r\n") return !trailer.empty();
+    }
+  }
+
+  static bool same(std::string_view a, std::string_view lower) {
+    return std::ranges::equal(a, lower, {}, [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  }
+  static std::optional<std::string_view> value(std::string_view line, std::string_view name) {
+    if (line.size() <= name.size() || line[name.size()] != ':' || !same(line.substr(0, name.size()), name)) return std::nullopt;
+    line.remove_prefix(name.size() + 1);
+    while (line.starts_with(' ')) line.remove_prefix(1);
+    return line;
+  }
+
+  net::tcp_stream& stream_;
+  std::error_code error_;
+  std::size_t begin_ = 0, end_ = 0, total_ = 0;
+  std::array<char, 1536> buffer_;  // on the stack of the task
+};
+
+static std::optional<net::tcp_stream> connect(run_state& s) {
+  const weft::permit one_of_few(s.connecting);
+  auto stream = net::tcp_stream::connect(s.address, 30s);
+  if (!stream) {
+    s.error("connect: " + stream.error().message());
+    return std::nullopt;
+  }
+  stream->set_nodelay(true);
+  return std::move(*stream);
+}
+
+/// Requests over one connection, until it ends or the run does. True: go on with a new connection.
+static bool drive(run_state& s, net::tcp_stream& stream, counters& mine, nanoseconds interval, weft::time_point& due) {
+  response_reader reader(stream);
+  while (!s.stop.load(std::memory_order_relaxed)) {
+    if (interval.count() != 0) {
+      weft::sleep_until(due);
+      if (s.stop) return false;
+    }
+    const weft::time_point sent = interval.count() != 0 ? due : weft::now();
+    due += interval;
+    if (auto w = stream.write_all(s.request); !w) return s.error("write: " + w.error().message()), false;
+    const auto r = reader.next();
+    if (!r) return s.error(reader.failure), false;
+    const auto took = static_cast<std::uint64_t>((weft::now() - sent).count());
+    mine.latency(static_cast<double>(took));
+    mine.requests += 1;
+    mine.bytes += r->bytes;
+    for (auto most = mine.slowest.load(); took > most && !mine.slowest.compare_exchange_weak(most, took);) {}
+    if (r->status < 200 || r->status > 299) s.error("status " + std::to_string(r->status));
+    if (r->close) return true;
+  }
+  return false;
+}
+
+static void connection(run_state& s, std::size_t index) try {
+  auto stream = connect(s);
+  ++(stream ? s.connected : s.failed);
+  if (!stream) return;
+  s.start.recv();  // till it is closed
+  const nanoseconds interval(s.set.rate > 0 ? static_cast<std::int64_t>(1e9 * static_cast<double>(s.set.connections) / s.set.rate) : 0);
+  weft::time_point due = weft::now() + interval * static_cast<std::int64_t>(index) / static_cast<std::int64_t>(s.set.connections);
+  while (stream && drive(s, *stream, s.shards[index % s.shards.size()], interval, due)) stream = connect(s);
+} catch (weft::cancelled const&) {
+  if (s.stop) s.error("no answer within five seconds of the end");
+}
+
+static std::size_t resident_bytes(int pid) {
+  if (pid == 0) return 0;
+  std::ifstream in("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("VmRSS:")) return std::stoull(line.substr(6)) * 1024;
+  }
+  return 0;
+}
+
+static double cpu_seconds(int pid) {
+  if (pid == 0) return 0;
+  std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
+  std::string all((std::istreambuf_iterator<char>(in)), {});
+  std::istringstream fields(all.substr(std::min(all.size(), all.rfind(')') + 2)));
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;
+  double user = 0, system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+static std::string server_tasks(run_state const& s) {
+  const auto r = weft::http::get("http://" + s.address + "/stats");
+  const auto at = r && r->status() == 200 ? r->body().find("\"tasks\":") : std::string::npos;
+  if (at == std::string::npos) return "";
+  return r->body().substr(at + 8, r->body().find_first_not_of("0123456789", at + 8) - at - 8);
+}
+
+static void row(char const* name, std::string const& value) {
+  std::cout << "  " << std::left << std::setw(28) << name << std::right << std::setw(14) << value << '\n';
+}
+static std::string number(double v, int digits, char const* unit = "") {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(digits) << v << unit;
+  return out.str();
+}
+
+static void print_latencies(run_state const& s) {
+  histogram all = s.shards[0].latency;
+  std::uint64_t slowest = 0;
+  for (std::size_t i = 1; i < s.shards.size(); ++i) all += s.shards[i].latency;
+  for (auto const& c : s.shards) slowest = std::max(slowest, c.slowest.load());
+  const auto total = static_cast<double>(s.requests());
+  for (auto [name, part] : {std::pair("latency p50", 0.5), {"latency p90", 0.9}, {"latency p99", 0.99}, {"latency p99.9", 0.999}}) {
+    double below = 0, at = -1;
+    for (auto&& bin : bh::indexed(all, bh::coverage::all)) {
+      below += static_cast<double>(bin->value());
+      if (at < 0 && below >= part * total) at = std::min(bin.bin().upper(), static_cast<double>(slowest));
+    }
+    row(name, number(at / 1e6, 3, " ms"));
+  }
+  row("latency max", number(static_cast<double>(slowest) / 1e6, 3, " ms"));
+}
+
+/// Sleeps in steps and says how far things have got; false: Ctrl-C.
+template <class Done, class Say>
+static bool watch(nanoseconds step, Done done, Say say) try {
+  while (!done()) {
+    weft::sleep_for(step);
+    say();
+  }
+  return true;
+} catch (weft::cancelled const&) {
+  return false;
+}
+
+static int run(settings const& set) {
+  const std::string rest = set.url.substr(7), host = rest.substr(0, rest.find('/'));
+  const std::string path = rest.size() == host.size() ? "/" : rest.substr(host.size());
+  run_state s(set, host.find(':') == host.npos ? host + ":80" : host, "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+  const auto [signalled, unsubscribe] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
+  const std::size_t rss_before = resident_bytes(set.server_pid);
+  const auto [connections, cut_off] = weft::with_cancel();
+  weft::wait_group running;
+  std::size_t open = 0, rss_open = 0, rss_after = 0;
+  double cpu = 0;
+  std::string tasks;
+  nanoseconds took{0};
+  {
+    const weft::scoped_context in(connections);  // theirs, so that Ctrl-C does not cut requests
+    for (std::size_t i = 0; i < set.connections; ++i) running.go([&s, i] { connection(s, i); });
+  }
+  {
+    const weft::scoped_context in(signalled);
+    const bool all = watch(
+        200ms, [&] { return s.connected + s.failed == set.connections; },
+        [&] { std::cout << "connected " << s.connected << '/' << set.connections << std::endl; });
+    open = s.connected;
+    if (all && open != 0) {
+      tasks = server_tasks(s);
+      rss_open = resident_bytes(set.server_pid);
+      cpu = cpu_seconds(set.server_pid);
+      const auto began = weft::now();
+      const auto end = began + nanoseconds(static_cast<std::int64_t>(set.seconds * 1e9));
+      s.start.close();
+      std::uint64_t last = 0;
+      [[maybe_unused]] const bool whole = watch(
+          std::min<nanoseconds>(1s, end - began), [&] { return weft::now() >= end || s.errors >= open; },
+          [&] {
+            const auto n = s.requests();
+            std::cout << number(std::chrono::duration<double>(weft::now() - began).count(), 0, " s: ") << n - last << " requests, "
+                      << s.errors << " errors" << std::endl;
+            last = n;
+          });
+      took = weft::now() - began;
+    }
+  }
+  s.stop = true;
+  s.start.close();
+  cpu = cpu_seconds(set.server_pid) - cpu;
+  rss_after = resident_bytes(set.server_pid);
+  if (!weft::within(5s, [&] { running.wait(); })) cut_off(), running.wait();
+  const auto requests = static_cast<double>(s.requests());
+  double bytes = 0;
+  for (auto const& c : s.shards) bytes += static_cast<double>(c.bytes);
+  const double seconds = std::max(1e-9, std::chrono::duration<double>(took).count());
+  std::cout << '\n';
+  row("connections open at once", std::to_string(open));
+  row("requests", number(requests, 0));
+  row("requests/s", number(requests / seconds, 0));
+  if (requests > 0) print_latencies(s);
+  row("received", number(bytes / 1e6, 1, " MB"));
+  row("errors", std::to_string(s.errors));
+  for (auto const& [kind, n] : *s.kinds.lock()) std::cout << "    " << n << " x " << kind << '\n';
+  if (set.server_pid && open != 0) {
+    for (auto [when, rss] : {std::pair("idle", rss_open), {"loaded", rss_after}}) {
+      row(("server: RSS, " + std::string(when)).c_str(), number(static_cast<double>(rss) / 1048576, 1, " MiB"));
+      row("  a connection", number((static_cast<double>(rss) - static_cast<double>(rss_before)) / 1024 / static_cast<double>(open), 2, " KiB"));
+    }
+    if (requests > 0) row("server: CPU a request", number(cpu * 1e6 / requests, 2, " us"));
+  }
+  if (!tasks.empty()) row("server: tasks", tasks);
+  return s.errors == 0 && requests > 0 ? 0 : 1;
+}
+
+int main(int argc, char** argv) {
+  settings set;
+  CLI::App app("Keeps many HTTP connections busy and says how long the answers took.", "http_load");
+  app.add_option("--url", set.url, "what to GET")->capture_default_str();
+  app.add_option("--connections", set.connections, "connections, a task each")->capture_default_str()->check(CLI::Range(1, 1'000'000));
+  const std::map<std::string, double> units{{"ms", 1e-3}, {"s", 1}, {"m", 60}};
+  app.add_option("--duration", set.seconds, "how long: 10s, 500ms, 2m")->capture_default_str()->transform(CLI::AsNumberWithUnit(units));
+  app.add_option("--rate", set.rate, "requests a second in all; 0: as many as go")->check(CLI::NonNegativeNumber);
+  app.add_option("--workers,--threads", set.workers, "threads that run tasks; 0: one for each CPU");
+  app.add_option("--server-pid", set.server_pid, "process whose memory and CPU time to show")->check(CLI::PositiveNumber);
+  try {
+    app.parse(argc, argv);
+    if (!set.url.starts_with("http://")) throw CLI::ValidationError("--url", "must begin with http://");
+  } catch (CLI::ParseError const& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help
+    std::cerr << "http_load: " << e.what() << '\n';
+    return 2;
+  }
+  rlimit files{};  // a connection is a descriptor
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) files.rlim_cur = files.rlim_max, setrlimit(RLIMIT_NOFILE, &files);
+  return weft::run({.workers = set.workers}, run, set);
+}

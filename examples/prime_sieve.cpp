@@ -1,0 +1,59 @@
+// prime_sieve: a chain of tasks, one for each prime found, that drop its multiples from the stream of numbers.
+//
+// It shows ends of channels. make_ends gives a sender and a receiver; when the last receiver goes, push returns false.
+// So the main task lets go of the last receiver, and the whole chain comes down from its end to its start: no flag, no
+// message and no task left behind.
+//
+//   prime_sieve [N]
+#include <charconv>
+#include <cstring>
+#include <iostream>
+#include <string_view>
+#include <utility>
+
+#include <weft/chan.hpp>
+#include <weft/run.hpp>
+#include <weft/task.hpp>
+
+namespace {
+
+void generate(weft::sender<int> out) {
+  for (int i = 2; out.push(i); ++i) {
+  }
+}
+
+void filter(weft::receiver<int> in, weft::sender<int> out, int prime) {
+  for (int n : in)
+    if (n % prime != 0 && !out.push(n)) return;
+}
+
+void print_primes(int count) {
+  auto [numbers, rest] = weft::make_ends<int>();
+  weft::go(generate, std::move(numbers));
+  for (int i = 0; i < count; ++i) {
+    const int prime = rest.recv().value();
+    std::cout << prime << (i + 1 == count ? "\n" : " ");
+    auto [filtered, next] = weft::make_ends<int>();
+    weft::go(filter, std::move(rest), std::move(filtered), prime);
+    rest = std::move(next);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int count = 20;
+  const std::string_view argument = argc > 1 ? argv[1] : "";
+  if (argument == "--help") {
+    std::cout << "usage: prime_sieve [N]\nPrints the first N primes (default 20).\n";
+    return 0;
+  }
+  if (argc > 1) {
+    const auto [end, error] = std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), count);
+    if (error != std::errc() || *end != '\0' || count < 0 || argc > 2) {
+      std::cerr << "prime_sieve: N must be one number of at least 0: see prime_sieve --help\n";
+      return 2;
+    }
+  }
+  weft::run(print_primes, count);
+}
