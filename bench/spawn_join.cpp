@@ -1,0 +1,37 @@
+// What it costs to start a task and to wait for its end.
+//
+//   spawn_join      one task spawns a million empty ones and waits for all of them by a wait_group
+//   spawn_one_join  one task spawns one and joins it by its handle, again and again
+#include <cstdint>
+
+#include <weft/task.hpp>
+#include <weft/wait_group.hpp>
+
+#include "measure.hpp"
+
+namespace {
+
+void spawn_join(benchmark::State& state) {
+  constexpr std::int64_t tasks = 1'000'000;
+  bench::run(state, tasks, [&state] {
+    const auto round = [] {
+      weft::wait_group all;
+      for (std::int64_t i = 0; i < tasks; ++i) all.go([] {});
+      all.wait();
+    };
+    round();  // memory that is touched for the first time is not the cost that is looked for
+    for (auto _ : state) round();
+  });
+}
+BENCHMARK(spawn_join)->Apply(bench::workers_1_and_2);
+
+void spawn_one_join(benchmark::State& state) {
+  bench::run(state, 1, [&state] {
+    for (auto _ : state) weft::spawn([] {}).join();
+  });
+}
+BENCHMARK(spawn_one_join)->Apply(bench::workers_1_and_2);
+
+}  // namespace
+
+BENCHMARK_MAIN();
