@@ -50,9 +50,12 @@ struct slab {
   stack* stacks[stack_pool::stacks_per_slab] = {};
 };
 
+// What a function may use below the stack pointer (System V ABI for x86-64; others use less).
+constexpr std::uintptr_t red_zone = 128;
+
 void discard_below(stack& stopped) noexcept {
   if (!trims || stopped.fresh) return;
-  auto const sp = reinterpret_cast<std::uintptr_t>(stopped.exec.sp);
+  auto const sp = reinterpret_cast<std::uintptr_t>(stopped.exec.sp) - red_zone;
   auto const low = reinterpret_cast<std::uintptr_t>(stopped.base);
   std::uintptr_t const keep_from = sp & ~(std::uintptr_t{page_size()} - 1);
   if (keep_from > low) discard_pages(stopped.base, keep_from - low);

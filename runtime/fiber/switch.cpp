@@ -64,6 +64,9 @@ void prepare(execution& fresh, void* stack_top, std::size_t size, void (*entry)(
   fresh.argument = argument;
   fresh.exceptions = {};
   fresh.saved_errno = 0;
+#if WEFT_SWITCH_BY_HAND
+  fresh.resume_at = nullptr;
+#endif
   fresh.sp = boost::context::detail::make_fcontext(stack_top, size, first_frame);
 #if WEFT_ASAN
   fresh.fake_stack = nullptr;

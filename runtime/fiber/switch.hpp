@@ -11,15 +11,24 @@
 //       come back on another thread, and an address of the old one would be wrong there. Nothing is left to do on
 //       arrival, so no thread-local address is ever used on the far side.
 //   S3  tell the sanitizer
-//   S4  make the two agree on the floating-point status flags
-//   S5  jump; the arriving side stores where `from` stopped into from.sp
+//   S4  floating-point control words
+//   S5  jump
 // From then on, and not earlier, another thread may resume `from`: what publishes it runs on the arriving side.
+//
+// There are two ways to do S4 and S5. Boost's works everywhere, is what the sanitizers understand, and is how every
+// stack is entered for the first time. The one by hand, for x86-64, is inlined into the function that leaves: a task
+// that parks has called the same functions as the one that goes on, so that the processor's stack of return addresses
+// stays right, where a switch behind a call leaves one entry too many and each return of the next task is mispredicted
+// (docs/decisions/0014-inlined-switch.md has figures). An execution remembers by which way it was left: resume_at is
+// null after Boost's, whose saved context begins at sp; else it goes on there, with sp and frame as they were. All other
+// registers are the compiler's to save: the statement that jumps clobbers them.
 //
 // S4: Boost's switch on x86-64 saves and loads the whole of MXCSR. Loading a value that differs from the current one
 // stops the processor's pipeline: 73 ns instead of 5.7 were measured for a switch between a task that had computed
 // with fractions (its "inexact" flag is set) and one that had not. The flags need not survive a call (System V ABI:
 // only the control bits do), so where nothing but flags differs, the saved word is overwritten with the current one. It
-// is the first word of what Boost saves, in every version; a word that does not look like MXCSR is left alone.
+// is the first word of what Boost saves, in every version; a word that does not look like MXCSR is left alone. By hand
+// the control words are loaded only where they differ.
 //
 // AddressSanitizer is told the bounds of each stack; a fake stack is kept in `execution` while its owner is away.
 //
@@ -38,6 +47,13 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
+
+#if defined(__x86_64__) && !WEFT_ASAN && !WEFT_TSAN
+#define WEFT_SWITCH_BY_HAND 1
+#else
+#define WEFT_SWITCH_BY_HAND 0
+#endif
 
 #if WEFT_ASAN
 extern "C" {
@@ -65,8 +81,14 @@ struct exception_state {
 // Where an execution stopped, and what of the thread's state is its own. Written by the thread that switches.
 struct execution {
   boost::context::detail::fcontext_t sp = nullptr;  // valid only while switched away
-  exception_state exceptions;
+#if WEFT_SWITCH_BY_HAND
+  void* resume_at = nullptr;  // null: left by Boost's switch, or never entered
+  void* frame = nullptr;      // rbp, if resume_at is not null
+  std::uint32_t mxcsr = 0;    // the same
+  std::uint16_t x87_control = 0;
+#endif
   int saved_errno = 0;
+  exception_state exceptions;
   execution* successor = nullptr;  // whom this one jumped to: a first entry finds itself by it
   void (*entry)(void*) = nullptr;  // of a first entry
   void* argument = nullptr;
@@ -99,15 +121,62 @@ void prepare(execution& fresh, void* stack_top, std::size_t size, void (*entry)(
 // Gives back what the sanitizers hold for an execution that will not be resumed again.
 void forget(execution& dead) noexcept;
 
+#if defined(__x86_64__)
+inline constexpr std::uint32_t float_flags = 0x3f;  // of MXCSR: what has happened; the rest says what shall happen
+
+__attribute__((always_inline)) inline std::uint32_t load_mxcsr() noexcept {
+  std::uint32_t now;
+  __asm__ volatile("stmxcsr %0" : "=m"(now));
+  return now;
+}
+#endif
+
 __attribute__((always_inline)) inline void agree_on_float_flags([[maybe_unused]] void* saved_context) noexcept {
 #if defined(__x86_64__)
-  unsigned now;
-  __asm__ volatile("stmxcsr %0" : "=m"(now));
-  auto* const saved = static_cast<unsigned*>(saved_context);
-  constexpr unsigned flags = 0x3f;
-  if (((*saved ^ now) & ~flags) == 0) *saved = now;
+  const std::uint32_t now = load_mxcsr();
+  auto* const saved = static_cast<std::uint32_t*>(saved_context);
+  if (((*saved ^ now) & ~float_flags) == 0) *saved = now;
 #endif
 }
+
+#if WEFT_SWITCH_BY_HAND
+/// S4 and S5 by hand; `to` was left so too.
+__attribute__((always_inline)) inline void jump_by_hand(execution& from, execution& to) noexcept {
+  from.mxcsr = load_mxcsr();
+  __asm__ volatile("fnstcw %0" : "=m"(from.x87_control));
+  if (((from.mxcsr ^ to.mxcsr) & ~float_flags) != 0) [[unlikely]] {
+    const std::uint32_t merged = (to.mxcsr & ~float_flags) | (from.mxcsr & float_flags);
+    __asm__ volatile("ldmxcsr %0" : : "m"(merged));
+  }
+  if (from.x87_control != to.x87_control) [[unlikely]] {
+    __asm__ volatile("fldcw %0" : : "m"(to.x87_control));
+  }
+  execution* leaving = &from;
+  execution* entering = &to;
+  __asm__ volatile(
+      "leaq 1f(%%rip), %%rax\n\t"
+      "movq %%rax, %c[resume_at](%[from])\n\t"
+      "movq %%rbp, %c[frame](%[from])\n\t"
+      "movq %%rsp, %c[sp](%[from])\n\t"
+      "movq %c[frame](%[to]), %%rbp\n\t"
+      "movq %c[sp](%[to]), %%rsp\n\t"
+      "jmpq *%c[resume_at](%[to])\n"
+      "1:"
+#if defined(__CET__) && (__CET__ & 1)
+      "\n\tendbr64"
+#endif
+      : [from] "+D"(leaving), [to] "+S"(entering)
+      : [sp] "i"(offsetof(execution, sp)), [frame] "i"(offsetof(execution, frame)),
+        [resume_at] "i"(offsetof(execution, resume_at))
+      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1", "xmm2", "xmm3",
+        "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+#if defined(__AVX512F__)
+        "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",
+        "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7",
+#endif
+        "cc", "memory");
+}
+#endif
 
 #if WEFT_TSAN
 #define WEFT_SWITCH_INLINE WEFT_NO_TSAN
@@ -134,6 +203,10 @@ WEFT_SWITCH_INLINE inline void switch_to(execution& from, execution& to, abi::__
 #if WEFT_TSAN
   from.tsan_fiber = __tsan_get_current_fiber();
   __tsan_switch_to_fiber(to.tsan_fiber, 1 /* no_sync */);
+#endif
+#if WEFT_SWITCH_BY_HAND
+  if (to.resume_at != nullptr) [[likely]] return jump_by_hand(from, to);
+  from.resume_at = nullptr;
 #endif
   agree_on_float_flags(to.sp);                                               // S4
   auto const arrived = boost::context::detail::jump_fcontext(to.sp, &from);  // S5

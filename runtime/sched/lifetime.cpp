@@ -154,7 +154,7 @@ void scheduler::thread_main(worker& w) noexcept {
   init_native(w.native);
   tsan_release(&w.sched);  // what was set up until now, for the tasks: see switching.cpp
   while (true) {
-    arrive();
+    (void)arrive();
     task* t = w.handoff.take();
     if (t == nullptr) t = find_work(w);
     if (t == nullptr) break;

@@ -26,7 +26,8 @@
 namespace weft::rt {
 
 namespace {
-thread_local worker* tls_worker = nullptr;
+// initial-exec: a load in place of a call, in a shared library too.
+__attribute__((tls_model("initial-exec"))) thread_local constinit worker* tls_worker = nullptr;
 }
 
 // The variable is the thread's, and tasks on one thread are strangers to ThreadSanitizer: it does not look at these three.
@@ -49,7 +50,7 @@ WEFT_NO_TSAN __attribute__((noinline)) task* current_task() noexcept {
 namespace {
 
 /// Jumps from `from` to wherever `next` runs: its own stack, a suspended loop that will call it, or the native stack.
-void leave_for(worker& w, processor* p, task* next, execution& from) noexcept {
+__attribute__((always_inline)) inline void leave_for(worker& w, processor* p, task* next, execution& from) noexcept {
   execution* to = &w.native;
   task* current = nullptr;
   stack* on = nullptr;
@@ -97,7 +98,7 @@ __attribute__((noinline)) void call(stack* self) noexcept {
 
 }  // namespace
 
-void arrive() noexcept {
+worker& arrive() noexcept {
   worker& w = *current_worker();
   tsan_acquire(&w.sched);  // the worker's and the scheduler's constants; released once, when the thread started
   // The native stack comes after all that ran on this worker; the tasks do not come after each other.
@@ -113,6 +114,7 @@ void arrive() noexcept {
     case after_switch::yield: w.sched->queue_yielded(w, w.after_task); break;
     case after_switch::retire_stack: w.sched->put_loop(w.held(), w.after_stack); break;
   }
+  return w;
 }
 
 void park_task(worker& w, processor* p, task& t, park_request const& request) noexcept {
@@ -123,9 +125,9 @@ void park_task(worker& w, processor* p, task& t, park_request const& request) no
   if (p != nullptr) p->count.parks += 1;
   tsan_release(&t);
   leave_for(w, p, pick_for_switch(w, p), t.own_stack->exec);
-  arrive();
+  worker& now = arrive();
   tsan_acquire(&t);
-  current_worker()->leave();
+  now.leave();
 }
 
 void loop_main(void* arg) {
@@ -133,7 +135,7 @@ void loop_main(void* arg) {
   auto* self = static_cast<stack*>(arg);
   const bool goes_on = self->size == stack_pool::rounded(current_worker()->sched->stacks().default_size());
   for (;;) {
-    arrive();
+    (void)arrive();
     call(self);
     task* next = nullptr;
     for (;;) {
@@ -170,9 +172,9 @@ void yield() {
   w.after = rt::after_switch::yield;
   rt::tsan_release(t);
   rt::leave_for(w, p, rt::pick_for_switch(w, p), t->own_stack->exec);
-  rt::arrive();
+  rt::worker& now = rt::arrive();
   rt::tsan_acquire(t);
-  rt::current_worker()->leave();
+  now.leave();
 }
 
 }  // namespace weft

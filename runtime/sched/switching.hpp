@@ -18,7 +18,8 @@ void park_task(worker& w, processor* p, task& t, park_request const& request) no
 void park_hook(worker& w, task& t, park_request const& request) noexcept;
 
 /// Does what the execution that was left behind asked for. First thing on every arrival.
-void arrive() noexcept;
+/// Returns the worker that it runs on.
+worker& arrive() noexcept;
 
 /// The entry of every pooled stack; `self` is the stack. Calls fresh tasks for ever.
 void loop_main(void* self);

@@ -74,8 +74,8 @@ void sleep_task(task& t, std::int64_t deadline) {
   sleep_state s{&t, nullptr, deadline, begin_wait(t), false};
   const park_request request{.unlock = arm_and_unlock, .arg = &s, .reason = wait_reason::sleep};
   t.request = &request;
-  t.wait_cancellable = t.shield == 0 && std::uncaught_exceptions() == 0;
   worker& here = *current_worker();
+  t.wait_cancellable = t.shield == 0 && !unwinds(here);
   processor* p = here.enter();
   reserve_timer(t, p);
   s.to_tell = p == nullptr;

@@ -147,8 +147,8 @@ how park(waiter& w, park_request const& request) noexcept {
     }
     make_timer(t);
   }
-  t.wait_cancellable = request.cancellable && t.shield == 0 && std::uncaught_exceptions() == 0;
   worker& here = *current_worker();
+  t.wait_cancellable = request.cancellable && t.shield == 0 && !unwinds(here);
   processor* p = here.enter();
   if (timed) reserve_timer(t, p);
   park_task(here, p, t, request);

@@ -108,6 +108,12 @@ struct alignas(64) worker {
 [[nodiscard]] worker* current_worker() noexcept;
 void set_current_worker(worker*) noexcept;
 
+/// Whether an exception is on its way on the stack that runs on this worker, the caller's. As std::uncaught_exceptions() != 0,
+/// without its two calls.
+WEFT_NO_TSAN inline bool unwinds(worker const& here) noexcept {
+  return reinterpret_cast<exception_state const*>(here.exceptions)->uncaught != 0;
+}
+
 /// The calling task, null on a plain thread and in the loops.
 [[nodiscard]] task* current_task() noexcept;
 
