@@ -17,7 +17,9 @@ WEFT_NO_TSAN void first_frame(boost::context::detail::transfer_t arrived) noexce
   __asm__ volatile(".cfi_undefined x30");
 #endif
   auto* const from = static_cast<execution*>(arrived.data);
+#if !WEFT_SWITCH_BY_HAND
   from->sp = arrived.fctx;
+#endif
   execution* const self = from->successor;
 #if WEFT_ASAN
   __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);

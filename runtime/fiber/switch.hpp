@@ -19,9 +19,9 @@
 // stack is entered for the first time. The one by hand, for x86-64, is inlined into the function that leaves: a task
 // that parks has called the same functions as the one that goes on, so that the processor's stack of return addresses
 // stays right, where a switch behind a call leaves one entry too many and each return of the next task is mispredicted
-// (docs/decisions/0014-inlined-switch.md has figures). An execution remembers by which way it was left: resume_at is
-// null after Boost's, whose saved context begins at sp; else it goes on there, with sp and frame as they were. All other
-// registers are the compiler's to save: the statement that jumps clobbers them.
+// (docs/decisions/0014-inlined-switch.md has figures). An execution goes on at resume_at, with sp and frame as they
+// were; all other registers are the compiler's to save: the statement that jumps clobbers them. One that was never
+// entered has no resume_at: Boost made it, and Boost enters it.
 //
 // S4: Boost's switch on x86-64 saves and loads the whole of MXCSR. Loading a value that differs from the current one
 // stops the processor's pipeline: 73 ns instead of 5.7 were measured for a switch between a task that had computed
@@ -82,7 +82,7 @@ struct exception_state {
 struct execution {
   boost::context::detail::fcontext_t sp = nullptr;  // valid only while switched away
 #if WEFT_SWITCH_BY_HAND
-  void* resume_at = nullptr;  // null: left by Boost's switch, or never entered
+  void* resume_at = nullptr;  // null: never entered
   void* frame = nullptr;      // rbp, if resume_at is not null
   std::uint32_t mxcsr = 0;    // the same
   std::uint16_t x87_control = 0;
@@ -140,10 +140,51 @@ __attribute__((always_inline)) inline void agree_on_float_flags([[maybe_unused]]
 }
 
 #if WEFT_SWITCH_BY_HAND
-/// S4 and S5 by hand; `to` was left so too.
+#if defined(__AVX512F__)
+#define WEFT_MORE_VECTOR_REGISTERS                                                                                  \
+  , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",     \
+      "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
+#else
+#define WEFT_MORE_VECTOR_REGISTERS
+#endif
+#if defined(__CET__) && (__CET__ & 1)
+#define WEFT_LANDING_PAD "endbr64\n\t"
+#else
+#define WEFT_LANDING_PAD
+#endif
+// Notes where `from` stops, does `go`, and is where `from` goes on. %[from] is rdi and %[to] is rsi.
+#define WEFT_JUMP(go)                                                                                                  \
+  __asm__ volatile(                                                                                                    \
+      "leaq 1f(%%rip), %%rax\n\t"                                                                                      \
+      "movq %%rax, %c[resume_at](%[from])\n\t"                                                                         \
+      "movq %%rbp, %c[frame](%[from])\n\t"                                                                             \
+      "movq %%rsp, %c[sp](%[from])\n\t" go "1:\n\t" WEFT_LANDING_PAD                                                   \
+      : [from] "+D"(leaving), [to] "+S"(entering)                                                                      \
+      : [sp] "i"(offsetof(execution, sp)), [frame] "i"(offsetof(execution, frame)),                                    \
+        [resume_at] "i"(offsetof(execution, resume_at))                                                                \
+      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1", "xmm2",      \
+        "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",           \
+        "xmm15" WEFT_MORE_VECTOR_REGISTERS, "cc", "memory")
+
+/// S4 and S5 by hand.
 __attribute__((always_inline)) inline void jump_by_hand(execution& from, execution& to) noexcept {
   from.mxcsr = load_mxcsr();
   __asm__ volatile("fnstcw %0" : "=m"(from.x87_control));
+  execution* leaving = &from;
+  execution* entering = &to;
+  if (to.resume_at == nullptr) [[unlikely]] {
+    agree_on_float_flags(to.sp);
+    // Boost notes where it was called from, below the red zone; nobody will go there.
+    WEFT_JUMP(
+        "leaq -128(%%rsp), %%rsp\n\t"
+        "andq $-16, %%rsp\n\t"
+        "movq %%rdi, %%rax\n\t"
+        "movq %c[sp](%[to]), %%rdi\n\t"
+        "movq %%rax, %%rsi\n\t"
+        "call jump_fcontext@PLT\n\t"
+        "ud2\n");
+    return;
+  }
   if (((from.mxcsr ^ to.mxcsr) & ~float_flags) != 0) [[unlikely]] {
     const std::uint32_t merged = (to.mxcsr & ~float_flags) | (from.mxcsr & float_flags);
     __asm__ volatile("ldmxcsr %0" : : "m"(merged));
@@ -151,31 +192,14 @@ __attribute__((always_inline)) inline void jump_by_hand(execution& from, executi
   if (from.x87_control != to.x87_control) [[unlikely]] {
     __asm__ volatile("fldcw %0" : : "m"(to.x87_control));
   }
-  execution* leaving = &from;
-  execution* entering = &to;
-  __asm__ volatile(
-      "leaq 1f(%%rip), %%rax\n\t"
-      "movq %%rax, %c[resume_at](%[from])\n\t"
-      "movq %%rbp, %c[frame](%[from])\n\t"
-      "movq %%rsp, %c[sp](%[from])\n\t"
+  WEFT_JUMP(
       "movq %c[frame](%[to]), %%rbp\n\t"
       "movq %c[sp](%[to]), %%rsp\n\t"
-      "jmpq *%c[resume_at](%[to])\n"
-      "1:"
-#if defined(__CET__) && (__CET__ & 1)
-      "\n\tendbr64"
-#endif
-      : [from] "+D"(leaving), [to] "+S"(entering)
-      : [sp] "i"(offsetof(execution, sp)), [frame] "i"(offsetof(execution, frame)),
-        [resume_at] "i"(offsetof(execution, resume_at))
-      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1", "xmm2", "xmm3",
-        "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
-#if defined(__AVX512F__)
-        "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",
-        "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7",
-#endif
-        "cc", "memory");
+      "jmpq *%c[resume_at](%[to])\n");
 }
+#undef WEFT_JUMP
+#undef WEFT_LANDING_PAD
+#undef WEFT_MORE_VECTOR_REGISTERS
 #endif
 
 #if WEFT_TSAN
@@ -205,12 +229,12 @@ WEFT_SWITCH_INLINE inline void switch_to(execution& from, execution& to, abi::__
   __tsan_switch_to_fiber(to.tsan_fiber, 1 /* no_sync */);
 #endif
 #if WEFT_SWITCH_BY_HAND
-  if (to.resume_at != nullptr) [[likely]] return jump_by_hand(from, to);
-  from.resume_at = nullptr;
-#endif
+  jump_by_hand(from, to);  // S4, S5
+#else
   agree_on_float_flags(to.sp);                                               // S4
   auto const arrived = boost::context::detail::jump_fcontext(to.sp, &from);  // S5
   static_cast<execution*>(arrived.data)->sp = arrived.fctx;
+#endif
 #if WEFT_ASAN
   __sanitizer_finish_switch_fiber(from.fake_stack, nullptr, nullptr);
 #endif
