@@ -260,7 +260,18 @@ task* scheduler::pick_local(processor& p) noexcept {
   const std::uint64_t tick = p.tick + 1;
   p.tick = tick;
   if (tick % global_every == 0) return nullptr;  // to the native stack, which looks around
-  return p.queue.pop(single());
+  task* t = p.queue.pop(single());
+  // With many tasks each is cold when its turn comes: the header two places ahead, the stack of the next, whose header is here by now.
+  if (task* soon = p.queue.ahead(2)) {
+    prefetch_task(soon);
+    if (stack* s = p.queue.ahead(0)->own_stack.get()) {
+      __builtin_prefetch(s, 1);
+      __builtin_prefetch(reinterpret_cast<char const*>(s) - 64, 1);
+      __builtin_prefetch(reinterpret_cast<char const*>(s) - 128, 1);
+      __builtin_prefetch(reinterpret_cast<char const*>(s) - 192, 1);
+    }
+  }
+  return t;
 }
 
 task* scheduler::take_global(processor& p, std::size_t max) noexcept {

@@ -11,7 +11,6 @@
 
 #include "runtime/sched/switching.hpp"
 
-#include <cfenv>
 #include <thread>
 
 #include <weft/task.hpp>
@@ -93,7 +92,7 @@ __attribute__((noinline)) void call(stack* self) noexcept {
   processor* p = w->enter();
   self->owner = nullptr;
   w->sched->note_end(p);
-  if (std::fegetround() != FE_TONEAREST) std::fesetround(FE_TONEAREST);  // the next task on this stack starts afresh
+  reset_rounding();  // the next task on this stack starts afresh
 }
 
 }  // namespace
@@ -118,7 +117,7 @@ worker& arrive() noexcept {
 }
 
 void park_task(worker& w, processor* p, task& t, park_request const& request) noexcept {
-  t.own_stack = w.on;
+  t.own_stack = w.on.get();
   w.after_task = &t;
   w.after_request = &request;
   w.after = after_switch::park;
@@ -167,7 +166,7 @@ void yield() {
   }
   rt::worker& w = *rt::current_worker();
   rt::processor* p = w.enter();
-  t->own_stack = w.on;
+  t->own_stack = w.on.get();
   w.after_task = t;
   w.after = rt::after_switch::yield;
   rt::tsan_release(t);

@@ -27,6 +27,7 @@
 
 #include "runtime/fiber/stack.hpp"
 #include "runtime/sched/completion.hpp"
+#include "runtime/sched/owned.hpp"
 #include "runtime/sched/wait.hpp"
 #include "runtime/timer/timer_heap.hpp"
 
@@ -57,7 +58,7 @@ struct task : waiter {
   std::atomic<std::uint32_t> holds{1};              // all references together, each heap: the last one frees the block
   detail::body_ops const* ops = nullptr;            // constant from creation
   scheduler* sched = nullptr;                       // constant from creation
-  stack* own_stack = nullptr;                       // written while parking, before H1; read by who resumes it
+  owned<stack*> own_stack;                          // written while parking, before H1; read by who resumes it
   task_id id = 0;
   std::source_location place{};                     // of the spawn; line() == 0: not known
   std::uint32_t stack_size = 0;                     // asked for; 0: default. Constant
@@ -90,6 +91,14 @@ struct task : waiter {
 /// A block for `body_size` bytes of body, header initialised, one reference. `with_handle` adds a completion and a second
 /// reference. Throws std::bad_alloc. Must be called inside a section or with no processor.
 [[nodiscard]] task* make_task(scheduler&, std::size_t body_size, std::size_t body_align, bool with_handle);
+
+/// For a task that will be written or run soon: its header and the beginning of its body.
+inline void prefetch_task(task const* t) noexcept {
+  auto const* const at = reinterpret_cast<char const*>(t);
+  __builtin_prefetch(at, 1);
+  __builtin_prefetch(at + 64, 1);
+  __builtin_prefetch(at + 128, 1);
+}
 
 /// One reference less; the last one destroys the result and the contexts (user code). Outside of any section.
 void drop(task*) noexcept;

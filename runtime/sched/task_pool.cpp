@@ -24,9 +24,11 @@ struct chunk {
 };
 static_assert(sizeof(chunk) <= task_block_step);
 
+/// The shared free blocks come in batches, so that moving one is a matter of two pointers under the lock, whatever its length:
+/// walking a list of cold blocks there cost more than all the rest of a spawn.
 struct shared_lists {
   ranked_lock lock{lock_rank::task_pool};
-  task* free[task_block_classes] = {};  // guarded by lock
+  task* batches[task_block_classes] = {};  // guarded by lock: the first block of each; see batch below
   chunk* chunks = nullptr;              // guarded by lock; only grows
 };
 
@@ -40,6 +42,28 @@ shared_lists& shared() noexcept {
 WEFT_NO_TSAN waiter* link_of(task* t) noexcept { return t->next_ready; }
 WEFT_NO_TSAN void set_link(task* t, waiter* next) noexcept { t->next_ready = next; }
 
+/// Free blocks linked one to the other. In the shared list the first block says where the next batch begins (shard_next) and how many
+/// blocks this one has (stack_size).
+struct batch {
+  task* first = nullptr;
+  std::uint32_t count = 0;
+};
+
+WEFT_NO_TSAN void push_batch_locked(shared_lists& s, std::size_t cls, batch const& b) noexcept {
+  b.first->shard_next = s.batches[cls];
+  b.first->stack_size = b.count;
+  s.batches[cls] = b.first;
+}
+
+/// What the list's head says of its batch; count 0: no batch.
+WEFT_NO_TSAN batch pop_batch_locked(shared_lists& s, std::size_t cls) noexcept {
+  task* first = s.batches[cls];
+  if (first == nullptr) return {};
+  s.batches[cls] = first->shard_next;
+  first->shard_next = nullptr;
+  return {first, first->stack_size};
+}
+
 void poison(task* t, std::size_t size) noexcept { asan_poison(t + 1, size - sizeof(task)); }
 
 bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
@@ -47,40 +71,35 @@ bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
   void* memory = ::operator new(chunk_size, std::align_val_t{task_block_step}, std::nothrow);
   if (memory == nullptr) return false;
   auto* c = new (memory) chunk{s.chunks, size, (chunk_size - task_block_step) / size};
+  batch cut;
   for (std::size_t i = c->blocks; i-- > 0;) {
     task* t = new (c->at(i)) task;
     t->size_class = static_cast<std::uint8_t>(cls);
-    set_link(t, s.free[cls]);
-    s.free[cls] = t;
+    set_link(t, cut.first);
+    cut.first = t;
+    ++cut.count;
     poison(t, size);
+    if (cut.count == task_cache::batch || i == 0) {
+      push_batch_locked(s, cls, cut);
+      cut = {};
+    }
   }
   s.chunks = c;
   return true;
 }
 
-/// Moves up to n blocks from the shared list; returns how many.
-std::uint32_t take_shared(std::size_t cls, std::uint32_t n, task*& head) noexcept {
+/// Some blocks from the shared list, at most task_cache::batch of them; count 0: out of memory.
+batch take_shared(std::size_t cls) noexcept {
   auto& s = shared();
   guard hold(s.lock);
-  if (s.free[cls] == nullptr && !add_chunk_locked(s, cls)) return 0;
-  std::uint32_t taken = 0;
-  task* first = s.free[cls];
-  task* last = nullptr;
-  for (task* t = first; t != nullptr && taken < n; t = static_cast<task*>(link_of(t))) {
-    last = t;
-    ++taken;
-  }
-  s.free[cls] = static_cast<task*>(link_of(last));
-  set_link(last, nullptr);
-  head = first;
-  return taken;
+  if (s.batches[cls] == nullptr && !add_chunk_locked(s, cls)) return {};
+  return pop_batch_locked(s, cls);
 }
 
-void give_shared(std::size_t cls, task* first, task* last) noexcept {
+void give_shared(std::size_t cls, batch const& b) noexcept {
   auto& s = shared();
   guard hold(s.lock);
-  set_link(last, s.free[cls]);
-  s.free[cls] = first;
+  push_batch_locked(s, cls, b);
 }
 
 }  // namespace
@@ -90,18 +109,26 @@ task* allocate_task_block(task_cache* cache, std::size_t size) {
   task* t = nullptr;
   if (cache != nullptr) {
     auto& list = cache->classes[cls];
-    if (list.head.get() == nullptr) {
-      task* head = nullptr;
-      const std::uint32_t n = take_shared(cls, task_cache::batch, head);
-      if (n == 0) throw std::bad_alloc();
-      list.head = head;
-      list.count = n;
-    }
     t = list.head;
-    list.head = static_cast<task*>(link_of(t));
+    if (t == nullptr && (t = list.older) != nullptr) {
+      list.older = nullptr;
+      list.count = task_cache::batch;
+    }
+    if (t == nullptr) {
+      const batch more = take_shared(cls);
+      if (more.count == 0) throw std::bad_alloc();
+      t = more.first;
+      list.count = more.count;
+    }
+    auto* const next = static_cast<task*>(link_of(t));
+    if (next != nullptr) prefetch_task(next);
+    list.head = next;
     list.count -= 1;
-  } else if (take_shared(cls, 1, t) == 0) {
-    throw std::bad_alloc();
+  } else {
+    const batch more = take_shared(cls);
+    if (more.count == 0) throw std::bad_alloc();
+    t = more.first;
+    if (more.count > 1) give_shared(cls, {static_cast<task*>(link_of(t)), more.count - 1});
   }
   tsan_acquire(t);  // pairs with free_task_block
   asan_unpoison(t + 1, (cls + 1) * task_block_step - sizeof(task));
@@ -113,30 +140,31 @@ void free_task_block(task_cache* cache, task* t) noexcept {
   t->phase.store(task_phase::free, std::memory_order_relaxed);
   poison(t, (cls + 1) * task_block_step);
   tsan_release(t);
-  if (cache == nullptr) return give_shared(cls, t, t);
+  if (cache == nullptr) {
+    set_link(t, nullptr);
+    return give_shared(cls, {t, 1});
+  }
   auto& list = cache->classes[cls];
+  // Two runs of up to a batch each: when both are full the older one goes, whole, to the shared list.
+  if (list.count.get() == task_cache::batch) {
+    if (list.older.get() != nullptr) give_shared(cls, {list.older.get(), task_cache::batch});
+    list.older = list.head.get();
+    list.head = nullptr;
+    list.count = 0;
+  }
   set_link(t, list.head.get());
   list.head = t;
   list.count += 1;
-  if (list.count.get() < task_cache::high) return;
-  task* first = list.head;
-  task* last = first;
-  for (std::uint32_t i = 1; i < task_cache::batch; ++i) last = static_cast<task*>(link_of(last));
-  list.head = static_cast<task*>(link_of(last));
-  list.count -= task_cache::batch;
-  give_shared(cls, first, last);
 }
 
 void drain_task_cache(task_cache& cache) noexcept {
   for (std::size_t cls = 0; cls < task_block_classes; ++cls) {
     auto& list = cache.classes[cls];
-    task* first = list.head;
-    if (first == nullptr) continue;
-    task* last = first;
-    while (link_of(last) != nullptr) last = static_cast<task*>(link_of(last));
+    if (list.head.get() != nullptr) give_shared(cls, {list.head.get(), list.count});
+    if (list.older.get() != nullptr) give_shared(cls, {list.older.get(), task_cache::batch});
     list.head = nullptr;
+    list.older = nullptr;
     list.count = 0;
-    give_shared(cls, first, last);
   }
 }
 

@@ -22,10 +22,11 @@ inline constexpr std::size_t task_block_classes = 12;  // up to 768 bytes; large
 inline constexpr std::size_t task_block_max = task_block_step * task_block_classes;
 
 struct task_cache {
-  static constexpr std::uint32_t high = 128, batch = 64;
+  static constexpr std::uint32_t batch = 64;
   struct free_list {
     owned<task*> head;
-    owned<std::uint32_t> count;
+    owned<std::uint32_t> count;  // of the blocks from head on, at most `batch`
+    owned<task*> older;          // null, or `batch` more: who allocates and frees by turns does not go to the shared list each time
   };
   std::array<free_list, task_block_classes> classes;
 };
