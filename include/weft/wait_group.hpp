@@ -1,7 +1,9 @@
 // weft::wait_group: waits until all of a number of tasks have ended, without handles for them.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <source_location>
 #include <utility>
 
@@ -38,7 +40,11 @@ class wait_group {
   void done() noexcept { count_.down(1, "wait_group::done"); }
 
   /// Returns when the counter is zero. Blocks. Cancellation point.
-  void wait() { count_.wait(false); }
+  void wait() {
+    const std::uint32_t unused = ahead_.exchange(waited, std::memory_order_acq_rel) & ~waited;
+    if (unused != 0) count_.down(static_cast<std::ptrdiff_t>(unused), "wait_group::done");
+    count_.wait(false);
+  }
 
   /// add(), and a task that runs f(args...) and then calls done(), however it ends; f and args are destroyed before
   /// that. Does not block. Throws what weft::go throws, with the counter as it was.
@@ -74,9 +80,27 @@ class wait_group {
     }
   };
 
+  // go() counts tasks 64 at a time, and keeps what it has not used in `ahead_`, on a cache line of its own: counted one by one, the
+  // spawner and each ending task would fight for the counter's line. wait() gives back what is left over and, by `waited`, has later
+  // calls, which are made by tasks that are counted, count one by one. A call that finds the group at rest starts afresh.
+  static constexpr std::uint32_t waited = std::uint32_t{1} << 31, batch = 64;
+
+  void count_one() noexcept {
+    std::uint32_t a = ahead_.load(std::memory_order_relaxed);
+    while (a - 1 < waited - 1)
+      if (ahead_.compare_exchange_weak(a, a - 1, std::memory_order_relaxed)) return;
+    // acquire: this go() comes after the wait() that set it.
+    if (a == waited && count_.finished() && ahead_.compare_exchange_strong(a, 0, std::memory_order_acquire)) a = 0;
+    if (a != 0) return count_.up(1, "wait_group::go");
+    count_.up(batch, "wait_group::go");
+    while (a != waited)
+      if (ahead_.compare_exchange_weak(a, a + batch - 1, std::memory_order_release, std::memory_order_relaxed)) return;
+    count_.down(batch - 1, "wait_group::go");
+  }
+
   template <class Closure, class... Parts>
   void start(task_options* options, std::source_location const* place, Parts&&... parts) {
-    add();
+    count_one();
     try {
       detail::go_on(nullptr, options, place,
                     member<Closure>{this, Closure(std::in_place, std::forward<Parts>(parts)...)});
@@ -87,6 +111,7 @@ class wait_group {
   }
 
   detail::countdown count_{0};
+  alignas(64) std::atomic<std::uint32_t> ahead_{0};
 };
 
 }  // namespace weft

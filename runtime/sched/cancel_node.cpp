@@ -48,10 +48,10 @@ void destroy(cancel_node* n) noexcept {
 
 }  // namespace
 
-void drop(cancel_node* n) noexcept {
+void drop(cancel_node* n, std::uint32_t times) noexcept {
   // Iterative: a long chain of contexts must not become a deep recursion.
-  while (n != nullptr) {
-    if (n->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  for (; n != nullptr; times = 1) {
+    if (n->refs.fetch_sub(times, std::memory_order_acq_rel) != times) return;
     cancel_node* parent = n->parent;
     if (parent != nullptr) {
       guard hold(parent->lock);

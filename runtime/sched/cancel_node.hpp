@@ -97,12 +97,12 @@ struct cancel_node {
   [[nodiscard]] std::exception_ptr cause_now() noexcept;
 };
 
-inline void retain(cancel_node* n) noexcept {
-  if (n != nullptr) n->refs.fetch_add(1, std::memory_order_relaxed);
+inline void retain(cancel_node* n, std::uint32_t times = 1) noexcept {
+  if (n != nullptr) n->refs.fetch_add(times, std::memory_order_relaxed);
 }
 /// A reference from a place that does not count as one; false: the last one is going.
 [[nodiscard]] bool try_retain(cancel_node& n) noexcept;
-void drop(cancel_node* n) noexcept;
+void drop(cancel_node* n, std::uint32_t times = 1) noexcept;
 
 /// A child of `parent` (null: no parent), with one reference for the caller. Born cancelled if the parent is. Throws bad_alloc.
 [[nodiscard]] cancel_node* make_context(scheduler* s, cancel_node* parent, bool inherits = true, unsigned shards = 1);

@@ -81,7 +81,7 @@ void destroy_contents(task* t) noexcept {
   cancel_node* inherited = std::exchange(t->inherited, nullptr);
   if (t->ops->destroy_result != nullptr) t->ops->destroy_result(t->body());
   if (task_extra* e = t->extra.exchange(nullptr, std::memory_order_acq_rel)) {
-    drop(e->own.load(std::memory_order_relaxed));
+    drop(e->own.load(std::memory_order_relaxed), 1 + e->own_credit);
     delete e;
   }
   if (inherited != nullptr && !inherited->is_root) drop(inherited);
@@ -194,13 +194,24 @@ using namespace weft::rt;
 
 namespace {
 
-/// What a new task inherits. A task that can be cancelled by its handle passes its own context on, so that the cancellation reaches
-/// its children too.
+constexpr body_ops no_body{nullptr, nullptr, nullptr};
+
+/// What a new task inherits, counted unless it is a root. A task that can be cancelled by its handle passes its own context on, so
+/// that the cancellation reaches its children too; it counts them 64 at a time, since children that end elsewhere would fight with it
+/// for the counter's cache line at each spawn.
 cancel_node* inherited_context(scheduler& s) {
   task* parent = current_task();
   if (parent == nullptr || parent->sched != &s) return &s.root();
-  if (parent->scoped == nullptr && parent->has_handle) return &own_context_of(*parent);
-  return parent->current_context();
+  if (parent->scoped == nullptr && parent->has_handle) {
+    cancel_node& own = own_context_of(*parent);
+    std::uint32_t& credit = parent->extras().own_credit;
+    if (credit == 0) retain(&own, credit = 64);
+    --credit;
+    return &own;
+  }
+  cancel_node* n = parent->current_context();
+  if (!n->is_root) retain(n);
+  return n;
 }
 
 }  // namespace
@@ -213,10 +224,14 @@ task* create_task(scheduler* sched, std::size_t size, std::size_t align, body_op
     sched = w->sched;
   }
   sched->refuse_if_out_of_stacks();
-  cancel_node* inherited = inherited_context(*sched);
   task* t = make_task(*sched, size, align, with_handle);
-  if (!inherited->is_root) retain(inherited);
-  t->inherited = inherited;
+  t->ops = &no_body;
+  try {
+    t->inherited = inherited_context(*sched);
+  } catch (...) {
+    abandon(t);
+    throw;
+  }
   t->ops = &ops;
   t->place = place != nullptr ? *place : std::source_location();
   if (options != nullptr) {
@@ -243,8 +258,7 @@ void* body_of(task* t) noexcept { return t->body(); }
 void start(task* t) noexcept { t->sched->start(t); }
 
 void abandon(task* t) noexcept {
-  static constexpr body_ops nothing{nullptr, nullptr, nullptr};
-  t->ops = &nothing;
+  t->ops = &no_body;
   t->refs.store(1, std::memory_order_relaxed);
   drop(t);
 }

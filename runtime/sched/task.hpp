@@ -42,6 +42,7 @@ struct task_extra {
   std::atomic<cancel_node*> own{nullptr};  // the task's own context: installed once by compare-exchange, counted
   std::string name;                        // written by the task itself, or before it starts
   void* locals = nullptr;                  // fiber_local values; the task's own
+  std::uint32_t own_credit = 0;            // references to `own` counted ahead, for the children to come; the task's own
 };
 
 enum class task_phase : std::uint8_t { free, fresh, running, parked, ended };
