@@ -6,7 +6,10 @@
 //     auto r = ch.recv();                         // throws weft::cancelled when they have passed
 //
 // Each task has a current context, inherited by what it spawns. Every call of weft that can wait is a cancellation point, but
-// yield() and the locks. Cancellation is sticky. While an exception unwinds the stack, waiting is uncancellable.
+// yield() and the locks. Cancellation is sticky. While an exception unwinds the stack, waiting is uncancellable, and what is
+// spawned starts under without_cancel, so that destructors can clean up. At the end of a block that no exception leaves, a
+// destructor of yours that waits is a cancellation point like any other: an exception may not leave it, so use weft::uncancellable
+// there, or weft::defer.
 #pragma once
 
 #include <chrono>
@@ -155,6 +158,21 @@ struct uncancellable {
 };
 
 namespace detail {
+/// A destructor of weft's that runs the user's code: waiting is uncancellable, and what is spawned starts under without_cancel.
+struct cleaning_up {
+  cleaning_up() noexcept;
+  ~cleaning_up();
+  cleaning_up(cleaning_up const&) = delete;
+  cleaning_up& operator=(cleaning_up const&) = delete;
+
+ private:
+  uncancellable shield_;
+};
+
+/// What a spawn would inherit here, for groups that are given no context: the current one; while the caller cleans up,
+/// without_cancel of it.
+[[nodiscard]] context inherited_context();
+
 /// Whether `e`, of this context or of one below, comes from this one's own deadline, not from one above or below.
 [[nodiscard]] bool ended_by_deadline_of(context const& c, cancelled const& e) noexcept;
 

@@ -11,13 +11,14 @@
 
 namespace weft {
 
-/// Calls f in its destructor. Waiting in f ignores cancellation, since an exception must not leave it.
+/// Calls f in its destructor. Waiting in f ignores cancellation, since an exception must not leave it, and what f spawns starts under
+/// without_cancel.
 template <class F>
 class [[nodiscard]] defer {
  public:
   explicit defer(F f) noexcept(std::is_nothrow_move_constructible_v<F>) : f_(std::move(f)) {}
   ~defer() {
-    const uncancellable shield;
+    const detail::cleaning_up shield;
     f_();
   }
   defer(defer const&) = delete;

@@ -23,26 +23,42 @@ namespace weft {
 
 namespace detail {
 
-/// Calls use(element) as a task of the group for every element of the range. Elements that are references stay where they are, others
-/// go along with the task.
+/// What a task takes along of an element: of a range that can only be gone through once (a receiver) the element itself, since the
+/// next one may stand in its place.
+template <class T, class Reference>
+[[nodiscard]] T keep_element(Reference&& at) {
+  if constexpr (std::is_constructible_v<T, Reference>) return T(std::forward<Reference>(at));
+  else return T(std::move(at));
+}
+
+/// Calls use(element) as a task of the group for every element of the range, then waits. Elements that are references stay where they
+/// are, others go along with the task. Once the group is cancelled no more are begun.
 template <class R, class Use>
 void for_each_in_group(task_group& group, R& range, Use make_use) {
   using reference = std::ranges::range_reference_t<R>;
+  context const of_tasks = group.ctx();
   auto end = std::ranges::end(range);
   for (auto i = std::ranges::begin(range); i != end; ++i) {
+    if (of_tasks.cancelled()) break;
     auto use = make_use();
-    if constexpr (std::is_lvalue_reference_v<reference>) {
+    if constexpr (std::is_lvalue_reference_v<reference> && std::ranges::forward_range<R>) {
       group.spawn([use, at = std::addressof(*i)] { use(*at); });
     } else {
-      group.spawn([use, value = std::remove_cvref_t<reference>(*i)]() mutable { use(static_cast<reference>(std::move(value))); });
+      using value = std::remove_cvref_t<reference>;
+      group.spawn([use, kept = keep_element<value>(*i)]() mutable {
+        if constexpr (std::is_lvalue_reference_v<reference>) use(static_cast<reference>(kept));
+        else use(static_cast<reference>(std::move(kept)));
+      });
     }
   }
+  group.wait();
+  of_tasks.throw_if_cancelled();  // from above, while this task waits in an uncancellable block: not all has been done
 }
 
 }  // namespace detail
 
 /// f(x) for every x of the range, each in a task; the results in the order of the range. f is shared and called at the same time
-/// by many. The first exception cancels the rest and comes out. Blocks; a cancellation point.
+/// by many. The first exception cancels the rest, begins no more, and comes out. Blocks; a cancellation point.
 template <class R, class F>
 auto parallel_map(R&& range, F&& f, group_options options = {})
     -> std::vector<std::invoke_result_t<F&, std::ranges::range_reference_t<R>>> {
@@ -54,7 +70,6 @@ auto parallel_map(R&& range, F&& f, group_options options = {})
       std::optional<out>* place = &results.emplace_back();
       return [&f, place](auto&& x) { place->emplace(std::invoke(f, static_cast<decltype(x)>(x))); };
     });
-    group.wait();
   }
   std::vector<out> all;
   all.reserve(results.size());
@@ -68,7 +83,6 @@ template <class R, class F>
 void parallel_for(R&& range, F&& f, group_options options = {}) {
   task_group group(std::move(options));
   detail::for_each_in_group(group, range, [&] { return [&f](auto&& x) { (void)std::invoke(f, static_cast<decltype(x)>(x)); }; });
-  group.wait();
 }
 
 /// Joins them all, in order; the results. The first exception comes out and leaves the handles behind it joinable. Blocks; a
@@ -94,7 +108,7 @@ auto race(F&&... f) -> std::common_type_t<std::invoke_result_t<F>...> {
   std::optional<stored> won;           // written by the winner, read when all have ended
   std::exception_ptr first;            // written by on_error, which is called by one at a time
   std::atomic<bool> taken{false};
-  context const parent = this_task::context();
+  context const parent = detail::inherited_context();
   {
     task_group group(parent, {.cancel_on_error = false, .on_error = [&](std::exception_ptr e) {
                                 if (first == nullptr) first = std::move(e);
@@ -110,7 +124,7 @@ auto race(F&&... f) -> std::common_type_t<std::invoke_result_t<F>...> {
       }
       group.cancel();
     };
-    (group.spawn([&run, &f] { run(f); }), ...);
+    (group.spawn([run, &f] { run(f); }), ...);  // a copy of `run`, which tasks outlive if a spawn throws
     group.wait();
   }
   if (!won) {

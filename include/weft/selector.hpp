@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -101,12 +102,19 @@ class selector {
     return add(std::make_unique<detail::send_entry<T, std::decay_t<F>>>(sender<T>(std::forward<Dest>(dest)), std::move(v),
                                                                         std::forward<F>(f)));
   }
-  /// The next value of send case number `index`. Fatal if that is no send of T.
+  /// The next value of send case number `index`: of the channel's type, or another number for a number, a text for a std::string.
+  /// Fatal if that is no send of such a value.
   template <class T>
   void rearm(std::size_t index, T v) {
-    void* place = index < entries_.size() ? entries_[index]->value_place(&detail::type_tag<T>) : nullptr;
-    if (place == nullptr) detail::fatal_rearm(index, entries_.size());
-    static_cast<std::optional<T>*>(place)->emplace(std::move(v));
+    if (rearm_as<T>(index, v)) return;
+    if constexpr (std::is_arithmetic_v<T>) {
+      if (rearm_as<int, unsigned, long, unsigned long, long long, unsigned long long, double, float, short, unsigned short, char,
+                   signed char, unsigned char, bool>(index, v))
+        return;
+    } else if constexpr (std::is_constructible_v<std::string, T> && !std::is_same_v<T, std::string>) {
+      if (rearm_as<std::string>(index, v)) return;
+    }
+    detail::fatal_rearm(index, entries_.size());
   }
 
   /// Happens when `d` has passed since wait() was called.
@@ -140,6 +148,16 @@ class selector {
   void clear() noexcept { entries_.clear(); }
 
  private:
+  /// False: the case is no send of any of these types.
+  template <class... As, class T>
+  bool rearm_as(std::size_t index, T& v) {
+    const auto fits = [&]<class A>(std::type_identity<A>) {
+      void* place = index < entries_.size() ? entries_[index]->value_place(&detail::type_tag<A>) : nullptr;
+      if (place != nullptr) static_cast<std::optional<A>*>(place)->emplace(static_cast<A>(std::move(v)));
+      return place != nullptr;
+    };
+    return (fits(std::type_identity<As>()) || ...);
+  }
   template <class F>
   static std::decay_t<F> copy(F&& f) {
     return std::forward<F>(f);

@@ -45,18 +45,20 @@ void leave_group(group_core&) noexcept;
 template <class C>
 struct group_body {
   group_core& group;
-  C call;
+  alignas(C) std::byte storage[sizeof(C)];
+
+  explicit group_body(group_core& g) noexcept : group(g) {}
 
   static void invoke(void* body) noexcept {
     auto* self = static_cast<group_body*>(body);
-    group_core& group = self->group;
     try {
-      (void)self->call();
+      C* c = std::launder(reinterpret_cast<C*>(self->storage));
+      destroyed_at_end<C> const end{c};
+      (void)(*c)();
     } catch (...) {
-      failed_in_group(group);
+      failed_in_group(self->group);
     }
-    std::destroy_at(self);
-    leave_group(group);
+    leave_group(self->group);
   }
   static constexpr body_ops ops{&invoke, nullptr, nullptr};
 };
@@ -64,10 +66,12 @@ struct group_body {
 template <class F, class... A>
 void spawn_in_group(group_core& g, task_options* options, std::source_location const* place, F&& f, A&&... a) {
   using body_t = group_body<closure<F, A...>>;
+  static_assert(std::is_trivially_destructible_v<body_t>);
   enter_group(g);
   rt::task* t = create_in_group(g, sizeof(body_t), alignof(body_t), body_t::ops, options, place);
+  auto* body = ::new (body_of(t)) body_t(g);
   try {
-    ::new (body_of(t)) body_t{g, closure<F, A...>(std::in_place, std::forward<F>(f), std::forward<A>(a)...)};
+    ::new (static_cast<void*>(body->storage)) closure<F, A...>(std::in_place, std::forward<F>(f), std::forward<A>(a)...);
   } catch (...) {
     abandon(t);
     leave_group(g);

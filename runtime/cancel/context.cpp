@@ -3,6 +3,7 @@
 #include <weft/context.hpp>
 
 #include <memory>
+#include <optional>
 
 #include "runtime/base/check.hpp"
 #include "runtime/chan/channel.hpp"
@@ -184,15 +185,39 @@ uncancellable::~uncancellable() {
   if (rt::task* t = rt::current_task()) --t->shield;
 }
 
+namespace detail {
+cleaning_up::cleaning_up() noexcept {
+  if (rt::task* t = rt::current_task()) ++t->cleaning_up;
+}
+cleaning_up::~cleaning_up() {
+  if (rt::task* t = rt::current_task()) --t->cleaning_up;
+}
+
+context inherited_context() {
+  rt::task* t = rt::current_task();
+  context current = share(current_node());
+  return t != nullptr && rt::is_cleaning_up(*t) ? without_cancel(current) : current;
+}
+}  // namespace detail
+
 // ---- std::stop_token ------------------------------------------------------------------------------------------------
 
 namespace {
 struct stop_bridge : rt::cancel_listener {
   std::stop_source source;
 };
+
+/// The token of the node's bridge, if one stands and will be told. No token comes from a cancelled node: nobody would stop it.
+std::optional<std::stop_token> token_of_bridge(rt::cancel_node& n) noexcept {
+  const rt::guard hold(n.lock);
+  if (n.stop_bridge == nullptr || n.kind != rt::cancel_kind::none) return std::nullopt;
+  return static_cast<stop_bridge*>(n.stop_bridge)->source.get_token();
+}
 }  // namespace
 
+// One bridge a node, however many tasks under it take a token: the node would keep each of them to its end.
 std::stop_token context::stop_token() const {
+  if (auto token = token_of_bridge(*node_)) return *std::move(token);
   auto bridge = std::make_unique<stop_bridge>();
   std::stop_token token = bridge->source.get_token();
   bridge->notify = [](rt::cancel_listener& l) noexcept {
@@ -200,10 +225,14 @@ std::stop_token context::stop_token() const {
     b->source.request_stop();
   };
   bridge->release = [](rt::cancel_listener& l) noexcept { delete static_cast<stop_bridge*>(&l); };
-  if (rt::add_listener(*node_, *bridge))
-    (void)bridge.release();
-  else
+  if (rt::add_listener(*node_, *bridge)) {
+    // Of two that come at once the later one serves those who follow; both are told. Cancelled meanwhile: it may be gone.
+    rt::cancel_listener* const standing = bridge.release();
+    const rt::guard hold(node_->lock);
+    if (node_->kind == rt::cancel_kind::none) node_->stop_bridge = standing;
+  } else {
     bridge->source.request_stop();
+  }
   return token;
 }
 

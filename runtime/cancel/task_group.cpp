@@ -137,8 +137,8 @@ void failed_in_group(group_core& g) noexcept {
 
 namespace weft {
 
-task_group::task_group() : task_group(this_task::context()) {}
-task_group::task_group(group_options options) : task_group(this_task::context(), std::move(options)) {}
+task_group::task_group() : task_group(detail::inherited_context()) {}
+task_group::task_group(group_options options) : task_group(detail::inherited_context(), std::move(options)) {}
 task_group::task_group(context parent, group_options options)
     : core_(std::make_unique<detail::group_core>(std::move(parent), std::move(options))) {}
 

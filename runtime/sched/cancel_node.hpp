@@ -77,6 +77,7 @@ struct cancel_node {
   cancel_node* prev_sibling = nullptr;
   bool is_child = false;                     // guarded by the parent's lock: stands in its list
   cancel_listener* listeners = nullptr;      // guarded by lock
+  cancel_listener* stop_bridge = nullptr;    // guarded by lock; the one that serves std::stop_token; dangles once kind is set
   cancel_node* visit_next = nullptr;         // owned by the one cancellation that set the parent's `kind`
   cancel_node* work_next = nullptr;          // owned by the one cancellation that set `kind` here
 

@@ -22,6 +22,7 @@
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/switching.hpp"
+#include "runtime/sched/terminate.hpp"
 
 namespace weft::rt {
 
@@ -77,6 +78,7 @@ scheduler::scheduler(options const& o)
     processors_[i].port = global_.make_port();
   }
   install_overflow_report(describe_overflow);
+  install_terminate_report();
   guard hold(lock_);
   for (unsigned i = processor_count_; i-- > 0;) give_idle_processor_locked(&processors_[i]);
 }

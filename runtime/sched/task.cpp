@@ -15,6 +15,7 @@
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/task_end.hpp"
+#include "runtime/sched/terminate.hpp"
 #include "runtime/sched/task_pool.hpp"
 #include "runtime/sched/task_timer.hpp"
 #include "runtime/sched/worker.hpp"
@@ -171,6 +172,7 @@ task* make_task(scheduler& s, std::size_t body_size, std::size_t body_align, boo
   t->far = far;
   t->wait_cancellable = false;
   t->shield = 0;
+  t->cleaning_up = 0;
   t->refs.store(with_handle ? 2 : 1, std::memory_order_relaxed);
   t->holds.store(1, std::memory_order_relaxed);
   t->sched = &s;
@@ -196,20 +198,22 @@ namespace {
 
 constexpr body_ops no_body{nullptr, nullptr, nullptr};
 
-/// What a new task inherits, counted unless it is a root. A task that can be cancelled by its handle passes its own context on, so
-/// that the cancellation reaches its children too; it counts them 64 at a time, since children that end elsewhere would fight with it
-/// for the counter's cache line at each spawn.
-cancel_node* inherited_context(scheduler& s) {
+/// What a new task inherits, counted unless it is a root. A task that can be cancelled by its handle passes its own context on, so that
+/// the cancellation reaches its children too; it counts them 64 at a time, since children that end elsewhere would fight with it for the
+/// counter's cache line at each spawn. What is spawned to clean up behind a cancellation must not be met by that at its first wait: it
+/// gets the values alone.
+cancel_node* inherit_context(scheduler& s) {
   task* parent = current_task();
   if (parent == nullptr || parent->sched != &s) return &s.root();
-  if (parent->scoped == nullptr && parent->has_handle) {
-    cancel_node& own = own_context_of(*parent);
+  const bool own = parent->scoped == nullptr && parent->has_handle;
+  cancel_node* n = own ? &own_context_of(*parent) : parent->current_context();
+  if (is_cleaning_up(*parent)) return make_context(&s, n, false);
+  if (own) {
     std::uint32_t& credit = parent->extras().own_credit;
-    if (credit == 0) retain(&own, credit = 64);
+    if (credit == 0) retain(n, credit = 64);
     --credit;
-    return &own;
+    return n;
   }
-  cancel_node* n = parent->current_context();
   if (!n->is_root) retain(n);
   return n;
 }
@@ -225,22 +229,16 @@ task* create_task(scheduler* sched, std::size_t size, std::size_t align, body_op
   }
   sched->refuse_if_out_of_stacks();
   task* t = make_task(*sched, size, align, with_handle);
-  t->ops = &no_body;
+  t->ops = &ops;
+  t->place = place != nullptr ? *place : std::source_location();
   try {
-    t->inherited = inherited_context(*sched);
+    t->inherited = inherit_context(*sched);
+    if (options != nullptr && !options->name.empty()) t->extras().name = std::move(options->name);
   } catch (...) {
     abandon(t);
     throw;
   }
-  t->ops = &ops;
-  t->place = place != nullptr ? *place : std::source_location();
   if (options != nullptr) {
-    try {
-      if (!options->name.empty()) t->extras().name = std::move(options->name);
-    } catch (...) {
-      abandon(t);
-      throw;
-    }
     if (stack_pool::rounded(options->stack_size) == 0 && options->stack_size != 0) {
       abandon(t);
       throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: task_options::stack_size is too large");
@@ -324,6 +322,7 @@ void escaped_from_go() noexcept {
        e != nullptr && !e->name.empty() ? " \"" : "", e != nullptr ? e->name.c_str() : "",
        e != nullptr && !e->name.empty() ? "\"" : "", t->place.line() != 0 ? t->place.file_name() : "an unknown place",
        static_cast<unsigned>(t->place.line()), what);
+  told_why_it_ends();
   std::terminate();
 }
 

@@ -19,6 +19,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <source_location>
 #include <string>
@@ -55,6 +56,7 @@ struct task : waiter {
   bool wait_cancellable = false;                    // of the wait that begins; read by its hook
   std::uint16_t shield = 0;                         // depth of uncancellable blocks; the task's own
   bool far = false;                                 // the body lies apart; constant
+  std::uint16_t cleaning_up = 0;                    // depth of weft's destructors that run the user's code; the task's own
   std::atomic<std::uint32_t> refs{1};               // the run, the handle: the last one destroys result and contexts
   std::atomic<std::uint32_t> holds{1};              // all references together, each heap: the last one frees the block
   detail::body_ops const* ops = nullptr;            // constant from creation
@@ -100,6 +102,9 @@ inline void prefetch_task(task const* t) noexcept {
   __builtin_prefetch(at + 64, 1);
   __builtin_prefetch(at + 128, 1);
 }
+
+/// Whether what the task spawns now must not fall to the cancellation that it may itself be leaving by.
+[[nodiscard]] inline bool is_cleaning_up(task const& t) noexcept { return t.cleaning_up != 0 || std::uncaught_exceptions() != 0; }
 
 /// One reference less; the last one destroys the result and the contexts (user code). Outside of any section.
 void drop(task*) noexcept;
