@@ -253,3 +253,48 @@ TEST_CASE("a callable that takes a stop_token gets its task's") {
     CHECK(child.join() == 7);
   });
 }
+
+TEST_CASE("who sees err set finds done closed, and who finds it closed sees err set") {
+  with_workers([] {
+    for (int i = 0; i < 200; ++i) {
+      auto [ctx, cancel] = weft::with_cancel();
+      auto sees_err = weft::spawn([c = ctx] {
+        const auto done = c.done();
+        while (!c.err()) weft::yield();
+        return done.try_recv().error() == weft::chan_status::closed && c.cause() != nullptr;
+      });
+      auto finds_closed = weft::spawn([c = ctx] {
+        (void)c.done().recv();
+        return c.err() == std::errc::operation_canceled && c.cause() != nullptr;
+      });
+      weft::yield();
+      cancel();
+      REQUIRE(sees_err.join());
+      REQUIRE(finds_closed.join());
+    }
+  });
+}
+
+TEST_CASE("go and spawn are no cancellation points, and what they start under a cancelled context meets its first one") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    const auto met = weft::make_chan<bool>(2);
+    const auto meet = [met] {
+      try {
+        weft::sleep_for(1us);
+        (void)met.try_send(false);
+      } catch (weft::cancelled const&) {
+        (void)met.try_send(true);
+        throw;
+      }
+    };
+    {
+      const weft::scoped_context in(ctx);
+      cancel();
+      CHECK_NOTHROW(weft::go(meet));
+      CHECK_NOTHROW(weft::spawn(meet).detach());
+    }
+    CHECK(met.recv() == true);
+    CHECK(met.recv() == true);
+  });
+}

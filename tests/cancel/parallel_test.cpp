@@ -116,3 +116,32 @@ TEST_CASE("a race that is cancelled throws, and its tasks have ended") {
     CHECK(ended == 2);
   });
 }
+
+TEST_CASE("after an exception parallel_map and parallel_for begin no more") {
+  with_workers([] {
+    std::atomic<int> begun{0};
+    const auto f = [&](int n) {
+      begun.fetch_add(1);
+      if (n == 10) throw std::runtime_error("ten");
+      return n;
+    };
+    CHECK_THROWS_WITH(weft::parallel_for(std::views::iota(0), f, {.limit = 2}), "ten");  // the range has no end
+    CHECK(begun < 20);
+  });
+}
+
+TEST_CASE("parallel_for and parallel_map take what a receiver gives, each value once") {
+  with_workers([] {
+    auto [tx, rx] = weft::make_ends<std::unique_ptr<int>>(4);
+    auto producer = weft::spawn([out = std::move(tx)] {
+      for (int i = 1; i <= 100; ++i) out.send(std::make_unique<int>(i));
+    });
+    std::atomic<int> sum{0};
+    weft::parallel_for(rx, [&](std::unique_ptr<int>& p) { sum.fetch_add(*p); }, {.limit = 8});
+    CHECK(sum == 5050);
+    const auto texts = weft::make_chan<std::string>(3);
+    for (char const* t : {"a", "bb", "ccc"}) texts.send(t);
+    texts.close();
+    CHECK(weft::parallel_map(texts, [](std::string const& s) { return s.size(); }) == std::vector<std::size_t>{1, 2, 3});
+  });
+}

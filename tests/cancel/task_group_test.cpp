@@ -254,6 +254,25 @@ TEST_CASE("groups are made, used and destroyed by many tasks at once") {
   });
 }
 
+TEST_CASE("a channel whose last sender went with a group's task that an exception ended is abandoned") {
+  with_workers([] {
+    auto [tx, rx] = weft::make_ends<int>(1);
+    auto [other, quiet] = weft::make_ends<int>(1);
+    weft::task_group g;
+    g.spawn([out = std::move(other)] { out.send(2); });
+    g.spawn([out = std::move(tx)] {
+      out.send(1);
+      throw std::runtime_error("midway");
+    });
+    CHECK_THROWS_WITH(g.wait(), "midway");
+    CHECK(rx.recv() == 1);
+    CHECK_FALSE(rx.recv());
+    CHECK(rx.abandoned());
+    CHECK(quiet.closed());
+    CHECK_FALSE(quiet.abandoned());
+  });
+}
+
 TEST_CASE("an own task_group outside of a runtime cannot spawn") {
   weft::task_group g;
   CHECK_THROWS_AS(g.spawn([] {}), weft::no_runtime);

@@ -287,3 +287,22 @@ TEST_CASE("cancelling a context wakes a thousand tasks that wait under it") {
     CHECK(woken == 1000);
   });
 }
+
+TEST_CASE("if the partner was first, the operation has happened and returns, although the caller was cancelled meanwhile") {
+  with_workers([] {
+    for (int i = 0; i < 50; ++i) {
+      const auto ch = weft::make_chan<int>();
+      weft::wait_group group;
+      group.add();
+      auto receives = weft::spawn([ch] { return ch.recv(); });
+      auto waits = weft::spawn([&group] { group.wait(); });
+      while (weft::current_metrics().parked < 2) weft::yield();
+      ch.send(7);
+      receives.cancel();
+      group.done();
+      waits.cancel();
+      REQUIRE(receives.join() == 7);
+      REQUIRE_NOTHROW(waits.join());
+    }
+  });
+}

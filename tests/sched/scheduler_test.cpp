@@ -198,6 +198,42 @@ TEST_CASE("a task that does not end within the grace is named, and the process e
   CHECK(end.errors.find("stubborn") != std::string::npos);
 }
 
+TEST_CASE("with stuck::abort a task that does not end makes a shutdown abort, and a waiting destructor is named beside it") {
+  const child_end end = run_child([] {
+    weft::runtime r(weft::options{.workers = 2, .shutdown_grace = 50ms, .on_stuck = weft::stuck::abort});
+    auto begun = weft::make_chan<int>(1);
+    r.go({.name = "owner"}, [begun] {
+      auto child = weft::spawn({.name = "stubborn"}, [begun] {
+        weft::uncancellable block;
+        begun.send(1);
+        weft::sleep_for(1h);
+      });
+    });
+    begun.recv();
+    return 0;  // ~runtime
+  });
+  CHECK(end.signal == SIGABRT);
+  CHECK(end.errors.find("\"owner\"") != std::string::npos);
+  CHECK(end.errors.find("\"stubborn\"") != std::string::npos);
+}
+
+TEST_CASE("WEFT_WORKERS counts where the options give no number, and is refused if it is none") {
+  const auto workers_with = [](char const* value, unsigned asked) {
+    return run_child([=] {
+      ::setenv("WEFT_WORKERS", value, 1);
+      try {
+        return static_cast<int>(weft::runtime(weft::options{.workers = asked}).metrics().workers);
+      } catch (std::system_error const& e) {
+        return e.code() == std::errc::invalid_argument ? 99 : 98;
+      }
+    });
+  };
+  CHECK(workers_with("3", 0).exit_code == 3);
+  CHECK(workers_with("3", 2).exit_code == 2);
+  CHECK(workers_with("many", 0).exit_code == 99);
+  CHECK(workers_with("0", 0).exit_code == 99);
+}
+
 TEST_CASE("runtimes can be started and stopped many times") {
   const int rounds = sanitized ? 100 : 1000;
   for (int i = 0; i < rounds; ++i) CHECK(weft::run(weft::options{.workers = 2}, [i] { return weft::spawn([i] { return i; }).join(); }) == i);

@@ -300,3 +300,33 @@ TEST_CASE("a stack overflow ends the process and names the task, its stack and i
   CHECK(end.errors.find("stack overflow in task") != std::string::npos);
   CHECK(end.errors.find("\"reader\" (256 KiB)") != std::string::npos);
 }
+
+TEST_CASE("an exception that unwinds a stack is counted in its own task alone, however often that parks in a destructor") {
+  with_workers([] {
+    struct parks {
+      int& seen;
+      ~parks() {
+        for (int i = 0; i < 3; ++i) {
+          weft::sleep_for(10us);
+          seen += std::uncaught_exceptions();
+        }
+      }
+    };
+    std::vector<weft::join_handle<int>> tasks;
+    for (int i = 0; i < 100; ++i)
+      tasks.push_back(weft::spawn([i] {
+        int seen = 0;
+        if (i % 2 != 0) {
+          const parks here{seen};
+        } else {
+          try {
+            const parks here{seen};
+            throw i;
+          } catch (int) {
+          }
+        }
+        return seen;
+      }));
+    for (int i = 0; i < 100; ++i) REQUIRE(tasks[static_cast<std::size_t>(i)].join() == (i % 2 == 0 ? 3 : 0));
+  });
+}

@@ -1,0 +1,70 @@
+// What a group and its contexts keep: nothing for a task that has ended.
+
+#include <weft/weft.hpp>
+
+#include <cstdio>
+#include <unistd.h>
+
+#include "runtime/base/sanitizer.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/runtime_fixture.hpp"
+
+namespace {
+
+using namespace weft::test;
+
+#if WEFT_ASAN || WEFT_TSAN
+constexpr bool sanitized = true;
+#else
+constexpr bool sanitized = false;
+#endif
+
+std::size_t resident_bytes() {
+  long all = 0, resident = 0;
+  std::FILE* f = std::fopen("/proc/self/statm", "r");
+  if (f == nullptr) return 0;
+  if (std::fscanf(f, "%ld %ld", &all, &resident) != 2) resident = 0;
+  std::fclose(f);
+  return static_cast<std::size_t>(resident) * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+/// How many bytes of memory a group has gained by `tasks` children, after it has warmed up. 16 bytes a child would be 16 MB.
+template <class F>
+std::size_t growth(F f) {
+  const int tasks = sanitized ? 20'000 : 1'000'000;
+  weft::task_group g({.limit = 64});
+  for (int i = 0; i < tasks / 10; ++i) g.spawn(f);
+  const std::size_t before = resident_bytes();
+  for (int i = 0; i < tasks; ++i) g.spawn(f);
+  const std::size_t after = resident_bytes();
+  g.wait();
+  return after > before ? after - before : 0;
+}
+
+}  // namespace
+
+TEST_CASE("a group keeps nothing of a million tasks that have ended, however they did") {
+  with_workers([] {
+    const std::size_t bound = sanitized ? SIZE_MAX : 8u << 20;  // sanitizers keep freed memory back
+    CHECK(growth([] {}) < bound);
+    CHECK(growth([](std::stop_token) {}) < bound);
+    CHECK(growth([] { weft::yield(); }) < bound);
+    CHECK(growth([] { (void)weft::this_task::context().done(); }) < bound);
+  });
+}
+
+TEST_CASE("a context keeps one bridge for all the stop tokens asked of it, and every token is stopped") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    std::vector<std::stop_token> tokens;
+    for (int i = 0; i < 100; ++i) tokens.push_back(ctx.stop_token());
+    std::vector<weft::join_handle<std::stop_token>> at_once;
+    for (int i = 0; i < 20; ++i) at_once.push_back(weft::spawn([c = ctx] { return c.stop_token(); }));
+    for (auto& h : at_once) tokens.push_back(h.join());
+    CHECK(tokens.front() == tokens[99]);
+    for (auto const& t : tokens) CHECK_FALSE(t.stop_requested());
+    cancel();
+    for (auto const& t : tokens) CHECK(t.stop_requested());
+    CHECK(ctx.stop_token().stop_requested());
+  });
+}
