@@ -113,7 +113,8 @@ class task_group {
 
   /// At most n at once from now on; 0: any number. Does not block.
   void limit(std::size_t n);
-  /// Waits until every task of the group has ended. Rethrows the first exception that cancelled the others, or that nobody took.
+  /// Waits until every task of the group has ended. Rethrows the first exception that cancelled the others, or that nobody took; a
+  /// closed_channel only if there was no other: where a stage fails its channels close, and its neighbours with them.
   /// The group can be used again, under a fresh context if the old one was cancelled. Blocks; a cancellation point.
   void wait();
   /// Cancels the group's context. Does not block.

@@ -7,6 +7,9 @@
 // The limit hands places on: a task that leaves while somebody waits in spawn() gives its place to the first of them, who does not
 // count himself again. So a place is never free while somebody waits, and spawns are served first come, first served.
 //
+// Which exception wait() rethrows: the first; but a closed_channel gives way to any other. A task that fails drops its channel ends on the
+// way out, before the group can know of the failure, and a neighbour that runs at that moment may be here first with the consequence.
+//
 // The context is replaced, after a cancellation, when wait() has found no task left: handles to the old one stay cancelled.
 
 #include <weft/task_group.hpp>
@@ -35,6 +38,7 @@ class group_core {
   std::size_t limit WEFT_GUARDED_BY(lock);
   bool open WEFT_GUARDED_BY(lock) = false;              // something was spawned since the last wait()
   std::exception_ptr first WEFT_GUARDED_BY(lock);
+  bool first_is_closed_channel WEFT_GUARDED_BY(lock) = false;
   wait_list waiting WEFT_GUARDED_BY(lock);              // in wait() or the destructor
   wait_list spawning WEFT_GUARDED_BY(lock);             // for a place
   context own WEFT_GUARDED_BY(lock);                    // of its tasks
@@ -110,10 +114,13 @@ void leave_group(group_core& g) noexcept {
 
 void failed_in_group(group_core& g) noexcept {
   std::exception_ptr e = std::current_exception();
+  bool is_closed_channel = false;
   try {
     throw;
   } catch (cancelled const&) {
     if (g.current().cancelled()) return;
+  } catch (closed_channel const&) {
+    is_closed_channel = true;
   } catch (...) {
   }
   if (!g.options.cancel_on_error && g.options.on_error) {
@@ -124,11 +131,16 @@ void failed_in_group(group_core& g) noexcept {
       return;
     } catch (...) {
       e = std::current_exception();
+      is_closed_channel = false;
     }
   }
+  std::exception_ptr before;  // destroyed without the lock
   {
     const rt::guard hold(g.lock);
-    if (g.first == nullptr) g.first = e;
+    if (g.first == nullptr || (g.first_is_closed_channel && !is_closed_channel)) {
+      before = std::exchange(g.first, e);
+      g.first_is_closed_channel = is_closed_channel;
+    }
   }
   if (g.options.cancel_on_error) g.cancel(std::move(e));
 }

@@ -254,12 +254,35 @@ TEST_CASE("groups are made, used and destroyed by many tasks at once") {
   });
 }
 
+TEST_CASE("a closed_channel that another exception has led to does not hide it, whichever came first") {
+  with_workers([] {
+    for (int i = 0; i < 50; ++i) {
+      auto [tx, rx] = weft::make_ends<int>();
+      weft::task_group g;
+      g.spawn([&, out = tx] {
+        for (;;) out.send(1);
+      });
+      g.spawn([&] {
+        (void)rx.recv();
+        rx = {};  // as the unwinding does to a receiver that was passed along
+        while (!g.ctx().cancelled()) weft::yield();
+        throw std::runtime_error("why");
+      });
+      REQUIRE_THROWS_WITH(g.wait(), "why");
+    }
+    weft::task_group alone;
+    alone.spawn([] { throw weft::closed_channel(); });
+    CHECK_THROWS_AS(alone.wait(), weft::closed_channel);
+  });
+}
+
 TEST_CASE("a channel whose last sender went with a group's task that an exception ended is abandoned") {
   with_workers([] {
     auto [tx, rx] = weft::make_ends<int>(1);
     auto [other, quiet] = weft::make_ends<int>(1);
     weft::task_group g;
     g.spawn([out = std::move(other)] { out.send(2); });
+    g.wait();
     g.spawn([out = std::move(tx)] {
       out.send(1);
       throw std::runtime_error("midway");

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/base/sanitizer.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/runtime_fixture.hpp"
@@ -235,7 +236,7 @@ TEST_CASE("WEFT_WORKERS counts where the options give no number, and is refused 
 }
 
 TEST_CASE("runtimes can be started and stopped many times") {
-  const int rounds = sanitized ? 100 : 1000;
+  const int rounds = WEFT_TSAN ? 100 : 1000;
   for (int i = 0; i < rounds; ++i) CHECK(weft::run(weft::options{.workers = 2}, [i] { return weft::spawn([i] { return i; }).join(); }) == i);
 }
 
