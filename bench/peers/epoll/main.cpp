@@ -1,0 +1,268 @@
+// GET /hello from a bare epoll loop: what a server costs that has no tasks, no router and no handlers.
+//
+// Each thread has a listener of its own on the shared port (SO_REUSEPORT), an epoll instance, and one buffer to read into.
+// A connection costs a descriptor and two words, and memory only while half a request or half a response waits. One read and
+// one write a request; a short read has emptied the socket, so nothing is read to be told EAGAIN. Pipelined requests that came
+// in one read are answered by one write. The answer is byte for byte that of examples/http_echo.
+//
+// It is a server for this one measurement: a request ends at its empty line, bodies are not understood (411), the first
+// line decides (404 for any other path), and a header over 16 KiB ends the connection.
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace {
+
+constexpr std::size_t largest_header = 16 * 1024;
+
+[[noreturn]] void die(char const* what) {
+  std::fprintf(stderr, "epoll: %s: %s\n", what, std::strerror(errno));
+  std::exit(1);
+}
+
+struct waiting_bytes {
+  std::string in;   // the beginning of a request
+  std::string out;  // what the socket did not take; the connection is not read meanwhile
+  bool close = false;
+};
+
+bool begins_no_case(std::string_view line, std::string_view lower) {
+  if (line.size() < lower.size()) return false;
+  for (std::size_t i = 0; i < lower.size(); ++i) {
+    const char c = line[i];
+    if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != lower[i]) return false;
+  }
+  return true;
+}
+
+class loop {
+ public:
+  explicit loop(int listener) : listener_(listener), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+    if (epoll_ < 0) die("epoll_create1");
+    watch(listener_, EPOLLIN, EPOLL_CTL_ADD);
+  }
+
+  [[noreturn]] void run() {
+    std::array<epoll_event, 512> events;
+    for (;;) {
+      const int n = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), -1);
+      if (n < 0 && errno != EINTR) die("epoll_wait");
+      for (int i = 0; i < n; ++i) {
+        const int fd = events[static_cast<std::size_t>(i)].data.fd;
+        if (fd == listener_) accept_all();
+        else if (!serve(fd, events[static_cast<std::size_t>(i)].events)) close_connection(fd);
+      }
+    }
+  }
+
+ private:
+  void watch(int fd, std::uint32_t what, int how) const {
+    epoll_event e{};
+    e.events = what;
+    e.data.fd = fd;
+    if (::epoll_ctl(epoll_, how, fd, &e) != 0) die("epoll_ctl");
+  }
+
+  void accept_all() {
+    for (;;) {
+      const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE) die("accept4");  // nothing could be measured
+        return;
+      }
+      if (waiting_.size() <= static_cast<std::size_t>(fd)) waiting_.resize(static_cast<std::size_t>(fd) * 2 + 1);
+      watch(fd, EPOLLIN | EPOLLRDHUP, EPOLL_CTL_ADD);  // TCP_NODELAY is the listener's
+    }
+  }
+
+  void close_connection(int fd) {
+    waiting_[static_cast<std::size_t>(fd)].reset();
+    ::close(fd);
+  }
+
+  waiting_bytes& waiting(int fd) {
+    auto& w = waiting_[static_cast<std::size_t>(fd)];
+    if (!w) w = std::make_unique<waiting_bytes>();
+    return *w;
+  }
+
+  /// False: the connection is at its end.
+  bool serve(int fd, std::uint32_t events) {
+    auto& before = waiting_[static_cast<std::size_t>(fd)];
+    if (before && !before->out.empty()) {
+      if ((events & EPOLLOUT) == 0) return (events & (EPOLLERR | EPOLLHUP)) == 0;
+      out_ = std::move(before->out);
+      before->out.clear();
+      const bool close = before->close;
+      if (!write(fd, close)) return false;
+      if (!out_.empty()) return true;
+      watch(fd, EPOLLIN | EPOLLRDHUP, EPOLL_CTL_MOD);
+      return !close;
+    }
+    std::size_t have = 0;
+    if (before) {
+      have = before->in.copy(buffer_.data(), before->in.size());
+      before.reset();
+    }
+    const ssize_t n = ::read(fd, buffer_.data() + have, buffer_.size() - have);
+    if (n < 0) return errno == EAGAIN || errno == EINTR;
+    if (n == 0) return false;
+    std::string_view in(buffer_.data(), have + static_cast<std::size_t>(n));
+    bool close = false;
+    out_.clear();
+    while (!in.empty() && !close) {
+      const std::size_t end = in.find("\r\n\r\n");
+      if (end == in.npos) break;
+      close = answer(in.substr(0, end + 2));
+      in.remove_prefix(end + 4);
+    }
+    if (!out_.empty() && !write(fd, close)) return false;
+    if (close) return !out_.empty();
+    if (!in.empty()) {
+      if (in.size() > largest_header) return false;
+      waiting(fd).in = in;
+    }
+    return true;
+  }
+
+  /// Appends the answer to a request; true: and then close.
+  bool answer(std::string_view header) {
+    const std::size_t line = header.find("\r\n");
+    const bool http11 = header.substr(0, line).ends_with(" HTTP/1.1");
+    bool close = !http11, length = false;
+    for (std::size_t at = line + 2; at < header.size();) {
+      const std::size_t end = header.find("\r\n", at);
+      const std::string_view field = header.substr(at, end - at);
+      at = end + 2;
+      if (begins_no_case(field, "connection:")) close = field.find("close") != field.npos || !http11;
+      else if (begins_no_case(field, "content-length:") || begins_no_case(field, "transfer-encoding:")) length = true;
+    }
+    if (length) return put("411 Length Required", "text/plain; charset=utf-8", "no bodies here\n", true), true;
+    if (header.starts_with("GET /hello ")) put("200 OK", "application/json", "{\"message\":\"hello world\"}", close);
+    else put("404 Not Found", "text/plain; charset=utf-8", "Not Found\n", close);
+    return close;
+  }
+
+  void put(std::string_view status, std::string_view type, std::string_view body, bool close) {
+    char digits[8];
+    const auto end = std::to_chars(digits, digits + sizeof digits, body.size()).ptr;
+    out_.append("HTTP/1.1 ").append(status).append("\r\nDate: ").append(date()).append("\r\nContent-Type: ").append(type);
+    out_.append("\r\nContent-Length: ").append(digits, end).append(close ? "\r\nConnection: close\r\n\r\n" : "\r\n\r\n");
+    out_.append(body);
+  }
+
+  /// Made anew once a second.
+  std::string_view date() {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    if (now.tv_sec != date_second_) {
+      date_second_ = now.tv_sec;
+      tm parts{};
+      ::gmtime_r(&date_second_, &parts);
+      date_.resize(64);
+      date_.resize(std::strftime(date_.data(), date_.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts));
+    }
+    return date_;
+  }
+
+  /// Sends out_; what does not go is kept for when it does.
+  bool write(int fd, bool close) {
+    const ssize_t n = ::send(fd, out_.data(), out_.size(), MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN) return false;
+    out_.erase(0, n < 0 ? 0 : static_cast<std::size_t>(n));
+    if (out_.empty()) return true;
+    waiting_bytes& w = waiting(fd);
+    w.out = out_;
+    w.close = close;
+    watch(fd, EPOLLOUT | EPOLLRDHUP, EPOLL_CTL_MOD);
+    return true;
+  }
+
+  int listener_, epoll_;
+  std::vector<std::unique_ptr<waiting_bytes>> waiting_;  // by descriptor
+  std::vector<char> buffer_ = std::vector<char>(2 * largest_header);
+  std::string out_, date_;
+  std::time_t date_second_ = -1;
+};
+
+int listen_on(sockaddr_in& at) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  if (fd < 0) die("socket");
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  socklen_t size = sizeof at;
+  if (::bind(fd, reinterpret_cast<sockaddr const*>(&at), size) != 0) die("bind");
+  if (::listen(fd, 4096) != 0) die("listen");
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) != 0) die("getsockname");
+  return fd;
+}
+
+std::optional<sockaddr_in> address_of(std::string_view text) {
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  const std::size_t colon = text.find(':');
+  if (colon == text.npos || ::inet_pton(AF_INET, std::string(text.substr(0, colon)).c_str(), &at.sin_addr) != 1) return std::nullopt;
+  std::uint16_t port = 0;
+  const auto [end, e] = std::from_chars(text.data() + colon + 1, text.data() + text.size(), port);
+  if (e != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  at.sin_port = htons(port);
+  return at;
+}
+
+int usage() {
+  std::fputs("usage: bench_peer_epoll [--listen IPv4:PORT] [--threads N]   (port 0: a free one; default one thread a CPU)\n", stderr);
+  return 2;
+}
+
+unsigned cpus() {
+  cpu_set_t mine;
+  return ::sched_getaffinity(0, sizeof mine, &mine) == 0 ? static_cast<unsigned>(CPU_COUNT(&mine)) : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto at = address_of("127.0.0.1:8080");
+  unsigned threads = cpus();
+  for (int i = 1; i < argc; i += 2) {
+    const std::string_view option = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
+    if (option == "--listen") at = address_of(value);
+    else if (option == "--threads") threads = static_cast<unsigned>(std::strtoul(std::string(value).c_str(), nullptr, 10));
+    else return usage();
+    if (!at || threads == 0 || threads > 1024) return usage();
+  }
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) files.rlim_cur = files.rlim_max, ::setrlimit(RLIMIT_NOFILE, &files);
+  std::vector<int> listeners;  // all before the first thread: connections are spread over those that listen
+  for (unsigned i = 0; i < threads; ++i) listeners.push_back(listen_on(*at));
+  char host[INET_ADDRSTRLEN] = {};
+  ::inet_ntop(AF_INET, &at->sin_addr, host, sizeof host);
+  std::printf("listening on %s:%u\n", host, static_cast<unsigned>(ntohs(at->sin_port)));
+  std::fflush(stdout);
+  std::vector<std::thread> others;
+  for (unsigned i = 1; i < threads; ++i) others.emplace_back([fd = listeners[i]] { loop(fd).run(); });
+  loop(listeners[0]).run();
+}

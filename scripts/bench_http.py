@@ -1,0 +1,279 @@
+"""Sets examples/http_echo beside a bare epoll loop and Go's net/http: scripts/bench http.
+
+Each figure is of a fresh server on a free port of 127.0.0.1 that answers GET /hello to keep-alive connections, all of
+them sending their next request as soon as the last is answered. Servers take turns (raw, weft, Go, raw, ...), so that a
+machine that gets slower meanwhile does so for all. The load is wrk's, or examples/http_load's where there is no wrk, on the
+same machine: requests/s says how the two share the CPUs, and the column to look at is the server's CPU time a request,
+beside the bare loop's in the same round. It includes the accepting of the connections.
+
+The last table is of memory: what a connection adds to the server's resident size after one request and some seconds of
+idleness.
+"""
+import argparse
+import contextlib
+import ctypes
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+REQUEST = b"GET /hello HTTP/1.1\r\nHost: bench\r\n\r\n"
+BODY = b'{"message":"hello world"}'
+SETTLE = 3.5  # seconds until servers that give memory back while they are idle have done so
+WRK_REPORT = """function done(summary, latency, requests)
+  local e, n = summary.errors, 0
+  for _, count in pairs(e) do n = n + count end
+  io.write(string.format("\\nreport %d %d %f %d", summary.requests, summary.duration, latency:percentile(99), n))
+end
+"""
+
+
+class Failed(Exception):
+    pass
+
+
+def arguments(argv):
+    p = argparse.ArgumentParser(prog="scripts/bench http", description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--connections", default="64,1000,10000", metavar="N,...", help="how many at once (default %(default)s)")
+    p.add_argument("--repetitions", type=int, metavar="N", help="runs of each server (default 5; 3 with --quick)")
+    p.add_argument("--duration", type=int, metavar="S", help="seconds of load in a run (default 5; 2 with --quick)")
+    p.add_argument("--idle", type=int, default=10000, metavar="N", help="idle connections to hold; 0: none (default %(default)s)")
+    p.add_argument("--threads", type=int, default=0, metavar="N", help="of each server (default: one a CPU)")
+    p.add_argument("--quick", action="store_true", help="short runs, for a first look")
+    p.add_argument("--load", choices=["wrk", "http_load"], help="who sends the requests (default: wrk if it is there)")
+    p.add_argument("--json", metavar="FILE", help="also write all figures there")
+    p.add_argument("--build", metavar="DIR", help="use the programs of this build folder as they are; build nothing")
+    p.add_argument("--no-go", action="store_true", help="without Go's server")
+    a = p.parse_args(argv)
+    a.repetitions = a.repetitions or (3 if a.quick else 5)
+    a.duration = a.duration or (2 if a.quick else 5)
+    try:
+        a.connections = [int(n) for n in a.connections.split(",")]
+    except ValueError:
+        p.error("--connections: numbers with commas between them")
+    if min(a.connections + [a.repetitions, a.duration]) < 1 or min(a.idle, a.threads) < 0:
+        p.error("numbers must be positive")
+    if a.load == "wrk" and not shutil.which("wrk"):
+        p.error("--load wrk: it is not installed (scripts/setup --bench)")
+    a.load = a.load or ("wrk" if shutil.which("wrk") else "http_load")
+    return a
+
+
+# ---- servers ----------------------------------------------------------------------------------------------------
+
+
+def build(a):
+    """(name, command, environment) of each server; weft comes behind raw, which it is compared with."""
+    folder = os.path.abspath(a.build or os.path.join(ROOT, "build", "release"))
+    if a.build is None:
+        targets = ["bench_peer_epoll", "example_http_echo", "example_http_load"]
+        if subprocess.run([os.path.join(ROOT, "scripts", "build"), "release", *targets], stdout=sys.stderr).returncode:
+            raise Failed("the servers do not build")
+    threads = str(a.threads or len(os.sched_getaffinity(0)))
+    found = [("raw", [os.path.join(folder, "bench", "bench_peer_epoll"), "--threads", threads], "--listen", {}),
+             ("weft", [os.path.join(folder, "examples", "http_echo"), "--workers", threads], "--listen", {})]
+    for _, command, _, _ in found:
+        if not os.path.exists(command[0]):
+            raise Failed(f"{command[0]} is not there")
+    if not a.no_go and shutil.which("go") is None:
+        print("bench: no Go here (https://go.dev/dl): without its server", file=sys.stderr)
+    elif not a.no_go:
+        program = os.path.join(folder, "bench", "go-hello")
+        if subprocess.run(["go", "build", "-o", program, "./hello"], cwd=os.path.join(ROOT, "bench", "peers", "go")).returncode:
+            raise Failed("Go's server does not build")
+        found.append(("Go", [program], "-listen", {"GOMAXPROCS": threads}))
+    return folder, found
+
+
+def die_with_parent():
+    """In the child: whatever becomes of this script, its servers do not outlive it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+@contextlib.contextmanager
+def running(server):
+    """The server in a session of its own, so that Ctrl-C ends it by way of this function: (Popen, (host, port))."""
+    name, command, listen, environment = server
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen([*command, listen, "127.0.0.1:0"], stdout=log, stderr=subprocess.STDOUT,
+                                   stdin=subprocess.DEVNULL, env={**os.environ, **environment}, start_new_session=True,
+                                   preexec_fn=die_with_parent)
+
+        def said():
+            return os.pread(log.fileno(), 4096, 0).decode(errors="replace")
+
+        try:
+            end = time.monotonic() + 20
+            while not (match := re.search(r"listening on ([\d.]+):(\d+)\n", said())):
+                if process.poll() is not None or time.monotonic() > end:
+                    raise Failed(f"{name} did not start: {said()}")
+                time.sleep(0.01)
+            yield process, (match[1], int(match[2]))
+            if process.poll() is not None:
+                raise Failed(f"{name} ended during its measurement with status {process.returncode}: {said()}")
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def cpu_seconds(pid):
+    """User and system time of all threads."""
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    tick = os.sysconf("SC_CLK_TCK")
+    return int(fields[11]) / tick, int(fields[12]) / tick
+
+
+def memory(pid, file, field):
+    with open(f"/proc/{pid}/{file}") as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith(field))
+
+
+def resident(pid):
+    return memory(pid, "smaps_rollup", "Rss:")  # exact, where VmRSS is late by some pages a thread
+
+
+def ask(s):
+    """One request over an open connection: its whole answer."""
+    s.sendall(REQUEST)
+    answer = b""
+    while not answer.endswith(BODY):
+        piece = s.recv(4096)
+        if not piece:
+            raise Failed(f"the server hung up after {answer!r}")
+        answer += piece
+    return answer
+
+
+# ---- load -------------------------------------------------------------------------------------------------------
+
+
+def drive(a, folder, address, connections):
+    """(requests, seconds, p99 in ms, errors)"""
+    url = f"http://{address[0]}:{address[1]}/hello"
+    if a.load == "http_load":
+        command = [os.path.join(folder, "examples", "http_load"), "--url", url, "--connections", str(connections),
+                   "--duration", f"{a.duration}s"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        rows = dict(re.findall(r"^  (requests|requests/s|latency p99|errors) +([\d.]+)", done.stdout, re.M))
+        if len(rows) < 4:
+            raise Failed(f"{' '.join(command)} ended with status {done.returncode}: {done.stdout}{done.stderr}")
+        n = int(rows["requests"])
+        return n, n / max(float(rows["requests/s"]), 1), float(rows["latency p99"]), int(rows["errors"])
+    threads = min(connections, max(1, len(os.sched_getaffinity(0)) // 2))
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(WRK_REPORT)
+        script.flush()
+        command = ["wrk", "-t", str(threads), "-c", str(connections), "-d", f"{a.duration}s", "-s", script.name, url]
+        done = subprocess.run(command, capture_output=True, text=True)
+    match = re.search(r"^report (\d+) (\d+) ([\d.]+) (\d+)$", done.stdout, re.M)
+    if not match:
+        raise Failed(f"{' '.join(command)} ended with status {done.returncode}: {done.stdout}{done.stderr}")
+    return int(match[1]), int(match[2]) / 1e6, float(match[3]) / 1e3, int(match[4])
+
+
+def measure(a, folder, server, connections):
+    with running(server) as (process, address):
+        with socket.create_connection(address, 20) as s:
+            ask(s)
+        before = cpu_seconds(process.pid)
+        requests, seconds, p99, errors = drive(a, folder, address, connections)
+        after = cpu_seconds(process.pid)
+        if requests == 0:
+            raise Failed(f"{server[0]} answered nothing")
+        user, system = ((y - x) * 1e6 / requests for x, y in zip(before, after))
+        return {"requests_per_s": requests / seconds, "requests": requests, "cpu_us": user + system, "user_us": user,
+                "system_us": system, "p99_ms": p99, "peak_bytes": memory(process.pid, "status", "VmHWM:"), "errors": errors}
+
+
+def idle_bytes(server, connections):
+    """Resident bytes that a connection adds, after one request, while nobody asks anything."""
+    with running(server) as (process, address), contextlib.ExitStack() as all_open:
+        with socket.create_connection(address, 20) as s:
+            ask(s)
+        time.sleep(SETTLE)
+        before = resident(process.pid)
+        for _ in range(connections):
+            ask(all_open.enter_context(socket.create_connection(address, 20)))
+        time.sleep(SETTLE)
+        return (resident(process.pid) - before) / connections
+
+
+# ---- tables -----------------------------------------------------------------------------------------------------
+
+
+def summary(name, connections, runs, raw):
+    s = {key: statistics.median(r[key] for r in runs) for key in runs[0]}
+    s.update(server=name, connections=connections, errors=sum(r["errors"] for r in runs), runs=runs)
+    ratios = [mine["cpu_us"] / bare["cpu_us"] for mine, bare in zip(runs, raw)]
+    s.update(ratio=statistics.median(ratios), ratio_min=min(ratios), ratio_max=max(ratios))
+    return s
+
+
+def print_row(s):
+    spread = "" if s["server"] == "raw" else f"{s['ratio_min']:.2f}..{s['ratio_max']:.2f}"
+    print(f"{s['connections']:>11}  {s['server']:<6}{s['requests_per_s']:>11.0f}{s['cpu_us']:>8.2f}{s['user_us']:>7.2f}"
+          f"{s['system_us']:>8.2f}{s['ratio']:>7.2f}{spread:>12}{s['p99_ms']:>9.1f}{s['peak_bytes'] / 1e6:>9.1f}{s['errors']:>8}",
+          flush=True)
+
+
+def run(a, about):
+    most = max(a.connections + [a.idle]) + 64
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < most:
+        raise Failed(f"{most} descriptors are needed, and the limit is {hard} (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))  # the servers and the load inherit it
+    folder, servers = build(a)
+    print(f"{about['cpu']}, {about['cpus']} CPUs, {about['system']}; load by {a.load}; {a.repetitions} repetitions of "
+          f"{a.duration} s, interleaved")
+    if about["load"] > 1:
+        print(f"The machine is busy (load {about['load']:.1f}): ratios are less uneven than times.")
+    print(f"{'connections':>11}  {'server':<6}{'requests/s':>11}{'CPU us':>8}{'user':>7}{'system':>8}{'x raw':>7}{'min..max':>12}"
+          f"{'p99 ms':>9}{'peak MB':>9}{'errors':>8}", flush=True)
+    rows = []
+    for connections in a.connections:
+        runs = {server[0]: [] for server in servers}
+        for _ in range(a.repetitions):
+            for server in servers:
+                runs[server[0]].append(measure(a, folder, server, connections))
+        for name, of in runs.items():
+            rows.append(summary(name, connections, of, runs["raw"]))
+            print_row(rows[-1])
+    idle = []
+    if a.idle:
+        print(f"\n{a.idle} idle connections after a request each: KB a connection")
+        for server in servers:
+            idle.append({"server": server[0], "connections": a.idle, "bytes_each": idle_bytes(server, a.idle)})
+            print(f"{'':>11}  {server[0]:<6}{idle[-1]['bytes_each'] / 1e3:>11.2f}", flush=True)
+    if a.json:
+        with open(a.json, "w") as f:
+            json.dump({"machine": about, "command": sys.argv, "load": a.load, "rows": rows, "idle": idle}, f, indent=1)
+            f.write("\n")
+    failed = sum(r["errors"] for r in rows if r["server"] == "weft")
+    if failed:
+        raise Failed(f"weft's server gave {failed} errors")
+
+
+def main(argv, about):
+    a = arguments(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, and so ends the servers
+    try:
+        run(a, about)
+    except Failed as e:
+        print(f"bench: {e}", file=sys.stderr)
+        sys.exit(1)
