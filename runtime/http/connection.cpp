@@ -109,7 +109,11 @@ bool exchange::one_request() {
     frame.keep_alive = parser.keep_alive();
   }
   c_.enter(connection_phase::handling);
-  const http::response r = answer();
+  http::response r = answer();
+  if (r.status() < 200) {  // the client would wait for the final one behind it
+    report("an interim status is no answer");
+    r = plain_response(500);
+  }
   frame.keep_alive = frame.keep_alive && !http_access::wants_close(r) && !draining();
   return send(r, frame);
 }

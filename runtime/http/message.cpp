@@ -12,12 +12,15 @@ namespace weft::rt {
 
 void request_state::clear() noexcept {
   text.clear();
-  method = target = raw_path = path = raw_query = {};
+  method = target = scheme = authority = raw_path = path = raw_query = {};
+  constexpr std::size_t most_kept = 256;
+  if (body.capacity() > 64 * 1024) body = {};  // one large upload must not stay with the server, nor a flood of fields
+  if (fields.capacity() > most_kept) fields = {};
+  if (query.capacity() > most_kept) query = {};
   fields.clear();
   params.clear();
   query.clear();
   query_split = false;
-  if (body.capacity() > 64 * 1024) body = {};  // one large upload must not stay with the server
   body.clear();
   allow.clear();
 }
@@ -47,10 +50,12 @@ bool request_state::split_target() {
     return true;
   }
   if (!rest.starts_with('/')) {  // absolute form: a scheme, an authority, and perhaps no path at all
-    const auto scheme = rest.find("://");
-    if (scheme == rest.npos || scheme == 0) return false;
-    const auto slash = rest.find_first_of("/?", scheme + 3);
-    rest = slash == rest.npos ? std::string_view() : rest.substr(slash);
+    const auto colon = rest.find("://");
+    if (colon == rest.npos || colon == 0) return false;
+    scheme = rest.substr(0, colon);
+    rest.remove_prefix(colon + 3);
+    authority = rest.substr(0, rest.find_first_of("/?"));
+    rest.remove_prefix(authority.size());
   }
   const auto question = rest.find('?');
   raw_path = rest.substr(0, question);

@@ -20,9 +20,32 @@ std::uint32_t beast_limit(std::size_t ours) noexcept {
   return static_cast<std::uint32_t>(std::min<std::size_t>(ours + 4096, std::numeric_limits<std::uint32_t>::max()));
 }
 
-/// A Host that a router or a cache could read in two ways is refused.
-bool plausible_host(std::string_view s) noexcept {
-  return std::ranges::none_of(s, [](char c) { return c == ' ' || c == '\t' || c == ',' || c == '/' || c == '@' || c == '?' || c == '#'; });
+/// uri-host [":" port] of RFC 9110, 7.2, without the comma that its grammar allows: a list of hosts is what it would mean to others.
+bool is_authority(std::string_view s) noexcept {
+  const auto all = [](std::string_view part, std::string_view others) {
+    return std::ranges::all_of(part, [&](char c) {
+      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || others.find(c) != others.npos;
+    });
+  };
+  std::string_view host = s, port;
+  if (s.starts_with('[')) {
+    const auto end = s.find(']');
+    if (end == s.npos || (end + 1 != s.size() && s[end + 1] != ':')) return false;
+    host = s.substr(1, end - 1);
+    port = s.substr(std::min(end + 2, s.size()));
+    if (host.empty() || !all(host, ":.%-_~")) return false;
+  } else {
+    const auto colon = s.find(':');
+    host = s.substr(0, colon);
+    port = colon == s.npos ? std::string_view() : s.substr(colon + 1);
+    if (!all(host, "-._~%!$&'()*+;=")) return false;
+  }
+  return port.size() <= 5 && std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+/// Bytes that a target must not have: Beast lets pass what is not of ASCII. A fragment is the client's own matter.
+bool is_target(std::string_view s) noexcept {
+  return std::ranges::all_of(s, [](char c) { return c > ' ' && c < 0x7f && c != '#'; });
 }
 
 /// "METHOD target HTTP/d.d": what is wrong with such a line is the number.
@@ -118,14 +141,14 @@ void request_parser::check_header() {
   const auto length = base::content_length();
   if (q.target.size() > limits_.target) return refuse(414);
   if (hosts_ > 1 || (hosts_ == 0 && http11_)) return refuse(400);
-  if (const auto host = q.field("Host"); host && !plausible_host(*host)) return refuse(400);
+  if (const auto host = q.field("Host"); host && !is_authority(*host)) return refuse(400);
   if (codings_ > 0) {
     if (!http11_ || codings_ > 1 || length || !last_chunked_) return refuse(400);
     if (!only_chunked_) return refuse(501);
   }
   if (q.method == "CONNECT") return refuse(501);
-  if (q.target == "*" ? q.method != "OPTIONS" : !q.split_target()) return refuse(400);
-  if (q.target == "*") q.raw_path = q.path = q.target;
+  if (!is_target(q.target) || !q.split_target() || (q.target == "*" && q.method != "OPTIONS")) return refuse(400);
+  if (!q.target.starts_with('/') && q.target != "*" && !take_authority()) return refuse(400);
   if (length && *length > limits_.body) return refuse(413);  // Beast has the same limit; said once more for a length of 0 bytes
   if (bad_expectation_) return refuse(417);
   if (length && *length > 0) {
@@ -133,6 +156,18 @@ void request_parser::check_header() {
     body_ = counted_body(q.body, *length);
   }
   expects_continue_ = expects_continue_ && http11_ && (by_length_ || base::chunked());
+}
+
+/// A target in absolute form: its host counts, whatever the Host field says (RFC 9112, 3.2.2). False: it names none.
+bool request_parser::take_authority() {
+  auto& q = into_;
+  const bool http = equal_no_case(q.scheme, "http") || equal_no_case(q.scheme, "https");
+  if (!http || q.authority.empty() || q.authority.starts_with(':') || !is_authority(q.authority)) return false;
+  for (auto& f : q.fields) {
+    if (equal_no_case(f.name, "Host")) return f.value = q.authority, true;
+  }
+  q.fields.push_back({"Host", q.authority});  // HTTP/1.0
+  return true;
 }
 
 void request_parser::on_request_impl(beast_http::verb, view method, view target, int version, error_code&) {

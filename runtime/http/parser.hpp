@@ -4,7 +4,7 @@
 // (its stream layer costs more than the system calls of a small request). What is decided here on top of it:
 //   1. limits: of the target (414), of the header (431), of chunk headers and trailers (431), of the body (413);
 //   2. what Beast lets pass and a server must not: no or several Host fields, Transfer-Encoding beside Content-Length or in
-//      HTTP/1.0, codings other than chunked, targets that are none; a request that two programs in a row could split
+//      HTTP/1.0, codings other than chunked, targets and hosts that are none; a request that two programs in a row could split
 //      differently is refused (request smuggling);
 //   3. a body with Content-Length does not go through Beast: the caller may read straight into it.
 // Trailers are checked and dropped: merged into the header they could change what it means after it was checked.
@@ -78,6 +78,7 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
 
   void refuse(int status) noexcept { refused_ = status; }
   void check_header();
+  [[nodiscard]] bool take_authority();
   [[nodiscard]] int status_of(error_code const& e, std::string_view unread) const noexcept;
 
   void on_request_impl(boost::beast::http::verb, view method, view target, int version, error_code&) override;

@@ -138,7 +138,6 @@ void http_server::accept_from(net::tcp_listener& listener, context const& connec
       weft::sleep_for(accept_retry);
       continue;
     }
-    stream->set_nodelay(true);
     if (live_.fetch_add(1) == 0) {
       const std::lock_guard held(lock_);  // keep_time may be between its look and its wait
       changed_.notify_all();

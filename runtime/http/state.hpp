@@ -26,6 +26,7 @@ struct request_state {
   text_arena text;
   std::string_view method;
   std::string_view target;     // as sent
+  std::string_view scheme, authority;  // of a target in absolute form
   std::string_view raw_path;   // of target, still encoded
   std::string_view path;       // decoded
   std::string_view raw_query;  // of target, without '?'

@@ -70,6 +70,22 @@ std::vector<refusal> refusals() {
       {"two Hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
       {"a Host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400},
       {"a Host that is a list", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400},
+      {"a Host in quotes", "GET / HTTP/1.1\r\nHost: \"a\"\r\n\r\n", 400},
+      {"a Host with two ports", "GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n", 400},
+      {"a Host with a port that is none", "GET / HTTP/1.1\r\nHost: a:8x\r\n\r\n", 400},
+      {"a Host with an open bracket", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400},
+      {"a target with a fragment", "GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"a target beyond ASCII", "GET /\xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"an absolute target without a host", "GET http:///a HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"an absolute target with a user", "GET http://u@h/a HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"an absolute target of another scheme", "GET ftp://h/a HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"a blank before the first field", "GET / HTTP/1.1\r\n X: y\r\nHost: h\r\n\r\n", 400},
+      {"a blank behind the version", "GET / HTTP/1.1 \r\nHost: h\r\n\r\n", 400},
+      {"a tab in the request line", "GET\t/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"a line feed before the request line", "\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+      {"two returns behind a field", "GET / HTTP/1.1\r\nHost: h\r\r\n\r\n", 400},
+      {"a control character in a value", "GET / HTTP/1.1\r\nHost: h\r\nX: a\x01\r\n\r\n", 400},
+      {"a name beyond ASCII", "GET / HTTP/1.1\r\nHost: h\r\nX\xff: a\r\n\r\n", 400},
       {"a bare line feed behind the request line", "GET / HTTP/1.1\nHost: h\r\n\r\n", 400},
       {"a bare line feed behind a field", "GET / HTTP/1.1\r\nHost: h\nX: y\r\n\r\n", 400},
       {"a blank before the colon", "GET / HTTP/1.1\r\nHost : h\r\n\r\n", 400},
@@ -100,6 +116,23 @@ std::vector<refusal> refusals() {
       {"chunked, but not last", with("Transfer-Encoding: chunked, gzip\r\n"), 400},
       {"a coding without chunks", with("Transfer-Encoding: gzip\r\n"), 400},
       {"a coding that is not understood", with("Transfer-Encoding: gzip, chunked\r\n"), 501},
+      {"no coding", with("Transfer-Encoding:\r\n"), 400},
+      {"a coding in quotes", with("Transfer-Encoding: \"chunked\"\r\n"), 400},
+      {"a coding behind a vertical tab", with("Transfer-Encoding: \vchunked\r\n"), 400},
+      {"a coding with a parameter", with("Transfer-Encoding: chunked;q=1\r\n"), 400},
+      {"chunked twice in one field", with("Transfer-Encoding: chunked, chunked\r\n"), 501},
+      {"identity", with("Transfer-Encoding: identity\r\nContent-Length: 1\r\n", "a"), 400},
+      {"a blank before the colon of the coding", with("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"), 400},
+      {"a length with something behind it", with("Content-Length: 1 1\r\n", "a"), 400},
+      {"a chunk size with a sign", with("Transfer-Encoding: chunked\r\n", "+1\r\na\r\n0\r\n\r\n"), 400},
+      {"a chunk size with a prefix", with("Transfer-Encoding: chunked\r\n", "0x1\r\na\r\n0\r\n\r\n"), 400},
+      {"a blank before a chunk size", with("Transfer-Encoding: chunked\r\n", " 1\r\na\r\n0\r\n\r\n"), 400},
+      {"a chunk size that ends in a bare line feed", with("Transfer-Encoding: chunked\r\n", "1\na\r\n0\r\n\r\n"), 400},
+      {"a chunk that ends in a bare line feed", with("Transfer-Encoding: chunked\r\n", "1\r\na\n0\r\n\r\n"), 400},
+      {"a bare line feed in a chunk's extension", with("Transfer-Encoding: chunked\r\n", "1;a\nb\r\na\r\n0\r\n\r\n"), 400},
+      {"a line end in a quoted extension",
+       with("Transfer-Encoding: chunked\r\n", "1;a=\"\r\na\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\nX: \"\r\na\r\n0\r\n\r\n"), 400},
+      {"a trailer that is none", with("Transfer-Encoding: chunked\r\n", "0\r\nX y\r\n\r\n"), 400},
       {"chunks in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
       {"a chunk without a size", with("Transfer-Encoding: chunked\r\n", "\r\nabc\r\n"), 400},
       {"a chunk size that is none", with("Transfer-Encoding: chunked\r\n", "xyz\r\nabc\r\n"), 400},
@@ -201,11 +234,20 @@ TEST_CASE("limits on target, header, trailers and body have a status each") {
   }
 }
 
-TEST_CASE("a target may have an absolute form, and OPTIONS a star") {
+TEST_CASE("a target may have an absolute form, whose host counts, and OPTIONS a star") {
+  CHECK(parse("GET http://a:80/x HTTP/1.1\r\nX: 1\r\nHost: b\r\n\r\n", 100)->state.field("Host") == "a:80");
+  CHECK(parse("GET HTTP://a HTTP/1.0\r\n\r\n", 100)->state.field("Host") == "a");
   CHECK(parse("GET http://h:80/a?b HTTP/1.1\r\nHost: h\r\n\r\n", 100)->state.path == "/a");
   CHECK(parse("GET http://h?b HTTP/1.1\r\nHost: h\r\n\r\n", 100)->state.path == "/");
   CHECK(parse("GET http://h?b HTTP/1.1\r\nHost: h\r\n\r\n", 100)->state.raw_query == "b");
   CHECK(parse("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", 100)->state.path == "*");
+}
+
+TEST_CASE("hosts are names, addresses, and nothing, with a port or without") {
+  for (std::string host : {"", "h", "h:80", "h:", "example.org", "127.0.0.1:1", "[::1]", "[::1]:8080", "a_b-c.d", "a%20b"}) {
+    CAPTURE(host);
+    CHECK(parse("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n", 100)->done);
+  }
 }
 
 TEST_CASE("100-continue is expected only where a body follows") {

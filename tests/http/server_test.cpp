@@ -23,6 +23,7 @@ http::router routes() {
   r.get("/throw-int", []() -> http::response { throw 7; });
   r.get("/teapot", []() -> http::response { throw http::error(418, "short and stout"); });
   r.get("/overload", []() -> http::response { throw http::error(503, "secret"); });
+  r.get("/interim", [] { return http::response(102); });
   r.get("/close", [] { return http::response(200, "bye").header("Connection", "close"); });
   r.get("/big", [] { return std::string(3'000'000, 'b'); });
   r.get("/stream", [](http::request&) {
@@ -151,10 +152,10 @@ TEST_CASE("a client that expects 100-continue is told to go on, or refused befor
   });
 }
 
-TEST_CASE("a handler that throws gives 500, or its status, and the server lives on") {
+TEST_CASE("a handler that throws, or has no final status, gives 500, or its status, and the server lives on") {
   with_server(routes, {}, [](std::string const& at, auto&) {
     wire w(at);
-    for (char const* path : {"/throw", "/throw-int"}) {
+    for (char const* path : {"/throw", "/throw-int", "/interim"}) {
       const std::string r = w.send(get(path)).response();
       CHECK(status_of(r) == 500);
       CHECK_FALSE(has(r, "secret"));
