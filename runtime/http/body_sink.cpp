@@ -3,7 +3,10 @@
 
 #include "runtime/http/state.hpp"
 
+#include "runtime/platform/platform.hpp"
+
 #include <weft/context.hpp>
+#include <weft/task.hpp>
 
 #include <system_error>
 
@@ -11,7 +14,9 @@ namespace weft::rt {
 
 bool write_out(http_connection& c, std::string& out, std::string_view behind) {
   static constexpr std::size_t piece = 256 * 1024;
-  c.enter(connection_phase::writing);
+  c.enter(connection_phase::writing);                                  // O1
+  light_fence();                                                       // O2, pairs with I2
+  while (c.interim.load(std::memory_order_acquire)) [[unlikely]] weft::yield();  // O3: as long as a send of some bytes takes
   std::string_view first = out;
   while (!first.empty() || !behind.empty()) {
     const std::string_view a = first.substr(0, piece);
@@ -32,7 +37,7 @@ void body_sink::put(std::string_view bytes) {
     broken_ = true;
     throw std::system_error(std::make_error_code(std::errc::broken_pipe), "weft::http: the client is gone");
   }
-  c_.enter(connection_phase::handling);  // what the callback does between two writes takes as long as it takes
+  c_.enter(connection_phase::working);  // what the callback does between two writes takes as long as it takes
 }
 
 void body_sink::close_chunk() {
@@ -71,7 +76,7 @@ streamed stream_body(http_connection& c, std::string& out, http::response const&
   body_sink sink(c, out, form == body_form::chunked);
   try {
     http::body_writer to = sink.writer();
-    c.enter(connection_phase::handling);
+    c.enter(connection_phase::working);
     http_access::writer(r)(to);
     sink.finish();
     return sink.broken() ? streamed::cut : streamed::whole;

@@ -108,7 +108,7 @@ bool exchange::one_request() {
     frame.head = q.method == "HEAD";
     frame.keep_alive = parser.keep_alive();
   }
-  c_.enter(connection_phase::handling);
+  c_.enter(frame.http11 && w_.out.empty() ? connection_phase::handling : connection_phase::working);
   http::response r = answer();
   if (r.status() < 200) {  // the client would wait for the final one behind it
     report("an interim status is no answer");

@@ -14,7 +14,18 @@
 // late, and it takes the deadline back and goes on. Nobody but the connection's own task ever ends it, but for the
 // end of a shutdown's grace.
 // Rejected: a deadline a read (a clock read and a timer for every request).
+//
+// A client that goes away while a handler runs: nobody reads meanwhile, so the sweep looks at the sockets of those whose handler takes
+// long, and cancels the connection's task. A socket that is broken is plain to see. A client that has ended its side only may still
+// wait for its answer, and looks like one that is gone altogether: the kernel of the latter answers what is sent to it with a reset.
+// So such a client, if it speaks HTTP/1.1, is sent "102 Processing" once, which it must know to pass over (RFC 9110, 15.2).
+//   I1  the sweep: `interim` is set           I2  heavy fence       I3  `activity` is what it was, of phase handling: the 102 is sent
+//   I4  `interim` is cleared
+//   O1  the connection's task, before it writes: enters the phase writing   O2  light fence   O3  waits while `interim` is set
+// Of I3 and O3 at least one sees what the other side has stored, so that nothing is sent into a response.
 #pragma once
+
+#include "runtime/sched/worker.hpp"
 
 #include <weft/net/stream.hpp>
 
@@ -27,7 +38,14 @@ namespace weft::rt {
 
 struct http_server;
 
-enum class connection_phase : std::uint32_t { idle, header, body, handling, writing };
+enum class connection_phase : std::uint32_t {
+  idle,
+  header,
+  body,
+  handling,  // a handler runs, nothing waits to be written, and an interim response may be sent
+  working,   // a handler or the callback of a streamed body runs, and nobody else may write
+  writing
+};
 
 struct http_connection {
   explicit http_connection(net::tcp_stream&& s) noexcept : stream(std::move(s)) {}
@@ -39,11 +57,14 @@ struct http_connection {
   std::atomic<std::uint32_t> activity{0};
   // Written by the sweep before it moves the deadline (release), read after a time-out (acquire).
   std::atomic<std::uint32_t> expired{~0u};
+  std::atomic<bool> interim{false};  // I1 to I4
+  task* const self = current_task();
 
   // Of the sweep, guarded by the shard's lock.
   std::uint32_t seen = ~0u;
   std::int64_t seen_at = 0;
   std::uint32_t rested = 0;       // the idleness for which the stack was given back
+  std::uint32_t told = ~0u;       // the handling of which the client was told by a 102
   http_connection* next = nullptr;
   http_connection* prev = nullptr;
 

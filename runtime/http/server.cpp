@@ -13,8 +13,14 @@
 
 #include "runtime/http/stack_rest.hpp"
 #include "runtime/http/state.hpp"
+#include "runtime/net/system.hpp"
+#include "runtime/platform/platform.hpp"
+#include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/task.hpp"
 
+#include <weft/after_func.hpp>
 #include <weft/detail/deadline.hpp>
+#include <weft/defer.hpp>
 #include <weft/task.hpp>
 
 #include <algorithm>
@@ -22,6 +28,8 @@
 #include <mutex>
 #include <stdexcept>
 #include <utility>
+
+#include <poll.h>
 
 namespace weft::rt {
 
@@ -33,6 +41,9 @@ constexpr auto lingering = 50ms;
 constexpr auto poke_interval = 100ms;
 constexpr auto after_force = 1s;       // for cancelled handlers to unwind
 constexpr auto accept_retry = 10ms;
+constexpr auto look_interval = 250ms;          // while handlers run
+constexpr std::chrono::nanoseconds tell_after = 500ms;
+constexpr std::size_t most_lost = 256;         // a sweep
 constexpr std::size_t first_buffer = 1024;  // on the stack of an idle connection; most requests fit
 
 time_point from_now(std::chrono::nanoseconds d) {
@@ -72,6 +83,7 @@ class http_server::registration {
 http_server::http_server(std::shared_ptr<route_table> t, http::server_options const& o)
     : table(std::move(t)), options(o), limits{o.max_header_bytes, o.max_body_bytes, o.max_target_bytes} {
   table->freeze();
+  lost_.reserve(most_lost);
 }
 
 http_server::shard& http_server::shard_of(http_connection const* c) noexcept {
@@ -108,8 +120,11 @@ void http_server::serve(context const* until) {
     for (std::size_t i = 1; i < listeners_.size(); ++i) {
       others.push_back(weft::spawn([this, i, &connections] { accept_from(*listeners_[i], connections.first); }));
     }
-    std::optional<scoped_context> in;
-    if (until) in.emplace(*until);
+    // `until` may be anybody's: it ends this call beside the caller's own context, not in its place.
+    const std::pair<context, cancel_fn> either = with_cancel();
+    const stop_fn forget = until ? after_func(*until, [end = either.second] { end(); }) : stop_fn();
+    const defer at_end([&forget] { forget(); });
+    const scoped_context in(either.first);
     accept_from(*listeners_.front(), connections.first);
     for (auto& o : others) o.wait();
     std::unique_lock held(lock_);
@@ -117,7 +132,7 @@ void http_server::serve(context const* until) {
   } catch (cancelled const&) {
     const uncancellable stay;
     shutdown(options.shutdown_grace);
-    if (!until || !until->cancelled()) throw;
+    if (!until || !until->cancelled() || this_task::context().cancelled()) throw;
   } catch (...) {
     const uncancellable stay;
     shutdown(options.shutdown_grace);
@@ -144,7 +159,8 @@ void http_server::accept_from(net::tcp_listener& listener, context const& connec
     }
     try {
       const scoped_context in(connections);
-      weft::go([self = shared_from_this(), s = std::move(*stream)]() mutable { self->run_connection(std::move(s)); });
+      // A task with a handle has a context of its own for all that its handlers start: see cancel_lost().
+      weft::spawn([self = shared_from_this(), s = std::move(*stream)]() mutable { self->run_connection(std::move(s)); }).detach();
     } catch (std::exception const& e) {  // no stack or no memory for one more: the others go on
       ended();
       report_failure("accept", "", e.what());
@@ -190,7 +206,8 @@ void http_server::run_connection(net::tcp_stream&& stream) {
 
 std::int64_t http_server::limit_of(connection_phase p) const noexcept {
   switch (p) {
-    case connection_phase::handling: return std::numeric_limits<std::int64_t>::max();
+    case connection_phase::handling:
+    case connection_phase::working: return std::numeric_limits<std::int64_t>::max();
     case connection_phase::header: return options.header_timeout.count();
     default: return options.idle_timeout.count();
   }
@@ -198,32 +215,71 @@ std::int64_t http_server::limit_of(connection_phase p) const noexcept {
 
 void http_server::keep_time() {
   const auto interval = std::clamp<std::chrono::nanoseconds>(std::min(options.header_timeout, options.idle_timeout) / 8, 1ms, 1s);
+  bool handlers = false;  // some run, and their clients may go away
   for (;;) {
     {
       std::unique_lock held(lock_);
       changed_.wait(held, [this] { return live_ != 0 || draining; });
     }
     if (draining) return;  // the rest of their time is the grace
-    weft::sleep_for(interval);
-    sweep();
+    weft::sleep_for(handlers ? std::min<std::chrono::nanoseconds>(interval, look_interval) : interval);
+    handlers = sweep();
   }
 }
 
-void http_server::sweep() {
+bool http_server::client_is_gone(http_connection& c, std::uint32_t activity, std::int64_t handling_for) noexcept {
+  const int fd = c.stream.native_handle();
+  const short state = net::system::hang_up(fd);
+  if ((state & (POLLERR | POLLHUP)) != 0) return true;
+  const bool may_tell = http_connection::phase_of(activity) == connection_phase::handling && c.told != activity;
+  if ((state & POLLRDHUP) == 0 || !may_tell || handling_for < tell_after.count()) return false;
+  static constexpr std::string_view processing = "HTTP/1.1 102 Processing\r\n\r\n";
+  std::ptrdiff_t sent = 0;
+  c.told = activity;
+  c.interim.store(true, std::memory_order_relaxed);  // I1
+  heavy_fence();                                     // I2, pairs with O2
+  if (c.activity.load(std::memory_order_relaxed) == activity) sent = net::system::send(fd, processing.data(), processing.size());  // I3
+  c.interim.store(false, std::memory_order_release);  // I4: what is written from here on comes behind
+  return sent > 0 && static_cast<std::size_t>(sent) != processing.size();  // a part of it: nothing can follow
+}
+
+/// Their handlers are cancelled, and all that those have started. Without any lock: it may run what waits for a context.
+void http_server::cancel_lost() noexcept {
+  for (task* const t : lost_) {
+    try {
+      cancel_own(*t);
+    } catch (std::bad_alloc const&) {  // found again by the next sweep
+    }
+    drop(t);
+  }
+  lost_.clear();
+}
+
+bool http_server::sweep() {
   const time_point now = weft::now();
   const std::int64_t at = now.time_since_epoch().count();
   // Of idleness, then the stack is given back: costs some microseconds, saves what the last handler has touched.
   const std::int64_t rest_after = std::min<std::chrono::nanoseconds>(1s, options.idle_timeout / 4).count();
+  bool handlers = false;
   for (auto& s : shards_) {
     const guard held(s.lock);
     for (http_connection* c = s.first; c; c = c->next) {
       const std::uint32_t activity = c->activity.load(std::memory_order_relaxed);
+      const connection_phase p = http_connection::phase_of(activity);
+      const bool handling = p == connection_phase::handling || p == connection_phase::working;
+      handlers = handlers || handling;
       if (activity != c->seen) {
         c->seen = activity;
         c->seen_at = at;
         continue;
       }
-      const connection_phase p = http_connection::phase_of(activity);
+      if (handling) {
+        if (lost_.size() < most_lost && client_is_gone(*c, activity, at - c->seen_at)) {
+          c->self->refs.fetch_add(1, std::memory_order_relaxed);  // it cannot end before it has left this list
+          lost_.push_back(c->self);
+        }
+        continue;
+      }
       const bool served = activity != 0;
       if (p == connection_phase::idle && served && c->rested != activity && at - c->seen_at >= rest_after) {
         c->rested = activity;
@@ -236,6 +292,8 @@ void http_server::sweep() {
       else c->stream.set_read_deadline(now);
     }
   }
+  cancel_lost();
+  return handlers;
 }
 
 // ---- the end -------------------------------------------------------------------------------------------

@@ -51,12 +51,15 @@ struct http_server : std::enable_shared_from_this<http_server> {
   void run_connection(net::tcp_stream&& stream);
   void ended() noexcept;
   void keep_time();
-  void sweep();
+  [[nodiscard]] bool sweep();  // true: handlers run
+  [[nodiscard]] bool client_is_gone(http_connection& c, std::uint32_t activity, std::int64_t handling_for) noexcept;
+  void cancel_lost() noexcept;
   void poke_all() noexcept;
   [[nodiscard]] std::int64_t limit_of(connection_phase p) const noexcept;
   shard& shard_of(http_connection const* c) noexcept;
 
   std::array<shard, 8> shards_;
+  std::vector<task*> lost_;              // keep_time's: to be cancelled, each with a reference; reserved
   std::atomic<std::size_t> live_{0};  // connections, from accept to the end of their task
 
   mutex lock_;

@@ -137,4 +137,9 @@ int is_ready(int fd, short events) noexcept {
   return got;
 }
 
+short hang_up(int fd) noexcept {
+  pollfd one{fd, POLLRDHUP, 0};
+  return ::poll(&one, 1, 0) > 0 && (one.revents & POLLNVAL) == 0 ? one.revents : short{0};
+}
+
 }  // namespace weft::net::system

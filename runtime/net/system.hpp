@@ -39,6 +39,9 @@ namespace weft::net::system {
 /// poll(2) without waiting: 1 ready, 0 not, -errno. `events` as there; hang-ups and errors count as ready.
 [[nodiscard]] int is_ready(int fd, short events) noexcept;
 
+/// What poll(2) says of a socket without waiting: of POLLRDHUP, POLLHUP and POLLERR what holds; 0 if it cannot tell.
+[[nodiscard]] short hang_up(int fd) noexcept;
+
 /// For a negative result of the above.
 [[nodiscard]] inline std::error_code error(std::ptrdiff_t negative) noexcept {
   return {static_cast<int>(-negative), std::system_category()};

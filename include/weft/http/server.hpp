@@ -32,7 +32,7 @@ struct server_options {
   std::chrono::nanoseconds shutdown_grace = std::chrono::seconds(5);
 };
 
-/// Members may be called from any task. A handler that throws gets the client a 500 (http::error: its status), and a line
+/// Members may be called from any task. A handler's context is cancelled when its client has gone away. A handler that throws gets the client a 500 (http::error: its status), and a line
 /// on stderr; nothing but the end of the process ends the server.
 class server {
  public:
@@ -47,7 +47,7 @@ class server {
   /// Serves until shutdown() is done. Parks. If the calling task is cancelled: shuts down with
   /// `shutdown_grace`, then throws weft::cancelled. std::logic_error without a listen().
   void serve();
-  /// Serves until `until` is cancelled, then shuts down with `shutdown_grace` and returns.
+  /// Serves until `until` is cancelled, then shuts down with `shutdown_grace` and returns. If the calling task is cancelled: as above.
   void serve(context until);
 
   /// Stops accepting, closes idle connections, lets requests in progress end and answers them with Connection: close.

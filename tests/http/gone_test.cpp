@@ -1,0 +1,160 @@
+// What becomes of a handler whose client goes away, and who ends serve().
+#include "tests/http/harness.hpp"
+
+#include "weft/chan.hpp"
+#include "weft/task_group.hpp"
+
+#include <sys/socket.h>
+
+using namespace http_test;
+
+namespace {
+
+/// /wait says that it runs, and then waits until it is cancelled or told to go on.
+struct waiting_routes {
+  weft::chan<weft::unit> entered = weft::make_chan<weft::unit>(16), go_on = weft::make_chan<weft::unit>(16);
+  weft::chan<std::string> ended = weft::make_chan<std::string>(16);
+
+  http::router operator()() const {
+    http::router r;
+    r.get("/wait", [*this]() -> http::response {
+      try {
+        entered.send(weft::unit{});
+        go_on.recv();
+        ended.send("answered");
+        return http::response(200, "done");
+      } catch (weft::cancelled const&) {
+        const weft::uncancellable stay;
+        ended.send("cancelled");
+        throw;
+      }
+    });
+    r.get("/children", [*this]() -> http::response {
+      weft::task_group children;
+      children.spawn([*this] {
+        try {
+          entered.send(weft::unit{});
+          weft::chan<int>().recv();
+        } catch (weft::cancelled const&) {
+          const weft::uncancellable stay;
+          ended.send("child cancelled");
+          throw;
+        }
+      });
+      children.wait();
+      return 200;
+    });
+    r.get("/stream", [*this] {
+      return http::response(200, "text/plain", [*this](http::body_writer& w) {
+        w.write("begun");
+        w.flush();
+        entered.send(weft::unit{});
+        try {
+          go_on.recv();
+        } catch (weft::cancelled const&) {
+          const weft::uncancellable stay;
+          ended.send("cancelled");
+          throw;
+        }
+      });
+    });
+    return r;
+  }
+};
+
+/// Closes with a reset instead of an end.
+void reset(wire& w) {
+  const linger at_once{1, 0};
+  REQUIRE(::setsockopt(w.stream().native_handle(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
+  w.stream().close();
+}
+
+std::string next(weft::chan<std::string> const& ended) { return ended.recv_for(20s).value_or("nothing happened"); }
+
+}  // namespace
+
+TEST_CASE("a handler whose client resets the connection or closes it is cancelled, with what it has started") {
+  const waiting_routes routes;
+  with_server(routes, {}, [&](std::string const& at, auto&) {
+    for (char const* path : {"/wait", "/children", "/stream"}) {
+      CAPTURE(path);
+      for (bool hard : {true, false}) {
+        if (!hard && std::string_view(path) == "/stream") continue;  // the next write tells
+        CAPTURE(hard);
+        wire w(at);
+        w.send(get(path));
+        routes.entered.recv();
+        hard ? reset(w) : w.stream().close();
+        CHECK(has(next(routes.ended), "cancelled"));
+      }
+    }
+    wire w(at);  // the server lives on
+    w.send(get("/wait"));
+    routes.go_on.send(weft::unit{});
+    CHECK(body_of(w.response()) == "done");
+    CHECK(next(routes.ended) == "answered");
+    routes.entered.recv();
+  });
+}
+
+TEST_CASE("a client that has only ended its side is told that its request is in work, and gets its answer") {
+  const waiting_routes routes;
+  with_server(routes, {}, [&](std::string const& at, auto&) {
+    wire w(at), old(at);
+    w.send(get("/wait"));
+    old.send("GET /wait HTTP/1.0\r\n\r\n");
+    REQUIRE(w.stream().shutdown_write());
+    REQUIRE(old.stream().shutdown_write());
+    CHECK(w.response() == "HTTP/1.1 102 Processing\r\n\r\n");
+    routes.go_on.send(weft::unit{});
+    routes.go_on.send(weft::unit{});
+    CHECK(body_of(w.rest()) == "done");
+    const std::string whole = old.rest();  // has no interim responses
+    CHECK(status_of(whole) == 200);
+    CHECK(body_of(whole) == "done");
+    for (int i = 0; i < 2; ++i) {
+      CHECK(next(routes.ended) == "answered");
+      routes.entered.recv();
+    }
+  });
+}
+
+TEST_CASE("a client that has ended its side gets the answers to all that it has sent before") {
+  const auto routes = [] {
+    http::router r;
+    r.get("/{n}", [](http::request& q) { return std::string(q.param("n")); });
+    return r;
+  };
+  with_server(routes, {}, [](std::string const& at, auto&) {
+    wire w(at);
+    w.send(get("/1") + get("/2") + get("/3"));
+    REQUIRE(w.stream().shutdown_write());
+    for (char const* body : {"1", "2", "3"}) CHECK(body_of(w.response()) == body);
+    CHECK(w.rest().empty());
+  });
+}
+
+TEST_CASE("serve under a context that is not the caller's ends by the caller's cancellation too") {
+  weft::run([] {
+    http::router r;
+    http::server server(r);
+    const std::string at = server.listen("127.0.0.1:0")->to_string();
+    const weft::context never = weft::without_cancel(weft::this_task::context());
+    auto serving = weft::spawn([&] { server.serve(never); });
+    CHECK(status_of(wire(at).send(get("/")).response()) == 404);
+    serving.cancel();
+    CHECK_THROWS_AS(serving.join(), weft::cancelled);
+    CHECK_FALSE(net::tcp_stream::connect(at));
+  });
+}
+
+TEST_CASE("serve under a context that is cancelled already answers nobody and returns") {
+  weft::run([] {
+    http::server server((http::router()));
+    REQUIRE(server.listen("127.0.0.1:0"));
+    auto [until, cancel] = weft::with_cancel();
+    cancel();
+    server.serve(until);
+    server.shutdown(0s);
+  });
+}
