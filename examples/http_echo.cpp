@@ -43,8 +43,9 @@ static int serve(std::string const& address) {
   http::server server(routes());
   const auto at = server.listen(address);
   if (!at) {
-    std::cerr << "http_echo: cannot listen on " << address << ": " << at.error().message() << '\n';
-    return at.error() == std::errc::invalid_argument ? 2 : 1;
+    const bool malformed = at.error() == std::errc::invalid_argument;
+    std::cerr << "http_echo: cannot listen on '" << address << "': " << (malformed ? "not of the form host:port" : at.error().message()) << '\n';
+    return malformed ? 2 : 1;
   }
   const auto [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
   std::cout << "listening on " << at->to_string() << std::endl;

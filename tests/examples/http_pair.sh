@@ -1,34 +1,55 @@
 #!/usr/bin/env bash
-# http_pair.sh HTTP_ECHO HTTP_LOAD: the server under a short load, its end by SIGINT, and its two ways to fail.
+# http_pair.sh HTTP_ECHO HTTP_LOAD: the server under a short load, its ways to fail, and the end of both by SIGINT, under load and
+# without.
 set -euo pipefail
 echo_server=$1 load=$2
 log=$(mktemp)
-server=
+load_log=$(mktemp)
+server= loader=
 finish() {
   [[ -z $server ]] || kill -KILL "$server" 2>/dev/null || true
-  rm -f "$log"
+  [[ -z $loader ]] || kill -KILL "$loader" 2>/dev/null || true
+  rm -f "$log" "$load_log"
 }
 trap finish EXIT
 fail() {
   echo "http_pair: $*"
-  cat "$log"
+  cat "$log" "$load_log"
   exit 1
 }
 
-# Job control gives the server the default SIGINT; a plain background process would be started with it ignored.
-set -m
-"$echo_server" --listen 127.0.0.1:0 >"$log" 2>&1 </dev/null &
-server=$!
-set +m
-address=
-for ((i = 0; i < 600; i++)); do
-  address=$(sed -n 's/^.*listening on \(127\.0\.0\.1:[0-9]*\).*$/\1/p' "$log" | head -n 1)
-  [[ -z $address ]] || break
-  kill -0 "$server" 2>/dev/null || fail "the server did not start"
-  sleep 0.05
-done
-[[ -n $address ]] || fail "the server did not say where it listens"
+# start VARIABLE LOG COMMAND ...: job control gives it the default SIGINT, with which a plain background process starts ignored.
+start() {
+  : >"$2" # here and not in the child, which may be late: the old lines must be gone
+  set -m
+  "${@:3}" >>"$2" 2>&1 </dev/null &
+  printf -v "$1" %s $!
+  set +m
+}
+# said PID LOG PATTERN: waits for a line in a log, while its program runs.
+said() {
+  for ((i = 0; i < 1200; i++)); do
+    ! grep -q "$3" "$2" || return 0
+    kill -0 "$1" 2>/dev/null || return 1
+    sleep 0.05
+  done
+  return 1
+}
+serve() {
+  start server "$log" "$echo_server" --listen 127.0.0.1:0
+  said "$server" "$log" '^listening on' || fail "the server did not say where it listens"
+  address=$(sed -n 's/^listening on \(127\.0\.0\.1:[0-9]*\)$/\1/p' "$log")
+}
+interrupt() { # the server, within its grace of five seconds
+  local status=0 began=$SECONDS
+  kill -INT "$server"
+  wait "$server" || status=$?
+  server=
+  ((status == 0)) || fail "SIGINT $1 gave status $status, not 0"
+  ((SECONDS - began <= 6)) || fail "SIGINT $1 took $((SECONDS - began)) s"
+}
 
+serve
 # One request by hand, through bash's own sockets: the body is part of the promise.
 exec 3<>"/dev/tcp/${address%:*}/${address##*:}"
 printf 'GET /hello HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n' >&3
@@ -40,17 +61,43 @@ output=$("$load" --url "http://$address/hello" --connections 50 --duration 1s --
   fail "http_load ended with status $?: $output"
 printf '%s\n' "$output"
 
-status=0
-"$echo_server" --listen "$address" >/dev/null 2>&1 </dev/null || status=$?
-((status == 1)) || fail "a port in use gave status $status, not 1"
-status=0
-"$echo_server" --no-such-option >/dev/null 2>&1 </dev/null || status=$?
-((status == 2)) || fail "a bad argument gave status $status, not 2"
+# fails STATUS ARGUMENT ...: one line on stderr and that status.
+fails() {
+  local status=0 said
+  said=$("$echo_server" "${@:2}" 2>&1 >/dev/null </dev/null) || status=$?
+  ((status == $1)) || fail "${*:2} gave status $status, not $1"
+  [[ $said == "http_echo: "* && $said != *$'\n'* ]] || fail "${*:2} said: $said"
+}
+fails 1 --listen "$address"  # in use
+fails 1 --listen 192.0.2.1:0 # not this machine's
+for bad in '' nonsense 127.0.0.1 127.0.0.1:x 127.0.0.1:-1 127.0.0.1:65536 '127.0.0.1:0 ' '[::1' '[::1]' 1.2.3:80; do fails 2 --listen "$bad"; done
+fails 2 --listen
+fails 2 --no-such-option
+fails 2 --workers many
 "$echo_server" --help >/dev/null || fail "--help did not give status 0"
+interrupt "without load"
 
-kill -INT "$server"
+# The end under load, some times: each response that has begun comes whole.
+for round in 1 2 3; do
+  serve
+  start loader "$load_log" "$load" --url "http://$address/hello" --connections 200 --duration 60s
+  said "$loader" "$load_log" '^ *1 s: [1-9]' || fail "the load did not begin"
+  interrupt "under load"
+  wait "$loader" || true  # its status tells of the connections that nobody accepts any more
+  loader=
+  grep -q '^  requests  *[1-9]' "$load_log" || fail "no request was answered"
+  ! grep -q 'cut in the middle\|not an HTTP response\|more bytes\|status [0-9]' "$load_log" || fail "a response was cut in round $round"
+done
+
+# Ctrl-C ends the load early, and its table still comes.
+serve
+start loader "$load_log" "$load" --url "http://$address/hello" --connections 20 --duration 60s
+said "$loader" "$load_log" '^ *1 s: [1-9]' || fail "the load did not begin"
+kill -INT "$loader"
 status=0
-wait "$server" || status=$?
-server=
-((status == 0)) || fail "SIGINT gave status $status, not 0"
+wait "$loader" || status=$?
+loader=
+((status == 0)) || fail "SIGINT gave http_load status $status, not 0"
+grep -q '^  errors  *0$' "$load_log" || fail "http_load's interrupted run had errors"
+interrupt "after the load"
 echo "http_pair: passed"
