@@ -8,6 +8,8 @@
 
 #include "tests/support/catch.hpp"
 
+#include <boost/json.hpp>
+
 #include <limits>
 #include <string>
 
@@ -115,6 +117,13 @@ TEST_CASE("json writes each kind of value and escapes what must be") {
   CHECK(r.body() ==
         "{\"s\":\"a\\\"b\\\\\\n\\t\\u0001/\",\"i\":-17,\"u\":18446744073709551615,\"d\":0.5,\"inf\":null,\"b\":true,\"n\":null,"
         "\"\xc3\xa9\":\"\xe2\x82\xac \xf0\x9f\x99\x82\"}");
+}
+
+TEST_CASE("json takes documents of a JSON library as they are") {
+  const boost::json::value list{1, "two", nullptr};
+  const boost::json::object object{{"x", 0.5}};
+  CHECK(http::json({{"list", list}, {"object", object}, {"text", boost::json::string("a\"b")}}).body() ==
+        R"({"list":[1,"two",null],"object":{"x":5E-1},"text":"a\"b"})");
 }
 
 TEST_CASE("json replaces what is not UTF-8") {

@@ -19,7 +19,9 @@ namespace weft::http {
 /// found beside its type (boost::json::value). It refers to the string that it was made of: for use within the call.
 struct json_value {
   json_value(std::string_view s) : text_(s), quoted_(true) {}
-  json_value(std::string const& s) : json_value(std::string_view(s)) {}
+  template <class S>  // a string, or any type that is one for string_view
+    requires(std::convertible_to<S const&, std::string_view> && !std::convertible_to<S const&, char const*>)
+  json_value(S const& s) : json_value(std::string_view(s)) {}
   json_value(char const* s) : text_(s ? s : "null"), quoted_(s != nullptr) {}
   json_value(std::nullptr_t) : text_("null"), quoted_(false) {}
   json_value(bool b) : text_(b ? "true" : "false"), quoted_(false) {}
