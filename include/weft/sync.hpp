@@ -3,6 +3,7 @@
 
 #include <weft/barrier.hpp>
 #include <weft/condition_variable.hpp>
+#include <weft/fiber_local.hpp>
 #include <weft/guarded.hpp>
 #include <weft/latch.hpp>
 #include <weft/mutex.hpp>

@@ -14,6 +14,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <cxxabi.h>
+
+extern "C" {
+extern void* __dso_handle __attribute__((visibility("hidden")));  // of the program or library that weft is linked into
+}
 
 namespace weft::rt {
 namespace {
@@ -129,6 +134,8 @@ memory_range thread_stack() noexcept {
   ::pthread_attr_destroy(&attributes);
   return range;
 }
+
+void at_thread_exit(void (*call)(void* arg), void* arg) noexcept { abi::__cxa_thread_atexit(call, arg, &__dso_handle); }
 
 void set_thread_name(char const* name) noexcept {
   char shown[16] = {};

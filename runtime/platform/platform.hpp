@@ -95,6 +95,10 @@ struct memory_range {
 };
 memory_range thread_stack() noexcept;
 
+// Calls call(arg) when the calling thread ends, among its thread_local variables' destructors, the last one asked for first. May be
+// called by one of these, which a thread_local that has gone could not. On the main thread: in exit(), before its handlers. Allocates.
+void at_thread_exit(void (*call)(void* arg), void* arg) noexcept;
+
 void set_thread_name(char const* name) noexcept;  // cut to what the system shows (15 characters on Linux)
 int current_thread_id() noexcept;                 // the kernel's number, as in a debugger's thread list
 

@@ -22,8 +22,6 @@
 
 namespace weft::rt {
 
-void (*destroy_locals)(void* locals) noexcept = nullptr;
-
 namespace {
 
 constexpr std::size_t round_up(std::size_t n, std::size_t to) noexcept { return (n + to - 1) / to * to; }
@@ -77,15 +75,35 @@ task_extra& task::extras() {
 
 namespace {
 
+/// On the task itself, or with nothing to do. The values' destructors may wait, and no cancellation may come out of them.
+void clear_locals(task* t) noexcept {
+  task_extra* e = t->extra.load(std::memory_order_acquire);
+  if (e == nullptr || e->locals == nullptr) return;
+  ++t->shield;
+  e->locals->clear();
+  --t->shield;
+}
+
+/// Until what is destroyed has made none anew: it is the user's code, and may use a fiber_local.
+void drop_extra(task* t) noexcept {
+  for (;;) {
+    clear_locals(t);
+    task_extra* e = t->extra.exchange(nullptr, std::memory_order_acq_rel);
+    if (e == nullptr) return;
+    drop(e->own.load(std::memory_order_relaxed), 1 + e->own_credit);
+    delete e;
+  }
+}
+
 /// What is the user's: the result, and contexts, whose values and causes are.
 void destroy_contents(task* t) noexcept {
   cancel_node* inherited = std::exchange(t->inherited, nullptr);
   if (t->ops->destroy_result != nullptr) t->ops->destroy_result(t->body());
-  if (task_extra* e = t->extra.exchange(nullptr, std::memory_order_acq_rel)) {
-    drop(e->own.load(std::memory_order_relaxed), 1 + e->own_credit);
-    delete e;
+  drop_extra(t);
+  if (inherited != nullptr && !inherited->is_root) {
+    drop(inherited);
+    drop_extra(t);
   }
-  if (inherited != nullptr && !inherited->is_root) drop(inherited);
 }
 
 /// True: this was the last reference. A sole one cannot be copied by others, so a plain look saves most locked instructions.
@@ -106,7 +124,7 @@ void drop_hold(task* t) noexcept {
 }
 
 void end_task(task* t) noexcept {
-  if (task_extra* e = t->extra.load(std::memory_order_acquire); e != nullptr && e->locals != nullptr) destroy_locals(e->locals);
+  clear_locals(t);
   if (t->shard != nullptr) unregister(*t);
   // A cancellation may have resumed a wait before its hook armed the timer (H4): R3 found nothing to disarm then.
   if (t->timer != nullptr) timer_heap::disarm(*t->timer, t->timer->generation());

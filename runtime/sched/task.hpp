@@ -38,11 +38,17 @@ class scheduler;
 struct cancel_node;
 struct context_shard;
 
+/// The values of a task's fiber_locals; the layer that knows them makes them.
+struct task_locals {
+  virtual ~task_locals() = default;
+  virtual void clear() noexcept = 0;  // destroys them, until their destructors make no new ones; user code
+};
+
 /// What most tasks never need. Made by the task itself, or by a handle's cancel(), and then kept till the task's end.
 struct task_extra {
   std::atomic<cancel_node*> own{nullptr};  // the task's own context: installed once by compare-exchange, counted
   std::string name;                        // written by the task itself, or before it starts
-  void* locals = nullptr;                  // fiber_local values; the task's own
+  std::unique_ptr<task_locals> locals;     // the task's own
   std::uint32_t own_credit = 0;            // references to `own` counted ahead, for the children to come; the task's own
 };
 

@@ -10,7 +10,4 @@ struct task;
 /// (destructors). t is void afterwards.
 void end_task(task* t) noexcept;
 
-/// Destroys the values that `locals` keeps; set once by the sync layer, which knows their type.
-extern void (*destroy_locals)(void* locals) noexcept;
-
 }  // namespace weft::rt
