@@ -8,6 +8,7 @@
 #include <weft/latch.hpp>
 #include <weft/mutex.hpp>
 #include <weft/once.hpp>
+#include <weft/oneshot.hpp>
 #include <weft/rate_limiter.hpp>
 #include <weft/semaphore.hpp>
 #include <weft/shared_mutex.hpp>

@@ -9,6 +9,7 @@
 
 #include <weft/detail/chan_core.hpp>
 
+#include "runtime/base/check.hpp"
 #include "runtime/chan/channel.hpp"
 
 namespace weft::detail {
@@ -108,6 +109,20 @@ chan_status chan_try_recv(chan_core* core, void* to) noexcept {
   c.lock.unlock();
   if (woken != nullptr) ready(*woken);
   return outcome == attempt::done ? chan_status::ok : outcome == attempt::closed ? chan_status::closed : chan_status::empty;
+}
+
+chan_status chan_send_last(chan_core& core, void* from) noexcept {
+  channel& c = channel_of(core);
+  ready_list woken;
+  waiter* receiver = nullptr;
+  c.lock.lock();
+  const attempt outcome = try_send_locked(c, from, receiver);
+  WEFT_ASSERT(outcome != attempt::not_now, "a channel that is to be sent to once is full and open");
+  if (receiver != nullptr) woken.push(*receiver);
+  if (outcome == attempt::done) close_locked(c, woken);
+  c.lock.unlock();
+  ready_all(woken);
+  return outcome == attempt::done ? chan_status::ok : chan_status::closed;
 }
 
 std::size_t chan_take(chan_core& core, void* to, std::size_t stride, std::size_t max) noexcept {

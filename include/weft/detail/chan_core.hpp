@@ -107,6 +107,8 @@ void watch_receivers(chan_core& c, receivers_watcher& w) noexcept;
 [[nodiscard]] chan_status chan_send(chan_core* c, void* from, std::int64_t wait_ns = never);
 /// ok, full or closed. Does not block. Usable from anywhere.
 [[nodiscard]] chan_status chan_try_send(chan_core* c, void* from) noexcept;
+/// Sends and closes in one step: ok or closed. For channels whose buffer has room as long as they are open. Usable from anywhere.
+[[nodiscard]] chan_status chan_send_last(chan_core& c, void* from) noexcept;
 /// ok, closed or timeout. Blocks.
 [[nodiscard]] chan_status chan_recv(chan_core* c, void* to, std::int64_t wait_ns = never);
 /// ok, empty or closed. Does not block. Usable from anywhere.
