@@ -5,6 +5,7 @@
 #include <weft/chan.hpp>
 #include <weft/context.hpp>
 #include <weft/defer.hpp>
+#include <weft/dump.hpp>
 #include <weft/error.hpp>
 #include <weft/options.hpp>
 #include <weft/parallel.hpp>

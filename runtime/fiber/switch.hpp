@@ -84,12 +84,12 @@ struct execution {
   boost::context::detail::fcontext_t sp = nullptr;  // valid only while switched away
 #if WEFT_SWITCH_BY_HAND
   void* resume_at = nullptr;  // null: never entered
-  void* frame = nullptr;      // rbp, if resume_at is not null
-  std::uint32_t mxcsr = 0;    // the same
+  std::uint32_t mxcsr = 0;    // if resume_at is not null
   std::uint16_t x87_control = 0;
 #endif
   int saved_errno = 0;
   exception_state exceptions;
+  void* frame = nullptr;           // of the function that it was left in: {its caller's frame, its return address}
   execution* successor = nullptr;  // whom this one jumped to: a first entry finds itself by it
   void (*entry)(void*) = nullptr;  // of a first entry
   void* argument = nullptr;
@@ -232,6 +232,9 @@ WEFT_SWITCH_INLINE inline void switch_to(execution& from, execution& to, abi::__
   here->uncaught = to.exceptions.uncaught;
   *errno_pointer = to.saved_errno;
   from.successor = &to;
+#if !WEFT_SWITCH_BY_HAND
+  from.frame = __builtin_frame_address(0);  // for backtraces; by hand it is saved with the rest
+#endif
 #if WEFT_ASAN
   __sanitizer_start_switch_fiber(&from.fake_stack, to.stack_bottom, to.stack_size);  // S3
 #endif

@@ -29,6 +29,7 @@ bool scheduler::monitor_look(std::vector<std::uint64_t>& ticks) noexcept {
   const std::int64_t now = clock_ns();
   for (unsigned i = 0; i < processor_count_; ++i) {
     processor& p = processors_[i];
+    p.coarse_now = coarse_time(now);
     const std::uint64_t tick = p.tick;
     const bool waiting = p.queue.peek_next() != nullptr || !p.queue.ring_empty();
     if ((tick == ticks[i] && waiting) || p.timers.next_deadline() <= now) found = true;

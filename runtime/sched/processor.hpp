@@ -25,6 +25,10 @@ struct counters {
   owned<std::uint64_t> spawned, ended, parks, steals, polls;
 };
 
+/// Weft's clock in steps of 2^20 ns, about a millisecond, for the stamps of waits: reading the clock at each park would cost more than
+/// the rest of the park. Wraps after 52 days.
+constexpr std::uint32_t coarse_time(std::int64_t ns) noexcept { return static_cast<std::uint32_t>(ns >> 20); }
+
 struct alignas(64) processor {
   run_queue queue;
   timer_heap timers;
@@ -37,6 +41,7 @@ struct alignas(64) processor {
   task_cache tasks;
   owned<task_id> next_id, last_id;  // ids set aside for spawns here
   owned<std::int64_t> last_poll;    // when the network was last looked at from here
+  owned<std::uint32_t> coarse_now;  // coarse_time at the last look at the clock; by the holder, and by the monitor
   std::unique_ptr<global_queue::port> port;
   unsigned index = 0;               // constant
   processor* next_idle = nullptr;   // guarded by the scheduler's lock

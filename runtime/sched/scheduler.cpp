@@ -53,6 +53,7 @@ void scheduler::push(processor* p, task* t) noexcept {
 }
 
 void scheduler::start(task* t) noexcept {
+  t->phase.store(task_phase::fresh, std::memory_order_release);  // from here on reports see it: what they read is written
   tsan_release(t);
   worker* w = current_worker();
   if (w == nullptr || w->sched != this) {
@@ -70,6 +71,7 @@ void scheduler::start(task* t) noexcept {
 }
 
 void scheduler::make_ready(task* t) noexcept {
+  if (left_to_thawer(*t)) return;
   tsan_release(t);
   worker* w = current_worker();
   if (w == nullptr || w->sched != this) {
@@ -108,6 +110,7 @@ void scheduler::make_ready_all(processor* p, ready_list& list) noexcept {
       t->sched->make_ready(t);
       continue;
     }
+    if (left_to_thawer(*t)) continue;
     tsan_release(t);
     ++queued;
     push(p, t);
@@ -116,6 +119,7 @@ void scheduler::make_ready_all(processor* p, ready_list& list) noexcept {
 }
 
 void scheduler::queue_yielded(worker& w, task* t) noexcept {
+  t->phase.store(task_phase::yielded, std::memory_order_release);
   processor* p = w.held();
   if (w.on.get() == nullptr && p != nullptr) {
     // On the native stack: the local queue was empty, or it is time to look around. Tasks of the global queue go before the one that
@@ -205,7 +209,7 @@ void scheduler::run_on_stack(worker& w, task* t) noexcept {
   stack* s = t->own_stack;
   if (s != nullptr) {
     w.current = t;
-    t->phase.store(task_phase::running, std::memory_order_relaxed);
+    t->phase.store(task_phase::running, std::memory_order_release);
   } else {
     s = stack_for(w, t);
     if (s == nullptr) return starve(t);
@@ -322,11 +326,19 @@ processor* scheduler::processor_for_sleeper(worker& w) noexcept {
   return take_processor(w) ? w.held() : nullptr;
 }
 
+void scheduler::note_time(worker& w, processor& p, std::int64_t now) noexcept {
+  p.coarse_now = coarse_time(now);
+  // Whoever parked last on this worker, and left nothing to run, parked this moment: its stamp may be older. If it has gone on
+  // meanwhile, this makes the stamp of its next wait wrong by as little.
+  if (task* t = w.parked_last.take()) t->parked_at.store(coarse_time(now), std::memory_order_relaxed);
+}
+
 task* scheduler::find_now(worker& w, processor& p) {
   const bool look_around = p.tick.get() % global_every == 0;
   p.tick += 1;
   if (look_around) {
     const std::int64_t now = clock_ns();
+    note_time(w, p, now);
     run_timers(p, now);
     if (now - p.last_poll.get() > poll_every_ns) {
       p.last_poll = now;
@@ -338,6 +350,7 @@ task* scheduler::find_now(worker& w, processor& p) {
   if (task* t = take_global(p, run_queue::capacity / 2)) return t;
   // Out of work: timers of processors that nobody holds, or whose holder computes, are run here too.
   const std::int64_t now = clock_ns();
+  note_time(w, p, now);
   for (unsigned i = 0; i < processor_count_; ++i)
     if (processors_[i].timers.needs_collect(now)) run_timers(processors_[i], now);
   if (task* t = p.queue.pop(single())) return t;
@@ -356,6 +369,7 @@ task* scheduler::find_work(worker& w) {
     processor* p = w.held();
     if (p == nullptr) {
       if (!go_idle(w)) return nullptr;
+      note_time(w, *w.held(), clock_ns());  // it may have lain idle for long
       continue;
     }
     task* t = find_now(w, *p);
@@ -366,6 +380,7 @@ task* scheduler::find_work(worker& w) {
     }
     if (starving_.load(std::memory_order_relaxed)) [[unlikely]] give_up_loops(*p);
     if (!go_idle(w)) return nullptr;
+    note_time(w, *w.held(), clock_ns());
   }
 }
 

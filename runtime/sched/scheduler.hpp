@@ -95,6 +95,7 @@ class scheduler {
   [[nodiscard]] stack* stack_for(worker& w, task* t) noexcept;
   [[nodiscard]] task* find_work(worker& w);   // null: the scheduler stops
   [[nodiscard]] task* find_now(worker& w, processor& p);
+  void note_time(worker& w, processor& p, std::int64_t now) noexcept;
   [[nodiscard]] task* take_global(processor& p, std::size_t max) noexcept;
   [[nodiscard]] task* search(worker& w, processor& p) noexcept;
   [[nodiscard]] task* steal(worker& w, processor& p, bool next_slots) noexcept;

@@ -57,7 +57,7 @@ __attribute__((always_inline)) inline void leave_for(worker& w, processor* p, ta
     if (next->own_stack != nullptr) {
       current = next;
       on = next->own_stack;
-      next->phase.store(task_phase::running, std::memory_order_relaxed);
+      next->phase.store(task_phase::running, std::memory_order_release);
     } else {
       w.handoff = next;
       if (!next->big_stack) on = next->sched->take_loop(*p);
@@ -84,7 +84,7 @@ __attribute__((noinline)) void call(stack* self) noexcept {
   tsan_acquire(t);  // pairs with start()
   w->current = t;
   self->owner = t;
-  t->phase.store(task_phase::running, std::memory_order_relaxed);
+  t->phase.store(task_phase::running, std::memory_order_release);
   w->leave();
   t->ops->invoke(t->body());
   end_task(t);
@@ -106,6 +106,7 @@ worker& arrive() noexcept {
     case after_switch::nothing: break;
     case after_switch::park: {
       task* t = w.after_task;
+      if (w.on.get() == nullptr) w.parked_last = t;
       tsan_acquire(t);  // the native stack's: what the wait's lock guards was written by the task that parked
       park_hook(w, *t, *w.after_request.get());
       break;
@@ -122,6 +123,7 @@ void park_task(worker& w, processor* p, task& t, park_request const& request) no
   w.after_request = &request;
   w.after = after_switch::park;
   if (p != nullptr) p->count.parks += 1;
+  t.parked_at.store(p != nullptr ? p->coarse_now.get() : coarse_time(clock_ns()), std::memory_order_relaxed);
   tsan_release(&t);
   leave_for(w, p, pick_for_switch(w, p), t.own_stack->exec);
   worker& now = arrive();

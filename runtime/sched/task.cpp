@@ -90,6 +90,7 @@ void drop_extra(task* t) noexcept {
     clear_locals(t);
     task_extra* e = t->extra.exchange(nullptr, std::memory_order_acq_rel);
     if (e == nullptr) return;
+    wait_for_walks();
     drop(e->own.load(std::memory_order_relaxed), 1 + e->own_credit);
     delete e;
   }
@@ -128,7 +129,7 @@ void end_task(task* t) noexcept {
   if (t->shard != nullptr) unregister(*t);
   // A cancellation may have resumed a wait before its hook armed the timer (H4): R3 found nothing to disarm then.
   if (t->timer != nullptr) timer_heap::disarm(*t->timer, t->timer->generation());
-  t->phase.store(task_phase::ended, std::memory_order_relaxed);
+  t->phase.store(task_phase::ended, std::memory_order_release);
   if (t->has_handle) t->ended().complete();
   // A root is counted by handles and children, not by tasks; a join handle that outlives the runtime must not look at it.
   if (t->inherited->is_root) t->inherited = nullptr;
@@ -202,7 +203,6 @@ task* make_task(scheduler& s, std::size_t body_size, std::size_t body_align, boo
   if (far) new (reinterpret_cast<char*>(t) + body_offset(with_handle)) far_body{memory, body_align};
   if (with_handle) new (reinterpret_cast<char*>(t) + header_size) completion;
   t->shard = nullptr;
-  t->phase.store(task_phase::fresh, std::memory_order_release);  // for_each_task reads `sched` after it
   return t;
 }
 
@@ -367,6 +367,6 @@ std::string_view name() {
   return e != nullptr ? std::string_view(e->name) : std::string_view();
 }
 
-void set_name(std::string name) { require_task("this_task::set_name").extras().name = std::move(name); }
+void set_name(std::string name) { rt::set_task_name(require_task("this_task::set_name"), std::move(name)); }
 
 }  // namespace weft::this_task

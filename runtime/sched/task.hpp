@@ -47,15 +47,16 @@ struct task_locals {
 /// What most tasks never need. Made by the task itself, or by a handle's cancel(), and then kept till the task's end.
 struct task_extra {
   std::atomic<cancel_node*> own{nullptr};  // the task's own context: installed once by compare-exchange, counted
-  std::string name;                        // written by the task itself, or before it starts
+  std::string name;                        // written by the task itself under the walk's lock, or before it starts
   std::unique_ptr<task_locals> locals;     // the task's own
   std::uint32_t own_credit = 0;            // references to `own` counted ahead, for the children to come; the task's own
 };
 
-enum class task_phase : std::uint8_t { free, fresh, running, parked, ended };
+/// Release when written, acquire when read by reports. free: also a task that is being made, until it starts.
+enum class task_phase : std::uint8_t { free, fresh, running, yielded, parked, ended };
 
 struct task : waiter {
-  std::atomic<task_phase> phase{task_phase::free};  // for dumps and assertions; relaxed
+  std::atomic<task_phase> phase{task_phase::free};  // for reports
   bool has_handle = false;                          // constant from creation
   bool big_stack = false;                           // not of the default stack class: never called by a loop that goes on
   std::uint8_t size_class = 0;                      // of the block; constant
@@ -71,6 +72,7 @@ struct task : waiter {
   task_id id = 0;
   std::source_location place{};                     // of the spawn; line() == 0: not known
   std::uint32_t stack_size = 0;                     // asked for; 0: default. Constant
+  std::atomic<std::uint32_t> parked_at{0};          // coarse_time of the last park; for reports
   cancel_node* inherited = nullptr;                 // context at the spawn; counted unless it is a root
   cancel_node* scoped = nullptr;                    // innermost scoped_context, null: none; the task's own
   cancel_node* waits_under = nullptr;               // W1: context the current wait belongs to; read by its hook (H3)
@@ -122,7 +124,13 @@ inline void hold(task* t) noexcept { t->holds.fetch_add(1, std::memory_order_rel
 /// open. There, starts a task that calls f(arg), and returns true; anywhere else, or without memory, false: the caller does it.
 [[nodiscard]] bool run_as_task_if_native(void (*f)(void*) noexcept, void* arg) noexcept;
 
-/// Calls visit for each task that is not free, over the whole process. Tasks come and go meanwhile: for reports.
+/// Calls visit for each task that has been started and is not free, over the whole process, under the walk's lock: while visit runs,
+/// that task's block is not reused, and neither its extra nor its name goes. Tasks come and go meanwhile: for reports. visit may
+/// freeze the task, and must thaw it before it returns; it may take locks of a later rank than task_pool.
 void for_each_task(void (*visit)(task&, void*), void* arg);
+
+/// Before what a walk may be reading is freed, and after it was made unreachable for later visits.
+void wait_for_walks() noexcept;
+void set_task_name(task& t, std::string&& name);
 
 }  // namespace weft::rt

@@ -2,9 +2,12 @@
 
 #include <cstring>
 #include <new>
+#include <string>
+#include <utility>
 
 #include "runtime/base/lock.hpp"
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/platform/platform.hpp"
 #include "runtime/sched/task.hpp"
 
 namespace weft::rt {
@@ -137,7 +140,8 @@ task* allocate_task_block(task_cache* cache, std::size_t size) {
 
 void free_task_block(task_cache* cache, task* t) noexcept {
   const std::size_t cls = t->size_class;
-  t->phase.store(task_phase::free, std::memory_order_relaxed);
+  t->phase.store(task_phase::free, std::memory_order_release);
+  wait_for_walks();
   poison(t, (cls + 1) * task_block_step);
   tsan_release(t);
   if (cache == nullptr) {
@@ -168,7 +172,42 @@ void drain_task_cache(task_cache& cache) noexcept {
   }
 }
 
+// ---- the walk -------------------------------------------------------------------------------------------------------
+//
+//   walk   G1 walks + 1   G2 heavy fence   for each task, under the lock: G3 phase free: pass over it; read
+//   free   G4 phase = free (or extra = null)   G5 light fence   G6 walks != 0: take the lock and release it   G7 free it
+//
+// If G6 reads no walk, G4 comes before G3, which passes over the task. If it reads one, a visit that has passed G3 is over before
+// G6 has the lock, and a later one comes after G4 by that lock. A task's end costs one load, of a line that hardly ever changes.
+
+namespace {
+struct walk_gate {
+  std::atomic<std::uint32_t> walks{0};
+  ranked_lock lock{lock_rank::task_pool};
+};
+constinit walk_gate gate;
+}  // namespace
+
+void wait_for_walks() noexcept {
+  light_fence();                                                           // G5
+  if (gate.walks.load(std::memory_order_acquire) == 0) [[likely]] return;  // G6; pairs with the end of a walk
+  guard hold(gate.lock);
+}
+
+void set_task_name(task& t, std::string&& name) {
+  std::string& mine = t.extras().name;
+  guard hold(gate.lock);
+  mine.swap(name);
+}
+
 void for_each_task(void (*visit)(task&, void*), void* arg) {
+  struct walk {
+    walk() noexcept {
+      gate.walks.fetch_add(1, std::memory_order_seq_cst);  // G1
+      heavy_fence();                                       // G2
+    }
+    ~walk() { gate.walks.fetch_sub(1, std::memory_order_release); }
+  } const here;
   auto& s = shared();
   chunk* c = nullptr;
   {
@@ -176,8 +215,11 @@ void for_each_task(void (*visit)(task&, void*), void* arg) {
     c = s.chunks;
   }
   for (; c != nullptr; c = c->next)
-    for (std::size_t i = 0; i < c->blocks; ++i)
-      if (c->at(i)->phase.load(std::memory_order_acquire) != task_phase::free) visit(*c->at(i), arg);
+    for (std::size_t i = 0; i < c->blocks; ++i) {
+      if (c->at(i)->phase.load(std::memory_order_relaxed) == task_phase::free) continue;  // spares the lock; G3 is below
+      guard hold(gate.lock);
+      if (c->at(i)->phase.load(std::memory_order_acquire) != task_phase::free) visit(*c->at(i), arg);  // G3
+    }
 }
 
 }  // namespace weft::rt

@@ -35,11 +35,14 @@ namespace {
 struct thread_waiter : waiter {
   thread_waiter() { is_thread = true; }
   thread_waiter* next_free = nullptr;
+  thread_waiter* next_of_all = nullptr;  // constant once it is in the list
+  std::atomic<bool> waits_for_ever{false};  // of the wait that WAITING announces: it has no deadline
   std::atomic<std::uint32_t> signal{0};  // futex: 1 once the winner has delivered; a word of its own, since the wait word has 64 bits
 };
 
 struct waiter_pool {
   std::mutex lock;
+  std::atomic<thread_waiter*> all{nullptr};  // pushed under lock; only grows
   thread_waiter* free = nullptr;
 };
 waiter_pool& pool() {
@@ -59,6 +62,9 @@ struct thread_waiter_holder {
       }
     }
     mine = new thread_waiter;
+    std::lock_guard hold(p.lock);
+    mine->next_of_all = p.all.load(std::memory_order_relaxed);
+    p.all.store(mine, std::memory_order_release);  // pairs with for_each_thread_waiter
   }
   ~thread_waiter_holder() {
     auto& p = pool();
@@ -76,6 +82,7 @@ __attribute__((noinline)) waiter& this_thread_waiter() {
 how park_thread(thread_waiter& w, park_request const& request) noexcept {
   const std::uint64_t generation = wait_word::generation(w.word.load(std::memory_order_relaxed));
   w.signal.store(0, std::memory_order_relaxed);
+  w.waits_for_ever.store(request.deadline == never, std::memory_order_relaxed);
   w.word.store((generation << wait_word::generation_shift) | wait_word::waiting, std::memory_order_release);  // H1, locked
   request.unlock(request.arg);
   std::int64_t deadline = request.deadline;
@@ -93,6 +100,11 @@ how park_thread(thread_waiter& w, park_request const& request) noexcept {
 }
 
 }  // namespace
+
+void for_each_thread_waiter(void (*visit)(waiter&, bool waits_for_ever, void*), void* arg) {
+  for (thread_waiter* w = pool().all.load(std::memory_order_acquire); w != nullptr; w = w->next_of_all)
+    visit(*w, w->waits_for_ever.load(std::memory_order_relaxed), arg);
+}
 
 // ---- the waiting side -----------------------------------------------------------------------------------------------
 
@@ -169,7 +181,7 @@ void park_hook(worker& w, task& t, park_request const& request) noexcept {
   cancel_node* n = t.waits_under;
   const bool cancellable = t.wait_cancellable && n != nullptr;
   const std::int64_t deadline = request.deadline;
-  t.phase.store(task_phase::parked, std::memory_order_relaxed);
+  t.phase.store(task_phase::parked, std::memory_order_release);
   t.word.store((generation << wait_word::generation_shift) | wait_word::waiting | (cancellable ? wait_word::cancellable : 0),
                std::memory_order_release);  // H1
   light_fence();                            // H2, pairs with C3

@@ -11,14 +11,26 @@
 //   hook    on the stack that runs next, so that nobody can resume the task before it has left its own:
 //           H1 publish WAITING | generation | CANCELLABLE?      H2 light fence, pairs with C3
 //           H3 context's flag set and cancellable: claim(cancel) H4 arm the timer   H5 unlock   H6 H3 won: ready
-//   claim   WAITING and same generation -> CLAIMED(how)
+//   claim   WAITING and same generation -> CLAIMED(how), FROZEN kept
 //   partner, close   under the object's lock: pop_claimed(); deliver (noexcept); unlock; ready(); never touch it again
 //   timer   copy (task, generation) under the heap's lock, unlock, claim, ready        cancel: see cancel_node.hpp
 //   resume  R1 read how; IDLE   R2 unlink what is still linked, under each object's lock, unless a partner popped the
 //           only record   R3 timer node dead (lazily)   R4 partner: the operation happened, even if cancelled meanwhile
+//   freeze  F1 WAITING -> WAITING|FROZEN: the task stays where it is, its stack and its request may be read
+//   ready   by the winner, when it has delivered: F2 not FROZEN: queue it   F3 FROZEN -> FROZEN|DELIVERED: leave it to the thawer;
+//           the exchange failed because FROZEN went: queue it
+//   thaw    F4 FROZEN and DELIVERED off; DELIVERED was set: queue it
 //
 // R2 is what makes a claim by timer or cancellation safe: the lock is held from W2 to H5, so a claimed task cannot free
 // the object, or leave the frame its record lies in, before the hook and every popper are done with them.
+//
+// Freezing. A frozen task cannot run: nobody but the winner of its claim and the thawer may queue it, and F2 sees FROZEN, since it is
+// set only on a WAITING word, hence before the claim that F2 follows, and taken off by F4 alone. It is queued exactly once: F3 and F4
+// are read-modify-writes of one word. F3 first: F4 finds DELIVERED. F4 first: F3, or F2, finds FROZEN gone. F4 between the claim and
+// the end of the delivery finds no DELIVERED and leaves the task to the winner: an own bit is needed, since CLAIMED alone does not
+// say that the value has been moved. Claims, objects' locks and timers know nothing of it, so a freeze delays nobody but its task.
+// F1 acquires what the task wrote before H1 (request, own_stack) and the hook before H1 (where the stack was left); F4 releases the
+// freezer's reads to whoever resumes the task. One freezer at a time: the walk over the tasks (task.hpp) sees to that.
 //
 // Rejected: leaving the record linked until the woken task unlinks it (two quick notifies reach the same waiter: a lost
 // wake-up), and separate flags per kind of waker (no single winner).
@@ -48,13 +60,14 @@ enum class wait_reason : std::uint8_t {
 };
 [[nodiscard]] char const* wait_reason_name(wait_reason) noexcept;
 
-/// waiter::word: generation | FROZEN | CANCELLABLE | how | state. One word, changed only by the functions below.
+/// waiter::word: generation | DELIVERED | FROZEN | CANCELLABLE | how | state. One word, changed only by the functions below.
 namespace wait_word {
 inline constexpr std::uint64_t state_mask = 3, idle = 0, waiting = 1, claimed = 2;
 inline constexpr unsigned how_shift = 2;
 inline constexpr std::uint64_t how_mask = 7u << how_shift;
 inline constexpr std::uint64_t cancellable = 1u << 5;
 inline constexpr std::uint64_t frozen = 1u << 6;
+inline constexpr std::uint64_t delivered = 1u << 7;  // only beside frozen
 inline constexpr unsigned generation_shift = 8;
 constexpr std::uint64_t generation(std::uint64_t word) noexcept { return word >> generation_shift; }
 constexpr how winner(std::uint64_t word) noexcept { return static_cast<how>((word & how_mask) >> how_shift); }
@@ -68,7 +81,7 @@ struct waiter {
   std::atomic<std::uint64_t> word{0};   // written by its owner (W3, H1, R1) and by claimers
   wait_record* winner = nullptr;        // written by the partner or closer that won, read by the owner after it resumed
   waiter* next_ready = nullptr;         // link of a ready_list; written by the winner, before ready
-  park_request const* request = nullptr;  // written by the owner before H1; read by dumps while frozen
+  park_request const* request = nullptr;  // written by the owner before H1; read by dumps while frozen (F1)
   bool is_thread = false;               // constant
 };
 
@@ -129,13 +142,14 @@ how wait_in(waiter& w, wait_list& list, object_lock& lock, wait_record& record, 
 
 // ---- the waking side ------------------------------------------------------------------------------------------------
 
-/// The claim. True: the caller is the one who must make `w` ready, after it has delivered.
-inline bool claim(waiter& w, std::uint64_t generation, how h) noexcept {
+/// The claim. True: the caller is the one who must make `w` ready, after it has delivered. `even_locks`: a cancellation that also ends
+/// waits which ignore it, for the unwinding of a deadlocked program (lock() throws then).
+inline bool claim(waiter& w, std::uint64_t generation, how h, bool even_locks = false) noexcept {
   // acquire: what the waiter wrote before H1 (release) is visible to the winner, who reads the record's slot.
   std::uint64_t word = w.word.load(std::memory_order_acquire);
   for (;;) {
     if ((word & wait_word::state_mask) != wait_word::waiting || wait_word::generation(word) != generation) return false;
-    if (h == how::cancel && (word & wait_word::cancellable) == 0) return false;
+    if (h == how::cancel && (word & wait_word::cancellable) == 0 && !even_locks) return false;
     const std::uint64_t taken = (generation << wait_word::generation_shift) | (word & wait_word::frozen) |
                                 (static_cast<std::uint64_t>(h) << wait_word::how_shift) | wait_word::claimed;
     if (w.word.compare_exchange_weak(word, taken, std::memory_order_acq_rel, std::memory_order_acquire)) return true;
@@ -168,6 +182,34 @@ inline wait_record* pop_claimed(wait_list& list, how h) noexcept {
   }
   return nullptr;
 }
+
+// ---- freezing -------------------------------------------------------------------------------------------------------
+
+/// F1. True: the task waits, and stays where it is until thaw().
+inline bool freeze(waiter& w) noexcept {
+  std::uint64_t word = w.word.load(std::memory_order_relaxed);
+  while ((word & (wait_word::state_mask | wait_word::frozen)) == wait_word::waiting)
+    if (w.word.compare_exchange_weak(word, word | wait_word::frozen, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
+  return false;
+}
+
+/// F4. True: the caller must make it ready, as its winner would have.
+[[nodiscard]] inline bool thaw(waiter& w) noexcept {
+  constexpr std::uint64_t both = wait_word::frozen | wait_word::delivered;
+  return (w.word.fetch_and(~both, std::memory_order_acq_rel) & wait_word::delivered) != 0;
+}
+
+/// F2, F3. True: whoever thaws it makes it ready.
+inline bool left_to_thawer(waiter& w) noexcept {
+  std::uint64_t word = w.word.load(std::memory_order_relaxed);  // of a word that this thread has claimed
+  while ((word & wait_word::frozen) != 0) [[unlikely]]
+    if (w.word.compare_exchange_weak(word, word | wait_word::delivered, std::memory_order_acq_rel, std::memory_order_relaxed))
+      return true;
+  return false;
+}
+
+/// Calls visit for each waiter of a plain thread that there ever was: their number is the most threads that waited at once.
+void for_each_thread_waiter(void (*visit)(waiter&, bool waits_for_ever, void*), void* arg);
 
 /// Makes a claimed waiter run: call it once, without any lock of an object held. Works in tasks, plain threads and hooks.
 void ready(waiter& w) noexcept;

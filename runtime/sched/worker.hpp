@@ -57,6 +57,7 @@ struct alignas(64) worker {
   owned<task*> after_task;
   owned<stack*> after_stack;
   owned<park_request const*> after_request;
+  owned<task*> parked_last;              // by a park that left for the native stack: see scheduler::note_time
 
   scheduler* sched = nullptr;            // constant
   execution native;

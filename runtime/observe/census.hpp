@@ -1,0 +1,50 @@
+// census: what every task does, at one moment each.
+//
+// Tasks are found by walking the memory that they lie in (for_each_task), so that no task pays for being seen. A parked one is frozen
+// (wait.hpp) while its request and its stack are read, some microseconds; all others go on meanwhile. So the
+// entries are each true of a moment, and of different moments: two tasks may both be seen as waiting for the other's message.
+//
+// What is read of a task that is not frozen is constant from its start (id, place), or guarded by the walk's lock (name).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <weft/detail/task_api.hpp>
+
+#include "runtime/sched/wait.hpp"
+
+namespace weft::rt {
+
+class scheduler;
+
+enum class task_state : std::uint8_t { not_begun, running, ready, parked };
+
+struct task_entry {
+  static constexpr std::size_t no_trace = static_cast<std::size_t>(-1);
+
+  task_id id = 0;
+  std::string name;
+  char const* file = nullptr;  // place of spawn; null: not known. Static text
+  unsigned line = 0;
+  task_state state = task_state::running;
+  // Of a parked one:
+  wait_reason reason = wait_reason::none;
+  void const* object = nullptr;
+  task_id joins = 0;               // reason join: whom
+  std::int64_t left_ns = never;    // till its deadline
+  std::int64_t waited_ns = 0;      // in steps of coarse_time; less than two of them: as good as 0
+  std::size_t trace = no_trace;    // index in census::traces
+};
+
+struct census {
+  std::vector<task_entry> tasks;            // by id
+  std::vector<std::vector<void*>> traces;   // return addresses, innermost first; each once
+};
+
+/// Of one scheduler's tasks, or of all. Throws std::bad_alloc.
+[[nodiscard]] census take_census(scheduler const* of);
+
+}  // namespace weft::rt

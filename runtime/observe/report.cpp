@@ -1,0 +1,120 @@
+#include "runtime/observe/report.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cinttypes>
+#include <cstdio>
+#include <string_view>
+
+#include "runtime/platform/symbols.hpp"
+
+namespace weft::rt {
+namespace {
+
+template <class... A>
+__attribute__((format(printf, 2, 0))) void append(std::string& to, char const* format, A... values) {
+  char part[256];
+  const int n = std::snprintf(part, sizeof part, format, values...);
+  to.append(part, static_cast<std::size_t>(std::clamp(n, 0, static_cast<int>(sizeof part) - 1)));
+}
+
+std::string duration(std::int64_t ns) {
+  std::string text;
+  if (ns < 2 << 20) {
+    text = "less than 3 ms";  // the stamps' steps
+  } else if (ns < 1'000'000'000) {
+    append(text, "%" PRId64 " ms", ns / 1'000'000);
+  } else {
+    append(text, "%" PRId64 ".%" PRId64 " s", ns / 1'000'000'000, ns / 100'000'000 % 10);
+  }
+  return text;
+}
+
+/// The runtime's own calls say nothing to a user: left out at both ends, unless nothing else is there.
+bool is_inner(code_place const& p) { return p.function.starts_with("weft::rt::") || p.function == "weft::rt" || p.function.empty(); }
+
+void append_calls(std::string& to, std::vector<void*> const& addresses, symbols& names) {
+  std::vector<code_place> calls;
+  calls.reserve(addresses.size());
+  // A return address may be the first of the next function, if the call never returns: the call itself is before it.
+  for (void* const address : addresses) calls.push_back(names.find(static_cast<char const*>(address) - 1));
+  std::size_t first = 0;
+  std::size_t last = calls.size();
+  while (first < last && is_inner(calls[first])) ++first;
+  while (last > first && is_inner(calls[last - 1])) --last;
+  if (first == last) {
+    first = 0;
+    last = calls.size();
+  }
+  for (std::size_t i = first; i < last; ++i) {
+    code_place const& c = calls[i];
+    append(to, "    #%-2zu ", i - first);
+    if (c.function.empty())
+      append(to, "%p", addresses[i]);
+    else
+      to += c.function;
+    if (!c.module.empty()) append(to.append(" in ").append(c.module), " +0x%" PRIxPTR, c.offset);
+    to += '\n';
+  }
+}
+
+char const* state_name(task_state s) noexcept {
+  switch (s) {
+    case task_state::not_begun: return "has not begun";
+    case task_state::running: return "running";
+    case task_state::ready: return "ready to go on";
+    case task_state::parked: return "parked";
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string describe(task_entry const& e) {
+  std::string text;
+  append(text, "task %" PRIu64, e.id);
+  if (!e.name.empty()) text.append(" \"").append(e.name).append("\"");
+  if (e.file != nullptr) append(text.append(", spawned at ").append(e.file), ":%u", e.line);
+  text += ": ";
+  if (e.state != task_state::parked) return text += state_name(e.state);
+  text.append("waits on ").append(wait_reason_name(e.reason));
+  if (e.joins != 0)
+    append(text, " of task %" PRIu64, e.joins);
+  else if (e.object != nullptr)
+    append(text, " %p", e.object);
+  text.append(", for ").append(duration(e.waited_ns));
+  if (e.left_ns != never) text.append(", at most ").append(duration(e.left_ns)).append(" more");
+  return text;
+}
+
+std::string describe(census const& c) {
+  std::array<std::size_t, 4> count{};
+  std::vector<std::vector<task_entry const*>> groups(c.traces.size() + 1);  // the last: without a stack
+  for (task_entry const& e : c.tasks) {
+    ++count[static_cast<std::size_t>(e.state)];
+    groups[std::min(e.trace, c.traces.size())].push_back(&e);
+  }
+  std::string text;
+  append(text, "weft: %zu task%s", c.tasks.size(), c.tasks.size() == 1 ? "" : "s");
+  char const* between = ": ";
+  for (const task_state s : {task_state::running, task_state::ready, task_state::not_begun, task_state::parked}) {
+    const std::size_t n = count[static_cast<std::size_t>(s)];
+    if (n == 0) continue;
+    append(text, "%s%zu %s", between, n, s == task_state::ready ? "ready" : s == task_state::not_begun ? "not begun" : state_name(s));
+    between = ", ";
+  }
+  text += '\n';
+  std::stable_sort(groups.begin(), groups.end(), [](auto const& a, auto const& b) { return a.size() > b.size(); });
+  symbols names;
+  for (auto const& group : groups) {
+    if (group.empty()) continue;
+    const std::size_t trace = group.front()->trace;
+    text += '\n';
+    if (group.size() > 1 && trace != task_entry::no_trace) append(text, "  %zu tasks in the same calls\n", group.size());
+    for (task_entry const* e : group) text.append("  ").append(describe(*e)).append("\n");
+    if (trace != task_entry::no_trace) append_calls(text, c.traces[trace], names);
+  }
+  return text;
+}
+
+}  // namespace weft::rt
