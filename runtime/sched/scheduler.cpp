@@ -268,7 +268,8 @@ task* scheduler::pick_local(processor& p) noexcept {
   // With many tasks each is cold when its turn comes: the header two places ahead, the stack of the next, whose header is here by now.
   if (task* soon = p.queue.ahead(2)) {
     prefetch_task(soon);
-    if (stack* s = p.queue.ahead(0)->own_stack.get()) {
+    task* const next = p.queue.ahead(0);  // null if thieves have been here since
+    if (stack* s = next != nullptr ? next->own_stack.get() : nullptr) {
       __builtin_prefetch(s, 1);
       __builtin_prefetch(reinterpret_cast<char const*>(s) - 64, 1);
       __builtin_prefetch(reinterpret_cast<char const*>(s) - 128, 1);
