@@ -30,8 +30,8 @@ class account {
   explicit account(long start) {
     auto [tx, rx] = weft::make_ends<request>(2);
     requests_ = std::move(tx);
-    weft::go({.name = "account"}, [rx = std::move(rx), total = start]() mutable {
-      for (request& r : rx) {
+    weft::go({.name = "account"}, [in = std::move(rx), total = start]() mutable {
+      for (request& r : in) {
         if (auto* d = std::get_if<deposit>(&r)) total += d->amount;
         if (auto* w = std::get_if<withdraw>(&r)) {
           bool const enough = total >= w->amount;
