@@ -3,6 +3,8 @@
 
 #include "runtime/http/state.hpp"
 
+#include <array>
+
 namespace weft::http {
 
 namespace {
@@ -25,6 +27,12 @@ std::size_t utf8_length(std::string_view s) noexcept {
   return 0;
 }
 
+constexpr auto stands_for_itself = [] {
+  std::array<bool, 256> yes{};
+  for (std::size_t c = 0x20; c < 0x80; ++c) yes[c] = c != '"' && c != '\\';
+  return yes;
+}();
+
 }  // namespace
 
 void append_json_string(std::string& out, std::string_view text) {
@@ -32,11 +40,7 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
   while (!text.empty()) {
     std::size_t plain = 0;  // most text is a run of characters that stand for themselves
-    while (plain < text.size()) {
-      const auto c = static_cast<unsigned char>(text[plain]);
-      if (c < 0x20 || c == '"' || c == '\\' || c >= 0x80) break;
-      ++plain;
-    }
+    while (plain < text.size() && stands_for_itself[static_cast<unsigned char>(text[plain])]) ++plain;
     out.append(text.substr(0, plain));
     text.remove_prefix(plain);
     if (text.empty()) break;

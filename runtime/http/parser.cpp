@@ -22,25 +22,22 @@ std::uint32_t beast_limit(std::size_t ours) noexcept {
 
 /// uri-host [":" port] of RFC 9110, 7.2, without the comma that its grammar allows: a list of hosts is what it would mean to others.
 bool is_authority(std::string_view s) noexcept {
-  const auto all = [](std::string_view part, std::string_view others) {
-    return std::ranges::all_of(part, [&](char c) {
-      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || others.find(c) != others.npos;
-    });
-  };
+  using enum character_set::alphanumeric;
+  static constexpr character_set name(yes, "-._~%!$&'()*+;="), address(yes, ":.%-_~"), digits(no, "0123456789");
   std::string_view host = s, port;
   if (s.starts_with('[')) {
     const auto end = s.find(']');
     if (end == s.npos || (end + 1 != s.size() && s[end + 1] != ':')) return false;
     host = s.substr(1, end - 1);
     port = s.substr(std::min(end + 2, s.size()));
-    if (host.empty() || !all(host, ":.%-_~")) return false;
+    if (host.empty() || !address.all_of(host)) return false;
   } else {
     const auto colon = s.find(':');
     host = s.substr(0, colon);
     port = colon == s.npos ? std::string_view() : s.substr(colon + 1);
-    if (!all(host, "-._~%!$&'()*+;=")) return false;
+    if (!name.all_of(host)) return false;
   }
-  return port.size() <= 5 && std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; });
+  return port.size() <= 5 && digits.all_of(port);
 }
 
 /// Bytes that a target must not have: Beast lets pass what is not of ASCII. A fragment is the client's own matter.

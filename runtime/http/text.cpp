@@ -30,16 +30,13 @@ int hex_digit(char c) noexcept {
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-bool is_token_character(char c) noexcept {
-  return (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') ||
-         (c != 0 && std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos);
-}
+constexpr character_set token(character_set::alphanumeric::yes, "!#$%&'*+-.^_`|~");
 
 }  // namespace
 
 std::optional<std::string_view> percent_decode(std::string_view raw, text_arena& into, plus_sign plus) {
   const auto special = [plus](char c) { return c == '%' || (plus == plus_sign::blank && c == '+'); };
-  if (std::none_of(raw.begin(), raw.end(), special)) return raw;
+  if (raw.find('%') == raw.npos && (plus == plus_sign::itself || raw.find('+') == raw.npos)) return raw;
   char* const start = into.room(raw.size());  // decoded text is never longer
   char* out = start;
   for (std::size_t i = 0; i < raw.size(); ++i) {
@@ -58,7 +55,7 @@ std::optional<std::string_view> percent_decode(std::string_view raw, text_arena&
   return std::string_view(start, static_cast<std::size_t>(out - start));
 }
 
-bool is_field_name(std::string_view s) noexcept { return !s.empty() && std::ranges::all_of(s, is_token_character); }
+bool is_field_name(std::string_view s) noexcept { return !s.empty() && token.all_of(s); }
 
 bool is_field_value(std::string_view s) noexcept {
   return std::ranges::none_of(s, [](char c) {

@@ -46,6 +46,29 @@ class text_arena {
   std::size_t left_ = 0;
 };
 
+/// A set of characters that is asked once a byte of each request: a load and no branch.
+class character_set {
+ public:
+  enum class alphanumeric : bool { no, yes };
+  constexpr character_set(alphanumeric also, std::string_view members) noexcept {
+    for (char c : members) add(c);
+    if (also == alphanumeric::no) return;
+    for (char c = '0'; c <= '9'; ++c) add(c);
+    for (char c = 'a'; c <= 'z'; ++c) add(c), add(static_cast<char>(c - 'a' + 'A'));
+  }
+  [[nodiscard]] constexpr bool operator()(char c) const noexcept { return in_[static_cast<unsigned char>(c)]; }
+  [[nodiscard]] constexpr bool all_of(std::string_view s) const noexcept {
+    for (char c : s) {
+      if (!(*this)(c)) return false;
+    }
+    return true;
+  }
+
+ private:
+  constexpr void add(char c) noexcept { in_[static_cast<unsigned char>(c)] = true; }
+  bool in_[256] = {};
+};
+
 [[nodiscard]] constexpr char ascii_lower(char c) noexcept {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
