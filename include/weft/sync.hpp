@@ -2,6 +2,7 @@
 #pragma once
 
 #include <weft/barrier.hpp>
+#include <weft/broadcast.hpp>
 #include <weft/condition_variable.hpp>
 #include <weft/fiber_local.hpp>
 #include <weft/guarded.hpp>
@@ -14,3 +15,4 @@
 #include <weft/shared_mutex.hpp>
 #include <weft/singleflight.hpp>
 #include <weft/wait_group.hpp>
+#include <weft/watch.hpp>

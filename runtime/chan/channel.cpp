@@ -78,6 +78,29 @@ attempt try_send_locked(channel& c, void* from, waiter*& woken) noexcept {
   return attempt::done;
 }
 
+newest send_newest_locked(channel& c, void* from, void* spare, waiter*& woken) noexcept {
+  const auto end_source = [&] {
+    if (c.ops.move != nullptr) c.ops.destroy(from);  // what was moved from; plain bytes and boxes need no end
+  };
+  switch (try_send_locked(c, from, woken)) {
+    case attempt::closed: return newest::closed;
+    case attempt::done: end_source(); return newest::taken;
+    case attempt::not_now: break;
+  }
+  // Full: the place of the oldest element is the next free one.
+  std::byte* const place = c.ring + c.head * c.ops.size;
+  if (c.ops.destroy == nullptr) {
+    push_ring(c, from);
+  } else {
+    relocate_element(c.ops, spare, place);
+    push_ring(c, from);
+    end_source();
+    relocate_element(c.ops, from, spare);
+  }
+  c.head = c.tail;
+  return newest::exchanged;
+}
+
 attempt try_recv_locked(channel& c, void* to, waiter*& woken) noexcept {
   if (c.returned != nullptr) [[unlikely]] {
     std::memcpy(to, &c.returned, sizeof c.returned);  // an element of this channel is a pointer to a box

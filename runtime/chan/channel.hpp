@@ -56,6 +56,12 @@ attempt try_send_locked(channel& c, void* from, waiter*& woken) noexcept WEFT_RE
 /// One try of a receive under the lock. On `done`, `woken` may hold a sender to make ready after the unlock.
 attempt try_recv_locked(channel& c, void* to, waiter*& woken) noexcept WEFT_REQUIRES(c.lock);
 
+/// A send that never waits, to a channel with a buffer: where that is full, the oldest element makes room. `spare` is room for one element
+/// that has a destructor. Afterwards `from` holds: nothing (taken), the oldest element (exchanged; nothing, if it has no destructor), or
+/// what it held (closed). On `taken`, `woken` may hold a receiver to make ready after the unlock.
+enum class newest : std::uint8_t { taken, exchanged, closed };
+newest send_newest_locked(channel& c, void* from, void* spare, waiter*& woken) noexcept WEFT_REQUIRES(c.lock);
+
 /// A receiver's box comes back: to the first waiting receiver, which must be made ready after the unlock, else to the front.
 [[nodiscard]] waiter* return_box_locked(channel& c, box_link* box) noexcept WEFT_REQUIRES(c.lock);
 /// Closes it; false if it was closed. `woken` must be made ready after the unlock.
@@ -74,6 +80,8 @@ inline void set_state(channel& c, std::uint8_t set, std::uint8_t clear) noexcept
   // release: pairs with the acquire of the peeks and of closed().
   c.state.store(static_cast<std::uint8_t>((old & ~clear) | set), std::memory_order_release);
 }
+/// Destroys what is buffered. Only when nobody can receive any more: the lock is not held meanwhile.
+void destroy_buffered(channel& c) noexcept;
 /// Destroys what is buffered, and the channel.
 void free_channel(channel& c) noexcept;
 

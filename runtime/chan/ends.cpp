@@ -24,19 +24,29 @@ bool over_aligned(elem_ops const& ops) noexcept { return ops.align > __STDCPP_DE
 
 }  // namespace
 
-void free_channel(channel& c) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {  // nobody else is left
+void destroy_buffered(channel& c) noexcept {
   elem_ops const& ops = c.ops;
-  if (ops.destroy != nullptr) {
-    for (std::size_t n = c.count.load(std::memory_order_relaxed); n != 0; --n) {
-      ops.destroy(c.ring + c.head * ops.size);
-      if (++c.head == c.capacity) c.head = 0;
-    }
-    while (c.returned != nullptr) {
-      box_link* b = c.returned;
-      c.returned = b->next;
-      ops.destroy(&b);
-    }
+  if (ops.destroy == nullptr) return;
+  c.lock.lock();
+  std::size_t n = c.count.load(std::memory_order_relaxed), at = c.head;
+  box_link* boxes = c.returned;
+  c.returned = nullptr;
+  c.count.store(0, std::memory_order_release);
+  c.lock.unlock();
+  for (; n != 0; --n) {
+    ops.destroy(c.ring + at * ops.size);
+    if (++at == c.capacity) at = 0;
   }
+  while (boxes != nullptr) {
+    box_link* b = boxes;
+    boxes = b->next;
+    ops.destroy(&b);
+  }
+}
+
+void free_channel(channel& c) noexcept {
+  elem_ops const& ops = c.ops;
+  destroy_buffered(c);
   c.~channel();
   if (over_aligned(ops)) ::operator delete(&c, std::align_val_t{ops.align});
   else ::operator delete(&c);
