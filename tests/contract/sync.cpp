@@ -3,13 +3,17 @@
 #include <weft/detail/annotations.hpp>
 #include <weft/weft.hpp>
 
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -146,6 +150,103 @@ void values() {
   require(flights.run(key, [&] { return ++calls; }) == 2, "the next call is another");
 }
 
+struct request_id {
+  std::string text = "none";
+};
+weft::fiber_local<request_id> current_request;  // at namespace scope, as a program would have it
+
+void locals() {
+  weft::fiber_local<int> counter;
+  ++*counter;
+  current_request->text = "first";
+  auto other = weft::spawn([&] { return current_request->text + std::to_string(*counter); });
+  require(other.join() == "none0" && *counter == 1 && current_request->text == "first", "one a task");
+  std::thread outside([&] { *counter += 5; });
+  outside.join();
+  require(*counter == 1, "one a thread");
+  weft::fiber_local<std::string> name(3, 'x');
+  weft::fiber_local<std::unique_ptr<int>> made([] { return std::make_unique<int>(7); });
+  require(*name == "xxx" && **made == 7, "the first value");
+}
+
+void oneshots() {
+  weft::oneshot<std::unique_ptr<int>> reply;
+  weft::go([reply] { reply.send(std::make_unique<int>(1)); });
+  require(*reply.recv() == 1, "recv");
+  require(!reply.send(std::make_unique<int>(2)), "once");
+  weft::oneshot<int> number;
+  require(number.send(3), "the first");
+  weft::receiver<int> in = number.channel();
+  require(in.recv() == 3 && !in.recv(), "channel");
+  weft::oneshot<int> late;
+  require(weft::select(weft::on_recv(late, [](int) {}), weft::on_timeout(1ms)) == 1, "select");
+}
+
+void broadcasts() {
+  weft::broadcast<std::string> news(2);
+  weft::broadcast<std::string>::subscriber one = news.subscribe();
+  auto two = news.subscribe();
+  auto reader = weft::spawn([two]() mutable {
+    std::string all;
+    while (std::optional<std::string> item = two.recv()) all += *item;
+    return all;
+  });
+  for (char const* item : {"a", "b", "c"}) news.send(item);
+  std::uint64_t const missed = one.missed();
+  require(missed == 1 && one.recv() == "b", "the oldest is lost");
+  std::string got;
+  weft::select(weft::on_recv(one, [&](std::string s) { got = s; }), weft::on_timeout(1h));
+  require(got == "c", "select");
+  news.close();
+  require(!one.recv(), "closed");
+  weft::receiver<std::string> in = one.channel();
+  require(!in.recv(), "channel");
+  std::string const all = reader.join();
+  require(all == "abc" || all == "bc", "the other subscriber");
+  bool refused = false;
+  try {
+    news.send("d");
+  } catch (weft::closed_channel const&) {
+    refused = true;
+  }
+  require(refused, "send after close");
+}
+
+void watches() {
+  auto setting = std::make_unique<weft::watch<int>>(1);
+  weft::watch<int>::subscriber sub = setting->subscribe();
+  require(setting->get() == 1 && sub.get() == 1, "get");
+  setting->send(2);
+  setting->send(3);
+  require(sub.changed() == 3, "changed gives the latest");
+  auto waits = weft::spawn([sub]() mutable { return sub.changed(); });
+  setting->send(4);
+  require(waits.join() == 4, "changed waits");
+  require(weft::select(weft::on_recv(sub, [](int) {}), weft::otherwise()) == 1, "select");
+  setting.reset();
+  require(!sub.changed() && sub.get() == 4, "the watch has gone");
+  weft::receiver<int> in = sub.channel();
+  require(!in.recv(), "channel");
+}
+
+void limits() {
+  weft::rate_limiter limit(1000, 3);
+  auto const start = weft::now();
+  for (int i = 0; i < 8; ++i) limit.wait();
+  require(weft::now() - start >= 5ms, "the rate is kept");
+  weft::rate_limiter slow(0.001);
+  require(slow.try_take() && !slow.try_take(), "try_take");
+  auto waits = weft::spawn([&] { slow.wait(); });
+  waits.stop();
+  bool refused = false;
+  try {
+    weft::rate_limiter(0.0, 1.0);
+  } catch (std::invalid_argument const&) {
+    refused = true;
+  }
+  require(refused, "no such rate");
+}
+
 }  // namespace
 
 int main() {
@@ -154,6 +255,11 @@ int main() {
     conditions();
     counters();
     values();
+    locals();
+    oneshots();
+    broadcasts();
+    watches();
+    limits();
   });
   return 0;
 }
