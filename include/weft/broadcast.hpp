@@ -28,8 +28,8 @@ namespace weft {
 /// handles and receivers; what it had not received is then destroyed. T must be copyable.
 ///
 /// Cost: a send makes a copy of the value for each subscriber, and destroys what had to make room, both with no lock held; then, with
-/// the broadcast's mutex held, it locks one channel after another and moves a copy in, some 30 ns each. Only other sends and subscribes
-/// wait for that; receivers do not. Of a large T send a std::shared_ptr<T const>. A subscriber's room is allocated when it subscribes.
+/// the broadcast's mutex held, it locks one channel after another and moves a copy in. Only other sends and subscribes wait for that, and
+/// they park; receivers do not wait. Of a large T send a std::shared_ptr<T const>. A subscriber's room is allocated when it subscribes.
 /// Order: a send happens before the return of each receive that gets its value.
 template <class T>
 class broadcast {

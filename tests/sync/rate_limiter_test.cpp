@@ -87,23 +87,23 @@ TEST_CASE("who waits is served first come, first served, and try_take overtakes 
   with_worker_count(1, [] {  // one worker: after a yield every other task has parked
     weft::rate_limiter limit(200);
     limit.wait();
-    std::vector<int> served;
+    weft::guarded<std::vector<int>> served;
     std::vector<weft::join_handle<void>> tasks;
     for (int i = 0; i < 5; ++i) {
       tasks.push_back(weft::spawn([&, i] {
         limit.wait();
-        served.push_back(i);
+        served.lock()->push_back(i);
       }));
       for (int turn = 0; turn < 10; ++turn) weft::yield();
     }
     int stolen = 0;
-    while (served.size() < 4) {
+    while (served.lock()->size() < 4) {
       if (limit.try_take()) ++stolen;
       weft::yield();
     }
     CHECK(stolen == 0);
     for (auto& h : tasks) h.join();
-    CHECK(served == std::vector<int>{0, 1, 2, 3, 4});
+    CHECK(*served.lock() == std::vector<int>{0, 1, 2, 3, 4});
   });
 }
 
