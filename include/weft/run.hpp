@@ -22,11 +22,18 @@ class runtime {
 
   /// From a plain thread: runs f as a task, sleeps until it has ended, returns its result or rethrows its exception. Fatal inside
   /// a task. Other tasks go on until shutdown().
+  /// Throws weft::deadlock, whose what() lists every task, when all tasks wait for each other and nothing else is left in the process
+  /// that could wake one: by then they have been cancelled, and f has ended. The runtime's root context stays cancelled.
   template <class F, class... A>
     requires task_callable<F, A...>
   auto run(F&& f, A&&... a) -> detail::task_result_t<F, A...> {
     refuse_inside_task();
     auto handle = spawn(std::forward<F>(f), std::forward<A>(a)...);
+    {
+      const presence here(*this);
+      handle.wait();
+    }
+    throw_if_deadlocked();
     return handle.join();
   }
 
@@ -68,7 +75,19 @@ class runtime {
 
  private:
   static void refuse_inside_task();
+  void throw_if_deadlocked() const;
   struct state;
+  /// While a thread waits in run(): somebody whom a deadlock's report reaches.
+  class presence {
+   public:
+    explicit presence(runtime const&) noexcept;
+    ~presence();
+    presence(presence const&) = delete;
+    presence& operator=(presence const&) = delete;
+
+   private:
+    state* of_;
+  };
   /// Around a spawn: throws no_runtime once shutdown has begun, which then waits for those under way.
   class acceptance {
    public:
@@ -86,7 +105,7 @@ class runtime {
 [[nodiscard]] runtime_metrics current_metrics();
 
 /// Starts a runtime, runs f(a...) as its first task, and returns what it returns or rethrows what it throws. No task outlives it:
-/// when the first has ended, the others are cancelled and unwound. Fatal inside a task. `return weft::run(app, argc, argv);` is a
+/// when the first has ended, the others are cancelled and unwound. Throws weft::deadlock as runtime::run. Fatal inside a task. `return weft::run(app, argc, argv);` is a
 /// whole main().
 template <class F, class... A>
   requires task_callable<F, A...>

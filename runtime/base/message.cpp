@@ -51,18 +51,19 @@ message& message::vformat(char const* format, va_list arguments) noexcept {
 }
 
 void message::write_line() noexcept {
-  int const kept = errno;
   buffer_[length_] = '\n';
-  char const* at = buffer_;
-  std::size_t left = length_ + 1;
-  while (left > 0) {
-    ssize_t const written = ::write(STDERR_FILENO, at, left);
+  write_error({buffer_, length_ + 1});
+  length_ = 0;
+}
+
+void write_error(std::string_view text) noexcept {
+  int const kept = errno;
+  while (!text.empty()) {
+    ssize_t const written = ::write(STDERR_FILENO, text.data(), text.size());
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) break;
-    at += written;
-    left -= static_cast<std::size_t>(written);
+    text.remove_prefix(static_cast<std::size_t>(written));
   }
-  length_ = 0;
   errno = kept;
 }
 

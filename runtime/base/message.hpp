@@ -28,4 +28,7 @@ class message {
   std::size_t length_ = 0;
 };
 
+/// Writes all of a longer text to standard error. Keeps errno.
+void write_error(std::string_view text) noexcept;
+
 }  // namespace weft::rt

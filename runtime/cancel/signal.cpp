@@ -33,6 +33,7 @@
 #include "runtime/chan/channel.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/observer.hpp"
 
 namespace weft {
 namespace {
@@ -84,6 +85,7 @@ class registry {
         s.next_one = all_;
         if (all_ != nullptr) all_->prev_one = &s;
         all_ = &s;
+        rt::sources.signal_subscriptions.fetch_add(1, std::memory_order_release);
       }
     }
     if (error != 0) throw std::system_error(error, std::generic_category(), "weft: cannot catch this signal");
@@ -93,6 +95,7 @@ class registry {
     rt::guard hold(lock_);
     (s.prev_one != nullptr ? s.prev_one->next_one : all_) = s.next_one;
     if (s.next_one != nullptr) s.next_one->prev_one = s.prev_one;
+    rt::sources.signal_subscriptions.fetch_sub(1, std::memory_order_release);
     for (int signal = 1; signal <= highest_signal; ++signal)
       if ((s.wanted & bit_of(signal)) != 0) unwant_locked(signal);
   }
@@ -137,6 +140,7 @@ class registry {
 
   [[noreturn]] void deliver(int fd) {
     rt::set_thread_name("weft-signals");
+    rt::sources.threads.fetch_add(1, std::memory_order_release);
     std::vector<rt::cancel_node*> due;
     for (;;) {
       std::uint64_t writes = 0;
@@ -149,6 +153,8 @@ class registry {
 
   /// S2, S3.
   void deliver(int signal, std::vector<rt::cancel_node*>& due) {
+    // Counts as a subscription: what it has collected it will wake, even if the last real one goes meanwhile.
+    rt::sources.signal_subscriptions.fetch_add(1, std::memory_order_acq_rel);
     bool wanted = false;
     {
       rt::guard hold(lock_);
@@ -168,6 +174,7 @@ class registry {
       rt::drop(n);
     }
     due.clear();
+    rt::sources.signal_subscriptions.fetch_sub(1, std::memory_order_acq_rel);
     if (!wanted) ::kill(::getpid(), signal);
   }
 

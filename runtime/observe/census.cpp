@@ -42,16 +42,16 @@ std::size_t read_parked(task const& t, task_entry& e, std::int64_t now, void** f
   return frames_of(*t.own_stack, frames, frames_most);
 }
 
-void visit(task& t, void* arg) {
+bool visit(task& t, void* arg) {
   auto& to = *static_cast<taking*>(arg);
-  if (to.of != nullptr && t.sched != to.of) return;
+  if (to.of != nullptr && t.sched != to.of) return true;
   task_entry e;
   switch (t.phase.load(std::memory_order_relaxed)) {
     case task_phase::fresh: e.state = task_state::not_begun; break;
     case task_phase::running: e.state = task_state::running; break;
     case task_phase::yielded: e.state = task_state::ready; break;
     case task_phase::parked: e.state = task_state::ready; break;  // unless it can be frozen: then nobody has claimed its wait
-    default: return;
+    default: return true;
   }
   e.id = t.id;
   if (t.place.line() != 0) {
@@ -67,6 +67,7 @@ void visit(task& t, void* arg) {
   }
   if (task_extra const* extra = t.extra.load(std::memory_order_acquire)) e.name = extra->name;
   to.result.tasks.push_back(std::move(e));
+  return true;
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <cxxabi.h>
 
@@ -159,6 +160,23 @@ char thread_state(int thread_id) noexcept {
     if (text[at] == ')') return text[at + 2];
   return 0;
 }
+
+unsigned process_threads() noexcept {
+  kept_errno const kept;
+  int const file = ::open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  char text[1024];
+  ssize_t const length = ::read(file, text, sizeof text - 1);
+  ::close(file);
+  if (length <= 0) return 0;
+  text[length] = '\0';
+  // Field 20; the second, in brackets, may hold anything.
+  char const* at = std::strrchr(text, ')');
+  for (int field = 2; at != nullptr && field < 20; ++field) at = std::strchr(at + 1, ' ');
+  return at != nullptr ? static_cast<unsigned>(std::strtoul(at + 1, nullptr, 10)) : 0;
+}
+
+void call_after_fork(void (*f)()) noexcept { (void)::pthread_atfork(nullptr, nullptr, f); }
 
 void set_precise_sleep() noexcept {
   kept_errno const kept;

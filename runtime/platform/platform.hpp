@@ -105,6 +105,12 @@ int current_thread_id() noexcept;                 // the kernel's number, as in 
 // What the kernel says the thread does: 'R' runs or could, 'S' sleeps, 'D' sleeps unstoppably; 0: not known.
 char thread_state(int thread_id) noexcept;
 
+// How many threads this process has, the kernel's own for it included; 0: not known.
+unsigned process_threads() noexcept;
+
+// Calls f in each child that fork makes from now on, before fork returns there. For start-up; ignored if there is no memory for it.
+void call_after_fork(void (*f)()) noexcept;
+
 // Lets timed sleeps of the calling thread end within a nanosecond of their time rather than the default 50 µs.
 void set_precise_sleep() noexcept;
 

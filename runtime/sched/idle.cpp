@@ -89,6 +89,8 @@ processor* scheduler::take_idle_processor_locked() noexcept {
   if (p == nullptr) return nullptr;
   idle_processors_ = p->next_idle;
   p->next_idle = nullptr;
+  taken_ += 1;
+  ask_pause_ = first_pause_ns;
   if (idle_.fetch_sub(1, std::memory_order_seq_cst) == processor_count_) wake_monitor();
   return p;
 }
@@ -161,21 +163,27 @@ bool scheduler::go_idle(worker& w) {
       return true;
     }
     bool mine = false;
+    std::int64_t ask_at = never;
     {
       guard hold(lock_);
       if (!w.in_idle_list) return true;
+      ask_at = time_to_ask_locked(w);
       if (poll_sleeper_ == nullptr) {
         poll_sleeper_ = &w;
         w.in_poller = mine = true;
       }
     }
     if (mine) {
-      sleep_in_poller(w);
+      sleep_in_poller(w, ask_at);
     } else {
-      sleep_on_futex(w);
+      sleep_on_futex(w, ask_at);
     }
-    guard hold(lock_);
-    if (!w.in_idle_list) return true;
+    {
+      guard hold(lock_);
+      if (asker_ == &w) asker_ = nullptr;
+      if (!w.in_idle_list) return true;
+    }
+    if (ask_at != never && clock_ns() >= ask_at) ask_whether_dead();
   }
 }
 
@@ -185,8 +193,8 @@ bool scheduler::leave_idle(worker& w) noexcept {
   return false;
 }
 
-void scheduler::sleep_in_poller(worker& w) {
-  std::int64_t until = earliest_timer();
+void scheduler::sleep_in_poller(worker& w, std::int64_t limit) {
+  std::int64_t until = std::min(limit, earliest_timer());
   poll_until_.store(until, std::memory_order_seq_cst);
   full_fence();  // pairs with timer_changed, and with a waker's wakeups
   until = std::min(until, earliest_timer());
@@ -204,17 +212,18 @@ void scheduler::sleep_in_poller(worker& w) {
   w.in_poller = false;
 }
 
-void scheduler::sleep_on_futex(worker& w) {
+void scheduler::sleep_on_futex(worker& w, std::int64_t limit) {
   const std::int64_t at = earliest_timer();
   std::int64_t other = timer_until_.load(std::memory_order_relaxed);
   const std::int64_t in_poller = poll_until_.load(std::memory_order_relaxed);
   // Only for a timer that nobody who sleeps already would wake for; and only one at a time.
   bool timed = at != never && (in_poller == 0 || at < in_poller) && at < other &&
                timer_until_.compare_exchange_strong(other, at, std::memory_order_seq_cst);
+  const std::int64_t until = timed ? std::min(limit, at) : limit;
   while (w.wakeups.load(std::memory_order_acquire) == 0 && !stopping_.load(std::memory_order_acquire)) {
-    if (!timed) {
+    if (until == never) {
       futex_wait(w.wakeups, 0);
-    } else if (!futex_wait_until(w.wakeups, 0, at)) {
+    } else if (!futex_wait_until(w.wakeups, 0, until)) {
       break;
     }
   }

@@ -11,15 +11,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <system_error>
-#include <unistd.h>
 
 #include "runtime/base/check.hpp"
+#include "runtime/base/message.hpp"
 #include "runtime/fiber/overflow.hpp"
 #include "runtime/platform/platform.hpp"
+#include "runtime/sched/observer.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/switching.hpp"
 #include "runtime/sched/terminate.hpp"
@@ -142,6 +142,7 @@ void scheduler::start_monitor_locked() noexcept {
 }
 
 void scheduler::thread_main(worker& w) noexcept {
+  threads_.fetch_add(1, std::memory_order_acq_rel);
   (void)w.enter();
   char name[16];
   std::snprintf(name, sizeof name, "weft-%u", w.index);
@@ -154,6 +155,7 @@ void scheduler::thread_main(worker& w) noexcept {
   w.thread_id = current_thread_id();
   w.clock = current_thread_clock();
   init_native(w.native);
+  if (processor* p = w.held()) note_time(w, *p, clock_ns());
   tsan_release(&w.sched);  // what was set up until now, for the tasks: see switching.cpp
   while (true) {
     (void)arrive();
@@ -164,6 +166,7 @@ void scheduler::thread_main(worker& w) noexcept {
   }
   w.leave();
   set_current_worker(nullptr);
+  threads_.fetch_sub(1, std::memory_order_acq_rel);
 }
 
 void scheduler::stop_threads() {
@@ -217,38 +220,18 @@ void scheduler::shutdown(std::int64_t grace_ns) {
   heavy_fence();                                     // D3
   const std::int64_t deadline = detail::deadline_in(grace_ns);
   while (!all_ended()) {  // D4
-    if (!futex_wait_until(drained_, 0, deadline) && !all_ended() && clock_ns() >= deadline) report_stuck();
+    if (!futex_wait_until(drained_, 0, deadline) && !all_ended() && clock_ns() >= deadline)
+      report_stuck("shutdown: these tasks did not end within the grace");
     if (drained_.load(std::memory_order_acquire) != 0 && !all_ended()) drained_.store(0, std::memory_order_seq_cst);
   }
   stop_threads();
 }
 
-void scheduler::report_stuck() {
-  struct report {
-    scheduler* of;
-    std::string text;
-  } r{this, {}};
-  for_each_task(
-      [](task& t, void* arg) {
-        auto& to = *static_cast<report*>(arg);
-        if (t.sched != to.of || t.phase.load(std::memory_order_acquire) == task_phase::ended) return;
-        char line[512];
-        task_extra const* e = t.extra.load(std::memory_order_acquire);
-        const task_phase phase = t.phase.load(std::memory_order_acquire);
-        std::snprintf(line, sizeof line, "weft: task %" PRIu64 " \"%s\" spawned at %s:%u has not ended: %s\n", t.id,
-                      e != nullptr ? e->name.c_str() : "", t.place.line() != 0 ? t.place.file_name() : "an unknown place",
-                      static_cast<unsigned>(t.place.line()), phase == task_phase::parked  ? "it is parked"
-                      : phase == task_phase::fresh ? "it has not begun"
-                                                   : "it is running");
-        to.text += line;
-      },
-      &r);
-  warn("shutdown: these tasks did not end within the grace of %" PRId64 " ms", static_cast<std::int64_t>(options_.shutdown_grace.count() / 1'000'000));
-  for (std::size_t at = 0; at < r.text.size();) {
-    const ssize_t n = ::write(STDERR_FILENO, r.text.data() + at, r.text.size() - at);
-    if (n <= 0) break;
-    at += static_cast<std::size_t>(n);
-  }
+void scheduler::report_stuck(char const* why) {
+  observer const* o = observer_in_use.load(std::memory_order_acquire);
+  const std::string text = o != nullptr ? o->describe(*this) : std::string();
+  warn("%s", why);
+  write_error(text);
   if (options_.on_stuck == stuck::abort) std::abort();
   std::_Exit(70);
 }
@@ -278,6 +261,7 @@ runtime_metrics scheduler::metrics() const noexcept {
       [](task& t, void* arg) {
         auto& to = *static_cast<census*>(arg);
         if (t.phase.load(std::memory_order_acquire) == task_phase::parked && t.sched == to.of) ++to.parked;
+        return true;
       },
       &c);
   m.parked = c.parked;

@@ -44,6 +44,7 @@ bool scheduler::monitor_look(std::vector<std::uint64_t>& ticks) noexcept {
 void scheduler::monitor_main() noexcept {
   set_thread_name("weft-monitor");
   set_precise_sleep();
+  threads_.fetch_add(1, std::memory_order_acq_rel);
   std::vector<std::uint64_t> ticks(processor_count_);
   std::atomic<std::uint32_t> never_woken{0};
   std::int64_t pause = shortest_ns;
@@ -64,6 +65,7 @@ void scheduler::monitor_main() noexcept {
     }
     pause = monitor_look(ticks) ? shortest_ns : std::min(pause * 2, longest_ns);
   }
+  threads_.fetch_sub(1, std::memory_order_acq_rel);
 }
 
 }  // namespace weft::rt

@@ -6,14 +6,21 @@
 #include <mutex>
 #include <thread>
 
+#include <weft/error.hpp>
+
 #include "runtime/base/check.hpp"
+#include "runtime/sched/observer.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/worker.hpp"
 
 namespace weft {
 
 struct runtime::state {
-  explicit state(options const& o) : sched(o) {}
+  explicit state(options const& o) : sched(o) {
+    rt::install_observer();
+    rt::observer_in_use.load(std::memory_order_acquire)->runtime_begins(sched);
+  }
+  ~state() { rt::observer_in_use.load(std::memory_order_acquire)->runtime_ended(sched); }
   rt::scheduler sched;
   std::mutex lock;    // shutdown is called from plain threads
   std::atomic<bool> down{false};             // written under lock
@@ -37,6 +44,13 @@ runtime::acceptance::acceptance(runtime const& r) : of_(r.state_.get()) {
 }
 runtime::acceptance::~acceptance() { of_->spawning.fetch_sub(1, std::memory_order_release); }
 rt::scheduler* runtime::acceptance::scheduler() const noexcept { return &of_->sched; }
+
+runtime::presence::presence(runtime const& r) noexcept : of_(r.state_.get()) { of_->sched.runs.fetch_add(1, std::memory_order_acq_rel); }
+runtime::presence::~presence() { of_->sched.runs.fetch_sub(1, std::memory_order_acq_rel); }
+
+void runtime::throw_if_deadlocked() const {
+  if (state_->sched.deadlocked()) throw deadlock(state_->sched.deadlock_report());
+}
 
 void runtime::shutdown() { shutdown(state_->sched.opts().shutdown_grace); }
 

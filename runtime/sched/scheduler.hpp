@@ -81,6 +81,28 @@ class scheduler {
   [[nodiscard]] runtime_metrics metrics() const noexcept;
   [[nodiscard]] worker* workers() noexcept { return all_workers_.load(std::memory_order_acquire); }
 
+  // ---- when everything is idle (quiescence.cpp); for the reports ----
+  /// quiet: no worker holds a processor, and each sleeps or is about to. `taken` counts the processors that were taken from the idle list:
+  /// two looks that are quiet with the same count had no task running between them.
+  struct quiet_look {
+    bool quiet;
+    std::uint64_t taken;
+  };
+  [[nodiscard]] quiet_look look_quiet() noexcept;
+  [[nodiscard]] std::size_t armed_timers() const noexcept;
+  /// Workers and monitor that live; each counts itself.
+  [[nodiscard]] std::uint32_t threads() const noexcept { return threads_.load(std::memory_order_acquire); }
+  /// X1. Once.
+  void unwind_deadlocked(std::string report) noexcept;
+  /// X2. False: there was none.
+  bool wake_locks() noexcept;
+  [[nodiscard]] bool deadlocked() const noexcept { return deadlocked_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::string deadlock_report();
+  /// Plain threads in runtime::run, which throw weft::deadlock.
+  std::atomic<std::uint32_t> runs{0};
+  /// Names every task and ends the process.
+  [[noreturn]] void report_stuck(char const* why);
+
   // ---- the switching side (switching.cpp), always inside a section ----
   /// The next task from the local queue; null: go to the native stack.
   [[nodiscard]] task* pick_local(processor& p) noexcept;
@@ -90,6 +112,7 @@ class scheduler {
 
  private:
   friend struct native;
+  static constexpr std::int64_t first_pause_ns = 3'000'000;
   void native_loop(worker& w);
   void run_on_stack(worker& w, task* t) noexcept;
   [[nodiscard]] stack* stack_for(worker& w, task* t) noexcept;
@@ -118,8 +141,12 @@ class scheduler {
   void add_idle_locked(worker& w) noexcept WEFT_REQUIRES(lock_);
   void remove_idle_locked(worker& w) noexcept WEFT_REQUIRES(lock_);
   [[nodiscard]] bool take_processor(worker& w) noexcept;
-  void sleep_in_poller(worker& w);
-  void sleep_on_futex(worker& w);
+  void sleep_in_poller(worker& w, std::int64_t limit);
+  void sleep_on_futex(worker& w, std::int64_t limit);
+  // quiescence.cpp
+  [[nodiscard]] std::int64_t time_to_ask_locked(worker& w) noexcept WEFT_REQUIRES(lock_);  // never: not this worker, not now
+  void ask_whether_dead() noexcept;
+
   [[nodiscard]] std::int64_t earliest_timer() const noexcept;
   void wake_worker(worker& w, bool from_poller) noexcept;
 
@@ -141,7 +168,6 @@ class scheduler {
   void starve(task* t) noexcept;   // t could not get a stack: it waits until one is free
   void feed_starving() noexcept;
   void give_up_loops(processor& p) noexcept;  // before going idle while tasks starve
-  [[noreturn]] void report_stuck();
 
   options options_;
   unsigned const processor_count_;
@@ -170,6 +196,14 @@ class scheduler {
   processor* idle_processors_ = nullptr;                 // guarded by lock_
   worker* idle_workers_ = nullptr;                       // guarded by lock_, last in first out
   worker* poll_sleeper_ = nullptr;                       // guarded by lock_
+  std::uint64_t taken_ = 0;                              // guarded by lock_: see quiet_look
+  worker* asker_ = nullptr;                              // guarded by lock_: who sleeps until it is time to ask
+  std::int64_t ask_pause_ = first_pause_ns;              // guarded by lock_: how long first; never: not before a processor is taken
+  task* witness_ = nullptr;                              // guarded by lock_: while its wait word stands, there is no need to ask
+  std::uint64_t witness_word_ = 0;                       // guarded by lock_
+  std::string deadlock_report_;                          // guarded by lock_
+  std::atomic<bool> deadlocked_{false};
+  std::atomic<std::uint32_t> threads_{0};
   std::atomic<worker*> all_workers_{nullptr};            // pushed under lock_
   std::atomic<std::uint32_t> monitor_word_{0};           // futex: 0 runs, 1 asleep
   std::vector<std::unique_ptr<worker>> storage_;         // guarded by lock_

@@ -124,10 +124,10 @@ inline void hold(task* t) noexcept { t->holds.fetch_add(1, std::memory_order_rel
 /// open. There, starts a task that calls f(arg), and returns true; anywhere else, or without memory, false: the caller does it.
 [[nodiscard]] bool run_as_task_if_native(void (*f)(void*) noexcept, void* arg) noexcept;
 
-/// Calls visit for each task that has been started and is not free, over the whole process, under the walk's lock: while visit runs,
+/// Calls visit for each task that has been started and is not free, over the whole process, under the walk's lock, until it returns false: while it runs,
 /// that task's block is not reused, and neither its extra nor its name goes. Tasks come and go meanwhile: for reports. visit may
 /// freeze the task, and must thaw it before it returns; it may take locks of a later rank than task_pool.
-void for_each_task(void (*visit)(task&, void*), void* arg);
+void for_each_task(bool (*visit)(task&, void*), void* arg);
 
 /// Before what a walk may be reading is freed, and after it was made unreachable for later visits.
 void wait_for_walks() noexcept;

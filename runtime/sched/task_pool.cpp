@@ -200,7 +200,7 @@ void set_task_name(task& t, std::string&& name) {
   mine.swap(name);
 }
 
-void for_each_task(void (*visit)(task&, void*), void* arg) {
+void for_each_task(bool (*visit)(task&, void*), void* arg) {
   struct walk {
     walk() noexcept {
       gate.walks.fetch_add(1, std::memory_order_seq_cst);  // G1
@@ -218,7 +218,7 @@ void for_each_task(void (*visit)(task&, void*), void* arg) {
     for (std::size_t i = 0; i < c->blocks; ++i) {
       if (c->at(i)->phase.load(std::memory_order_relaxed) == task_phase::free) continue;  // spares the lock; G3 is below
       guard hold(gate.lock);
-      if (c->at(i)->phase.load(std::memory_order_acquire) != task_phase::free) visit(*c->at(i), arg);  // G3
+      if (c->at(i)->phase.load(std::memory_order_acquire) != task_phase::free && !visit(*c->at(i), arg)) return;  // G3
     }
 }
 

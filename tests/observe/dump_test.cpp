@@ -146,60 +146,71 @@ TEST_CASE("a task that computed before it parked was not waiting meanwhile", "[o
   });
 }
 
+namespace {
+
+constexpr int pairs = 4;
+constexpr int rounds = 2000;
+
+/// Numbers go to an echo and back, `pairs` times at once; the sum of what came back.
+long echo_numbers() {
+  weft::task_group all;
+  std::atomic<long> total{0};
+  for (int p = 0; p < pairs; ++p) {
+    auto there = weft::make_chan<int>();
+    auto back = weft::make_chan<int>(1);
+    all.spawn([=] {
+      for (int i = 0; i < rounds; ++i) there.send(i);
+      there.close();
+    });
+    all.spawn([=] {
+      while (auto v = there.recv()) {
+        if (*v % 64 == 0) weft::this_task::set_name("echo at " + std::to_string(*v));
+        back.send(*v);
+      }
+      back.close();
+    });
+    all.spawn([=, &total] {
+      for (int i = 0; i < rounds; ++i) {
+        // Timeouts and cancellations claim frozen tasks too.
+        auto got = back.recv_for(1us);
+        while (!got) got = back.recv_for(1ms);
+        total += *got;
+        if (i % 16 != 0) continue;
+        auto brief = weft::spawn(weft::task_options{.name = "brief"}, [] { weft::sleep_for(1h); });
+        if (i % 32 == 0) weft::yield();
+        brief.stop();
+      }
+    });
+  }
+  all.wait();
+  return total.load();
+}
+
+}  // namespace
+
 TEST_CASE("dumps in a loop lose no wake-up while tasks park, wake, are renamed and end", "[observe][dump][stress]") {
   for (unsigned const workers : weft::test::worker_counts) {
     INFO("with " << workers << " workers");
-    constexpr int pairs = 4;
-    constexpr int rounds = 3000;
     weft::options chosen;
     chosen.workers = workers;
     weft::runtime runtime(chosen);
     std::atomic<bool> over{false};
-    std::size_t dumps = 0;
+    std::atomic<int> dumps{0};  // that saw tasks
     std::thread watcher([&] {
       while (!over.load()) {
-        dumps += weft::rt::take_census(nullptr).tasks.empty() ? 0 : 1;
+        if (weft::rt::take_census(nullptr).tasks.size() > pairs) ++dumps;
         std::this_thread::yield();
       }
     });
-    long const sum = runtime.run([&] {
-      weft::task_group all;
-      std::atomic<long> total{0};
-      for (int p = 0; p < pairs; ++p) {
-        auto there = weft::make_chan<int>();
-        auto back = weft::make_chan<int>(1);
-        all.spawn([=] {
-          for (int i = 0; i < rounds; ++i) there.send(i);
-          there.close();
-        });
-        all.spawn([=] {
-          while (auto v = there.recv()) {
-            if (*v % 64 == 0) weft::this_task::set_name("echo at " + std::to_string(*v));
-            back.send(*v);
-          }
-          back.close();
-        });
-        all.spawn([=, &total] {
-          for (int i = 0; i < rounds; ++i) {
-            // Timeouts and cancellations claim frozen tasks too.
-            auto got = back.recv_for(1us);
-            while (!got) got = back.recv_for(1ms);
-            total += *got;
-            if (i % 16 == 0) {
-              auto brief = weft::spawn(weft::task_options{.name = "brief"}, [] { weft::sleep_for(1h); });
-              if (i % 32 == 0) weft::yield();
-              brief.stop();
-            }
-          }
-        });
-      }
-      all.wait();
-      return total.load();
-    });
+    int turns = 0;
+    long sum = 0;
+    do {
+      ++turns;
+      sum += runtime.run(echo_numbers);
+    } while (dumps < 50);
     over = true;
     watcher.join();
-    CHECK(sum == static_cast<long>(pairs) * rounds * (rounds - 1) / 2);
-    CHECK(dumps > 0);
+    CHECK(sum == static_cast<long>(turns) * pairs * rounds * (rounds - 1) / 2);
     runtime.shutdown();
     CHECK(runtime.metrics().live == 0);
   }

@@ -22,6 +22,7 @@ rt::task* task_with(weft::task_id id) {
       [](rt::task& t, void* arg) {
         auto& to = *static_cast<search*>(arg);
         if (t.id == to.id) to.found = &t;
+        return to.found == nullptr;
       },
       &s);
   return s.found;

@@ -1,0 +1,168 @@
+// Whether all tasks of a runtime wait for each other, for ever. Asked by the worker that goes idle last (quiescence.cpp), never answered
+// wrongly with yes.
+//
+//   Q1 look_quiet: all processors idle, all workers asleep or about to be; `taken` is kept
+//   Q2 no live timer in any heap, no signal subscription, no blocking call in progress
+//   Q3 every task that has begun and not ended is parked without a deadline on a channel, select, sync type, group or join; plain
+//      threads that wait in weft without a deadline are counted. The generations of all these waits are added up
+//   Q4 the process has as many threads as weft's own (workers, monitor, signals) and those counted at Q3 together
+//   Q5 Q3 again, without looking at reasons: everything still WAITING, as many, the same sum
+//   Q6 Q1 and Q2 again, with the same `taken`
+//
+// Why yes is true. A wait word's generation only grows, so an equal sum at Q3 and Q5 means that each of these waits lasted from its
+// look in Q3 to its look in Q5, and all of them lasted through the moment T of Q4, together. At T:
+//   - no task ran or was about to: each was WAITING. One that somebody had claimed and not yet made ready would be CLAIMED; one in a
+//     queue, fresh; a plain thread between queueing and waking (scheduler::visitors_) would be a thread that does not wait
+//   - no worker was inside a task's end, a timer's callback or the like: these hold a processor, and by Q1 and Q6 none was held
+//   - no other thread existed: those of Q3 lived at T, for they were waiting, weft's own count themselves while they live, and at Q4
+//     the kernel counted no more. One that it has not counted would have to be started by one of these
+//   - the threads of weft's that hold no processor do nothing: the monitor wakes workers, not tasks; the sleeper in the poller claims
+//     only waits for sockets, of which there are none by Q3; timers are fired by holders of processors, and there are none by Q2; the
+//     thread for signals wakes subscribers, and there are none by Q2, nor a delivery in progress
+//   So at T nothing could make a move, now or ever, but a signal handler of the program, which may not call weft.
+//
+// What it does not see, so that nothing is reported: tasks of a second runtime (whose workers are threads that do not wait), a
+// program with a thread of its own that sleeps elsewhere, tasks in a deadlock while others go on.
+//
+// Rejected: comparing /proc/self/task with lists of thread numbers (two directories' worth of races for what one count says).
+
+#include <new>
+
+#include "runtime/base/check.hpp"
+#include "runtime/base/message.hpp"
+#include "runtime/observe/report.hpp"
+#include "runtime/observe/reports.hpp"
+#include "runtime/platform/platform.hpp"
+#include "runtime/sched/observer.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/task.hpp"
+
+namespace weft::rt {
+namespace {
+
+bool can_only_be_ended_inside(park_request const& r) noexcept {
+  if (r.deadline != never) return false;
+  switch (r.reason) {
+    case wait_reason::chan_send:
+    case wait_reason::chan_recv:
+    case wait_reason::select:
+    case wait_reason::join:
+    case wait_reason::mutex:
+    case wait_reason::shared_mutex:
+    case wait_reason::condition_variable:
+    case wait_reason::semaphore:
+    case wait_reason::latch:
+    case wait_reason::barrier:
+    case wait_reason::call_once:
+    case wait_reason::wait_group:
+    case wait_reason::task_group: return true;
+    default: return false;
+  }
+}
+
+struct pass {
+  scheduler* of;
+  bool reasons;  // looks at them
+  bool all_wait = true;
+  std::size_t tasks = 0;
+  std::size_t threads = 0;
+  std::uint64_t generations = 0;
+  task* witness = nullptr;
+  std::uint64_t word = 0;
+
+  bool look(task& t) noexcept {
+    if (t.sched != of) return true;
+    const task_phase phase = t.phase.load(std::memory_order_relaxed);
+    if (phase == task_phase::free || phase == task_phase::ended) return true;
+    bool waits = true;
+    if (reasons) {
+      waits = freeze(t);
+      if (waits && !can_only_be_ended_inside(*t.request)) {
+        witness = &t;
+        word = t.word.load(std::memory_order_relaxed) & ~wait_word::frozen;
+        all_wait = false;
+      }
+      if (waits && thaw(t)) ready(t);
+    }
+    const std::uint64_t now = t.word.load(std::memory_order_acquire);
+    if (!waits || (now & wait_word::state_mask) != wait_word::waiting) all_wait = false;
+    tasks += 1;
+    generations += wait_word::generation(now);
+    return all_wait;
+  }
+
+  void look(waiter const& w, bool for_ever) noexcept {
+    const std::uint64_t now = w.word.load(std::memory_order_acquire);
+    if (!for_ever || (now & wait_word::state_mask) != wait_word::waiting) return;
+    threads += 1;
+    generations += wait_word::generation(now);
+  }
+
+  void run() {
+    for_each_task([](task& t, void* arg) { return static_cast<pass*>(arg)->look(t); }, this);
+    if (all_wait) for_each_thread_waiter([](waiter& w, bool for_ever, void* arg) { static_cast<pass*>(arg)->look(w, for_ever); }, this);
+  }
+};
+
+bool may_come_from_outside(scheduler& s) noexcept {
+  return s.armed_timers() != 0 || sources.signal_subscriptions.load(std::memory_order_acquire) != 0 ||
+         sources.blocking_calls.load(std::memory_order_acquire) != 0;
+}
+
+bool no_other_thread(scheduler& s, std::size_t waiting) noexcept {
+  const std::size_t known = s.threads() + sources.threads.load(std::memory_order_acquire) + waiting;
+  return process_threads() == known;
+}
+
+void act(scheduler& s, std::size_t tasks) {
+  std::string report = "weft: deadlock: all tasks wait, and nothing is left in the process that could wake one\n";
+  report += describe(take_census(&s));
+  if (s.runs.load(std::memory_order_acquire) != 0) return s.unwind_deadlocked(std::move(report));
+  // Nobody is in run() to be told: all that can be done is to say why the program stands still.
+  warn("deadlock: all %zu tasks wait, and so does every thread of the program:", tasks);
+  write_error(report);
+}
+
+}  // namespace
+
+idle_verdict all_idle(scheduler& s) noexcept {
+  using what = idle_verdict::what;
+  const scheduler::quiet_look before = s.look_quiet();  // Q1
+  idle_verdict v{.is = what::later, .taken = before.taken};
+  const bool unwinding = s.deadlocked();
+  if (!before.quiet || may_come_from_outside(s)) return v;  // Q2
+  try {
+    pass first{.of = &s, .reasons = true};
+    first.run();  // Q3
+    if (first.witness != nullptr) {
+      v.is = what::alive;
+      v.witness = first.witness;
+      v.word = first.word;
+      return v;
+    }
+    if (!first.all_wait || first.tasks == 0) return v;
+    const bool alone = no_other_thread(s, first.threads);  // Q4
+    if (!alone && !unwinding) return v;
+    pass second{.of = &s, .reasons = false};
+    second.run();  // Q5
+    if (!second.all_wait || second.tasks != first.tasks || second.generations != first.generations) return v;
+    const scheduler::quiet_look after = s.look_quiet();  // Q6
+    if (!after.quiet || after.taken != before.taken || may_come_from_outside(s)) return v;
+    if (!unwinding) {
+      const bool told = s.runs.load(std::memory_order_acquire) != 0;
+      act(s, first.tasks);
+      v.is = told ? what::changed : what::alive;  // alive, without a witness: not again, unless something happens after all
+      return v;
+    }
+    if (s.wake_locks()) {
+      v.is = what::changed;
+    } else if (alone) {
+      s.report_stuck("deadlock: these tasks could not be unwound, since they wait uncancellably");
+    }
+    return v;
+  } catch (std::bad_alloc const&) {
+    return v;
+  }
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,34 @@
+// What the scheduler reaches this layer through.
+
+#include <new>
+
+#include "runtime/observe/report.hpp"
+#include "runtime/observe/reports.hpp"
+#include "runtime/platform/platform.hpp"
+
+namespace weft::rt {
+
+namespace {
+
+std::string describe_tasks(scheduler& s) noexcept {
+  try {
+    return describe(take_census(&s));
+  } catch (std::bad_alloc const&) {
+    return {};
+  }
+}
+
+constexpr observer reports{.runtime_begins = begin_watching_quit,
+                           .runtime_ended = end_watching_quit,
+                           .all_idle = all_idle,
+                           .describe = describe_tasks};
+
+}  // namespace
+
+void install_observer() noexcept {
+  // Threads do not come along into a child that fork makes: what counts them begins anew there.
+  [[maybe_unused]] static const bool once = (call_after_fork([] { sources.threads.store(0, std::memory_order_relaxed); }), true);
+  observer_in_use.store(&reports, std::memory_order_release);
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,14 @@
+// The functions behind sched's observer (runtime/sched/observer.hpp says when each is called).
+#pragma once
+
+#include <string>
+
+#include "runtime/sched/observer.hpp"
+
+namespace weft::rt {
+
+[[nodiscard]] idle_verdict all_idle(scheduler& s) noexcept;      // deadlock.cpp
+void begin_watching_quit(scheduler& s);                          // quit.cpp
+void end_watching_quit(scheduler& s) noexcept;
+
+}  // namespace weft::rt

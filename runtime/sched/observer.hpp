@@ -1,0 +1,56 @@
+// What this layer asks of the reports (runtime/observe), which read everything and are included by nobody: when a runtime begins and
+// ends, whether its tasks can ever go on, and what to say of them. Filled in by install_observer(), which each runtime calls.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "runtime/base/sanitizer.hpp"
+
+namespace weft::rt {
+
+class scheduler;
+struct task;
+
+/// The answer to a worker that finds everything idle.
+struct idle_verdict {
+  enum class what : std::uint8_t {
+    changed,  // it is idle no more, or was made so: nothing to remember
+    alive,    // `witness` waits for something that may come: as long as it does, there is no use in asking again
+    later,    // something outside of the runtime may wake a task and goes unnoticed when it no longer can: ask again in a while
+  } is = what::changed;
+  task* witness = nullptr;
+  std::uint64_t word = 0;   // its wait word
+  std::uint64_t taken = 0;  // quiet_look::taken that the answer belongs to
+};
+
+struct observer {
+  /// Before the runtime's first thread. Throws std::system_error.
+  void (*runtime_begins)(scheduler&);
+  /// After its last task has ended.
+  void (*runtime_ended)(scheduler&) noexcept;
+  /// On an idle worker, without a lock: see deadlock.cpp.
+  idle_verdict (*all_idle)(scheduler&) noexcept;
+  /// All tasks of a runtime, as text. Empty for want of memory.
+  std::string (*describe)(scheduler&) noexcept;
+};
+
+/// Null: no reports. Set once, to a constant.
+inline std::atomic<observer const*> observer_in_use{nullptr};
+
+/// Sets it. Defined in runtime/observe: a symbol that is asked for, so that a linker takes the reports from the archive.
+void install_observer() noexcept;
+
+/// What may wake a task although no thread that waits in weft or runs tasks does anything. Counted by those who begin and end it,
+/// each of whom counts before it can wake somebody.
+struct outside_sources {
+  std::atomic<std::uint32_t> signal_subscriptions{0};
+  std::atomic<std::uint32_t> blocking_calls{0};  // calls in progress on threads that hold no processor
+  std::atomic<std::uint32_t> threads{tsan ? 1 : 0};  // threads of weft's that wake nobody but for these; each counts itself while it lives;
+                                                     // and ThreadSanitizer's own, which a forked child does not have
+};
+inline constinit outside_sources sources;
+
+}  // namespace weft::rt
