@@ -74,9 +74,21 @@ struct thread_waiter_holder {
   }
 };
 
+constinit thread_local thread_waiter_holder* held_waiter = nullptr;
+
+// Not a thread_local object: one that has gone could not be made anew for a wait in a destructor that runs later at the thread's end,
+// and its waiter would be another thread's by then.
 __attribute__((noinline)) waiter& this_thread_waiter() {
-  thread_local thread_waiter_holder holder;
-  return *holder.mine;
+  if (held_waiter == nullptr) {
+    held_waiter = new thread_waiter_holder;
+    at_thread_exit(
+        [](void* holder) {
+          held_waiter = nullptr;
+          delete static_cast<thread_waiter_holder*>(holder);
+        },
+        held_waiter);
+  }
+  return *held_waiter->mine;
 }
 
 how park_thread(thread_waiter& w, park_request const& request) noexcept {

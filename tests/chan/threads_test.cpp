@@ -77,4 +77,31 @@ TEST_CASE("threads and tasks share channels") {
   });
 }
 
+TEST_CASE("a thread may wait in a thread_local's destructor, at its very end, while others come and go") {
+  auto ending = weft::make_chan<int>(), starting = weft::make_chan<int>();
+  static weft::chan<int> in;
+  static int got = 0;
+  in = ending;
+  struct late {
+    ~late() {
+      if (auto v = in.recv()) got = *v;
+    }
+  };
+  std::thread ends([] {
+    thread_local late runs_last;  // made before the first wait, so destroyed after what the thread keeps for waiting
+    (void)&runs_last;
+    (void)in.recv();
+  });
+  ending.send(1);
+  while (weft::test::waiting(ending, false) == 0) std::this_thread::yield();  // in the destructor
+  std::thread starts([&] { (void)starting.recv(); });
+  while (weft::test::waiting(starting, false) == 0) std::this_thread::yield();
+  ending.send(2);
+  ends.join();
+  CHECK(got == 2);
+  starting.send(3);
+  starts.join();
+  in = {};
+}
+
 }  // namespace
