@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include <weft/detail/countdown.hpp>
 #include <weft/detail/wait.hpp>
 
 namespace weft {
@@ -57,9 +58,11 @@ class barrier {
     std::uint64_t phase_;
   };
 
-  /// `expected` >= 0 parties.
+  /// `expected` >= 0 parties. Fatal otherwise.
   constexpr explicit barrier(std::ptrdiff_t expected, F completion = F())
-      : core_(expected), completion_(std::move(completion)) {}
+      : core_(expected), completion_(std::move(completion)) {
+    if (expected < 0) detail::fatal_negative("barrier");
+  }
 
   [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return PTRDIFF_MAX; }
 

@@ -13,8 +13,10 @@ namespace weft {
 /// Life: may be destroyed once a wait has returned, also while the last count_down() has yet to.
 class latch {
  public:
-  /// `expected` >= 0.
-  constexpr explicit latch(std::ptrdiff_t expected) noexcept : count_(expected) {}
+  /// `expected` >= 0. Fatal otherwise.
+  constexpr explicit latch(std::ptrdiff_t expected) noexcept : count_(expected) {
+    if (expected < 0) detail::fatal_negative("latch");
+  }
   latch(latch const&) = delete;
   latch& operator=(latch const&) = delete;
 

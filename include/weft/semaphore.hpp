@@ -12,6 +12,8 @@
 namespace weft {
 namespace detail {
 
+[[noreturn]] void fatal_permits() noexcept;
+
 // What semaphores of all maxima share.
 class semaphore_core {
  public:
@@ -44,8 +46,10 @@ class counting_semaphore {
   static_assert(Max >= 0, "a semaphore's maximum cannot be negative");
 
  public:
-  /// With `permits` to begin with: 0 <= permits <= Max.
-  constexpr explicit counting_semaphore(std::ptrdiff_t permits) noexcept : core_(permits) {}
+  /// With `permits` to begin with: 0 <= permits <= Max. Fatal otherwise.
+  constexpr explicit counting_semaphore(std::ptrdiff_t permits) noexcept : core_(permits) {
+    if (permits < 0 || permits > Max) detail::fatal_permits();
+  }
 
   [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return Max; }
 

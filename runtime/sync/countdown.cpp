@@ -19,6 +19,8 @@
 
 namespace weft::detail {
 
+void fatal_negative(char const* call) noexcept { rt::fatal("%s: negative counter", call); }
+
 void countdown::cancellation_point() { (void)rt::cancellation_point(); }
 
 void countdown::up(std::ptrdiff_t n, char const* call) noexcept {

@@ -11,6 +11,10 @@
 
 namespace weft::detail {
 
+void fatal_permits() noexcept {
+  rt::fatal("counting_semaphore: fewer than 0 permits to begin with, or more than the semaphore's maximum");
+}
+
 bool semaphore_core::try_acquire() noexcept {
   std::uint64_t state = state_.load(std::memory_order_relaxed);
   while (state >= one) {

@@ -5,11 +5,13 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "tests/support/runtime_fixture.hpp"
+#include "tests/sync/ends_process.hpp"
 
 namespace {
 
@@ -208,6 +210,48 @@ TEST_CASE("a wait throws at once in a cancelled task, even if its predicate hold
     task.cancel();
     cancelled.store(true);
     CHECK(task.join());
+  });
+}
+
+TEST_CASE("waiting with a lock that does not own its mutex ends the process and names the call") {
+  for (bool timed : {false, true}) {
+    auto const end = weft::test::run_in_child([timed] {
+      weft::mutex m;
+      weft::condition_variable changed;
+      std::unique_lock<weft::mutex> lock(m, std::defer_lock);
+      if (timed) (void)changed.wait_for(lock, std::chrono::hours(1));
+      else changed.wait(lock);
+    });
+    CHECK(end.aborted);
+    CHECK(end.said.find("condition_variable::wait: the lock does not own its mutex") != std::string::npos);
+  }
+}
+
+TEST_CASE("a condition_variable may be destroyed once its waiters have been notified, before they have returned") {
+  with_workers([] {
+    for (int round = 0; round < 1000; ++round) {
+      weft::mutex m;
+      auto changed = std::make_unique<weft::condition_variable>();
+      int waiting = 0;
+      std::vector<weft::join_handle<void>> tasks;
+      for (int i = 0; i < 3; ++i) {
+        tasks.push_back(weft::spawn([&, &on = *changed] {
+          std::unique_lock<weft::mutex> lock(m);
+          ++waiting;
+          on.wait(lock);
+        }));
+      }
+      for (std::unique_lock<weft::mutex> lock(m);; lock.lock()) {
+        if (waiting == 3) {
+          changed->notify_all();
+          changed.reset();  // they have yet to take the mutex
+          break;
+        }
+        lock.unlock();
+        weft::yield();
+      }
+      for (auto& h : tasks) h.join();
+    }
   });
 }
 

@@ -124,4 +124,31 @@ TEST_CASE("the exception of a shared call goes to all, and a cancelled leader's 
   });
 }
 
+TEST_CASE("a cancelled task still waits for another's call_once, and returns when that has returned") {
+  with_workers([] {
+    weft::once_flag flag;
+    auto begun = weft::make_chan<int>(1), go_on = weft::make_chan<int>();
+    std::atomic<bool> called{false};
+    auto caller = weft::spawn([&] {
+      weft::call_once(flag, [&] {
+        begun.send(1);
+        go_on.recv();
+        called.store(true);
+      });
+    });
+    begun.recv();
+    auto doomed = weft::spawn([&] {
+      weft::call_once(flag, [] {});
+      return called.load();
+    });
+    for (int turn = 0; turn < 5; ++turn) weft::yield();
+    doomed.cancel();
+    for (int turn = 0; turn < 5; ++turn) weft::yield();
+    CHECK_FALSE(doomed.done());
+    go_on.send(1);
+    CHECK(doomed.join());
+    caller.join();
+  });
+}
+
 }  // namespace

@@ -175,4 +175,35 @@ TEST_CASE("more permits than the maximum end the process and name the call") {
   CHECK(end.said.find("counting_semaphore::release") != std::string::npos);
 }
 
+TEST_CASE("a semaphore, latch or barrier that cannot be ends the process and says which") {
+  auto const negative = weft::test::run_in_child([] { weft::counting_semaphore<> semaphore(-1); });
+  CHECK(negative.aborted);
+  CHECK(negative.said.find("counting_semaphore: ") != std::string::npos);
+  auto const many = weft::test::run_in_child([] { weft::binary_semaphore semaphore(2); });
+  CHECK(many.aborted);
+  auto const latch = weft::test::run_in_child([] { weft::latch start(-1); });
+  CHECK(latch.aborted);
+  CHECK(latch.said.find("latch: negative counter") != std::string::npos);
+  auto const barrier = weft::test::run_in_child([] { weft::barrier<> meet(-1); });
+  CHECK(barrier.aborted);
+  CHECK(barrier.said.find("barrier: negative counter") != std::string::npos);
+}
+
+TEST_CASE("a permit goes back when an exception leaves its block, and a cancelled permit takes none") {
+  with_workers([] {
+    weft::counting_semaphore<4> semaphore(1);
+    try {
+      weft::permit permit(semaphore);
+      CHECK_FALSE(semaphore.try_acquire());
+      throw 1;
+    } catch (int) {
+    }
+    weft::permit kept(semaphore);
+    auto doomed = weft::spawn([&] { weft::permit permit(semaphore); });
+    for (int turn = 0; turn < 5; ++turn) weft::yield();
+    doomed.stop();
+    CHECK(drain(semaphore) == 0);
+  });
+}
+
 }  // namespace

@@ -2,6 +2,7 @@
 #include <weft/weft.hpp>
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <string>
@@ -115,6 +116,52 @@ TEST_CASE("unlocking a shared_mutex that is not held that way ends the process a
   });
   CHECK(read.aborted);
   CHECK(read.said.find("shared_mutex::unlock_shared:") != std::string::npos);
+}
+
+TEST_CASE("a shared_mutex may be destroyed by the next holder while the unlock that let it in has yet to return") {
+  with_workers([] {
+    for (int round = 0; round < 2000; ++round) {
+      auto mutex = std::make_unique<weft::shared_mutex>();
+      bool const reads = round % 2 == 0;
+      if (reads) mutex->lock_shared();
+      else mutex->lock();
+      auto other = weft::spawn([&mutex] {
+        mutex->lock();
+        mutex->unlock();
+        mutex.reset();
+      });
+      for (int turn = 0; turn < round % 3; ++turn) weft::yield();
+      weft::shared_mutex& held = *mutex;
+      if (reads) held.unlock_shared();
+      else held.unlock();
+      other.join();
+    }
+  });
+}
+
+TEST_CASE("a cancelled task still waits for a shared_mutex, either way, and gets it") {
+  with_workers([] {
+    weft::shared_mutex mutex;
+    mutex.lock();
+    std::atomic<int> got{0};
+    auto reader = weft::spawn([&] {
+      std::shared_lock hold(mutex);
+      got.fetch_add(1);
+    });
+    auto writer = weft::spawn([&] {
+      std::unique_lock hold(mutex);
+      got.fetch_add(1);
+    });
+    for (int turn = 0; turn < 5; ++turn) weft::yield();
+    reader.cancel();
+    writer.cancel();
+    for (int turn = 0; turn < 5; ++turn) weft::yield();
+    CHECK(got.load() == 0);
+    mutex.unlock();
+    reader.join();
+    writer.join();
+    CHECK(got.load() == 2);
+  });
 }
 
 }  // namespace

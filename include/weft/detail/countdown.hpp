@@ -9,6 +9,8 @@
 
 namespace weft::detail {
 
+[[noreturn]] void fatal_negative(char const* call) noexcept;
+
 class countdown {
  public:
   constexpr explicit countdown(std::ptrdiff_t count) noexcept : state_(static_cast<std::uint64_t>(count) << 1) {}
