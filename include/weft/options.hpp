@@ -16,11 +16,14 @@ struct options {
   unsigned workers = 0;
   /// Bytes of address space a task may use; memory is committed as it is touched.
   std::size_t stack_size = 256 * 1024;
-  /// A worker that is stuck this long in one task hands its processor on; 0: never.
+  /// CPU time after which a task that neither waits nor ends loses the right to keep others waiting: they go on, on another thread, and so
+  /// does it. With n tasks like that on w workers the next one is given 1 + n / w times as long. 0: never.
   std::chrono::nanoseconds hog_after = std::chrono::milliseconds(10);
-  /// The same for one that is stuck in a system call.
+  /// The same for a task whose thread sleeps in a system call: wall time. Seen with a delay of at most a millisecond or two. 0: never.
   std::chrono::nanoseconds blocked_after = std::chrono::microseconds(100);
-  /// Upper bound for the threads of the runtime.
+  /// Upper bound for the threads of the runtime, the monitor among them, but never less than one for each of `workers` and the
+  /// monitor. What RLIMIT_NPROC and the cgroup's pids.max leave is a bound as well. When it is reached, and all threads are stuck in
+  /// tasks, the others wait; a line on stderr says so once.
   unsigned max_threads = 10'000;
   /// How long shutdown waits for tasks that are being cancelled.
   std::chrono::nanoseconds shutdown_grace = std::chrono::seconds(5);
@@ -40,6 +43,8 @@ struct runtime_metrics {
   std::size_t polls;       // looks at the network
   std::size_t stacks;      // in use
   std::size_t bytes;       // address space mapped for stacks
+  std::size_t threads;     // of workers: more than `workers` while tasks block or compute for long
+  std::size_t hand_overs;  // processors taken from, or given up by, workers that were stuck in a task
 };
 
 }  // namespace weft

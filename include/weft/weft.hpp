@@ -2,6 +2,7 @@
 #pragma once
 
 #include <weft/after_func.hpp>
+#include <weft/blocking.hpp>
 #include <weft/chan.hpp>
 #include <weft/context.hpp>
 #include <weft/defer.hpp>

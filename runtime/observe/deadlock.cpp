@@ -106,7 +106,7 @@ struct pass {
 
 bool may_come_from_outside(scheduler& s) noexcept {
   return s.armed_timers() != 0 || sources.signal_subscriptions.load(std::memory_order_acquire) != 0 ||
-         sources.blocking_calls.load(std::memory_order_acquire) != 0;
+         s.blocking_calls() != 0 || s.adrift() != 0;
 }
 
 bool no_other_thread(scheduler& s, std::size_t waiting) noexcept {

@@ -138,6 +138,7 @@ cancel_node* make_context_until(scheduler& s, cancel_node* parent, std::int64_t 
     throw std::bad_alloc();
   }
   if (tell) s.timer_changed(deadline);
+  s.want_monitor();
   return n;
 }
 

@@ -1,6 +1,7 @@
 // The idle protocol: I1 to I8 of scheduler.hpp, and who sleeps where.
 //
-// One idle worker sleeps in the poller until the next timer is due; the others sleep on their futexes. A worker that goes idle
+// One idle worker sleeps in the poller until the next timer is due; the others sleep on their futexes. The one in the poller must have
+// an idle processor to take for what it finds; workers beyond that are spares of the hand-over (hand_over.cpp). A worker that goes idle
 // while the one in the poller would oversleep a timer sleeps on its futex only until that timer (timer_until_), which spares the
 // system call that breaking the poller's sleep would cost each time a busy worker arms an early timer.
 //
@@ -37,16 +38,11 @@ void scheduler::wake_one_searcher() noexcept {
     guard hold(lock_);
     processor* p = take_idle_processor_locked();
     if (p != nullptr && !stopping_.load(std::memory_order_relaxed)) {
-      woken = idle_workers_;
-      if (woken != nullptr && woken->in_poller && woken->idle_next != nullptr) woken = woken->idle_next;
+      woken = sleeper_to_wake_locked();
       if (woken != nullptr) {
-        from_poller = woken->in_poller;
-        remove_idle_locked(*woken);
         woken->searching = true;
-        woken->proc.store(reinterpret_cast<std::uintptr_t>(p), std::memory_order_release);
-        // Under the lock: stored later, it could meet the worker's next sleep, which nobody would break then.
-        woken->wakeups.store(1, std::memory_order_release);
-      } else if (new_worker_locked(p)) {
+        from_poller = assign_locked(*woken, *p);
+      } else if (new_worker_locked(*p, true)) {
         return;
       }
     }
@@ -125,7 +121,7 @@ bool scheduler::take_processor(worker& w) noexcept {
   processor* p = take_idle_processor_locked();
   if (p == nullptr) return false;
   remove_idle_locked(w);
-  w.proc.store(reinterpret_cast<std::uintptr_t>(p), std::memory_order_release);
+  hold_locked(w, *p);
   return true;
 }
 
@@ -141,21 +137,22 @@ std::int64_t scheduler::earliest_timer() const noexcept {
 bool scheduler::go_idle(worker& w) {
   // Who was not allowed to search need not look again: those who are searching will, after they have given up.
   const bool was_searching = w.searching;
-  const bool looks_again = was_searching || single() || w.held() == nullptr;
+  // Who comes without a processor looks for tasks that were left for want of a thread (hand_over.cpp).
+  processor* const given = w.held();
+  const bool looks_again = was_searching || single() || given == nullptr;
   w.searching = false;
   {
     guard hold(lock_);
-    processor* p = w.held();
-    if (p != nullptr) {
-      w.proc.store(0, std::memory_order_relaxed);
-      give_idle_processor_locked(p);  // I4
-    }
+    drift_ended(w.proc.load(std::memory_order_relaxed));
+    w.proc.store(0, std::memory_order_relaxed);
+    if (given != nullptr) give_idle_processor_locked(given);  // I4
     add_idle_locked(w);
   }
   if (was_searching) searching_.fetch_sub(1, std::memory_order_seq_cst);  // I5
   // I6, pairs with I2. If every processor is idle, whoever published from one of them did so before giving it back under lock_, and
-  // anybody else uses a full fence: then a membarrier, which costs microseconds, would be for nothing.
-  if (looks_again) idle_.load(std::memory_order_seq_cst) == processor_count_ ? full_fence() : heavy_fence();
+  // anybody else uses a full fence: then a membarrier, which costs microseconds, would be for nothing. Who gave no processor back
+  // needs none either: it stands in the way of nobody's I3, and who left a task for want of a thread had lock_ before it.
+  if (looks_again && given != nullptr) idle_.load(std::memory_order_seq_cst) == processor_count_ ? full_fence() : heavy_fence();
   for (bool first = true;; first = false) {
     if (stopping_.load(std::memory_order_acquire)) return leave_idle(w);
     if ((looks_again || !first) && work_anywhere(clock_ns()) && take_processor(w)) {  // I7
@@ -163,12 +160,13 @@ bool scheduler::go_idle(worker& w) {
       return true;
     }
     bool mine = false;
+    bool leaves = false;
     std::int64_t ask_at = never;
     {
       guard hold(lock_);
       if (!w.in_idle_list) return true;
       ask_at = time_to_ask_locked(w);
-      if (poll_sleeper_ == nullptr) {
+      if (poll_sleeper_ == nullptr && idle_processors_ != nullptr) {
         poll_sleeper_ = &w;
         w.in_poller = mine = true;
       }
@@ -176,13 +174,14 @@ bool scheduler::go_idle(worker& w) {
     if (mine) {
       sleep_in_poller(w, ask_at);
     } else {
-      sleep_on_futex(w, ask_at);
+      leaves = sleep_on_futex(w, ask_at);
     }
     {
       guard hold(lock_);
       if (asker_ == &w) asker_ = nullptr;
       if (!w.in_idle_list) return true;
     }
+    if (leaves && leave_as_spare(w)) return false;
     if (ask_at != never && clock_ns() >= ask_at) ask_whether_dead();
   }
 }
@@ -212,22 +211,27 @@ void scheduler::sleep_in_poller(worker& w, std::int64_t limit) {
   w.in_poller = false;
 }
 
-void scheduler::sleep_on_futex(worker& w, std::int64_t limit) {
+bool scheduler::sleep_on_futex(worker& w, std::int64_t limit) {
   const std::int64_t at = earliest_timer();
   std::int64_t other = timer_until_.load(std::memory_order_relaxed);
   const std::int64_t in_poller = poll_until_.load(std::memory_order_relaxed);
-  // Only for a timer that nobody who sleeps already would wake for; and only one at a time.
-  bool timed = at != never && (in_poller == 0 || at < in_poller) && at < other &&
-               timer_until_.compare_exchange_strong(other, at, std::memory_order_seq_cst);
-  const std::int64_t until = timed ? std::min(limit, at) : limit;
-  while (w.wakeups.load(std::memory_order_acquire) == 0 && !stopping_.load(std::memory_order_acquire)) {
+  // Only for a timer that nobody who sleeps already would wake for; only one at a time; and only if there is a processor to take then.
+  const bool timed = at != never && (in_poller == 0 || at < in_poller) && at < other &&
+                     idle_.load(std::memory_order_relaxed) != 0 &&
+                     timer_until_.compare_exchange_strong(other, at, std::memory_order_seq_cst);
+  const bool surplus = !timed && threads_.load(std::memory_order_relaxed) > processor_count_;
+  const std::int64_t leave_at = surplus ? clock_ns() + spare_lives_ns.load(std::memory_order_relaxed) : never;
+  const std::int64_t until = std::min({limit, timed ? at : never, leave_at});
+  bool in_time = true;
+  while (in_time && w.wakeups.load(std::memory_order_acquire) == 0 && !stopping_.load(std::memory_order_acquire)) {
     if (until == never) {
       futex_wait(w.wakeups, 0);
-    } else if (!futex_wait_until(w.wakeups, 0, until)) {
-      break;
+    } else {
+      in_time = futex_wait_until(w.wakeups, 0, until);
     }
   }
   if (timed) timer_until_.store(never, std::memory_order_relaxed);
+  return surplus && !in_time && until == leave_at;
 }
 
 }  // namespace weft::rt

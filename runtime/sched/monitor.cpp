@@ -1,15 +1,35 @@
-// monitor: a thread without a processor that backs up what the workers leave out.
+// monitor: a thread without a processor. It takes processors from workers that are stuck (M1 to M6 of protocol A, hand_over.hpp), and
+// backs up what the workers leave out.
 //
-// Workers wake nobody for a task that they will run next themselves, arm timers without telling the sleeper in the poller, and look
-// at the network only between tasks. All of that is right as long as tasks come back to the scheduler soon. The monitor sees when
-// one does not: a processor whose tick has not moved between two looks, with something in its queue, a timer that is overdue, or a
-// poller that nobody sleeps in; if there is an idle processor, it wakes a searcher, which steals, fires or polls.
+// What it looks at, each time, for each processor that is held:
+//   V1 the holder's `seq` and the processor's `tick`. Another holder or another tick: another task, start anew.
+//   V2 the holder's CPU time (0.2 us). seq and CPU time are what they were at the last look: the worker stands still.
+//   V3 blocked: it has stood still for blocked_after, or has been in this task for hog_after without a section, and the kernel says that
+//      its thread sleeps (S or D; 2.5 us, so it is asked last). In state R without CPU time the thread was preempted: left alone,
+//      another thread on the same core would not run either.
+//   V4 hog: the task has used hog_after x (1 + hogs / processors) of CPU time. The factor keeps a program of nothing but long
+//      computations from becoming a thread for each of them at once.
+//   V5 nothing to hand on and another processor idle: skip. Not for ever, if the worker is blocked: a processor that stays held keeps this
+//      thread from its sleep.
+//   V6 M1 to M5; M6. A hog may be in a section at every look (it spawns in a loop): then it is asked, and hands its processor on itself at its next
+//      section that does not park. One that parks needs no asking.
 //
-// It looks 20 us after something was found, doubling to 1 ms, and sleeps while all processors are idle; the worker that takes the
-// first one wakes it.
+// Two thresholds, because the two cost differently: a blocked thread leaves its core free, so the next task should have it soon (64
+// tasks that sleep ten times 10 ms take 110 ms with 100 us, 420 ms with 10 ms); a computing one does not.
+//
+// Backing up. Workers wake nobody for a task that they will run next themselves, arm timers without telling the sleeper in the
+// poller, and look at the network only between tasks. All of that is right as long as tasks come back to the scheduler soon. When one does not
+// (a processor whose tick has not moved between two looks, with something in its queue, a timer that is overdue, or a poller that nobody
+// sleeps in), and there is an idle processor, the monitor wakes a searcher, which steals, fires or polls.
+//
+// It looks 20 us after it did something, doubling to 1 ms, earlier if a worker that stands still is due before; and sleeps while all
+// processors are idle and nothing is queued. The worker that takes the first one wakes it.
 
-#include <chrono>
+#include <algorithm>
+#include <utility>
+#include <vector>
 
+#include "runtime/base/check.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/scheduler.hpp"
 
@@ -18,54 +38,170 @@ namespace weft::rt {
 namespace {
 constexpr std::int64_t shortest_ns = 20'000;
 constexpr std::int64_t longest_ns = 1'000'000;
+constexpr std::int64_t keeps_idle_ns = 10'000'000;  // V5: how long a blocked worker may keep a processor that nobody needs
 }  // namespace
+
+class monitor {
+ public:
+  explicit monitor(scheduler& s)
+      : s_(s),
+        blocked_after_(s.options_.blocked_after.count()),
+        hog_after_(s.options_.hog_after.count()),
+        views_(s.processor_count_) {}
+
+  void run() noexcept {
+    std::atomic<std::uint32_t> never_woken{0};
+    std::int64_t pause = shortest_ns;
+    while (!s_.stopping_.load(std::memory_order_acquire)) {
+      if (nothing_goes_on()) {
+        sleep();
+        pause = shortest_ns;
+        continue;
+      }
+      futex_wait_until(never_woken, 0, clock_ns() + pause);
+      due_ = longest_ns;
+      const bool acted = look();
+      pause = acted ? shortest_ns : std::clamp(due_, shortest_ns, std::min(2 * pause, longest_ns));
+    }
+  }
+
+ private:
+  /// What was seen of a processor at the last look.
+  struct view {
+    worker* holder = nullptr;
+    std::uint64_t tick = 0;
+    std::uint32_t seq = 0;
+    std::int64_t first_cpu = 0;  // of this task, at the first look
+    std::int64_t cpu = 0;        // at the last one
+    std::int64_t same_seq = 0;   // since when, on weft's clock
+    std::int64_t still = 0;      // the same, and no CPU time used
+  };
+
+  [[nodiscard]] bool nothing_goes_on() const noexcept {
+    return s_.idle_.load(std::memory_order_seq_cst) == s_.processor_count_ && s_.global_.size() == 0;
+  }
+
+  void sleep() noexcept {
+    s_.monitor_word_.store(1, std::memory_order_seq_cst);
+    // Pairs with take_idle_processor_locked: either it sees the word, or idle_ is seen lowered here.
+    if (nothing_goes_on() && !s_.stopping_.load(std::memory_order_seq_cst)) futex_wait(s_.monitor_word_, 1);
+    s_.monitor_word_.store(0, std::memory_order_relaxed);
+  }
+
+  /// True: something was taken, asked for or woken.
+  bool look() noexcept {
+    const std::int64_t now = clock_ns();
+    bool acted = false;
+    bool left_out = s_.global_.size() != 0;
+    for (unsigned i = 0; i < s_.processor_count_; ++i) {
+      processor& p = s_.processors_[i];
+      p.coarse_now = coarse_time(now);
+      const bool same_task = views_[i].tick == p.tick.get();
+      acted |= look_at(p, views_[i], now);
+      left_out |= same_task && (p.queue.peek_next() != nullptr || !p.queue.ring_empty() ||
+                                s_.poll_until_.load(std::memory_order_relaxed) == 0);
+      left_out |= p.timers.next_deadline() <= now;
+    }
+    left_out &= s_.idle_.load(std::memory_order_relaxed) != 0;
+    if (left_out) s_.wake_if_idle(nullptr);
+    acted |= left_out && !left_out_;  // if it comes again nobody could be woken for it
+    left_out_ = left_out;
+    return acted;
+  }
+
+  bool look_at(processor& p, view& v, std::int64_t now) noexcept {
+    worker* const w = p.holder.load(std::memory_order_relaxed);
+    const std::uint64_t tick = p.tick;
+    if (w == nullptr || w->held() != &p) {
+      v.holder = nullptr;
+      v.tick = tick;
+      return false;
+    }
+    const std::uint32_t seq = w->seq.load(std::memory_order_acquire);  // pairs with L1 of its first section: clock, thread_id
+    const int thread = w->thread_id;
+    if (thread == 0) return false;  // it is just starting
+    const std::int64_t cpu = thread_cpu_ns({w->clock});
+    if (v.holder != w || v.tick != tick) {  // V1
+      v = {w, tick, seq, cpu, cpu, now, now};
+      return false;
+    }
+    if (v.seq != seq || (seq & 1) != 0) {
+      v.seq = seq;
+      v.same_seq = v.still = now;
+    } else if (v.cpu != cpu) {
+      v.still = now;
+    }
+    v.cpu = cpu;  // V2
+    if (is_blocked(v, thread, now)) return take(p, v, now, worker::adrift);
+    return is_hog(v) && take(p, v, now, worker::adrift | worker::hog);
+  }
+
+  bool is_blocked(view const& v, int thread, std::int64_t now) noexcept {  // V3
+    if (blocked_after_ <= 0 || (v.seq & 1) != 0) return false;
+    const bool stands_still = now - v.still >= blocked_after_;
+    const bool for_long = hog_after_ > 0 && now - v.same_seq >= hog_after_;
+    if (!stands_still && !for_long) {
+      if (v.still != now) due_ = std::min(due_, v.still + blocked_after_ - now);
+      return false;
+    }
+    const char state = thread_state(thread);
+    if (state == 0) return for_long && stands_still;  // no /proc: can only be told from a preempted one by time
+    return state == 'S' || state == 'D';
+  }
+
+  bool is_hog(view const& v) const noexcept {  // V4
+    if (hog_after_ <= 0) return false;
+    const std::int64_t hogs = s_.hogs_.load(std::memory_order_relaxed);
+    return v.cpu - v.first_cpu >= hog_after_ + hog_after_ * hogs / s_.processor_count_;
+  }
+
+  bool take(processor& p, view& v, std::int64_t now, std::uintptr_t left_with) noexcept {
+    const bool hog = (left_with & worker::hog) != 0;
+    if (s_.nothing_to_run(p) && s_.idle_.load(std::memory_order_relaxed) != 0 &&
+        (hog || now - v.same_seq < keeps_idle_ns))
+      return false;  // V5
+    if (!s_.thread_to_be_had()) return false;
+    // Counted before the processor goes: never less than there are.
+    s_.adrift_.fetch_add(1, std::memory_order_seq_cst);
+    if (hog) s_.hogs_.fetch_add(1, std::memory_order_relaxed);
+    if (v.holder->take(p, v.seq, left_with)) {  // V6, M1 to M5
+      s_.hand_overs_.fetch_add(1, std::memory_order_relaxed);
+      v.holder = nullptr;
+      s_.hand_on(p);  // M6
+      return true;
+    }
+    s_.drift_ended(left_with);
+    if (hog) v.holder->ask(p);
+    return false;
+  }
+
+  scheduler& s_;
+  std::int64_t const blocked_after_;
+  std::int64_t const hog_after_;
+  std::vector<view> views_;
+  bool left_out_ = false;          // the last look woke a searcher
+  std::int64_t due_ = longest_ns;  // when the first worker that stands still may be taken, from now
+};
 
 void scheduler::wake_monitor() noexcept {
   if (monitor_word_.exchange(0, std::memory_order_seq_cst) == 1) futex_wake(monitor_word_, 1);
 }
 
-bool scheduler::monitor_look(std::vector<std::uint64_t>& ticks) noexcept {
-  bool found = false;
-  const std::int64_t now = clock_ns();
-  for (unsigned i = 0; i < processor_count_; ++i) {
-    processor& p = processors_[i];
-    p.coarse_now = coarse_time(now);
-    const std::uint64_t tick = p.tick;
-    const bool waiting = p.queue.peek_next() != nullptr || !p.queue.ring_empty();
-    if ((tick == ticks[i] && waiting) || p.timers.next_deadline() <= now) found = true;
-    if (tick == ticks[i] && poll_until_.load(std::memory_order_relaxed) == 0) found = true;
-    ticks[i] = tick;
-  }
-  if (global_.size() != 0) found = true;
-  if (found) wake_if_idle(nullptr);
-  return found;
-}
-
 void scheduler::monitor_main() noexcept {
   set_thread_name("weft-monitor");
   set_precise_sleep();
-  threads_.fetch_add(1, std::memory_order_acq_rel);
-  std::vector<std::uint64_t> ticks(processor_count_);
-  std::atomic<std::uint32_t> never_woken{0};
-  std::int64_t pause = shortest_ns;
-  while (!stopping_.load(std::memory_order_acquire)) {
-    if (idle_.load(std::memory_order_seq_cst) == processor_count_) {
-      monitor_word_.store(1, std::memory_order_seq_cst);
-      // Pairs with take_idle_processor_locked: either it sees the word, or idle_ is seen lowered here.
-      if (idle_.load(std::memory_order_seq_cst) == processor_count_ && !stopping_.load(std::memory_order_seq_cst))
-        futex_wait(monitor_word_, 1);
-      monitor_word_.store(0, std::memory_order_relaxed);
-      pause = shortest_ns;
-      continue;
+  {
+    const unsigned system = usable_threads();
+    guard hold(lock_);
+    const unsigned most = std::max(processor_count_, std::max(system, 1u) - 1);
+    if (most < thread_limit_.load(std::memory_order_relaxed)) {
+      thread_limit_.store(most, std::memory_order_relaxed);
+      thread_limit_name_ = "the system (RLIMIT_NPROC, pids.max)";
     }
-    futex_wait_until(never_woken, 0, clock_ns() + pause);
-    if (idle_.load(std::memory_order_relaxed) == 0) {  // nobody to wake
-      pause = longest_ns;
-      continue;
-    }
-    pause = monitor_look(ticks) ? shortest_ns : std::min(pause * 2, longest_ns);
   }
-  threads_.fetch_sub(1, std::memory_order_acq_rel);
+  live_threads_.fetch_add(1, std::memory_order_acq_rel);
+  monitor(*this).run();
+  live_threads_.fetch_sub(1, std::memory_order_acq_rel);
 }
 
 }  // namespace weft::rt

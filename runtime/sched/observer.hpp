@@ -47,7 +47,6 @@ void install_observer() noexcept;
 /// each of whom counts before it can wake somebody.
 struct outside_sources {
   std::atomic<std::uint32_t> signal_subscriptions{0};
-  std::atomic<std::uint32_t> blocking_calls{0};  // calls in progress on threads that hold no processor
   std::atomic<std::uint32_t> threads{tsan ? 1 : 0};  // threads of weft's that wake nobody but for these; each counts itself while it lives;
                                                      // and ThreadSanitizer's own, which a forked child does not have
 };

@@ -20,6 +20,8 @@
 
 namespace weft::rt {
 
+struct worker;
+
 /// Summed over the processors when read. Each is written by the holder alone.
 struct counters {
   owned<std::uint64_t> spawned, ended, parks, steals, polls;
@@ -44,6 +46,7 @@ struct alignas(64) processor {
   owned<std::uint32_t> coarse_now;  // coarse_time at the last look at the clock; by the holder, and by the monitor
   std::unique_ptr<global_queue::port> port;
   unsigned index = 0;               // constant
+  std::atomic<worker*> holder{nullptr};  // who got it last, written under the scheduler's lock; its `proc` says if it has it still
   processor* next_idle = nullptr;   // guarded by the scheduler's lock
   bool idle = false;                // the same
 };

@@ -39,14 +39,17 @@ std::size_t scheduler::armed_timers() const noexcept {
 
 scheduler::quiet_look scheduler::look_quiet() noexcept {
   guard hold(lock_);
-  quiet_look q{.quiet = idle_.load(std::memory_order_relaxed) == processor_count_ && !stopping_.load(std::memory_order_relaxed),
-               .taken = taken_};
-  for (auto const& w : storage_) q.quiet &= w->in_idle_list;
-  return q;
+  // A worker that runs a task without a processor (adrift) is in no idle list either; spares that have left have no thread.
+  unsigned asleep = 0;
+  for (auto const& w : storage_) asleep += w->in_idle_list ? 1 : 0;
+  return {.quiet = idle_.load(std::memory_order_relaxed) == processor_count_ && asleep == threads_.load(std::memory_order_relaxed) &&
+                   adrift() == 0 && blocking_calls() == 0 && !stopping_.load(std::memory_order_relaxed),
+          .taken = taken_};
 }
 
 std::int64_t scheduler::time_to_ask_locked(worker& w) noexcept {
   if (idle_.load(std::memory_order_relaxed) != processor_count_ || asker_ != nullptr || ask_pause_ == never) return never;
+  if (adrift() != 0 || blocking_calls() != 0) return never;  // who comes back from there without work goes idle, and asks
   if (observer_in_use.load(std::memory_order_relaxed) == nullptr) return never;
   if (witness_ != nullptr) {
     if (witness_->word.load(std::memory_order_relaxed) == witness_word_) return never;

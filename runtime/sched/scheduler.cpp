@@ -59,6 +59,7 @@ void scheduler::start(task* t) noexcept {
   if (w == nullptr || w->sched != this) {
     const visit inside_from_outside(visitors_);
     note_spawn(nullptr);
+    if (outside_spawned_.load(std::memory_order_relaxed) > 1) want_monitor();
     global_.push(t);
     wake_if_idle(nullptr);
     return;
@@ -146,6 +147,7 @@ task_id scheduler::new_id(processor* p) noexcept {
   if (p == nullptr) return ids_.fetch_add(1, std::memory_order_relaxed);
   if (p->next_id.get() == p->last_id.get()) {
     constexpr task_id batch = 64;
+    want_monitor();  // the first spawn by a task: there are two now
     p->next_id = ids_.fetch_add(batch, std::memory_order_relaxed);
     p->last_id = p->next_id.get() + batch;
   }

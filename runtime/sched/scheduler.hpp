@@ -19,6 +19,10 @@
 // A wake-up is left out where the waker itself will run the task next: a task put into the next slot wakes nobody, only one that
 // it displaced does. The monitor backs up what that leaves open (a next slot beside an idle processor while its owner computes,
 // an unattended poller or timer).
+//
+// Hand-over. A worker that is stuck in a task loses its processor (hand_over.hpp says how, monitor.cpp when, hand_over.cpp to whom), and
+// weft::blocking gives it up before it is. So there may be more workers than processors; between being taken and being handed on a
+// processor is held by the monitor, which for the proof above is a holder like any other.
 #pragma once
 
 #include <atomic>
@@ -80,6 +84,25 @@ class scheduler {
   [[nodiscard]] bool single() const noexcept { return processor_count_ == 1; }
   [[nodiscard]] runtime_metrics metrics() const noexcept;
   [[nodiscard]] worker* workers() noexcept { return all_workers_.load(std::memory_order_acquire); }
+  /// Workers that run a task without a processor, and calls of weft::blocking in progress. Never less than there are: raised before the
+  /// processor goes. When every processor is idle and both are 0, no task runs.
+  [[nodiscard]] std::uint32_t adrift() const noexcept { return adrift_.load(std::memory_order_seq_cst); }
+  [[nodiscard]] std::uint32_t blocking_calls() const noexcept { return blocking_calls_.load(std::memory_order_seq_cst); }
+
+  // ---- hand-over (hand_over.cpp), inside a section ----
+  /// Gives w's processor to a spare thread; w is adrift then. False, and nothing happened: there is no thread to be had.
+  [[nodiscard]] bool hand_over(worker& w, processor& p, bool as_hog) noexcept;
+  /// An idle processor for w, which holds none; null: all are held.
+  [[nodiscard]] processor* acquire_processor(worker& w) noexcept;
+  /// weft::blocking, before and after: hands over at once if there is something to run.
+  void begin_blocking(worker& w) noexcept;
+  /// How long a thread that is one too many sleeps before it leaves. Tests shorten it.
+  inline static std::atomic<std::int64_t> spare_lives_ns{10'000'000'000};
+  void end_blocking() noexcept { blocking_calls_.fetch_sub(1, std::memory_order_seq_cst); }
+  /// There is something for the monitor: a second task, or a timer besides a running task.
+  void want_monitor() noexcept {
+    if (!monitor_wanted_.load(std::memory_order_relaxed)) [[unlikely]] start_monitor();
+  }
 
   // ---- when everything is idle (quiescence.cpp); for the reports ----
   /// quiet: no worker holds a processor, and each sleeps or is about to. `taken` counts the processors that were taken from the idle list:
@@ -91,7 +114,7 @@ class scheduler {
   [[nodiscard]] quiet_look look_quiet() noexcept;
   [[nodiscard]] std::size_t armed_timers() const noexcept;
   /// Workers and monitor that live; each counts itself.
-  [[nodiscard]] std::uint32_t threads() const noexcept { return threads_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::uint32_t threads() const noexcept { return live_threads_.load(std::memory_order_acquire); }
   /// X1. Once.
   void unwind_deadlocked(std::string report) noexcept;
   /// X2. False: there was none.
@@ -111,7 +134,7 @@ class scheduler {
   void queue_yielded(worker& w, task* t) noexcept;
 
  private:
-  friend struct native;
+  friend class monitor;
   static constexpr std::int64_t first_pause_ns = 3'000'000;
   void native_loop(worker& w);
   void run_on_stack(worker& w, task* t) noexcept;
@@ -142,18 +165,32 @@ class scheduler {
   void remove_idle_locked(worker& w) noexcept WEFT_REQUIRES(lock_);
   [[nodiscard]] bool take_processor(worker& w) noexcept;
   void sleep_in_poller(worker& w, std::int64_t limit);
-  void sleep_on_futex(worker& w, std::int64_t limit);
+  [[nodiscard]] bool sleep_on_futex(worker& w, std::int64_t limit);  // true: slept as a spare for as long as a spare lives
   // quiescence.cpp
   [[nodiscard]] std::int64_t time_to_ask_locked(worker& w) noexcept WEFT_REQUIRES(lock_);  // never: not this worker, not now
   void ask_whether_dead() noexcept;
 
   [[nodiscard]] std::int64_t earliest_timer() const noexcept;
   void wake_worker(worker& w, bool from_poller) noexcept;
+  [[nodiscard]] worker* sleeper_to_wake_locked() noexcept WEFT_REQUIRES(lock_);
+  bool assign_locked(worker& w, processor& p) noexcept WEFT_REQUIRES(lock_);  // to a sleeper; true: it sleeps in the poller
+  void hold_locked(worker& w, processor& p) noexcept WEFT_REQUIRES(lock_);
+
+  // hand_over.cpp
+  void hand_on(processor& p) noexcept;  // M6
+  void empty(processor& p) noexcept;
+  [[nodiscard]] bool thread_to_be_had() noexcept;  // a spare, or room for a new one; if not for the limit, says so once
+  void report_limit_locked() noexcept WEFT_REQUIRES(lock_);
+  void drift_ended(std::uintptr_t word) noexcept;  // `word` was the worker's proc
+  [[nodiscard]] bool nothing_to_run(processor& p) const noexcept;
 
   // lifetime.cpp
-  /// A new thread that starts as a searcher with this processor. False: none to be had.
-  [[nodiscard]] bool new_worker_locked(processor* p) noexcept WEFT_REQUIRES(lock_);
+  /// A new thread that starts with this processor. False: none to be had. Keeps errno.
+  [[nodiscard]] bool new_worker_locked(processor& p, bool searching) noexcept WEFT_REQUIRES(lock_);
+  [[nodiscard]] worker& unused_worker_locked() WEFT_REQUIRES(lock_);
   void thread_main(worker& w) noexcept;
+  [[nodiscard]] bool leave_as_spare(worker& w) noexcept;  // true: this thread is to end, and w is not its own any more
+  void start_monitor() noexcept;
   void start_monitor_locked() noexcept WEFT_REQUIRES(lock_);
   void stop_threads();
   void abandon_timers() noexcept;
@@ -161,7 +198,6 @@ class scheduler {
   // monitor.cpp
   void monitor_main() noexcept;
   void wake_monitor() noexcept;
-  [[nodiscard]] bool monitor_look(std::vector<std::uint64_t>& ticks) noexcept;
 
   [[nodiscard]] bool all_ended() const noexcept;
   [[noreturn]] void throw_out_of_stacks() const;
@@ -203,12 +239,22 @@ class scheduler {
   std::uint64_t witness_word_ = 0;                       // guarded by lock_
   std::string deadlock_report_;                          // guarded by lock_
   std::atomic<bool> deadlocked_{false};
-  std::atomic<std::uint32_t> threads_{0};
+  std::atomic<std::uint32_t> live_threads_{0};           // workers and monitor; each counts itself
   std::atomic<worker*> all_workers_{nullptr};            // pushed under lock_
   std::atomic<std::uint32_t> monitor_word_{0};           // futex: 0 runs, 1 asleep
   std::vector<std::unique_ptr<worker>> storage_;         // guarded by lock_
-  std::vector<std::thread> handles_;                     // guarded by lock_
+  worker* unused_workers_ = nullptr;                     // guarded by lock_, linked by unused_next
+  std::thread leaving_;                                  // guarded by lock_: the spare that left last, which the next one joins
   std::thread monitor_;                                  // guarded by lock_
+  std::atomic<bool> monitor_wanted_{false};              // it runs, or there is nothing for it ever
+  std::atomic<unsigned> threads_{0};                     // workers with a thread; written under lock_
+  std::atomic<unsigned> thread_limit_;                   // of these; lowered once by the monitor
+  char const* thread_limit_name_ = "options::max_threads";  // guarded by lock_
+  bool limit_reported_ = false;                          // guarded by lock_
+  std::int64_t refused_until_ = 0;                       // guarded by lock_: the system gave no thread, so ask again then
+  std::atomic<std::uint32_t> adrift_{0}, hogs_{0};       // workers without a processor that run a task; of these, taken for hogs
+  std::atomic<std::uint32_t> blocking_calls_{0};
+  std::atomic<std::uint64_t> hand_overs_{0};             // metrics
   std::size_t default_stack_size_;                       // constant
 };
 

@@ -131,6 +131,20 @@ void park_task(worker& w, processor* p, task& t, park_request const& request) no
   now.leave();
 }
 
+/// yield_task, inlined: yield() is to be as short as can be.
+__attribute__((always_inline)) inline void leave_to_others(worker& w, processor* p, task& t) noexcept {
+  t.own_stack = w.on.get();
+  w.after_task = &t;
+  w.after = after_switch::yield;
+  tsan_release(&t);
+  leave_for(w, p, pick_for_switch(w, p), t.own_stack->exec);
+  worker& now = arrive();
+  tsan_acquire(&t);
+  now.leave();
+}
+
+void yield_task(worker& w, processor* p, task& t) noexcept { leave_to_others(w, p, t); }
+
 void loop_main(void* arg) {
   tsan_ignore_begin();  // a stack begins inside a section
   auto* self = static_cast<stack*>(arg);
@@ -168,14 +182,8 @@ void yield() {
   }
   rt::worker& w = *rt::current_worker();
   rt::processor* p = w.enter();
-  t->own_stack = w.on.get();
-  w.after_task = t;
-  w.after = rt::after_switch::yield;
-  rt::tsan_release(t);
-  rt::leave_for(w, p, rt::pick_for_switch(w, p), t->own_stack->exec);
-  rt::worker& now = rt::arrive();
-  rt::tsan_acquire(t);
-  now.leave();
+  if (p == nullptr) [[unlikely]] p = w.sched->acquire_processor(w);
+  rt::leave_to_others(w, p, *t);
 }
 
 }  // namespace weft

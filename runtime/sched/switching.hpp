@@ -14,6 +14,10 @@ struct worker;
 /// ready, perhaps on another worker.
 void park_task(worker& w, processor* p, task& t, park_request const& request) noexcept;
 
+/// Inside a section, on t's stack: queues t behind the others and leaves it; without a processor, in the global queue. Returns, outside
+/// of any section, when its turn has come.
+void yield_task(worker& w, processor* p, task& t) noexcept;
+
 /// H1 to H6.
 void park_hook(worker& w, task& t, park_request const& request) noexcept;
 

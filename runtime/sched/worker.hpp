@@ -3,22 +3,21 @@
 // A worker that is stuck in a task loses its processor to another worker. For that everybody must know at each moment whether a
 // worker may be touching its processor: it is inside a *section* while `seq` is odd.
 //
-//   enter  E1 seq + 1 (relaxed)   E2 compiler barrier, pairs with M3   E3 v = proc
-//          E4 plain processor: use it
-//          E5 TAKING: compare-exchange P|TAKING -> P (acq_rel); won: use it; lost: reload.  0: no processor
-//   leave  L1 seq + 1 (release)
-//   take   (the monitor) M1 seq even? M2 P -> P|TAKING  M3 heavy fence  M4 seq unchanged?  M5 P|TAKING -> 0  M6 hand P on
-//
-// Why it holds: if E3 read the plain P, E1 precedes it and M3 makes E1 visible to M4, or else E3 came after M3 and saw TAKING.
-// An even seq at M4 means that L1's release orders all of the owner's writes before the new holder's. E5 and M5 are
-// compare-exchanges on one word: one wins.
+//   enter  E1 to E5   leave  L1     take   (the monitor) M1 to M6, see hand_over.hpp
 //
 // ThreadSanitizer does not look inside sections: one task's use of the processor is ordered before the next one's by their running on
 // one worker, which it does not know, and telling it would hide the races between those tasks. So enter and leave also say that; a task
 // that parks says the one before and the other after, on the same logical thread.
 //
 // A section belongs to the worker: a parking task opens it, the next task on that worker closes it. The native loop is always
-// inside. No user code runs inside. Channel and mutex fast paths touch no processor and need no section.
+// inside, so that a searching or sleeping worker is never robbed. No user code runs inside. Channel and mutex fast paths touch no
+// processor and need no section.
+//
+// A worker that has lost its processor, *adrift*, runs its task on. Calls that do not wait (go, ready, unlock, close, try_) go by
+// the global queue and the shared free lists and never switch: the task may hold a std::mutex. A call that parks parks as usual, with
+// nothing local to go to, and so ends on the native stack, where the worker sleeps as a spare. yield takes an idle processor if there
+// is one; otherwise it goes the same way, with its task in the global queue. What outlives a call that may park reloads worker
+// and processor.
 //
 // Stacks of a worker: its native one, for all that is deep (stealing, polling, timers, sleeping), and the pooled one that it
 // runs on now, with a task on it or just the loop.
@@ -27,11 +26,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <thread>
 
 #include "runtime/base/random.hpp"
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/fiber/stack.hpp"
 #include "runtime/platform/platform.hpp"
+#include "runtime/sched/hand_over.hpp"
 #include "runtime/sched/owned.hpp"
 #include "runtime/sched/processor.hpp"
 #include "runtime/sched/wait.hpp"
@@ -44,12 +45,13 @@ struct task;
 /// What the code that arrives on a stack must do for the one that was left: it cannot be done before the old stack is left.
 enum class after_switch : std::uint8_t { nothing, park, yield, retire_stack };
 
-struct alignas(64) worker {
-  static constexpr std::uintptr_t taking = 1;
+/// Protocol A's fences (hand_over.hpp), E2 and M3.
+struct process_fences {
+  static void light() noexcept { light_fence(); }
+  static void heavy() noexcept { heavy_fence(); }
+};
 
-  std::atomic<std::uint32_t> seq{0};     // written by the worker alone; odd: inside
-  std::atomic<std::uintptr_t> proc{0};   // processor | TAKING, or 0: E5, M2, M5, M6, and who assigns or gives up a processor
-
+struct alignas(64) worker : hand_over_words<processor, process_fences> {
   owned<task*> current;                  // the task whose code runs; null in the loops
   owned<stack*> on;                      // the pooled stack in use; null: native
   owned<task*> handoff;                  // to whoever arrives on a loop or the native stack: run this task
@@ -73,35 +75,29 @@ struct alignas(64) worker {
   worker* idle_next = nullptr;
   worker* idle_prev = nullptr;
   worker* all_next = nullptr;             // list of all workers, only grows
+  worker* unused_next = nullptr;          // of those whose thread has gone; guarded by the scheduler's lock
+  std::thread thread;                     // guarded by the scheduler's lock
   unsigned index = 0;
-  int thread_id = 0;                      // the kernel's number
-  thread_clock clock;
+  // Written by the thread before its first L1, read by the monitor after it has seen that.
+  owned<int> thread_id;                   // the kernel's number
+  owned<int> clock;                       // thread_clock::id
 
   processor* enter() noexcept {
     tsan_ignore_begin();
-    seq.store(seq.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // E1
-    light_fence();                                                                   // E2
-    const std::uintptr_t v = proc.load(std::memory_order_relaxed);                   // E3
-    if ((v & taking) == 0) [[likely]] return reinterpret_cast<processor*>(v);        // E4
-    return reclaim();
+    return hand_over_words::enter();
   }
   void leave() noexcept {
-    seq.store(seq.load(std::memory_order_relaxed) + 1, std::memory_order_release);  // L1
+    hand_over_words::leave();
     tsan_ignore_end();
   }
-
-  /// Inside a section: the processor, or null.
-  [[nodiscard]] processor* held() const noexcept {
-    return reinterpret_cast<processor*>(proc.load(std::memory_order_relaxed) & ~taking);
+  /// enter() for a section that does not park: who was asked to hand its processor on does so now.
+  processor* enter_shortly() noexcept {
+    tsan_ignore_begin();
+    const std::uintptr_t v = open();
+    if ((v & flags) == 0) [[likely]] return reinterpret_cast<processor*>(v);
+    return comply();
   }
-
- private:
-  processor* reclaim() noexcept {  // E5
-    std::uintptr_t v = proc.load(std::memory_order_relaxed);
-    while ((v & taking) != 0)
-      if (proc.compare_exchange_weak(v, v & ~taking, std::memory_order_acq_rel, std::memory_order_relaxed)) v &= ~taking;
-    return reinterpret_cast<processor*>(v);
-  }
+  processor* comply() noexcept;  // hand_over.cpp
 };
 
 /// The calling thread's worker, null on a plain thread. Out of line and never inlined, so that no compiler keeps the address of
@@ -123,7 +119,7 @@ class section {
  public:
   explicit section(worker* w) noexcept
       : worker_((w->seq.load(std::memory_order_relaxed) & 1) == 0 ? w : nullptr),
-        processor_(worker_ != nullptr ? w->enter() : w->held()) {}
+        processor_(worker_ != nullptr ? w->enter_shortly() : w->held()) {}
   ~section() {
     if (worker_ != nullptr) worker_->leave();
   }

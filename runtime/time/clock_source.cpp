@@ -74,6 +74,7 @@ place reserve_place(scheduler* otherwise) noexcept {
     room = at.heap->reserve_one();
   }
   if (!room) at.heap = nullptr;
+  at.sched->want_monitor();
   return at;
 }
 
