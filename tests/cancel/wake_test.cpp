@@ -82,7 +82,11 @@ TEST_CASE("a task that waits for another is woken, and its handle stays joinable
       child.join();
     });
     check_woken([] {
-      auto child = weft::spawn([] { weft::sleep_for(1h); });
+      weft::join_handle<void> child;
+      {  // apart, or the child may be woken first, and its end be what the wait returns for
+        const weft::scoped_context apart(weft::without_cancel(weft::this_task::context()));
+        child = weft::spawn([] { weft::sleep_for(1h); });
+      }
       child.wait();
     });
   });
