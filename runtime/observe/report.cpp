@@ -104,7 +104,9 @@ std::string describe(census const& c) {
     between = ", ";
   }
   text += '\n';
-  std::stable_sort(groups.begin(), groups.end(), [](auto const& a, auto const& b) { return a.size() > b.size(); });
+  std::sort(groups.begin(), groups.end(), [](auto const& a, auto const& b) {
+    return a.size() != b.size() ? a.size() > b.size() : !a.empty() && a.front()->id < b.front()->id;
+  });
   symbols names;
   for (auto const& group : groups) {
     if (group.empty()) continue;

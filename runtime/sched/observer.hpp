@@ -27,7 +27,7 @@ struct idle_verdict {
 };
 
 struct observer {
-  /// Before the runtime's first thread. Throws std::system_error.
+  /// Before the runtime's first thread. Throws std::bad_alloc.
   void (*runtime_begins)(scheduler&);
   /// After its last task has ended.
   void (*runtime_ended)(scheduler&) noexcept;

@@ -1,9 +1,9 @@
 #include <weft/net.hpp>
 #include <weft/weft.hpp>
 
-#include <csignal>
 #include <atomic>
 #include <condition_variable>
+#include <csignal>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -227,16 +227,23 @@ TEST_CASE("what may still come from outside is no deadlock", "[observe][deadlock
     });
   }
   SECTION("a signal") {
-    goes_on([] {
-      auto usr = weft::signals({SIGUSR1});
-      auto ch = weft::make_chan<int>();
-      weft::go([=] { ch.send(usr.recv().value()); });
-      std::thread([] {
-        std::this_thread::sleep_for(40ms);
-        ::kill(::getpid(), SIGUSR1);
-      }).detach();
-      CHECK(ch.recv() == SIGUSR1);
+    // In a child: the thread that delivers signals stays, and a later test's child would not have it.
+    child_end const end = run_child([] {
+      int got = 0;
+      weft::run(with(2), [&] {
+        auto usr = weft::signals({SIGUSR1});
+        auto ch = weft::make_chan<int>();
+        weft::go([=] { ch.send(usr.recv().value()); });
+        std::jthread const sender([] {
+          std::this_thread::sleep_for(40ms);
+          ::kill(::getpid(), SIGUSR1);
+        });
+        got = ch.recv().value();
+      });
+      return got == SIGUSR1 ? 0 : 1;
     });
+    CHECK(end.exit_code == 0);
+    CHECK(end.errors.empty());
   }
   SECTION("a thread of the program") {
     goes_on([] {
