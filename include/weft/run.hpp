@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <source_location>
 #include <utility>
 
 #include <weft/options.hpp>
@@ -28,7 +29,7 @@ class runtime {
     requires task_callable<F, A...>
   auto run(F&& f, A&&... a) -> detail::task_result_t<F, A...> {
     refuse_inside_task();
-    auto handle = spawn(std::forward<F>(f), std::forward<A>(a)...);
+    auto handle = spawn_first(std::forward<F>(f), std::forward<A>(a)...);
     {
       const presence here(*this);
       handle.wait();
@@ -44,6 +45,18 @@ class runtime {
     const acceptance in(*this);
     detail::go_on(in.scheduler(), nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...);
   }
+  template <class F>
+    requires task_callable<F>
+  void go(F&& f, std::source_location place = std::source_location::current()) {
+    const acceptance in(*this);
+    detail::go_on(in.scheduler(), nullptr, &place, std::forward<F>(f));
+  }
+  template <class F>
+    requires task_callable<F>
+  void go(task_options o, F&& f, std::source_location place = std::source_location::current()) {
+    const acceptance in(*this);
+    detail::go_on(in.scheduler(), &o, &place, std::forward<F>(f));
+  }
   template <class F, class... A>
     requires task_callable<F, A...>
   void go(task_options o, F&& f, A&&... a) {
@@ -56,6 +69,19 @@ class runtime {
     const acceptance in(*this);
     return join_handle<detail::task_result_t<F, A...>>(
         detail::spawn_on(in.scheduler(), nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...));
+  }
+  template <class F>
+    requires task_callable<F>
+  join_handle<detail::task_result_t<F>> spawn(F&& f, std::source_location place = std::source_location::current()) {
+    const acceptance in(*this);
+    return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), nullptr, &place, std::forward<F>(f)));
+  }
+  template <class F>
+    requires task_callable<F>
+  join_handle<detail::task_result_t<F>> spawn(task_options o, F&& f,
+                                              std::source_location place = std::source_location::current()) {
+    const acceptance in(*this);
+    return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), &o, &place, std::forward<F>(f)));
   }
   template <class F, class... A>
     requires task_callable<F, A...>
@@ -76,6 +102,13 @@ class runtime {
  private:
   static void refuse_inside_task();
   void throw_if_deadlocked() const;
+  /// Without a place of spawn: it would be the line above.
+  template <class F, class... A>
+  join_handle<detail::task_result_t<F, A...>> spawn_first(F&& f, A&&... a) {
+    const acceptance in(*this);
+    return join_handle<detail::task_result_t<F, A...>>(
+        detail::spawn_on(in.scheduler(), nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...));
+  }
   struct state;
   /// While a thread waits in run(): somebody whom a deadlock's report reaches.
   class presence {

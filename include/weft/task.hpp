@@ -209,6 +209,11 @@ template <class F>
 void go(F&& f, std::source_location place = std::source_location::current()) {
   detail::go_on(nullptr, nullptr, &place, std::forward<F>(f));
 }
+template <class F>
+  requires task_callable<F>
+void go(task_options options, F&& f, std::source_location place = std::source_location::current()) {
+  detail::go_on(nullptr, &options, &place, std::forward<F>(f));
+}
 template <class F, class... A>
   requires task_callable<F, A...>
 void go(task_options options, F&& f, A&&... a) {
@@ -226,6 +231,12 @@ template <class F>
   requires task_callable<F>
 join_handle<detail::task_result_t<F>> spawn(F&& f, std::source_location place = std::source_location::current()) {
   return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, nullptr, &place, std::forward<F>(f)));
+}
+template <class F>
+  requires task_callable<F>
+join_handle<detail::task_result_t<F>> spawn(task_options options, F&& f,
+                                            std::source_location place = std::source_location::current()) {
+  return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, &options, &place, std::forward<F>(f)));
 }
 template <class F, class... A>
   requires task_callable<F, A...>

@@ -100,8 +100,7 @@ TEST_CASE("a deadlock lists every task with name and place of spawn, and unwinds
       },
       [&](std::string const& what) {
         CHECK(contains(what, "4 tasks: 4 parked"));
-        CHECK(contains(what, " \"left\": waits on channel receive"));
-        CHECK(contains(what, ", spawned at "));
+        CHECK(contains(what, "\"left\", spawned at "));
         CHECK(contains(what, "deadlock_test.cpp:"));
         CHECK(contains(what, "waits on wait_group"));
         CHECK(unwound == 4);

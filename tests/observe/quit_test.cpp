@@ -53,7 +53,7 @@ TEST_CASE("SIGQUIT lists the tasks and ends the process with status 131", "[obse
       return 0;
     });
     CHECK(end.exit_code == 131);
-    CHECK(contains(end.errors, "\"at the gate\": waits on channel receive"));
+    CHECK(contains(end.errors, "\"at the gate\", spawned at "));
   }
 }
 

@@ -1,0 +1,147 @@
+#include <weft/weft.hpp>
+
+#include <atomic>
+#include <csignal>
+#include <string>
+
+#include "tests/support/catch.hpp"
+#include "tests/support/child.hpp"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+bool contains(std::string const& text, std::string const& part) { return text.find(part) != std::string::npos; }
+
+weft::options impatient(unsigned workers, weft::stuck what = weft::stuck::exit) {
+  weft::options o;
+  o.workers = workers;
+  o.shutdown_grace = 60ms;
+  o.on_stuck = what;
+  return o;
+}
+
+__attribute__((noinline)) void ignore_the_end() {
+  weft::uncancellable const shield;
+  weft::sleep_for(1h);
+  __asm__ volatile("");  // no tail call
+}
+
+/// Runs `body` in a child with 1, 2 and 4 workers; it must end with status 70 and the report.
+template <class Body, class Look>
+void is_reported(Body body, Look look) {
+  for (unsigned const workers : {1u, 2u, 4u}) {
+    INFO("with " << workers << " workers");
+    child_end const end = run_child([&] {
+      body(workers);
+      return 0;
+    });
+    INFO(end.errors);
+    CHECK(end.exit_code == 70);
+    CHECK(contains(end.errors, "did not end within the grace"));
+    look(end.errors);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a task that outlives the grace is named with its place of spawn and its stack", "[observe][stuck]") {
+  is_reported(
+      [](unsigned workers) {
+        weft::run(impatient(workers), [] {
+          auto begun = weft::make_chan<int>();
+          weft::go([begun] {
+            weft::this_task::set_name("stubborn");
+            begun.send(1);
+            ignore_the_end();
+          });
+          begun.recv();
+        });
+      },
+      [](std::string const& errors) {
+        CHECK(contains(errors, "\"stubborn\", spawned at "));
+        CHECK(contains(errors, "stuck_test.cpp:"));
+        CHECK(contains(errors, "waits on sleep"));
+        CHECK(contains(errors, "ignore_the_end()"));
+      });
+}
+
+TEST_CASE("a ~join_handle that waits beyond the grace of a shutdown is named beside the task it waits for", "[observe][stuck]") {
+  is_reported(
+      [](unsigned workers) {
+        weft::run(impatient(workers), [] {
+          auto begun = weft::make_chan<int>();
+          weft::go([begun] {
+            auto const child = weft::spawn(weft::task_options{.name = "child"}, [begun] {
+              begun.send(1);
+              ignore_the_end();
+            });
+            weft::make_chan<int>().recv();
+          });
+          begun.recv();
+        });
+      },
+      [](std::string const& errors) {
+        CHECK(contains(errors, "2 tasks: 2 parked"));
+        CHECK(contains(errors, "waits on join of task "));
+        CHECK(contains(errors, "task_stop("));
+        CHECK(contains(errors, "\"child\", spawned at "));
+      });
+}
+
+TEST_CASE("a ~task_group that waits beyond the grace of a shutdown is named beside its tasks", "[observe][stuck]") {
+  is_reported(
+      [](unsigned workers) {
+        weft::run(impatient(workers), [] {
+          auto begun = weft::make_chan<int>();
+          weft::go([begun] {
+            weft::task_group all;
+            all.spawn([begun] {
+              begun.send(1);
+              ignore_the_end();
+            });
+            weft::make_chan<int>().recv();
+          });
+          begun.recv();
+        });
+      },
+      [](std::string const& errors) {
+        CHECK(contains(errors, "waits on task_group"));
+        CHECK(contains(errors, "~task_group()"));
+        CHECK(contains(errors, "ignore_the_end()"));
+      });
+}
+
+TEST_CASE("a ~runtime that waits beyond the grace names the tasks, running ones too", "[observe][stuck]") {
+  is_reported(
+      [](unsigned workers) {
+        weft::runtime r(impatient(workers));
+        std::atomic<bool> begun{false};
+        r.go([&] {
+          begun = true;
+          for (std::atomic<int> forever{0};;) forever = forever + 1;
+        });
+        while (!begun) {
+        }
+      },
+      [](std::string const& errors) {
+        CHECK(contains(errors, "1 task: 1 running"));
+        CHECK(contains(errors, "stuck_test.cpp:"));
+      });
+}
+
+TEST_CASE("with stuck::abort the process aborts after the report", "[observe][stuck]") {
+  child_end const end = run_child([] {
+    weft::run(impatient(2, weft::stuck::abort), [] {
+      auto begun = weft::make_chan<int>();
+      weft::go([begun] {
+        begun.send(1);
+        ignore_the_end();
+      });
+      begun.recv();
+    });
+    return 0;
+  });
+  CHECK(end.signal == SIGABRT);
+  CHECK(contains(end.errors, "ignore_the_end()"));
+}
