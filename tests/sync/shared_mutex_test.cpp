@@ -123,17 +123,18 @@ TEST_CASE("a shared_mutex may be destroyed by the next holder while the unlock t
     for (int round = 0; round < 2000; ++round) {
       auto mutex = std::make_unique<weft::shared_mutex>();
       bool const reads = round % 2 == 0;
-      if (reads) mutex->lock_shared();
-      else mutex->lock();
+      std::shared_lock reader(*mutex, std::defer_lock);
+      std::unique_lock writer(*mutex, std::defer_lock);
+      if (reads) reader.lock();
+      else writer.lock();
       auto other = weft::spawn([&mutex] {
         mutex->lock();
         mutex->unlock();
         mutex.reset();
       });
       for (int turn = 0; turn < round % 3; ++turn) weft::yield();
-      weft::shared_mutex& held = *mutex;
-      if (reads) held.unlock_shared();
-      else held.unlock();
+      if (reads) reader.unlock();
+      else writer.unlock();
       other.join();
     }
   });
