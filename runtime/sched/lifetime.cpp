@@ -1,0 +1,335 @@
+// How a scheduler starts, and how it ends without leaving a task behind.
+//
+// Start: processors, no threads. The first worker starts with the first task, further ones when a wake or a hand-over finds a processor but
+// nobody asleep, the monitor when there is a second task, a timer beside a task that runs, or a second worker.
+//
+// Threads beyond one a processor are there because others are stuck in tasks. One that has slept for ten seconds leaves; its worker
+// is used again by the next that starts. Each joins the one that left before it, and shutdown the last.
+//
+// Shutdown: D1 the root context is cancelled, which wakes every parked task that is cancellable; their stacks unwind
+//           D2 draining_ is set   D3 heavy fence   D4 all ended? else sleep on drained_
+// Each ending task counts itself (relaxed), then, after a light fence, reads draining_ and, if set, looks whether it was the last
+// (note_end): either it sees D2, or D4 sees its count. A task that is still there when the grace has passed is named, and the
+// process ends: hanging in silence would be worse.
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <system_error>
+#include <utility>
+
+#include "runtime/base/check.hpp"
+#include "runtime/base/message.hpp"
+#include "runtime/fiber/overflow.hpp"
+#include "runtime/platform/platform.hpp"
+#include "runtime/sched/observer.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/switching.hpp"
+#include "runtime/sched/terminate.hpp"
+
+namespace weft::rt {
+
+namespace {
+
+unsigned wanted_workers(options const& o) {
+  if (o.workers != 0) return o.workers;
+  if (char const* text = std::getenv("WEFT_WORKERS"); text != nullptr && *text != '\0') {
+    char* end = nullptr;
+    const unsigned long n = std::strtoul(text, &end, 10);
+    if (*end != '\0' || n == 0 || n > 4096)
+      throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                              std::string("weft: WEFT_WORKERS must be a number from 1 to 4096, not \"") + text + '"');
+    return static_cast<unsigned>(n);
+  }
+  return usable_cpus();
+}
+
+/// In a signal handler, on the worker's thread: is it the stack that this worker runs on?
+bool describe_overflow(void* address, overflow_info& info) {
+  worker* w = current_worker();
+  if (w == nullptr) return false;
+  stack* s = w->on;
+  if (s == nullptr || !s->guard_contains(address)) return false;
+  auto* t = static_cast<task*>(s->owner);
+  info.stack_size = s->size;
+  if (t == nullptr) return true;
+  info.task = t->id;
+  if (task_extra* e = t->extra.load(std::memory_order_acquire)) info.name = e->name.c_str();
+  if (t->place.line() != 0) {
+    info.spawn_file = t->place.file_name();
+    info.spawn_line = t->place.line();
+  }
+  return true;
+}
+
+}  // namespace
+
+scheduler::scheduler(options const& o)
+    : options_(o),
+      processor_count_(std::max(1u, wanted_workers(o))),
+      processors_(std::make_unique<processor[]>(processor_count_)),
+      stacks_(o.stack_size),
+      io_(poller_),
+      thread_limit_(std::max(processor_count_, std::max(1u, o.max_threads) - 1)),  // the monitor is a thread too
+      default_stack_size_(stack_pool::rounded(o.stack_size)) {
+  if (default_stack_size_ == 0)
+    throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: options::stack_size is too large");
+  if (const std::error_code error = poller_.open()) throw std::system_error(error, "weft: cannot open the poller");
+  root_ = new cancel_node(this, nullptr, processor_count_, false);
+  root_->is_root = true;
+  for (unsigned i = 0; i < processor_count_; ++i) {
+    processors_[i].index = i;
+    processors_[i].port = global_.make_port();
+  }
+  install_overflow_report(describe_overflow);
+  install_terminate_report();
+  guard hold(lock_);
+  for (unsigned i = processor_count_; i-- > 0;) give_idle_processor_locked(&processors_[i]);
+}
+
+scheduler::~scheduler() {
+  stop_threads();
+  while (visitors_.load(std::memory_order_acquire) != 0) cpu_relax();
+  abandon_timers();
+  for (unsigned i = 0; i < processor_count_; ++i) {
+    processor& p = processors_[i];
+    while (stack* s = take_loop(p)) stacks_.put(s);
+    drain_task_cache(p.tasks);
+  }
+  remove_overflow_report();
+  drop(root_);
+}
+
+void scheduler::abandon_timers() noexcept {
+  std::array<due_entry, 64> gone;
+  for (unsigned i = 0; i < processor_count_; ++i)
+    while (const std::size_t n = processors_[i].timers.drain(gone.data(), gone.size()))
+      for (std::size_t k = 0; k < n; ++k) gone[k].release(gone[k].owner);
+}
+
+// ---- threads --------------------------------------------------------------------------------------------------------
+
+worker& scheduler::unused_worker_locked() {
+  if (worker* w = unused_workers_) {
+    unused_workers_ = w->unused_next;
+    return *w;
+  }
+  storage_.push_back(std::make_unique<worker>());
+  worker& w = *storage_.back();
+  w.sched = this;
+  w.index = static_cast<unsigned>(storage_.size() - 1);
+  w.random.seed(static_cast<std::uint64_t>(clock_ns()) * (w.index + 1) ^ reinterpret_cast<std::uintptr_t>(&w));
+  w.all_next = all_workers_.load(std::memory_order_relaxed);
+  all_workers_.store(&w, std::memory_order_release);
+  return w;
+}
+
+bool scheduler::new_worker_locked(processor& p, bool searching) noexcept {
+  const unsigned running = threads_.load(std::memory_order_relaxed);
+  if (running >= thread_limit_.load(std::memory_order_relaxed)) return false;
+  if (stopping_.load(std::memory_order_relaxed) || clock_ns() < refused_until_) return false;
+  int* const error_number = &errno;  // no switch in here
+  const int kept = *error_number;
+  worker* w = nullptr;
+  try {
+    w = &unused_worker_locked();
+    hold_locked(*w, p);
+    w->searching = searching;
+    w->thread = std::thread([this, w] { thread_main(*w); });
+  } catch (std::exception const& e) {
+    if (running == 0) fatal("cannot start a worker thread: %s", e.what());
+    if (w != nullptr) {
+      w->proc.store(0, std::memory_order_relaxed);
+      w->unused_next = std::exchange(unused_workers_, w);
+    }
+    constexpr std::int64_t ask_again_ns = 10'000'000;
+    refused_until_ = clock_ns() + ask_again_ns;  // the workers that are there go on
+    if (!std::exchange(limit_reported_, true))
+      warn("no more than %u worker threads can be had (%s): tasks wait until one is free", running, e.what());
+    *error_number = kept;
+    return false;
+  }
+  *error_number = kept;
+  threads_.store(running + 1, std::memory_order_relaxed);
+  if (running + 1 == 2) start_monitor_locked();
+  return true;
+}
+
+bool scheduler::leave_as_spare(worker& w) noexcept {
+  std::thread before;
+  {
+    guard hold(lock_);
+    const unsigned running = threads_.load(std::memory_order_relaxed);
+    if (!w.in_idle_list || running <= processor_count_ || stopping_.load(std::memory_order_relaxed)) return false;
+    remove_idle_locked(w);
+    threads_.store(running - 1, std::memory_order_relaxed);
+    w.thread_id = 0;
+    set_current_worker(nullptr);
+    before = std::exchange(leaving_, std::move(w.thread));
+    w.unused_next = std::exchange(unused_workers_, &w);  // from here on w may be another thread's
+  }
+  if (before.joinable()) before.join();
+  return true;
+}
+
+void scheduler::start_monitor() noexcept {
+  guard hold(lock_);
+  if (single() && options_.hog_after.count() <= 0 && options_.blocked_after.count() <= 0) {
+    monitor_wanted_.store(true, std::memory_order_relaxed);  // nobody to wake, nothing to take
+  } else {
+    start_monitor_locked();
+  }
+}
+
+void scheduler::start_monitor_locked() noexcept {
+  monitor_wanted_.store(true, std::memory_order_relaxed);
+  if (monitor_.joinable() || stopping_.load(std::memory_order_relaxed)) return;
+  try {
+    monitor_ = std::thread([this] { monitor_main(); });
+  } catch (std::exception const& e) {
+    warn("the monitor's thread could not be started (%s): wake-ups that workers leave out come late, and no processor is handed over",
+         e.what());
+  }
+}
+
+void scheduler::thread_main(worker& w) noexcept {
+  live_threads_.fetch_add(1, std::memory_order_acq_rel);
+  tsan_ignore_begin();  // its seq is odd: a worker begins inside, in its native loop
+  char name[16];
+  std::snprintf(name, sizeof name, "weft-%u", w.index);
+  set_thread_name(name);
+  set_current_worker(&w);
+  const alternate_stack signals;
+  const thread_globals globals = current_thread_globals();
+  w.exceptions = globals.exceptions;
+  w.errno_pointer = globals.errno_pointer;
+  w.thread_id = current_thread_id();
+  w.clock = current_thread_clock().id;
+  init_native(w.native);
+  if (processor* p = w.held()) note_time(w, *p, clock_ns());
+  tsan_release(&w.sched);  // what was set up until now, for the tasks: see switching.cpp
+  while (true) {
+    (void)arrive();
+    task* t = w.handoff.take();
+    if (t == nullptr) t = find_work(w);
+    if (t == nullptr) break;  // w may have gone, see leave_as_spare
+    run_on_stack(w, t);
+  }
+  tsan_ignore_end();
+  set_current_worker(nullptr);  // and no look at w: it may be another thread's
+  live_threads_.fetch_sub(1, std::memory_order_acq_rel);
+}
+
+void scheduler::stop_threads() {
+  std::vector<std::thread> handles;
+  std::thread monitor;
+  {
+    guard hold(lock_);
+    stopping_.store(true, std::memory_order_seq_cst);
+    monitor.swap(monitor_);
+    if (leaving_.joinable()) handles.push_back(std::move(leaving_));
+    for (auto& w : storage_) {
+      if (w->thread.joinable()) handles.push_back(std::move(w->thread));
+      w->wakeups.store(1, std::memory_order_release);
+      futex_wake(w->wakeups, 1);
+    }
+  }
+  poller_.wake();
+  wake_monitor();
+  for (auto& t : handles) t.join();
+  if (monitor.joinable()) monitor.join();
+}
+
+// ---- the end --------------------------------------------------------------------------------------------------------
+
+bool scheduler::all_ended() const noexcept {
+  // Ends first: if they equal the spawns that are read later, none was under way in between.
+  std::uint64_t ended = outside_ended_.load(std::memory_order_acquire);
+  for (unsigned i = 0; i < processor_count_; ++i) ended += processors_[i].count.ended.published();
+  std::uint64_t spawned = outside_spawned_.load(std::memory_order_acquire);
+  for (unsigned i = 0; i < processor_count_; ++i) spawned += processors_[i].count.spawned;
+  return ended == spawned;
+}
+
+void scheduler::note_end(processor* p) noexcept {
+  if (p != nullptr) {
+    p->count.ended.publish(p->count.ended.get() + 1);
+  } else {
+    outside_ended_.fetch_add(1, std::memory_order_release);
+  }
+  light_fence();  // pairs with D3
+  if (!draining_.load(std::memory_order_relaxed)) return;
+  full_fence();
+  if (all_ended()) {
+    drained_.store(1, std::memory_order_release);
+    futex_wake(drained_, 1);
+  }
+}
+
+void scheduler::shutdown(std::int64_t grace_ns) {
+  cancel(*root_, cancel_kind::cancelled, nullptr);  // D1
+  draining_.store(true, std::memory_order_seq_cst);  // D2
+  heavy_fence();                                     // D3
+  const std::int64_t deadline = detail::deadline_in(grace_ns);
+  while (!all_ended()) {  // D4
+    if (!futex_wait_until(drained_, 0, deadline) && !all_ended() && clock_ns() >= deadline)
+      report_stuck("shutdown: these tasks did not end within the grace");
+    if (drained_.load(std::memory_order_acquire) != 0 && !all_ended()) drained_.store(0, std::memory_order_seq_cst);
+  }
+  stop_threads();
+}
+
+void scheduler::report_stuck(char const* why) {
+  observer const* o = observer_in_use.load(std::memory_order_acquire);
+  const std::string text = o != nullptr ? o->describe(*this) : std::string();
+  warn("%s", why);
+  write_error(text);
+  if (options_.on_stuck == stuck::abort) std::abort();
+  std::_Exit(70);
+}
+
+runtime_metrics scheduler::metrics() const noexcept {
+  std::uint64_t ended = outside_ended_.load(std::memory_order_acquire);
+  std::uint64_t spawned = outside_spawned_.load(std::memory_order_acquire);
+  runtime_metrics m{};
+  m.workers = processor_count_;
+  for (unsigned i = 0; i < processor_count_; ++i) {
+    processor const& p = processors_[i];
+    ended += p.count.ended;
+    spawned += p.count.spawned;
+    m.steals += p.count.steals;
+    m.parks += p.count.parks;
+    m.polls += p.count.polls;
+    m.runnable += p.queue.size() + (p.queue.peek_next() != nullptr ? 1 : 0);
+  }
+  m.runnable += global_.size();
+  m.spawns = spawned;
+  m.live = spawned > ended ? spawned - ended : 0;
+  struct census {
+    scheduler const* of;
+    std::size_t parked;
+  } c{this, 0};
+  for_each_task(
+      [](task& t, void* arg) {
+        auto& to = *static_cast<census*>(arg);
+        if (t.phase.load(std::memory_order_acquire) == task_phase::parked && t.sched == to.of) ++to.parked;
+        return true;
+      },
+      &c);
+  m.parked = c.parked;
+  const stack_counts stacks = stacks_.counts();
+  m.stacks = stacks.in_use();
+  m.bytes = stacks.mapped_bytes;
+  m.threads = threads_.load(std::memory_order_relaxed);
+  m.hand_overs = hand_overs_.load(std::memory_order_relaxed);
+  return m;
+}
+
+io_table* current_io_table() noexcept {
+  worker* w = current_worker();
+  return w != nullptr && w->current.get() != nullptr ? &w->sched->io() : nullptr;
+}
+
+}  // namespace weft::rt
