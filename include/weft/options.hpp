@@ -22,8 +22,8 @@ struct options {
   /// The same for a task whose thread sleeps in a system call: wall time. Seen with a delay of at most a millisecond or two. 0: never.
   std::chrono::nanoseconds blocked_after = std::chrono::microseconds(100);
   /// Upper bound for the threads of the runtime, the monitor among them, but never less than one for each of `workers` and the
-  /// monitor; the one thread of the process that waits for signals is not counted. What RLIMIT_NPROC and the cgroup's pids.max leave is a bound as well. When it is reached, and all threads are stuck in
-  /// tasks, the others wait; a line on stderr says so once.
+  /// monitor; the one thread of the process that waits for signals is not counted. What RLIMIT_NPROC and the cgroup's pids.max leave
+  /// is a bound as well. When it is reached, and all threads are stuck in tasks, the others wait; a line on stderr says so once.
   unsigned max_threads = 10'000;
   /// How long shutdown waits for tasks that are being cancelled.
   std::chrono::nanoseconds shutdown_grace = std::chrono::seconds(5);

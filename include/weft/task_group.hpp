@@ -105,6 +105,11 @@ class task_group {
   void spawn(F&& f, std::source_location place = std::source_location::current()) {
     detail::spawn_in_group(*core_, nullptr, &place, std::forward<F>(f));
   }
+  template <class F>
+    requires task_callable<F>
+  void spawn(task_options options, F&& f, std::source_location place = std::source_location::current()) {
+    detail::spawn_in_group(*core_, &options, &place, std::forward<F>(f));
+  }
   template <class F, class... A>
     requires task_callable<F, A...>
   void spawn(task_options options, F&& f, A&&... a) {
