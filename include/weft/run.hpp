@@ -40,7 +40,7 @@ class runtime {
 
   /// As weft::go and weft::spawn, from any thread. After shutdown() has begun they throw no_runtime.
   template <class F, class... A>
-    requires task_callable<F, A...>
+    requires(sizeof...(A) > 0) && task_callable<F, A...>
   void go(F&& f, A&&... a) {
     const acceptance in(*this);
     detail::go_on(in.scheduler(), nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...);
@@ -58,13 +58,13 @@ class runtime {
     detail::go_on(in.scheduler(), &o, &place, std::forward<F>(f));
   }
   template <class F, class... A>
-    requires task_callable<F, A...>
+    requires(sizeof...(A) > 0) && task_callable<F, A...>
   void go(task_options o, F&& f, A&&... a) {
     const acceptance in(*this);
     detail::go_on(in.scheduler(), &o, nullptr, std::forward<F>(f), std::forward<A>(a)...);
   }
   template <class F, class... A>
-    requires task_callable<F, A...>
+    requires(sizeof...(A) > 0) && task_callable<F, A...>
   join_handle<detail::task_result_t<F, A...>> spawn(F&& f, A&&... a) {
     const acceptance in(*this);
     return join_handle<detail::task_result_t<F, A...>>(
@@ -84,7 +84,7 @@ class runtime {
     return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), &o, &place, std::forward<F>(f)));
   }
   template <class F, class... A>
-    requires task_callable<F, A...>
+    requires(sizeof...(A) > 0) && task_callable<F, A...>
   join_handle<detail::task_result_t<F, A...>> spawn(task_options o, F&& f, A&&... a) {
     const acceptance in(*this);
     return join_handle<detail::task_result_t<F, A...>>(

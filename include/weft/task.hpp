@@ -215,7 +215,7 @@ void go(task_options options, F&& f, std::source_location place = std::source_lo
   detail::go_on(nullptr, &options, &place, std::forward<F>(f));
 }
 template <class F, class... A>
-  requires task_callable<F, A...>
+  requires(sizeof...(A) > 0) && task_callable<F, A...>
 void go(task_options options, F&& f, A&&... a) {
   detail::go_on(nullptr, &options, nullptr, std::forward<F>(f), std::forward<A>(a)...);
 }
@@ -239,7 +239,7 @@ join_handle<detail::task_result_t<F>> spawn(task_options options, F&& f,
   return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, &options, &place, std::forward<F>(f)));
 }
 template <class F, class... A>
-  requires task_callable<F, A...>
+  requires(sizeof...(A) > 0) && task_callable<F, A...>
 join_handle<detail::task_result_t<F, A...>> spawn(task_options options, F&& f, A&&... a) {
   return join_handle<detail::task_result_t<F, A...>>(
       detail::spawn_on(nullptr, &options, nullptr, std::forward<F>(f), std::forward<A>(a)...));

@@ -111,7 +111,7 @@ class task_group {
     detail::spawn_in_group(*core_, &options, &place, std::forward<F>(f));
   }
   template <class F, class... A>
-    requires task_callable<F, A...>
+    requires(sizeof...(A) > 0 && task_callable<F, A...>)
   void spawn(task_options options, F&& f, A&&... a) {
     detail::spawn_in_group(*core_, &options, nullptr, std::forward<F>(f), std::forward<A>(a)...);
   }

@@ -135,14 +135,14 @@ TEST_CASE("a task that locks what it holds, a reader that wants to write, a call
       [] {
         weft::mutex m;
         std::lock_guard const once(m);
-        m.lock();
+        std::lock_guard const again(m);
       },
       [](std::string const&) {});
   deadlocks(
       [] {
         weft::shared_mutex m;
         std::shared_lock const read(m);
-        m.lock();
+        std::lock_guard const write(m);
       },
       [](std::string const& what) { CHECK(contains(what, "shared_mutex")); });
   deadlocks(
