@@ -23,12 +23,15 @@ constexpr observer reports{.runtime_begins = begin_watching_quit,
                            .all_idle = all_idle,
                            .describe = describe_tasks};
 
+// Threads do not come along into a child that fork makes: what counts them begins anew there.
+[[maybe_unused]] const bool watches_forks = (call_after_fork([] {
+                                               sources.threads.store(0, std::memory_order_relaxed);
+                                               sources.forked.store(true, std::memory_order_relaxed);
+                                             }),
+                                             true);
+
 }  // namespace
 
-void install_observer() noexcept {
-  // Threads do not come along into a child that fork makes: what counts them begins anew there.
-  [[maybe_unused]] static const bool once = (call_after_fork([] { sources.threads.store(0, std::memory_order_relaxed); }), true);
-  observer_in_use.store(&reports, std::memory_order_release);
-}
+void install_observer() noexcept { observer_in_use.store(&reports, std::memory_order_release); }
 
 }  // namespace weft::rt

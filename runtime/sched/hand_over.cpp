@@ -27,7 +27,7 @@ namespace weft::rt {
 // ---- giving a processor away ----------------------------------------------------------------------------------------
 
 void scheduler::hold_locked(worker& w, processor& p) noexcept {
-  p.holder.store(&w, std::memory_order_relaxed);
+  p.holder.store(&w, std::memory_order_release);  // pairs with the monitor's look: w may be new
   w.proc.store(reinterpret_cast<std::uintptr_t>(&p), std::memory_order_release);
 }
 

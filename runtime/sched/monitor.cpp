@@ -110,7 +110,7 @@ class monitor {
   }
 
   bool look_at(processor& p, view& v, std::int64_t now) noexcept {
-    worker* const w = p.holder.load(std::memory_order_relaxed);
+    worker* const w = p.holder.load(std::memory_order_acquire);
     const std::uint64_t tick = p.tick;
     if (w == nullptr || w->held() != &p) {
       v.holder = nullptr;

@@ -7,8 +7,6 @@
 #include <cstdint>
 #include <string>
 
-#include "runtime/base/sanitizer.hpp"
-
 namespace weft::rt {
 
 class scheduler;
@@ -47,8 +45,8 @@ void install_observer() noexcept;
 /// each of whom counts before it can wake somebody.
 struct outside_sources {
   std::atomic<std::uint32_t> signal_subscriptions{0};
-  std::atomic<std::uint32_t> threads{tsan ? 1 : 0};  // threads of weft's that wake nobody but for these; each counts itself while it lives;
-                                                     // and ThreadSanitizer's own, which a forked child does not have
+  std::atomic<std::uint32_t> threads{0};         // threads of weft's that wake nobody but for these; each counts itself while it lives
+  std::atomic<bool> forked{false};               // this process was made by fork, without the threads of the one before
 };
 inline constinit outside_sources sources;
 
