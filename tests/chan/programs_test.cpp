@@ -1,6 +1,5 @@
 // Small programs made of channels: sieves, chains, trees, power series. Each is right only if no value is lost, doubled
 // or out of order anywhere.
-#include "runtime/base/sanitizer.hpp"
 #include <weft/weft.hpp>
 
 #include <array>
@@ -10,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/base/sanitizer.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
 namespace {
@@ -43,7 +43,7 @@ TEST_CASE("a prime sieve of a task a prime") {
 }
 
 TEST_CASE("a value passes through a chain of ten thousand tasks") {
-  constexpr int links = weft::rt::tsan ? 5'000 : 10'000;  // all may be parked at once, and ThreadSanitizer ends at 8128 of them
+  static constexpr int links = weft::rt::tsan ? 5'000 : 10'000;  // all may be parked at once, and ThreadSanitizer ends at 8128 of them
   with_workers([] {
     auto left = make_chan<int>();
     auto in = left;
