@@ -136,7 +136,6 @@ class scheduler {
  private:
   friend class monitor;
   static constexpr std::int64_t first_pause_ns = 3'000'000;
-  void native_loop(worker& w);
   void run_on_stack(worker& w, task* t) noexcept;
   [[nodiscard]] stack* stack_for(worker& w, task* t) noexcept;
   [[nodiscard]] task* find_work(worker& w);   // null: the scheduler stops
