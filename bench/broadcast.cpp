@@ -24,10 +24,20 @@ void send_to_full(benchmark::State& state, T const& value) {
 }
 
 void broadcast_integer(benchmark::State& state) { send_to_full<std::int64_t>(state, 1); }
-BENCHMARK(broadcast_integer)->ArgNames({"workers", "subscribers"})->Args({1, 1})->Args({1, 10})->Args({1, 100})->UseRealTime();
+BENCHMARK(broadcast_integer)
+    ->ArgNames({"workers", "subscribers"})
+    ->Args({1, 1})
+    ->Args({1, 10})
+    ->Args({1, 100})
+    ->UseRealTime();
 
 void broadcast_string(benchmark::State& state) { send_to_full<std::string>(state, std::string(100, 'x')); }
-BENCHMARK(broadcast_string)->ArgNames({"workers", "subscribers"})->Args({1, 1})->Args({1, 10})->Args({1, 100})->UseRealTime();
+BENCHMARK(broadcast_string)
+    ->ArgNames({"workers", "subscribers"})
+    ->Args({1, 1})
+    ->Args({1, 10})
+    ->Args({1, 100})
+    ->UseRealTime();
 
 }  // namespace
 

@@ -26,16 +26,16 @@ double us(clock_type::duration d) { return std::chrono::duration<double, std::mi
 
 void cancel_parked(benchmark::State& state, std::size_t tasks) {
   bench::runtime_with(static_cast<unsigned>(state.range(0))).run([&] {
-    const auto never = weft::make_chan<int>();
+    auto const never = weft::make_chan<int>();
     std::vector<double> times(tasks), all;
     double in_call = 0;
     for (auto _ : state) {
       auto [ctx, cancel] = weft::with_cancel();
       weft::wait_group met;
       clock_type::time_point begin;  // written before cancel(), read by tasks that this wakes
-      const std::size_t parked = weft::current_metrics().parked;
+      std::size_t const parked = weft::current_metrics().parked;
       {
-        const weft::scoped_context under(ctx);
+        weft::scoped_context const under(ctx);
         for (std::size_t i = 0; i < tasks; ++i)
           met.go([&, i] {
             try {
@@ -59,8 +59,8 @@ void cancel_parked(benchmark::State& state, std::size_t tasks) {
     state.counters["call_us"] = in_call / static_cast<double>(state.iterations());
   });
   state.counters["ops"] = static_cast<double>(tasks);
-  state.counters["per_op"] =
-      benchmark::Counter(static_cast<double>(tasks), benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
+  state.counters["per_op"] = benchmark::Counter(
+      static_cast<double>(tasks), benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
 }
 
 // A fixed number of rounds: what is measured is a small part of one, most of which is parking the tasks.
@@ -78,8 +78,8 @@ BENCHMARK(cancel_parked_100000)->Apply(rounds<5>);
 
 void ping_pong_under(benchmark::State& state, bool own) {
   bench::run(state, 1, [&state, own] {
-    const auto under = own ? weft::with_cancel().first : weft::context::background();
-    const weft::scoped_context in(under);
+    auto const under = own ? weft::with_cancel().first : weft::context::background();
+    weft::scoped_context const in(under);
     auto ping = weft::make_chan<int>(), pong = weft::make_chan<int>();
     weft::wait_group ended;
     ended.go([ping, pong] {

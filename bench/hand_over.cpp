@@ -58,7 +58,7 @@ void tick_beside_spinning_tasks(benchmark::State& state) {
       });
     std::vector<double> late;
     for (auto _ : state) {
-      const auto due = weft::now() + 1ms;
+      auto const due = weft::now() + 1ms;
       weft::sleep_until(due);
       late.push_back(std::chrono::duration<double, std::milli>(weft::now() - due).count());
     }

@@ -48,7 +48,7 @@ figures park_a_million(bool own_channel) {
   std::vector<weft::chan<weft::unit>> channels(own_channel ? tasks : 1);  // made outside of what is measured
   weft::wait_group ended;
   std::atomic<std::size_t> begun = 0;
-  const double bytes = resident_bytes(), wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+  double const bytes = resident_bytes(), wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
   if (!own_channel) channels[0] = weft::make_chan<weft::unit>();
   for (std::size_t i = 0; i < tasks; ++i) {
     auto& c = channels[own_channel ? i : 0];
@@ -61,7 +61,7 @@ figures park_a_million(bool own_channel) {
     if (i % 64 == 63) weft::yield();
   }
   while (begun.load(std::memory_order_relaxed) != tasks) weft::yield();
-  const figures out{(resident_bytes() - bytes) / tasks, (seconds(CLOCK_MONOTONIC) - wall) * 1e9 / tasks,
+  figures const out{(resident_bytes() - bytes) / tasks, (seconds(CLOCK_MONOTONIC) - wall) * 1e9 / tasks,
                     (seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu) * 1e9 / tasks};
   for (auto& c : channels) c.close();
   ended.wait();
@@ -73,15 +73,15 @@ void in_child(benchmark::State& state, bool own_channel) {
   for (auto _ : state) {
     int ends[2];
     if (pipe(ends) != 0) return state.SkipWithError("pipe");
-    const pid_t child = fork();
+    pid_t const child = fork();
     if (child == 0) {
-      const weft::options o{.workers = static_cast<unsigned>(state.range(0))};
-      const figures f = weft::run(o, park_a_million, own_channel);
+      weft::options const o{.workers = static_cast<unsigned>(state.range(0))};
+      figures const f = weft::run(o, park_a_million, own_channel);
       _exit(write(ends[1], &f, sizeof f) == sizeof f ? 0 : 1);
     }
     close(ends[1]);
     figures f{};
-    const bool got = child > 0 && read(ends[0], &f, sizeof f) == sizeof f;
+    bool const got = child > 0 && read(ends[0], &f, sizeof f) == sizeof f;
     close(ends[0]);
     int status = 0;
     if (child > 0) waitpid(child, &status, 0);
@@ -90,7 +90,7 @@ void in_child(benchmark::State& state, bool own_channel) {
     bytes += f.bytes;
     cpu += f.cpu_ns;
   }
-  const auto n = static_cast<double>(state.iterations());
+  auto const n = static_cast<double>(state.iterations());
   state.counters["ops"] = tasks;
   state.counters["bytes"] = bytes / n;
   state.counters["cpu_ns_per_op"] = cpu / n;

@@ -24,7 +24,7 @@ void select_among(benchmark::State& state) {
         for (std::size_t i = 0; i < values; ++i) channels[i % N].send(1);
       });
       int sum = 0;
-      const auto add = [&sum](int v) { sum += v; };
+      auto const add = [&sum](int v) { sum += v; };
       while (sum < values) {
         [&]<std::size_t... I>(std::index_sequence<I...>) {
           weft::select(weft::on_recv(channels[I], add)...);

@@ -25,7 +25,7 @@ void node(weft::sender<std::int64_t> parent, std::int64_t first, std::int64_t le
 
 void skynet(benchmark::State& state) {
   bench::run(state, leaves_in_all, [&state] {
-    const auto round = [] {
+    auto const round = [] {
       auto [tx, rx] = weft::make_ends<std::int64_t>();
       weft::go(node, std::move(tx), 0, leaves_in_all);
       return *rx.recv() == leaves_in_all * (leaves_in_all - 1) / 2;

@@ -14,7 +14,7 @@ namespace {
 void spawn_join(benchmark::State& state) {
   constexpr std::int64_t tasks = 1'000'000;
   bench::run(state, tasks, [&state] {
-    const auto round = [] {
+    auto const round = [] {
       weft::wait_group all;
       for (std::int64_t i = 0; i < tasks; ++i) all.go([] {});
       all.wait();

@@ -11,7 +11,7 @@ namespace {
 
 void yield_among(benchmark::State& state, int tasks, int yields) {
   bench::run(state, std::int64_t{tasks} * yields, [&state, tasks, yields] {
-    const auto round = [tasks, yields] {
+    auto const round = [tasks, yields] {
       weft::wait_group all;
       for (int t = 0; t < tasks; ++t) {
         all.go([yields] {

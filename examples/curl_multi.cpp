@@ -1,13 +1,14 @@
 // A C library's non-blocking interface driven by tasks: libcurl's multi interface, on wait_readable and wait_writable.
-//
 // libcurl says which descriptors it waits for and until when; it never blocks itself. Each wait becomes a small task that
 // ends with one message, and one task calls libcurl: with what was ready, or because its time has come.
-#include <weft/http.hpp>
-#include <weft/weft.hpp>
 #include <curl/curl.h>
 #include <iostream>
 #include <map>
 #include <string>
+#include <weft/http.hpp>
+#include <weft/weft.hpp>
+
+using namespace std::chrono_literals;
 
 class transfers {
  public:
@@ -26,15 +27,14 @@ class transfers {
   /// Parks until every transfer has ended; how many went well.
   int run() {
     int running = 1, good = 0, left = 0;
-    const auto act = [&](curl_socket_t fd, int what) { curl_multi_socket_action(multi_, fd, what, &running); };
+    auto const act = [&](curl_socket_t fd, int what) { curl_multi_socket_action(multi_, fd, what, &running); };
     while (running != 0) {
       weft::select(weft::on_recv(ready_, [&](wait w) { waits_.erase(w), act(w.first, w.second), watch(w.first); }),
                    weft::on_deadline(due_, [&] { due_ = weft::time_point::max(), act(CURL_SOCKET_TIMEOUT, 0); }));
       while (CURLMsg const* m = curl_multi_info_read(multi_, &left)) {
         good += m->data.result == CURLE_OK;
         CURL* const easy = m->easy_handle;
-        curl_multi_remove_handle(multi_, easy);
-        curl_easy_cleanup(easy);
+        curl_multi_remove_handle(multi_, easy), curl_easy_cleanup(easy);
       }
     }
     return good;
@@ -44,12 +44,13 @@ class transfers {
   using wait = std::pair<curl_socket_t, int>;  // CURL_POLL_IN or CURL_POLL_OUT, which are CURL_CSELECT_IN and _OUT too
   void watch(curl_socket_t fd) noexcept {
     for (int direction : {CURL_POLL_IN, CURL_POLL_OUT}) {
-      const wait w(fd, direction);
+      wait const w(fd, direction);
       if ((wanted_[fd] & direction) == 0) waits_.erase(w);  // stops the task, if there is one
-      else if (!waits_.contains(w)) waits_[w] = weft::spawn([this, w] {
-        (void)(w.second == CURL_POLL_IN ? weft::net::wait_readable(w.first) : weft::net::wait_writable(w.first));
-        ready_.send(w);  // libcurl finds out about errors itself
-      });
+      else if (!waits_.contains(w))
+        waits_[w] = weft::spawn([this, w] {
+          (void)(w.second == CURL_POLL_IN ? weft::net::wait_readable(w.first) : weft::net::wait_writable(w.first));
+          ready_.send(w);  // libcurl finds out about errors itself
+        });
     }
   }
   static int on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) noexcept {
@@ -57,8 +58,7 @@ class transfers {
     return static_cast<transfers*>(self)->watch(fd), 0;
   }
   static int on_timer(CURLM*, long ms, void* self) noexcept {
-    static_cast<transfers*>(self)->due_ = ms < 0 ? weft::time_point::max() : weft::now() + std::chrono::milliseconds(ms);
-    return 0;
+    return static_cast<transfers*>(self)->due_ = ms < 0 ? weft::time_point::max() : weft::now() + ms * 1ms, 0;
   }
   CURLM* multi_ = curl_multi_init();
   weft::time_point due_ = weft::time_point::max();
@@ -69,9 +69,9 @@ class transfers {
 
 static void run() {
   weft::http::router routes;
-  routes.get("/{n}", [](weft::http::request& q) { return weft::sleep_for(std::chrono::milliseconds(50)), std::string(q.param("n")) + "\n"; });
+  routes.get("/{n}", [](auto& q) { return weft::sleep_for(50ms), std::string(q.param("n")) + "\n"; });
   weft::http::server server(routes);
-  const std::string url = "http://" + server.listen("127.0.0.1:0").value().to_string() + "/";
+  std::string const url = "http://" + server.listen("127.0.0.1:0").value().to_string() + "/";
   auto serving = weft::spawn([&] { server.serve(); });  // cancelled at the end of the block
   transfers all;
   for (int i = 0; i < 20; ++i) all.get(url + std::to_string(i));

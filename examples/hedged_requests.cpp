@@ -53,7 +53,8 @@ void app() {
   tell("a fast server", weft::race(attempt(near, 0ms), attempt(far, 1000ms), attempt(stuck, 2000ms)));
   tell("a stuck one first", weft::race(attempt(stuck, 0ms), attempt(far, 10ms), attempt(near, 3'600'000ms)));
   tell("a broken one first", weft::race(attempt(broken, 0ms), attempt(near, 10ms)));
-  tell("all stuck, 20 ms for it", weft::within(20ms, [&] { return weft::race(attempt(stuck, 0ms), attempt(stuck, 1ms)); }));
+  tell("all stuck, 20 ms for it",
+       weft::within(20ms, [&] { return weft::race(attempt(stuck, 0ms), attempt(stuck, 1ms)); }));
   try {
     tell("all broken", weft::race(attempt(broken, 0ms), attempt(broken, 1ms)));
   } catch (std::exception const& e) {

@@ -24,30 +24,34 @@ namespace http = weft::http;
 static http::router routes() {
   http::router r;
   r.post("/echo", [](http::request& q) {
-    const std::string type(q.header("Content-Type").value_or("application/octet-stream"));
+    std::string const type(q.header("Content-Type").value_or("application/octet-stream"));
     return http::response(200, std::move(q).body()).header("Content-Type", type);
   });
   r.get("/hello", [] { return http::json({{"message", "hello world"}}); });
-  r.get("/hello/{name}", [](http::request& q) {
-    return http::json({{"message", "hello " + std::string(q.param("name"))}});
-  });
+  r.get("/hello/{name}",
+        [](http::request& q) { return http::json({{"message", "hello " + std::string(q.param("name"))}}); });
   r.get("/stats", [] {
-    const weft::runtime_metrics m = weft::current_metrics();
-    return http::json({{"workers", m.workers}, {"tasks", m.live}, {"parked", m.parked}, {"runnable", m.runnable},
-                       {"stacks", m.stacks}, {"stack_bytes", m.bytes}});
+    weft::runtime_metrics const m = weft::current_metrics();
+    return http::json({{"workers", m.workers},
+                       {"tasks", m.live},
+                       {"parked", m.parked},
+                       {"runnable", m.runnable},
+                       {"stacks", m.stacks},
+                       {"stack_bytes", m.bytes}});
   });
   return r;
 }
 
 static int serve(std::string const& address) {
   http::server server(routes());
-  const auto at = server.listen(address);
+  auto const at = server.listen(address);
   if (!at) {
-    const bool malformed = at.error() == std::errc::invalid_argument;
-    std::cerr << "http_echo: cannot listen on '" << address << "': " << (malformed ? "not of the form host:port" : at.error().message()) << '\n';
+    bool const malformed = at.error() == std::errc::invalid_argument;
+    std::cerr << "http_echo: cannot listen on '" << address
+              << "': " << (malformed ? "not of the form host:port" : at.error().message()) << '\n';
     return malformed ? 2 : 1;
   }
-  const auto [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
+  auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
   std::cout << "listening on " << at->to_string() << std::endl;
   server.serve(until);
   return 0;
@@ -58,7 +62,8 @@ int main(int argc, char** argv) {
   weft::options options;
   CLI::App app("An HTTP echo server on weft.", "http_echo");
   app.add_option("--listen", address, "host:port to listen on; port 0 takes a free one")->capture_default_str();
-  app.add_option("--workers", options.workers, "threads that run tasks; 0: one for each CPU")->check(CLI::Range(0, 4096));
+  app.add_option("--workers", options.workers, "threads that run tasks; 0: one for each CPU")
+      ->check(CLI::Range(0, 4096));
   try {
     app.parse(argc, argv);
   } catch (CLI::ParseError const& e) {

@@ -47,9 +47,9 @@ struct settings {
 // Nanoseconds in bins a thousandth wide, from a microsecond to a minute: three significant digits. Several tasks may count in one
 // at once; there are several, so that they seldom do.
 static auto make_histogram() {
-  return bh::make_histogram_with(bh::dense_storage<bh::accumulators::count<std::uint64_t, true>>(),
-                                 bh::axis::regular<double, bh::axis::transform::log>(
-                                     static_cast<unsigned>(std::log(6e7) * 1000), 1e3, 6e10));
+  return bh::make_histogram_with(
+      bh::dense_storage<bh::accumulators::count<std::uint64_t, true>>(),
+      bh::axis::regular<double, bh::axis::transform::log>(static_cast<unsigned>(std::log(6e7) * 1000), 1e3, 6e10));
 }
 using histogram = decltype(make_histogram());
 struct alignas(64) counters {
@@ -58,7 +58,8 @@ struct alignas(64) counters {
 };
 
 struct run_state {
-  run_state(settings const& all, std::string at, std::string text) : set(all), address(std::move(at)), request(std::move(text)) {}
+  run_state(settings const& all, std::string at, std::string text)
+      : set(all), address(std::move(at)), request(std::move(text)) {}
 
   settings const& set;
   std::string address, request;
@@ -106,8 +107,8 @@ class response_reader {
     std::optional<std::size_t> length;
     bool chunked = false;
     for (std::size_t at = header.find("\r\n") + 2; at < header.size();) {
-      const std::size_t eol = header.find("\r\n", at);
-      const std::string_view line = header.substr(at, eol - at);
+      std::size_t const eol = header.find("\r\n", at);
+      std::string_view const line = header.substr(at, eol - at);
       at = eol + 2;
       if (auto v = value(line, "content-length")) {
         std::size_t n = 0;
@@ -168,21 +169,23 @@ class response_reader {
 
   bool skip_chunks() {
     for (std::size_t n = 1; n != 0;) {
-      const std::string header = line();
+      std::string const header = line();
       if (std::from_chars(header.data(), header.data() + header.size(), n, 16).ec != std::errc()) return false;
       if (n != 0 && !skip(n + 2)) return false;
     }
     for (;;) {  // trailers
-      const std::string trailer = line();
+      std::string const trailer = line();
       if (trailer.empty() || trailer == "\r\n") return !trailer.empty();
     }
   }
 
   static bool same(std::string_view a, std::string_view lower) {
-    return std::ranges::equal(a, lower, {}, [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    return std::ranges::equal(a, lower, {},
+                              [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   }
   static std::optional<std::string_view> value(std::string_view line, std::string_view name) {
-    if (line.size() <= name.size() || line[name.size()] != ':' || !same(line.substr(0, name.size()), name)) return std::nullopt;
+    if (line.size() <= name.size() || line[name.size()] != ':' || !same(line.substr(0, name.size()), name))
+      return std::nullopt;
     line.remove_prefix(name.size() + 1);
     while (line.starts_with(' ')) line.remove_prefix(1);
     return line;
@@ -195,7 +198,7 @@ class response_reader {
 };
 
 static std::optional<net::tcp_stream> connect(run_state& s) {
-  const weft::permit one_of_few(s.connecting);
+  weft::permit const one_of_few(s.connecting);
   auto stream = net::tcp_stream::connect(s.address, 30s);
   if (!stream) {
     s.error("connect: " + stream.error().message());
@@ -213,16 +216,17 @@ static bool drive(run_state& s, net::tcp_stream& stream, counters& mine, nanosec
       weft::sleep_until(due);
       if (s.stop) return false;
     }
-    const weft::time_point sent = interval.count() != 0 ? due : weft::now();
+    weft::time_point const sent = interval.count() != 0 ? due : weft::now();
     due += interval;
     if (auto w = stream.write_all(s.request); !w) return s.error("write: " + w.error().message()), false;
-    const auto r = reader.next();
+    auto const r = reader.next();
     if (!r) return s.error(reader.failure), false;
-    const auto took = static_cast<std::uint64_t>((weft::now() - sent).count());
+    auto const took = static_cast<std::uint64_t>((weft::now() - sent).count());
     mine.latency(static_cast<double>(took));
     mine.requests += 1;
     mine.bytes += r->bytes;
-    for (auto most = mine.slowest.load(); took > most && !mine.slowest.compare_exchange_weak(most, took);) {}
+    for (auto most = mine.slowest.load(); took > most && !mine.slowest.compare_exchange_weak(most, took);) {
+    }
     if (r->status < 200 || r->status > 299) s.error("status " + std::to_string(r->status));
     if (r->close) return true;
   }
@@ -234,8 +238,10 @@ static void connection(run_state& s, std::size_t index) try {
   ++(stream ? s.connected : s.failed);
   if (!stream) return;
   s.start.recv();  // till it is closed
-  const nanoseconds interval(s.set.rate > 0 ? static_cast<std::int64_t>(1e9 * static_cast<double>(s.set.connections) / s.set.rate) : 0);
-  weft::time_point due = weft::now() + interval * static_cast<std::int64_t>(index) / static_cast<std::int64_t>(s.set.connections);
+  nanoseconds const interval(
+      s.set.rate > 0 ? static_cast<std::int64_t>(1e9 * static_cast<double>(s.set.connections) / s.set.rate) : 0);
+  weft::time_point due =
+      weft::now() + interval * static_cast<std::int64_t>(index) / static_cast<std::int64_t>(s.set.connections);
   while (stream && drive(s, *stream, s.shards[index % s.shards.size()], interval, due)) stream = connect(s);
 } catch (weft::cancelled const&) {
   if (s.stop) s.error("no answer within five seconds of the end");
@@ -263,8 +269,8 @@ static double cpu_seconds(int pid) {
 }
 
 static std::string server_tasks(run_state const& s) {
-  const auto r = weft::http::get("http://" + s.address + "/stats");
-  const auto at = r && r->status() == 200 ? r->body().find("\"tasks\":") : std::string::npos;
+  auto const r = weft::http::get("http://" + s.address + "/stats");
+  auto const at = r && r->status() == 200 ? r->body().find("\"tasks\":") : std::string::npos;
   if (at == std::string::npos) return "";
   return r->body().substr(at + 8, r->body().find_first_not_of("0123456789", at + 8) - at - 8);
 }
@@ -283,8 +289,9 @@ static void print_latencies(run_state const& s) {
   std::uint64_t slowest = 0;
   for (std::size_t i = 1; i < s.shards.size(); ++i) all += s.shards[i].latency;
   for (auto const& c : s.shards) slowest = std::max(slowest, c.slowest.load());
-  const auto total = static_cast<double>(s.requests());
-  for (auto [name, part] : {std::pair("latency p50", 0.5), {"latency p90", 0.9}, {"latency p99", 0.99}, {"latency p99.9", 0.999}}) {
+  auto const total = static_cast<double>(s.requests());
+  for (auto [name, part] :
+       {std::pair("latency p50", 0.5), {"latency p90", 0.9}, {"latency p99", 0.99}, {"latency p99.9", 0.999}}) {
     double below = 0, at = -1;
     for (auto&& bin : bh::indexed(all, bh::coverage::all)) {
       below += static_cast<double>(bin->value());
@@ -308,24 +315,25 @@ static bool watch(nanoseconds step, Done done, Say say) try {
 }
 
 static int run(settings const& set) {
-  const std::string rest = set.url.substr(7), host = rest.substr(0, rest.find('/'));
-  const std::string path = rest.size() == host.size() ? "/" : rest.substr(host.size());
-  run_state s(set, host.find(':') == host.npos ? host + ":80" : host, "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
-  const auto [signalled, unsubscribe] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
-  const std::size_t rss_before = resident_bytes(set.server_pid);
-  const auto [connections, cut_off] = weft::with_cancel();
+  std::string const rest = set.url.substr(7), host = rest.substr(0, rest.find('/'));
+  std::string const path = rest.size() == host.size() ? "/" : rest.substr(host.size());
+  run_state s(set, host.find(':') == host.npos ? host + ":80" : host,
+              "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+  auto const [signalled, unsubscribe] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
+  std::size_t const rss_before = resident_bytes(set.server_pid);
+  auto const [connections, cut_off] = weft::with_cancel();
   weft::wait_group running;
   std::size_t open = 0, rss_open = 0, rss_after = 0;
   double cpu = 0;
   std::string tasks;
   nanoseconds took{0};
   {
-    const weft::scoped_context in(connections);  // theirs, so that Ctrl-C does not cut requests
+    weft::scoped_context const in(connections);  // theirs, so that Ctrl-C does not cut requests
     for (std::size_t i = 0; i < set.connections; ++i) running.go([&s, i] { connection(s, i); });
   }
   {
-    const weft::scoped_context in(signalled);
-    const bool all = watch(
+    weft::scoped_context const in(signalled);
+    bool const all = watch(
         200ms, [&] { return s.connected + s.failed == set.connections; },
         [&] { std::cout << "connected " << s.connected << '/' << set.connections << std::endl; });
     open = s.connected;
@@ -333,16 +341,16 @@ static int run(settings const& set) {
       tasks = server_tasks(s);
       rss_open = resident_bytes(set.server_pid);
       cpu = cpu_seconds(set.server_pid);
-      const auto began = weft::now();
-      const auto end = began + nanoseconds(static_cast<std::int64_t>(set.seconds * 1e9));
+      auto const began = weft::now();
+      auto const end = began + nanoseconds(static_cast<std::int64_t>(set.seconds * 1e9));
       s.start.close();
       std::uint64_t last = 0;
-      [[maybe_unused]] const bool whole = watch(
+      [[maybe_unused]] bool const whole = watch(
           std::min<nanoseconds>(1s, end - began), [&] { return weft::now() >= end || s.errors >= open; },
           [&] {
-            const auto n = s.requests();
-            std::cout << number(std::chrono::duration<double>(weft::now() - began).count(), 0, " s: ") << n - last << " requests, "
-                      << s.errors << " errors" << std::endl;
+            auto const n = s.requests();
+            std::cout << number(std::chrono::duration<double>(weft::now() - began).count(), 0, " s: ") << n - last
+                      << " requests, " << s.errors << " errors" << std::endl;
             last = n;
           });
       took = weft::now() - began;
@@ -353,10 +361,10 @@ static int run(settings const& set) {
   cpu = cpu_seconds(set.server_pid) - cpu;
   rss_after = resident_bytes(set.server_pid);
   if (!weft::within(5s, [&] { running.wait(); })) cut_off(), running.wait();
-  const auto requests = static_cast<double>(s.requests());
+  auto const requests = static_cast<double>(s.requests());
   double bytes = 0;
   for (auto const& c : s.shards) bytes += static_cast<double>(c.bytes);
-  const double seconds = std::max(1e-9, std::chrono::duration<double>(took).count());
+  double const seconds = std::max(1e-9, std::chrono::duration<double>(took).count());
   std::cout << '\n';
   row("connections open at once", std::to_string(open));
   row("requests", number(requests, 0));
@@ -368,7 +376,9 @@ static int run(settings const& set) {
   if (set.server_pid && open != 0) {
     for (auto [when, rss] : {std::pair("idle", rss_open), {"loaded", rss_after}}) {
       row(("server: RSS, " + std::string(when)).c_str(), number(static_cast<double>(rss) / 1048576, 1, " MiB"));
-      row("  a connection", number((static_cast<double>(rss) - static_cast<double>(rss_before)) / 1024 / static_cast<double>(open), 2, " KiB"));
+      row("  a connection",
+          number((static_cast<double>(rss) - static_cast<double>(rss_before)) / 1024 / static_cast<double>(open), 2,
+                 " KiB"));
     }
     if (requests > 0) row("server: CPU a request", number(cpu * 1e6 / requests, 2, " us"));
   }
@@ -380,12 +390,17 @@ int main(int argc, char** argv) {
   settings set;
   CLI::App app("Keeps many HTTP connections busy and says how long the answers took.", "http_load");
   app.add_option("--url", set.url, "what to GET")->capture_default_str();
-  app.add_option("--connections", set.connections, "connections, a task each")->capture_default_str()->check(CLI::Range(1, 1'000'000));
-  const std::map<std::string, double> units{{"ms", 1e-3}, {"s", 1}, {"m", 60}};
-  app.add_option("--duration", set.seconds, "how long: 10s, 500ms, 2m")->capture_default_str()->transform(CLI::AsNumberWithUnit(units));
+  app.add_option("--connections", set.connections, "connections, a task each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1'000'000));
+  std::map<std::string, double> const units{{"ms", 1e-3}, {"s", 1}, {"m", 60}};
+  app.add_option("--duration", set.seconds, "how long: 10s, 500ms, 2m")
+      ->capture_default_str()
+      ->transform(CLI::AsNumberWithUnit(units));
   app.add_option("--rate", set.rate, "requests a second in all; 0: as many as go")->check(CLI::NonNegativeNumber);
   app.add_option("--workers,--threads", set.workers, "threads that run tasks; 0: one for each CPU");
-  app.add_option("--server-pid", set.server_pid, "process whose memory and CPU time to show")->check(CLI::PositiveNumber);
+  app.add_option("--server-pid", set.server_pid, "process whose memory and CPU time to show")
+      ->check(CLI::PositiveNumber);
   try {
     app.parse(argc, argv);
     if (!set.url.starts_with("http://")) throw CLI::ValidationError("--url", "must begin with http://");

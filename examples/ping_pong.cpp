@@ -24,15 +24,15 @@ void play(long rounds) {
     pong.close();
   });
 
-  const auto start = weft::now();
+  auto const start = weft::now();
   long ball = 0;
   for (long i = 0; i < rounds; ++i) {
     ping.send(ball);
     ball = pong.recv().value();  // no value: closed
   }
-  const std::chrono::duration<double, std::nano> took = weft::now() - start;
+  std::chrono::duration<double, std::nano> const took = weft::now() - start;
   ping.close();
-  const bool ended = !pong.recv().has_value();
+  bool const ended = !pong.recv().has_value();
 
   std::cout << "the ball came back " << ball << " times" << (ended ? ", and the partner has left\n" : "\n");
   if (rounds > 0) std::cout << took.count() / static_cast<double>(rounds) << " ns a round trip\n";
@@ -42,13 +42,13 @@ void play(long rounds) {
 
 int main(int argc, char** argv) {
   long rounds = 100'000;
-  const std::string_view argument = argc > 1 ? argv[1] : "";
+  std::string_view const argument = argc > 1 ? argv[1] : "";
   if (argument == "--help") {
     std::cout << "usage: ping_pong [ROUNDS]\nSends a ball between two tasks, ROUNDS times (default 100000).\n";
     return 0;
   }
   if (argc > 1) {
-    const auto [end, error] = std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), rounds);
+    auto const [end, error] = std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), rounds);
     if (error != std::errc() || *end != '\0' || rounds < 0 || argc > 2) {
       std::cerr << "ping_pong: ROUNDS must be one number of at least 0: see ping_pong --help\n";
       return 2;

@@ -51,21 +51,20 @@ void app() {
 
   int sum = 0, complained = 0;
   for (bool more = true; more;) {
-    weft::select(
-        weft::on_recv(squares,
-                      [&](std::optional<int> n) {
-                        if (n) sum += *n;
-                        else more = false;
-                      }),
-        weft::on_recv(complaints,
-                      [&](std::string const& text) {
-                        ++complained;
-                        std::cout << text << '\n';
-                      }),
-        weft::on_timeout(500ms, [&] {
-          std::cout << "nothing for half a second\n";
-          more = false;
-        }));
+    weft::select(weft::on_recv(squares,
+                               [&](std::optional<int> n) {
+                                 if (n) sum += *n;
+                                 else more = false;
+                               }),
+                 weft::on_recv(complaints,
+                               [&](std::string const& text) {
+                                 ++complained;
+                                 std::cout << text << '\n';
+                               }),
+                 weft::on_timeout(500ms, [&] {
+                   std::cout << "nothing for half a second\n";
+                   more = false;
+                 }));
   }
   std::cout << "sum of squares " << sum << ", complaints " << complained << '\n';
 }

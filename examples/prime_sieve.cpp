@@ -31,7 +31,7 @@ void print_primes(int count) {
   auto [numbers, rest] = weft::make_ends<int>();
   weft::go(generate, std::move(numbers));
   for (int i = 0; i < count; ++i) {
-    const int prime = rest.recv().value();
+    int const prime = rest.recv().value();
     std::cout << prime << (i + 1 == count ? "\n" : " ");
     auto [filtered, next] = weft::make_ends<int>();
     weft::go(filter, std::move(rest), std::move(filtered), prime);
@@ -43,13 +43,13 @@ void print_primes(int count) {
 
 int main(int argc, char** argv) {
   int count = 20;
-  const std::string_view argument = argc > 1 ? argv[1] : "";
+  std::string_view const argument = argc > 1 ? argv[1] : "";
   if (argument == "--help") {
     std::cout << "usage: prime_sieve [N]\nPrints the first N primes (default 20).\n";
     return 0;
   }
   if (argc > 1) {
-    const auto [end, error] = std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), count);
+    auto const [end, error] = std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), count);
     if (error != std::errc() || *end != '\0' || count < 0 || argc > 2) {
       std::cerr << "prime_sieve: N must be one number of at least 0: see prime_sieve --help\n";
       return 2;

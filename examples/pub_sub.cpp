@@ -59,8 +59,8 @@ int publish(int count) {
   status.close();
 
   tally const a = quick.join(), b = slow.join();
-  std::printf("%d prices; a quick subscriber saw %d and missed %d; a slow one missed %s\n", sent, a.seen,
-              a.missed, b.missed > 0 ? "some" : "none");
+  std::printf("%d prices; a quick subscriber saw %d and missed %d; a slow one missed %s\n", sent, a.seen, a.missed,
+              b.missed > 0 ? "some" : "none");
   bool const complete = a.seen + a.missed == sent && b.seen + b.missed == sent;
   std::printf("seen and missed add up: %s\n", complete && shown.join() > 0 ? "yes" : "no");
   return 0;

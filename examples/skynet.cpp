@@ -25,7 +25,7 @@ void node(weft::sender<std::uint64_t> parent, std::uint64_t first, std::uint64_t
     return;
   }
   auto [tx, rx] = weft::make_ends<std::uint64_t>();
-  const std::uint64_t share = leaves / children;
+  std::uint64_t const share = leaves / children;
   for (std::uint64_t i = 0; i < children; ++i) weft::go(node, tx, first + i * share, share);
   std::uint64_t sum = 0;
   for (std::uint64_t i = 0; i < children; ++i) sum += rx.recv().value();
@@ -33,11 +33,11 @@ void node(weft::sender<std::uint64_t> parent, std::uint64_t first, std::uint64_t
 }
 
 void app(std::uint64_t leaves) {
-  const auto start = weft::now();
+  auto const start = weft::now();
   auto [tx, rx] = weft::make_ends<std::uint64_t>();
   weft::go(node, std::move(tx), 0, leaves);
-  const std::uint64_t sum = rx.recv().value();
-  const std::chrono::duration<double, std::milli> took = weft::now() - start;
+  std::uint64_t const sum = rx.recv().value();
+  std::chrono::duration<double, std::milli> const took = weft::now() - start;
   std::cout << leaves << " leaves: sum " << sum << " in " << took.count() << " ms\n";
 }
 
@@ -50,13 +50,13 @@ bool power_of_ten(std::uint64_t n) {
 
 int main(int argc, char** argv) {
   std::uint64_t leaves = 1'000'000;
-  const std::string_view argument = argc > 1 ? argv[1] : "";
+  std::string_view const argument = argc > 1 ? argv[1] : "";
   if (argument == "--help") {
     std::cout << "usage: skynet [LEAVES]\nAdds up the numbers of LEAVES tasks: 1, 10, 100, ... (default 1000000).\n";
     return 0;
   }
   if (argc > 1) {
-    const auto [end, error] = std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), leaves);
+    auto const [end, error] = std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), leaves);
     if (error != std::errc() || *end != '\0' || !power_of_ten(leaves) || argc > 2) {
       std::cerr << "skynet: LEAVES must be a power of ten: see skynet --help\n";
       return 2;

@@ -63,12 +63,13 @@ class broadcast {
     friend class broadcast;
     explicit subscriber(detail::subscription& from) noexcept : values_(from.out), from_(&from) {}
 
-    receiver<T> values_;                           // keeps *from_ alive
+    receiver<T> values_;  // keeps *from_ alive
     detail::subscription const* from_ = nullptr;
   };
 
   /// Throws std::invalid_argument if the capacity is 0: nobody could get anything.
-  explicit broadcast(std::size_t capacity) : topic_(std::make_shared<detail::topic>(detail::ops_of<T>, checked(capacity))) {}
+  explicit broadcast(std::size_t capacity)
+      : topic_(std::make_shared<detail::topic>(detail::ops_of<T>, checked(capacity))) {}
   broadcast(broadcast const&) = default;
   broadcast& operator=(broadcast const&) = default;
 

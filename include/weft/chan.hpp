@@ -57,12 +57,14 @@ class sender : public detail::chan_handle<T, detail::chan_core::one_sender>, pub
   sender() noexcept = default;
   sender(chan<T> const& c) noexcept : detail::chan_handle<T, detail::chan_core::one_sender>(c) {}
   /// For runtime code: adopts a sender that is counted already.
-  explicit sender(detail::chan_core* counted) noexcept : detail::chan_handle<T, detail::chan_core::one_sender>(counted) {}
+  explicit sender(detail::chan_core* counted) noexcept
+      : detail::chan_handle<T, detail::chan_core::one_sender>(counted) {}
 };
 
 /// A handle that can only receive; a view.
 template <class T>
-class receiver : public detail::chan_handle<T, detail::chan_core::one_receiver>, public detail::receiving<receiver<T>, T> {
+class receiver : public detail::chan_handle<T, detail::chan_core::one_receiver>,
+                 public detail::receiving<receiver<T>, T> {
  public:
   using value_type = T;
 

@@ -36,7 +36,8 @@ namespace detail {
 template <class K>
 inline constexpr char context_key = 0;  // its address names the key
 
-[[nodiscard]] rt::cancel_node* context_with_value(rt::cancel_node* parent, void const* key, std::shared_ptr<void> value);
+[[nodiscard]] rt::cancel_node* context_with_value(rt::cancel_node* parent, void const* key,
+                                                  std::shared_ptr<void> value);
 [[nodiscard]] void* context_value(rt::cancel_node* from, void const* key) noexcept;
 void retain_context(rt::cancel_node*) noexcept;
 void release_context(rt::cancel_node*) noexcept;
@@ -189,7 +190,8 @@ struct flat_result<std::expected<T, std::error_code>> {
 /// Runs f under a deadline. std::errc::timed_out exactly if the deadline's cancellation ended f; a late value is a value, and other
 /// exceptions and cancellations pass. An f that returns a result<T> is not nested. Only inside a task.
 template <class R, class P, class F>
-[[nodiscard]] auto within(std::chrono::duration<R, P> d, F&& f) -> typename detail::flat_result<std::invoke_result_t<F>>::type {
+[[nodiscard]] auto within(std::chrono::duration<R, P> d, F&& f) ->
+    typename detail::flat_result<std::invoke_result_t<F>>::type {
   using out = typename detail::flat_result<std::invoke_result_t<F>>::type;
   auto [ctx, cancel] = with_timeout(d);
   struct at_end {

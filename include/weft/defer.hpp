@@ -18,7 +18,7 @@ class [[nodiscard]] defer {
  public:
   explicit defer(F f) noexcept(std::is_nothrow_move_constructible_v<F>) : f_(std::move(f)) {}
   ~defer() {
-    const detail::cleaning_up shield;
+    detail::cleaning_up const shield;
     f_();
   }
   defer(defer const&) = delete;

@@ -23,7 +23,9 @@ using result = std::expected<T, std::error_code>;
 /// weft's own error codes: `eof`, end of stream where bytes were owed; `closed`, closed by this side.
 enum class errc { eof = 1, closed };
 [[nodiscard]] std::error_category const& error_category() noexcept;
-[[nodiscard]] inline std::error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), error_category()}; }
+[[nodiscard]] inline std::error_code make_error_code(errc e) noexcept {
+  return {static_cast<int>(e), error_category()};
+}
 
 /// Outcome of the channel operations that do not throw.
 enum class [[nodiscard]] chan_status { ok, full, empty, closed, timeout };

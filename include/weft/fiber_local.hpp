@@ -40,7 +40,8 @@ struct local_of final : local_value {
 [[nodiscard]] std::uint64_t new_local_key() noexcept;
 
 /// The caller's value under that key, made by make(owner) if there is none. Throws what that throws, and std::bad_alloc.
-[[nodiscard]] local_value& local_here(std::uint64_t key, std::unique_ptr<local_value> (*make)(void const* owner), void const* owner);
+[[nodiscard]] local_value& local_here(std::uint64_t key, std::unique_ptr<local_value> (*make)(void const* owner),
+                                      void const* owner);
 
 template <class F, class T>
 concept local_factory =
@@ -62,7 +63,8 @@ concept local_factory =
 /// they are made once more.
 template <class T>
 class fiber_local {
-  static_assert(std::is_object_v<T> && !std::is_array_v<T> && !std::is_const_v<T>, "a fiber_local holds a plain object");
+  static_assert(std::is_object_v<T> && !std::is_array_v<T> && !std::is_const_v<T>,
+                "a fiber_local holds a plain object");
 
  public:
   using value_type = T;
@@ -83,14 +85,18 @@ class fiber_local {
              !(sizeof...(A) == 1 && (detail::local_factory<std::decay_t<A>, T> && ...)) &&
              !(sizeof...(A) == 1 && (std::same_as<std::decay_t<A>, fiber_local> && ...)))
   explicit fiber_local(A&&... args)
-      : make_([kept = std::tuple<std::decay_t<A>...>(std::forward<A>(args)...)]() -> T { return std::make_from_tuple<T>(kept); }) {}
+      : make_([kept = std::tuple<std::decay_t<A>...>(std::forward<A>(args)...)]() -> T {
+          return std::make_from_tuple<T>(kept);
+        }) {}
 
   fiber_local(fiber_local const&) = delete;
   fiber_local& operator=(fiber_local const&) = delete;
 
   /// The caller's value. Throws what making it throws; then there is none, and the next use makes it anew. Fatal if the constructor of a
   /// value uses the fiber_local that it is made for.
-  [[nodiscard]] T& operator*() const { return static_cast<detail::local_of<T>&>(detail::local_here(key_, make, this)).value; }
+  [[nodiscard]] T& operator*() const {
+    return static_cast<detail::local_of<T>&>(detail::local_here(key_, make, this)).value;
+  }
   [[nodiscard]] T* operator->() const { return std::addressof(**this); }
 
  private:

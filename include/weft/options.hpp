@@ -33,11 +33,11 @@ struct options {
 
 /// A snapshot, summed over the processors; exact only when nothing runs.
 struct runtime_metrics {
-  unsigned workers;        // processors: how many tasks may run at once
-  std::size_t live;        // tasks that have not ended
-  std::size_t parked;      // of these, waiting
-  std::size_t runnable;    // of these, in a run queue
-  std::size_t spawns;      // since the start
+  unsigned workers;      // processors: how many tasks may run at once
+  std::size_t live;      // tasks that have not ended
+  std::size_t parked;    // of these, waiting
+  std::size_t runnable;  // of these, in a run queue
+  std::size_t spawns;    // since the start
   std::size_t steals;
   std::size_t parks;
   std::size_t polls;       // looks at the network

@@ -82,7 +82,8 @@ auto parallel_map(R&& range, F&& f, group_options options = {})
 template <class R, class F>
 void parallel_for(R&& range, F&& f, group_options options = {}) {
   task_group group(std::move(options));
-  detail::for_each_in_group(group, range, [&] { return [&f](auto&& x) { (void)std::invoke(f, static_cast<decltype(x)>(x)); }; });
+  detail::for_each_in_group(group, range,
+                            [&] { return [&f](auto&& x) { (void)std::invoke(f, static_cast<decltype(x)>(x)); }; });
 }
 
 /// Joins them all, in order; the results. The first exception comes out and leaves the handles behind it joinable. Blocks; a
@@ -105,16 +106,16 @@ template <class... F>
 auto race(F&&... f) -> std::common_type_t<std::invoke_result_t<F>...> {
   using out = std::common_type_t<std::invoke_result_t<F>...>;
   using stored = std::conditional_t<std::is_void_v<out>, std::monostate, out>;
-  std::optional<stored> won;           // written by the winner, read when all have ended
-  std::exception_ptr first;            // written by on_error, which is called by one at a time
+  std::optional<stored> won;  // written by the winner, read when all have ended
+  std::exception_ptr first;   // written by on_error, which is called by one at a time
   std::atomic<bool> taken{false};
   context const parent = detail::inherited_context();
   {
     task_group group(parent, {.cancel_on_error = false, .on_error = [&](std::exception_ptr e) {
                                 if (first == nullptr) first = std::move(e);
                               }});
-    const auto run = [&](auto& each) {
-      const auto win = [&] { return !taken.exchange(true, std::memory_order_relaxed); };
+    auto const run = [&](auto& each) {
+      auto const win = [&] { return !taken.exchange(true, std::memory_order_relaxed); };
       if constexpr (std::is_void_v<out>) {
         (void)std::invoke(std::forward<decltype(each)>(each));
         if (win()) won.emplace();

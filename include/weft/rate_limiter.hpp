@@ -48,7 +48,7 @@ class rate_limiter {
   double const burst_;
 
   mutex mutex_;
-  double permits_ WEFT_GUARDED_BY(mutex_);           // in the bucket at the moment at_ns_ + at_rest_; 0 <= permits_ <= burst_
+  double permits_ WEFT_GUARDED_BY(mutex_);  // in the bucket at the moment at_ns_ + at_rest_; 0 <= permits_ <= burst_
   std::int64_t at_ns_ WEFT_GUARDED_BY(mutex_);       // never later than now
   double at_rest_ WEFT_GUARDED_BY(mutex_) = 0;       // 0 <= at_rest_ < 1: for rates that do not divide a second
   std::size_t waiting_ WEFT_GUARDED_BY(mutex_) = 0;  // callers of wait() that have come and not taken a permit

@@ -31,7 +31,7 @@ class runtime {
     refuse_inside_task();
     auto handle = spawn_first(std::forward<F>(f), std::forward<A>(a)...);
     {
-      const presence here(*this);
+      presence const here(*this);
       handle.wait();
     }
     throw_if_deadlocked();
@@ -42,51 +42,51 @@ class runtime {
   template <class F, class... A>
     requires(sizeof...(A) > 0) && task_callable<F, A...>
   void go(F&& f, A&&... a) {
-    const acceptance in(*this);
+    acceptance const in(*this);
     detail::go_on(in.scheduler(), nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...);
   }
   template <class F>
     requires task_callable<F>
   void go(F&& f, std::source_location place = std::source_location::current()) {
-    const acceptance in(*this);
+    acceptance const in(*this);
     detail::go_on(in.scheduler(), nullptr, &place, std::forward<F>(f));
   }
   template <class F>
     requires task_callable<F>
   void go(task_options o, F&& f, std::source_location place = std::source_location::current()) {
-    const acceptance in(*this);
+    acceptance const in(*this);
     detail::go_on(in.scheduler(), &o, &place, std::forward<F>(f));
   }
   template <class F, class... A>
     requires(sizeof...(A) > 0) && task_callable<F, A...>
   void go(task_options o, F&& f, A&&... a) {
-    const acceptance in(*this);
+    acceptance const in(*this);
     detail::go_on(in.scheduler(), &o, nullptr, std::forward<F>(f), std::forward<A>(a)...);
   }
   template <class F, class... A>
     requires(sizeof...(A) > 0) && task_callable<F, A...>
   join_handle<detail::task_result_t<F, A...>> spawn(F&& f, A&&... a) {
-    const acceptance in(*this);
+    acceptance const in(*this);
     return join_handle<detail::task_result_t<F, A...>>(
         detail::spawn_on(in.scheduler(), nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...));
   }
   template <class F>
     requires task_callable<F>
   join_handle<detail::task_result_t<F>> spawn(F&& f, std::source_location place = std::source_location::current()) {
-    const acceptance in(*this);
+    acceptance const in(*this);
     return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), nullptr, &place, std::forward<F>(f)));
   }
   template <class F>
     requires task_callable<F>
   join_handle<detail::task_result_t<F>> spawn(task_options o, F&& f,
                                               std::source_location place = std::source_location::current()) {
-    const acceptance in(*this);
+    acceptance const in(*this);
     return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), &o, &place, std::forward<F>(f)));
   }
   template <class F, class... A>
     requires(sizeof...(A) > 0) && task_callable<F, A...>
   join_handle<detail::task_result_t<F, A...>> spawn(task_options o, F&& f, A&&... a) {
-    const acceptance in(*this);
+    acceptance const in(*this);
     return join_handle<detail::task_result_t<F, A...>>(
         detail::spawn_on(in.scheduler(), &o, nullptr, std::forward<F>(f), std::forward<A>(a)...));
   }
@@ -105,7 +105,7 @@ class runtime {
   /// Without a place of spawn: it would be the line above.
   template <class F, class... A>
   join_handle<detail::task_result_t<F, A...>> spawn_first(F&& f, A&&... a) {
-    const acceptance in(*this);
+    acceptance const in(*this);
     return join_handle<detail::task_result_t<F, A...>>(
         detail::spawn_on(in.scheduler(), nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...));
   }

@@ -145,7 +145,7 @@ Result finish_select(select_outcome const& outcome, Clauses& clauses, Stores& st
 template <class... C>
 [[nodiscard]] std::size_t peek_otherwise(C const&... clauses) noexcept {
   std::size_t at = sizeof...(C), i = 0;
-  const auto note = [&]<class One>(One const& c) {
+  auto const note = [&]<class One>(One const& c) {
     if constexpr (is_otherwise<One>) {
       if (c.is_on()) at = i;
     }

@@ -88,7 +88,8 @@ class selector {
   template <detail::recv_end Source, class F = detail::no_handler>
   std::size_t recv(Source&& source, F&& f = {}) {
     using T = typename std::remove_cvref_t<Source>::value_type;
-    return add_clause(detail::recv_clause<T, std::decay_t<F>>(receiver<T>(std::forward<Source>(source)), copy(std::forward<F>(f))));
+    return add_clause(
+        detail::recv_clause<T, std::decay_t<F>>(receiver<T>(std::forward<Source>(source)), copy(std::forward<F>(f))));
   }
   template <detail::selectable Source, class F = detail::no_handler>
   std::size_t recv(Source&& source, F&& f = {}) {
@@ -99,8 +100,8 @@ class selector {
   template <detail::send_end Dest, class F = detail::no_handler>
   std::size_t send(Dest&& dest, typename std::remove_cvref_t<Dest>::value_type v, F&& f = {}) {
     using T = typename std::remove_cvref_t<Dest>::value_type;
-    return add(std::make_unique<detail::send_entry<T, std::decay_t<F>>>(sender<T>(std::forward<Dest>(dest)), std::move(v),
-                                                                        std::forward<F>(f)));
+    return add(std::make_unique<detail::send_entry<T, std::decay_t<F>>>(sender<T>(std::forward<Dest>(dest)),
+                                                                        std::move(v), std::forward<F>(f)));
   }
   /// The next value of send case number `index`: of the channel's type, or another number for a number, a text for a std::string.
   /// Fatal if that is no send of such a value.
@@ -108,8 +109,8 @@ class selector {
   void rearm(std::size_t index, T v) {
     if (rearm_as<T>(index, v)) return;
     if constexpr (std::is_arithmetic_v<T>) {
-      if (rearm_as<int, unsigned, long, unsigned long, long long, unsigned long long, double, float, short, unsigned short, char,
-                   signed char, unsigned char, bool>(index, v))
+      if (rearm_as<int, unsigned, long, unsigned long, long long, unsigned long long, double, float, short,
+                   unsigned short, char, signed char, unsigned char, bool>(index, v))
         return;
     } else if constexpr (std::is_constructible_v<std::string, T> && !std::is_same_v<T, std::string>) {
       if (rearm_as<std::string>(index, v)) return;
@@ -151,7 +152,7 @@ class selector {
   /// False: the case is no send of any of these types.
   template <class... As, class T>
   bool rearm_as(std::size_t index, T& v) {
-    const auto fits = [&]<class A>(std::type_identity<A>) {
+    auto const fits = [&]<class A>(std::type_identity<A>) {
       void* place = index < entries_.size() ? entries_[index]->value_place(&detail::type_tag<A>) : nullptr;
       if (place != nullptr) static_cast<std::optional<A>*>(place)->emplace(static_cast<A>(std::move(v)));
       return place != nullptr;
@@ -169,7 +170,7 @@ class selector {
   std::size_t add(std::unique_ptr<detail::selector_entry> entry);
 
   std::vector<std::shared_ptr<detail::selector_entry>> entries_;  // shared: a handler may clear() the one that runs it
-  std::vector<detail::select_case> table_;                        // as many as entries_, so that wait() need not allocate
+  std::vector<detail::select_case> table_;  // as many as entries_, so that wait() need not allocate
 };
 
 }  // namespace weft

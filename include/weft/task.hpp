@@ -49,8 +49,7 @@ struct task_result {
       return std::type_identity<std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>>{};
     else if constexpr (std::is_invocable_v<std::decay_t<F>, std::stop_token, std::decay_t<A>...>)
       return std::type_identity<std::invoke_result_t<std::decay_t<F>, std::stop_token, std::decay_t<A>...>>{};
-    else
-      return std::type_identity<void>{};  // another overload's arguments: the constraint refuses them
+    else return std::type_identity<void>{};  // another overload's arguments: the constraint refuses them
   }
   using type = typename decltype(pick())::type;
 };
@@ -74,8 +73,7 @@ struct closure {
         [this](auto&&... a) -> decltype(auto) {
           if constexpr (std::is_invocable_v<std::decay_t<F>, std::decay_t<A>...>)
             return std::invoke(std::move(f), std::forward<decltype(a)>(a)...);
-          else
-            return std::invoke(std::move(f), task_stop_token(), std::forward<decltype(a)>(a)...);
+          else return std::invoke(std::move(f), task_stop_token(), std::forward<decltype(a)>(a)...);
         },
         std::move(args));
   }
@@ -108,8 +106,9 @@ struct go_body {
 /// The result of a task, until the handle takes it.
 template <class R>
 struct result_box {
-  using stored = std::conditional_t<std::is_void_v<R>, std::monostate,
-                                    std::conditional_t<std::is_reference_v<R>, std::add_pointer_t<R>, std::remove_cv_t<R>>>;
+  using stored =
+      std::conditional_t<std::is_void_v<R>, std::monostate,
+                         std::conditional_t<std::is_reference_v<R>, std::add_pointer_t<R>, std::remove_cv_t<R>>>;
   std::optional<stored> value;
   std::exception_ptr error;
 
@@ -127,10 +126,8 @@ struct result_box {
           C& call;
           operator stored() { return call(); }
         };
-        if constexpr (std::is_move_constructible_v<stored>)
-          value.emplace(c());
-        else
-          value.emplace(from_call{c});
+        if constexpr (std::is_move_constructible_v<stored>) value.emplace(c());
+        else value.emplace(from_call{c});
       }
     } catch (...) {
       error = std::current_exception();
@@ -138,10 +135,8 @@ struct result_box {
   }
   R take() {
     if (error) std::rethrow_exception(std::exchange(error, nullptr));
-    if constexpr (std::is_reference_v<R>)
-      return static_cast<R>(**value);
-    else if constexpr (!std::is_void_v<R>)
-      return std::move(*value);
+    if constexpr (std::is_reference_v<R>) return static_cast<R>(**value);
+    else if constexpr (!std::is_void_v<R>) return std::move(*value);
   }
 };
 
@@ -270,7 +265,8 @@ class [[nodiscard]] join_handle {
   }
   /// join() of a task that has ended: never waits, and so is no cancellation point. std::system_error if it has not ended.
   T take_ended() {
-    if (!done()) throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: the task has not ended");
+    if (!done())
+      throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: the task has not ended");
     return take();
   }
   /// Waits for the task to end. Cancellation point.
@@ -298,12 +294,13 @@ class [[nodiscard]] join_handle {
     if (task_ != nullptr) detail::task_release(std::exchange(task_, nullptr));
   }
 
-  explicit join_handle(rt::task* t) noexcept : task_(t) {}  // for weft itself
+  explicit join_handle(rt::task* t) noexcept : task_(t) {}                                          // for weft itself
   [[nodiscard]] rt::completion* completion() const { return detail::task_completion(required()); }  // the same
 
  private:
   [[nodiscard]] rt::task* required() const {
-    if (task_ == nullptr) throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: join_handle has no task");
+    if (task_ == nullptr)
+      throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: join_handle has no task");
     return task_;
   }
   T take() {

@@ -23,9 +23,10 @@
 namespace weft {
 
 struct group_options {
-  std::size_t limit = 0;                                 ///< so many tasks at once; 0: any number
-  bool cancel_on_error = true;                           ///< the first exception cancels the others
-  std::function<void(std::exception_ptr)> on_error{};    ///< takes the exceptions if not; one at a time, in the tasks that threw
+  std::size_t limit = 0;        ///< so many tasks at once; 0: any number
+  bool cancel_on_error = true;  ///< the first exception cancels the others
+  std::function<void(std::exception_ptr)>
+      on_error{};  ///< takes the exceptions if not; one at a time, in the tasks that threw
 };
 
 namespace detail {
@@ -35,8 +36,8 @@ class group_core;
 /// Waits for a place. A cancellation point if the group has a limit.
 void enter_group(group_core&);
 /// A task that has its place, under the group's context; if it throws, the place is given back.
-[[nodiscard]] rt::task* create_in_group(group_core&, std::size_t size, std::size_t align, body_ops const&, task_options*,
-                                        std::source_location const* place);
+[[nodiscard]] rt::task* create_in_group(group_core&, std::size_t size, std::size_t align, body_ops const&,
+                                        task_options*, std::source_location const* place);
 /// The exception being handled escaped a task of the group.
 void failed_in_group(group_core&) noexcept;
 /// A task of the group, or what was to become one, is over. The group may be gone afterwards.
@@ -71,7 +72,8 @@ void spawn_in_group(group_core& g, task_options* options, std::source_location c
   rt::task* t = create_in_group(g, sizeof(body_t), alignof(body_t), body_t::ops, options, place);
   auto* body = ::new (body_of(t)) body_t(g);
   try {
-    ::new (static_cast<void*>(body->storage)) closure<F, A...>(std::in_place, std::forward<F>(f), std::forward<A>(a)...);
+    ::new (static_cast<void*>(body->storage))
+        closure<F, A...>(std::in_place, std::forward<F>(f), std::forward<A>(a)...);
   } catch (...) {
     abandon(t);
     leave_group(g);

@@ -85,7 +85,7 @@ class ticker {
   /// Stops it and starts it with another period; the next tick comes when that has passed. Does not block.
   template <class R, class P>
   void reset(std::chrono::duration<R, P> d) const {
-    const std::int64_t period = detail::checked_period(detail::saturated_ns(d));
+    std::int64_t const period = detail::checked_period(detail::saturated_ns(d));
     source_.reset(period, period);
   }
   /// No more ticks until a reset(). Does not close the channel, does not block.
@@ -106,7 +106,7 @@ template <class R, class P>
 /// A ticker without a handle: it ends when the last receiver is dropped.
 template <class R, class P>
 [[nodiscard]] receiver<time_point> tick(std::chrono::duration<R, P> d) {
-  const std::int64_t period = detail::checked_period(detail::saturated_ns(d));
+  std::int64_t const period = detail::checked_period(detail::saturated_ns(d));
   return detail::clock_channel(period, period);
 }
 

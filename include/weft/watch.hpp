@@ -101,7 +101,8 @@ class watch {
               auto& self = static_cast<publish&>(h);
               self.to.swap(self.value);
             }},
-            to(in), value(std::move(v)) {}
+            to(in),
+            value(std::move(v)) {}
       detail::latest<T>& to;
       std::shared_ptr<T const> value;  // afterwards the one before, which goes with no lock held
     };

@@ -53,8 +53,7 @@ class WEFT_CAPABILITY("mutex") object_lock {
   void unlock() noexcept WEFT_RELEASE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     if (word_.load(std::memory_order_relaxed) == 1) [[likely]]
       word_.store(0, std::memory_order_release);  // step 4
-    else
-      unlock_slow(&word_);
+    else unlock_slow(&word_);
   }
 
   // Whether somebody holds it; for checks only.

@@ -95,7 +95,9 @@ receiver<unit> context::done() const {
       core = n.done_channel.load(std::memory_order_relaxed);
       if (core == nullptr) {
         n.close_done = [](void* c) noexcept { detail::chan_close(*static_cast<detail::chan_core*>(c)); };
-        n.release_done = [](void* c) noexcept { detail::drop_ends(*static_cast<detail::chan_core*>(c), detail::both_ends); };
+        n.release_done = [](void* c) noexcept {
+          detail::drop_ends(*static_cast<detail::chan_core*>(c), detail::both_ends);
+        };
         if (n.kind != rt::cancel_kind::none) n.close_done(fresh);
         n.done_channel.store(fresh, std::memory_order_release);
         core = std::exchange(fresh, nullptr);
@@ -148,14 +150,17 @@ std::pair<context, cancel_fn> with_cancel() { return with_cancel(share(current_n
 std::pair<context, cancel_fn> with_deadline(context parent, time_point at) {
   rt::cancel_node& up = *parent.node();
   rt::scheduler* s = current_scheduler();
-  if (s == nullptr) s = up.sched;  // on a plain thread: the runtime that the parent belongs to, which must be there still
+  if (s == nullptr)
+    s = up.sched;  // on a plain thread: the runtime that the parent belongs to, which must be there still
   if (s == nullptr) throw no_runtime();
   context c(rt::make_context_until(*s, &up, detail::deadline_at(at)));
   return {c, cancel_fn(c)};
 }
 std::pair<context, cancel_fn> with_deadline(time_point at) { return with_deadline(share(current_node()), at); }
 
-context without_cancel(context const& parent) { return context(rt::make_context(current_scheduler(), parent.node(), false)); }
+context without_cancel(context const& parent) {
+  return context(rt::make_context(current_scheduler(), parent.node(), false));
+}
 
 // ---- in force -------------------------------------------------------------------------------------------------------
 
@@ -172,7 +177,8 @@ scoped_context::scoped_context(context c) : in_force_(std::move(c)), before_(nul
 
 scoped_context::~scoped_context() {
   rt::task* t = rt::current_task();
-  if (t == nullptr || t->scoped != in_force_.node()) rt::fatal("weft::scoped_context destroyed out of order or by another task");
+  if (t == nullptr || t->scoped != in_force_.node())
+    rt::fatal("weft::scoped_context destroyed out of order or by another task");
   t->scoped = before_;
   // The task may not stay registered with a context that this block alone kept alive.
   if (t->shard != nullptr && t->shard->node == in_force_.node()) rt::unregister(*t);
@@ -209,7 +215,7 @@ struct stop_bridge : rt::cancel_listener {
 
 /// The token of the node's bridge, if one stands and will be told. No token comes from a cancelled node: nobody would stop it.
 std::optional<std::stop_token> token_of_bridge(rt::cancel_node& n) noexcept {
-  const rt::guard hold(n.lock);
+  rt::guard const hold(n.lock);
   if (n.stop_bridge == nullptr || n.kind != rt::cancel_kind::none) return std::nullopt;
   return static_cast<stop_bridge*>(n.stop_bridge)->source.get_token();
 }
@@ -221,14 +227,14 @@ std::stop_token context::stop_token() const {
   auto bridge = std::make_unique<stop_bridge>();
   std::stop_token token = bridge->source.get_token();
   bridge->notify = [](rt::cancel_listener& l) noexcept {
-    const std::unique_ptr<stop_bridge> b(static_cast<stop_bridge*>(&l));
+    std::unique_ptr<stop_bridge> const b(static_cast<stop_bridge*>(&l));
     b->source.request_stop();
   };
   bridge->release = [](rt::cancel_listener& l) noexcept { delete static_cast<stop_bridge*>(&l); };
   if (rt::add_listener(*node_, *bridge)) {
     // Of two that come at once the later one serves those who follow; both are told. Cancelled meanwhile: it may be gone.
     rt::cancel_listener* const standing = bridge.release();
-    const rt::guard hold(node_->lock);
+    rt::guard const hold(node_->lock);
     if (node_->kind == rt::cancel_kind::none) node_->stop_bridge = standing;
   } else {
     bridge->source.request_stop();

@@ -57,10 +57,10 @@ std::atomic<int> wake_fd{-1};           // written once, before the first handle
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
 extern "C" void weft_note_signal(int signal) {
-  const int kept = errno;
+  int const kept = errno;
   pending.fetch_or(bit_of(signal), std::memory_order_release);  // S1
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t n = ::write(wake_fd.load(std::memory_order_relaxed), &one, sizeof one);
+  std::uint64_t const one = 1;
+  [[maybe_unused]] ssize_t const n = ::write(wake_fd.load(std::memory_order_relaxed), &one, sizeof one);
   errno = kept;
 }
 
@@ -102,7 +102,7 @@ class registry {
 
  private:
   registry() {
-    const int fd = ::eventfd(0, EFD_CLOEXEC);
+    int const fd = ::eventfd(0, EFD_CLOEXEC);
     if (fd < 0) throw std::system_error(errno, std::generic_category(), "weft: cannot make the descriptor for signals");
     // The thread takes no signals: a handler on it would be as good as any, but a program may count on its own threads.
     sigset_t all, before;
@@ -121,7 +121,7 @@ class registry {
 
   [[nodiscard]] int want_locked(int signal) noexcept WEFT_REQUIRES(lock_) {
     if (count_[signal] == 0) {
-      struct sigaction ours {};
+      struct sigaction ours{};
       ours.sa_handler = weft_note_signal;
       ours.sa_flags = SA_RESTART | SA_ONSTACK;
       sigemptyset(&ours.sa_mask);
@@ -133,7 +133,7 @@ class registry {
 
   void unwant_locked(int signal) noexcept WEFT_REQUIRES(lock_) {
     if (--count_[signal] != 0) return;
-    struct sigaction now {};
+    struct sigaction now{};
     if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == weft_note_signal)
       ::sigaction(signal, &before_[signal], nullptr);
   }
@@ -145,7 +145,7 @@ class registry {
     for (;;) {
       std::uint64_t writes = 0;
       if (::read(fd, &writes, sizeof writes) < 0 && errno != EINTR) rt::fatal("the descriptor for signals was closed");
-      const std::uint64_t came = pending.exchange(0, std::memory_order_acquire);
+      std::uint64_t const came = pending.exchange(0, std::memory_order_acquire);
       for (int signal = 1; signal <= highest_signal; ++signal)
         if ((came & bit_of(signal)) != 0) deliver(signal, due);
     }
@@ -180,14 +180,14 @@ class registry {
 
   rt::ranked_lock lock_{rt::lock_rank::registry};
   subscription* all_ WEFT_GUARDED_BY(lock_) = nullptr;
-  unsigned count_[highest_signal + 1] WEFT_GUARDED_BY(lock_) = {};                 // subscriptions a signal
-  struct sigaction before_[highest_signal + 1] WEFT_GUARDED_BY(lock_) = {};        // what stood there before the first
+  unsigned count_[highest_signal + 1] WEFT_GUARDED_BY(lock_) = {};           // subscriptions a signal
+  struct sigaction before_[highest_signal + 1] WEFT_GUARDED_BY(lock_) = {};  // what stood there before the first
 };
 
 std::uint64_t bits_of(std::initializer_list<int> which) {
   std::uint64_t bits = 0;
-  for (const int signal : which) {
-    const bool fault = signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL;
+  for (int const signal : which) {
+    bool const fault = signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL;
     if (signal < 1 || signal > highest_signal || fault)
       throw std::system_error(EINVAL, std::generic_category(), "weft: cannot catch this signal");
     bits |= bit_of(signal);
@@ -220,7 +220,7 @@ receiver<int> signals(std::initializer_list<int> which) {
 }
 
 int wait_signal(std::initializer_list<int> which) {
-  const receiver<int> from = signals(which);
+  receiver<int> const from = signals(which);
   return *from.recv();  // the subscription keeps a sender: it cannot be closed
 }
 
@@ -232,10 +232,8 @@ std::pair<context, cancel_fn> with_signals(context parent, std::initializer_list
   s->notify = end_of_context;
   s->release = end_of_context;
   registry::of_process().add(*s);
-  if (rt::add_listener(*s->cancels, *s))
-    (void)s.release();
-  else
-    end_subscription(*s.release());  // cancelled already
+  if (rt::add_listener(*s->cancels, *s)) (void)s.release();
+  else end_subscription(*s.release());  // cancelled already
   return made;
 }
 

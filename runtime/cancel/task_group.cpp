@@ -32,23 +32,23 @@ class group_core {
 
   context const parent;
   group_options const options;
-  mutex reporting;                                      // around on_error: one at a time
+  mutex reporting;  // around on_error: one at a time
   rt::object_lock lock;
-  std::size_t running WEFT_GUARDED_BY(lock) = 0;        // places taken
+  std::size_t running WEFT_GUARDED_BY(lock) = 0;  // places taken
   std::size_t limit WEFT_GUARDED_BY(lock);
-  bool open WEFT_GUARDED_BY(lock) = false;              // something was spawned since the last wait()
+  bool open WEFT_GUARDED_BY(lock) = false;  // something was spawned since the last wait()
   std::exception_ptr first WEFT_GUARDED_BY(lock);
   bool first_is_closed_channel WEFT_GUARDED_BY(lock) = false;
-  wait_list waiting WEFT_GUARDED_BY(lock);              // in wait() or the destructor
-  wait_list spawning WEFT_GUARDED_BY(lock);             // for a place
-  context own WEFT_GUARDED_BY(lock);                    // of its tasks
+  wait_list waiting WEFT_GUARDED_BY(lock);   // in wait() or the destructor
+  wait_list spawning WEFT_GUARDED_BY(lock);  // for a place
+  context own WEFT_GUARDED_BY(lock);         // of its tasks
 
   [[nodiscard]] context current() noexcept {
-    const rt::guard hold(lock);
+    rt::guard const hold(lock);
     return own;
   }
   void cancel(std::exception_ptr cause) noexcept {
-    const context of = current();
+    context const of = current();
     rt::cancel(*of.node(), rt::cancel_kind::cancelled, std::move(cause));
   }
   [[nodiscard]] bool has_room() const noexcept WEFT_REQUIRES(lock) { return limit == 0 || running < limit; }
@@ -81,12 +81,13 @@ void enter_group(group_core& g) WEFT_NO_THREAD_SAFETY_ANALYSIS {
     return g.lock.unlock();
   }
   rt::wait_record r;
-  if (rt::wait_in(self, g.spawning, g.lock, r, never, rt::wait_reason::task_group, &g) == rt::how::cancel) rt::throw_cancelled();
+  if (rt::wait_in(self, g.spawning, g.lock, r, never, rt::wait_reason::task_group, &g) == rt::how::cancel)
+    rt::throw_cancelled();
 }
 
-rt::task* create_in_group(group_core& g, std::size_t size, std::size_t align, body_ops const& ops, task_options* options,
-                          std::source_location const* place) {
-  const context under = g.current();
+rt::task* create_in_group(group_core& g, std::size_t size, std::size_t align, body_ops const& ops,
+                          task_options* options, std::source_location const* place) {
+  context const under = g.current();
   try {
     rt::worker* w = rt::current_worker();
     rt::scheduler* s = w != nullptr ? w->sched : under.node()->sched;
@@ -104,7 +105,8 @@ rt::task* create_in_group(group_core& g, std::size_t size, std::size_t align, bo
 void leave_group(group_core& g) noexcept {
   rt::ready_list woken;
   g.lock.lock();
-  rt::wait_record* next = g.limit == 0 || g.running <= g.limit ? rt::pop_claimed(g.spawning, rt::how::partner) : nullptr;
+  rt::wait_record* next =
+      g.limit == 0 || g.running <= g.limit ? rt::pop_claimed(g.spawning, rt::how::partner) : nullptr;
   if (next != nullptr) woken.push(*next->who);
   else if (--g.running == 0)
     while (rt::wait_record* r = rt::pop_claimed(g.waiting, rt::how::partner)) woken.push(*r->who);
@@ -124,9 +126,9 @@ void failed_in_group(group_core& g) noexcept {
   } catch (...) {
   }
   if (!g.options.cancel_on_error && g.options.on_error) {
-    const uncancellable shield;
+    uncancellable const shield;
     try {
-      const std::lock_guard hold(g.reporting);
+      std::lock_guard const hold(g.reporting);
       g.options.on_error(std::move(e));
       return;
     } catch (...) {
@@ -136,7 +138,7 @@ void failed_in_group(group_core& g) noexcept {
   }
   std::exception_ptr before;  // destroyed without the lock
   {
-    const rt::guard hold(g.lock);
+    rt::guard const hold(g.lock);
     if (g.first == nullptr || (g.first_is_closed_channel && !is_closed_channel)) {
       before = std::exchange(g.first, e);
       g.first_is_closed_channel = is_closed_channel;
@@ -158,13 +160,13 @@ task_group::~task_group() {
   std::exception_ptr unseen;
   bool open = false;
   {
-    const rt::guard hold(core_->lock);
+    rt::guard const hold(core_->lock);
     open = core_->open;
   }
   if (open) core_->cancel(nullptr);
   core_->wait_for_end(rt::uncancellable_waiter(), false);
   {
-    const rt::guard hold(core_->lock);
+    rt::guard const hold(core_->lock);
     unseen = std::exchange(core_->first, nullptr);
   }
   if (unseen == nullptr) return;
@@ -183,7 +185,7 @@ void task_group::limit(std::size_t n) {
   detail::group_core& g = *core_;
   rt::ready_list woken;
   {
-    const rt::guard hold(g.lock);
+    rt::guard const hold(g.lock);
     g.limit = n;
     while (g.has_room()) {
       rt::wait_record* r = rt::pop_claimed(g.spawning, rt::how::partner);
@@ -202,7 +204,7 @@ void task_group::wait() {
   if (next.cancelled()) next = with_cancel(g.parent).first;
   std::exception_ptr first;
   {
-    const rt::guard hold(g.lock);
+    rt::guard const hold(g.lock);
     if (g.running == 0) {
       g.open = false;
       std::swap(g.own, next);

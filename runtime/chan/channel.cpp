@@ -57,7 +57,9 @@ wait_record* pop_partner(channel& c, wait_list& list, how h) noexcept WEFT_REQUI
 }
 
 /// H5. No analysis: it was taken on the stack that has just been left.
-void unlock_after_switch(void* lock) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS { static_cast<object_lock*>(lock)->unlock(); }
+void unlock_after_switch(void* lock) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  static_cast<object_lock*>(lock)->unlock();
+}
 
 }  // namespace
 
@@ -71,7 +73,7 @@ attempt try_send_locked(channel& c, void* from, waiter*& woken) noexcept {
       return attempt::done;
     }
   }
-  const std::size_t n = c.count.load(std::memory_order_relaxed);
+  std::size_t const n = c.count.load(std::memory_order_relaxed);
   if (n == c.capacity) return attempt::not_now;
   push_ring(c, from);
   set_count(c, n + 1);
@@ -79,7 +81,7 @@ attempt try_send_locked(channel& c, void* from, waiter*& woken) noexcept {
 }
 
 newest send_newest_locked(channel& c, void* from, void* spare, waiter*& woken) noexcept {
-  const auto end_source = [&] {
+  auto const end_source = [&] {
     if (c.ops.move != nullptr) c.ops.destroy(from);  // what was moved from; plain bytes and boxes need no end
   };
   switch (try_send_locked(c, from, woken)) {
@@ -108,7 +110,7 @@ attempt try_recv_locked(channel& c, void* to, waiter*& woken) noexcept {
     if (c.returned == nullptr) set_state(c, 0, channel::returned_bit);
     return attempt::done;
   }
-  if (const std::size_t n = c.count.load(std::memory_order_relaxed); n != 0) {
+  if (std::size_t const n = c.count.load(std::memory_order_relaxed); n != 0) {
     pop_ring(c, to);
     wait_record* s = c.senders.head != nullptr ? pop_partner(c, c.senders, how::partner) : nullptr;
     if (s == nullptr) {
@@ -175,14 +177,14 @@ how block_on(channel& c, waiter& w, wait_list& list, wait_record& r, std::int64_
   r.generation = begin_wait(w);  // W3
   link_locked(c, list, r);
   // Named, not a temporary: the hook reads it until H5, which may be after a canceller has made this task go on.
-  const park_request request{
+  park_request const request{
       .unlock = unlock_after_switch, .arg = &c.lock, .deadline = deadline, .reason = reason, .object = &c};
-  const how h = park(w, request);
+  how const h = park(w, request);
   if (h == how::partner || h == how::close) return h;  // popped, and its pin dropped: the channel may be gone
   c.lock.lock();                                       // R2
   settle_locked(c, list, r);
   r.ok = c.is_closed();
-  const bool dead = is_dead_locked(c);
+  bool const dead = is_dead_locked(c);
   c.lock.unlock();
   if (dead) free_channel(c);
   return h;
@@ -193,8 +195,8 @@ how block_on_nil(waiter& w, std::int64_t deadline, wait_reason reason) noexcept 
   object_lock hook_done;
   hook_done.lock();
   (void)begin_wait(w);
-  const park_request request{.unlock = unlock_after_switch, .arg = &hook_done, .deadline = deadline, .reason = reason};
-  const how h = park(w, request);
+  park_request const request{.unlock = unlock_after_switch, .arg = &hook_done, .deadline = deadline, .reason = reason};
+  how const h = park(w, request);
   hook_done.lock();
   hook_done.unlock();
   return h;

@@ -36,17 +36,17 @@ struct channel : chan_core {
 
   object_lock lock;
   elem_ops const& ops;
-  detail::receivers_watcher* watcher = nullptr;          // constant once shared
-  bool is_done_channel = false;                          // constant once shared
-  bool sender_side WEFT_GUARDED_BY(lock) = true;         // some handle can send
-  bool receiver_side WEFT_GUARDED_BY(lock) = true;       // some handle can receive
+  detail::receivers_watcher* watcher = nullptr;     // constant once shared
+  bool is_done_channel = false;                     // constant once shared
+  bool sender_side WEFT_GUARDED_BY(lock) = true;    // some handle can send
+  bool receiver_side WEFT_GUARDED_BY(lock) = true;  // some handle can receive
   std::uint32_t pins WEFT_GUARDED_BY(lock) = 0;
   wait_list receivers WEFT_GUARDED_BY(lock);
   wait_list senders WEFT_GUARDED_BY(lock);
-  std::byte* ring = nullptr;                             // constant; its contents guarded by lock
-  std::size_t head WEFT_GUARDED_BY(lock) = 0;            // place of the oldest element
-  std::size_t tail WEFT_GUARDED_BY(lock) = 0;            // the next free place
-  box_link* returned WEFT_GUARDED_BY(lock) = nullptr;    // received before anything else
+  std::byte* ring = nullptr;                           // constant; its contents guarded by lock
+  std::size_t head WEFT_GUARDED_BY(lock) = 0;          // place of the oldest element
+  std::size_t tail WEFT_GUARDED_BY(lock) = 0;          // the next free place
+  box_link* returned WEFT_GUARDED_BY(lock) = nullptr;  // received before anything else
 };
 
 enum class attempt : std::uint8_t { done, closed, not_now };
@@ -76,7 +76,7 @@ void settle_locked(channel& c, wait_list& list, wait_record& r) noexcept WEFT_RE
 [[nodiscard]] bool is_dead_locked(channel const& c) noexcept WEFT_REQUIRES(c.lock);
 /// Adds and removes bits of `state`. Under the lock.
 inline void set_state(channel& c, std::uint8_t set, std::uint8_t clear) noexcept WEFT_REQUIRES(c.lock) {
-  const auto old = c.state.load(std::memory_order_relaxed);
+  auto const old = c.state.load(std::memory_order_relaxed);
   // release: pairs with the acquire of the peeks and of closed().
   c.state.store(static_cast<std::uint8_t>((old & ~clear) | set), std::memory_order_release);
 }

@@ -18,7 +18,9 @@
 namespace weft::rt {
 namespace {
 
-std::size_t ring_offset(elem_ops const& ops) noexcept { return (sizeof(channel) + ops.align - 1) / ops.align * ops.align; }
+std::size_t ring_offset(elem_ops const& ops) noexcept {
+  return (sizeof(channel) + ops.align - 1) / ops.align * ops.align;
+}
 
 bool over_aligned(elem_ops const& ops) noexcept { return ops.align > __STDCPP_DEFAULT_NEW_ALIGNMENT__; }
 
@@ -60,12 +62,10 @@ using rt::channel;
 using rt::channel_of;
 using rt::ready_list;
 
-void fatal_moved_from(char const* call) noexcept {
-  rt::fatal("weft::chan: %s: the handle was moved from", call);
-}
+void fatal_moved_from(char const* call) noexcept { rt::fatal("weft::chan: %s: the handle was moved from", call); }
 
 chan_core* make_core(elem_ops const& ops, std::size_t capacity) {
-  const std::size_t offset = rt::ring_offset(ops);
+  std::size_t const offset = rt::ring_offset(ops);
   std::size_t bytes = 0;
   if (__builtin_mul_overflow(ops.size, capacity, &bytes) || __builtin_add_overflow(bytes, offset, &bytes))
     throw std::length_error("weft::make_chan: a buffer of that capacity cannot be addressed");
@@ -83,7 +83,7 @@ bool chan_close(chan_core& core) noexcept {
   channel& c = channel_of(core);
   ready_list woken;
   c.lock.lock();
-  const bool first = close_locked(c, woken);
+  bool const first = close_locked(c, woken);
   c.lock.unlock();
   ready_all(woken);
   return first;
@@ -91,11 +91,12 @@ bool chan_close(chan_core& core) noexcept {
 
 void drop_ends(chan_core& core, std::uint64_t which) noexcept {
   // release: what this handle's owner did with the channel comes before its end; acquire: the last one sees that of all.
-  const std::uint64_t before = core.ends.fetch_sub(which, std::memory_order_acq_rel);
-  const auto half_gone = [](std::uint64_t had, std::uint64_t gave) { return gave != 0 && had == gave; };
-  const bool last_sender = half_gone(static_cast<std::uint32_t>(before), static_cast<std::uint32_t>(which));
-  const bool last_receiver = half_gone(before >> 32, which >> 32);
-  if (!last_sender && !last_receiver) [[likely]] return;
+  std::uint64_t const before = core.ends.fetch_sub(which, std::memory_order_acq_rel);
+  auto const half_gone = [](std::uint64_t had, std::uint64_t gave) { return gave != 0 && had == gave; };
+  bool const last_sender = half_gone(static_cast<std::uint32_t>(before), static_cast<std::uint32_t>(which));
+  bool const last_receiver = half_gone(before >> 32, which >> 32);
+  if (!last_sender && !last_receiver) [[likely]]
+    return;
 
   channel& c = channel_of(core);
   ready_list woken;
@@ -106,7 +107,7 @@ void drop_ends(chan_core& core, std::uint64_t which) noexcept {
     if (!c.is_closed() && std::uncaught_exceptions() != 0) set_state(c, channel::abandoned_bit, 0);
   }
   close_locked(c, woken);
-  const bool dead = is_dead_locked(c);
+  bool const dead = is_dead_locked(c);
   receivers_watcher* const watcher = last_receiver ? c.watcher : nullptr;
   c.lock.unlock();
   ready_all(woken);

@@ -38,15 +38,18 @@ chan_status wait_on_nil(waiter& w, std::int64_t wait_ns, wait_reason reason) {
 chan_status chan_send(chan_core* core, void* from, std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   check_not_moved(core, "send");
   waiter& w = rt::cancellation_point();  // W1
-  if (core == nullptr) [[unlikely]] return wait_on_nil(w, wait_ns, wait_reason::chan_send);
+  if (core == nullptr) [[unlikely]]
+    return wait_on_nil(w, wait_ns, wait_reason::chan_send);
   channel& c = channel_of(*core);
   waiter* woken = nullptr;
   c.lock.lock();  // W2
-  const attempt outcome = try_send_locked(c, from, woken);
+  attempt const outcome = try_send_locked(c, from, woken);
   if (outcome != attempt::not_now || wait_ns == 0) {
     c.lock.unlock();
     if (woken != nullptr) ready(*woken);
-    return outcome == attempt::done ? chan_status::ok : outcome == attempt::closed ? chan_status::closed : chan_status::timeout;
+    return outcome == attempt::done     ? chan_status::ok
+           : outcome == attempt::closed ? chan_status::closed
+                                        : chan_status::timeout;
   }
   wait_record r;
   r.slot = from;
@@ -64,16 +67,19 @@ chan_status chan_recv(chan_core* core, void* to, std::int64_t wait_ns) WEFT_NO_T
   waiter& w = rt::wait_point(cancelled);  // W1; the channel of a context that is done answers in spite of it
   if (cancelled && !(core != nullptr && channel_of(*core).is_done_channel && core->is_closed())) [[unlikely]]
     rt::throw_cancelled();
-  if (core == nullptr) [[unlikely]] return wait_on_nil(w, wait_ns, wait_reason::chan_recv);
+  if (core == nullptr) [[unlikely]]
+    return wait_on_nil(w, wait_ns, wait_reason::chan_recv);
   channel& c = channel_of(*core);
-  const bool is_done_channel = c.is_done_channel;
+  bool const is_done_channel = c.is_done_channel;
   waiter* woken = nullptr;
   c.lock.lock();  // W2
-  const attempt outcome = try_recv_locked(c, to, woken);
+  attempt const outcome = try_recv_locked(c, to, woken);
   if (outcome != attempt::not_now || wait_ns == 0) {
     c.lock.unlock();
     if (woken != nullptr) ready(*woken);
-    return outcome == attempt::done ? chan_status::ok : outcome == attempt::closed ? chan_status::closed : chan_status::timeout;
+    return outcome == attempt::done     ? chan_status::ok
+           : outcome == attempt::closed ? chan_status::closed
+                                        : chan_status::timeout;
   }
   wait_record r;
   r.slot = to;
@@ -93,10 +99,12 @@ chan_status chan_try_send(chan_core* core, void* from) noexcept {
   channel& c = channel_of(*core);
   waiter* woken = nullptr;
   c.lock.lock();
-  const attempt outcome = try_send_locked(c, from, woken);
+  attempt const outcome = try_send_locked(c, from, woken);
   c.lock.unlock();
   if (woken != nullptr) ready(*woken);
-  return outcome == attempt::done ? chan_status::ok : outcome == attempt::closed ? chan_status::closed : chan_status::full;
+  return outcome == attempt::done     ? chan_status::ok
+         : outcome == attempt::closed ? chan_status::closed
+                                      : chan_status::full;
 }
 
 chan_status chan_try_recv(chan_core* core, void* to) noexcept {
@@ -105,10 +113,12 @@ chan_status chan_try_recv(chan_core* core, void* to) noexcept {
   channel& c = channel_of(*core);
   waiter* woken = nullptr;
   c.lock.lock();
-  const attempt outcome = try_recv_locked(c, to, woken);
+  attempt const outcome = try_recv_locked(c, to, woken);
   c.lock.unlock();
   if (woken != nullptr) ready(*woken);
-  return outcome == attempt::done ? chan_status::ok : outcome == attempt::closed ? chan_status::closed : chan_status::empty;
+  return outcome == attempt::done     ? chan_status::ok
+         : outcome == attempt::closed ? chan_status::closed
+                                      : chan_status::empty;
 }
 
 chan_status chan_send_last(chan_core& core, void* from) noexcept {
@@ -116,7 +126,7 @@ chan_status chan_send_last(chan_core& core, void* from) noexcept {
   ready_list woken;
   waiter* receiver = nullptr;
   c.lock.lock();
-  const attempt outcome = try_send_locked(c, from, receiver);
+  attempt const outcome = try_send_locked(c, from, receiver);
   WEFT_ASSERT(outcome != attempt::not_now, "a channel that is to be sent to once is full and open");
   if (receiver != nullptr) woken.push(*receiver);
   if (outcome == attempt::done) close_locked(c, woken);

@@ -50,7 +50,8 @@ constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
 static_assert(sizeof(wait_record) <= sizeof(select_case::record) && alignof(wait_record) <= alignof(void*));
 
 bool on_channel(select_case const& c) noexcept {
-  return (c.kind == select_kind::recv || c.kind == select_kind::done || c.kind == select_kind::send) && c.core != nullptr;
+  return (c.kind == select_kind::recv || c.kind == select_kind::done || c.kind == select_kind::send) &&
+         c.core != nullptr;
 }
 channel& channel_in(select_case const& c) noexcept { return channel_of(*c.core); }
 object_lock& lock_in(select_case const& c) noexcept {
@@ -61,15 +62,17 @@ wait_record& record_in(select_case& c) noexcept { return *std::launder(reinterpr
 /// What a select works with. The orders lie in the table: entry i of an order is in cases[i].
 struct selection {
   select_case* cases;
-  std::size_t looks = 0;         // entries of the looking order: what can happen at all
-  std::size_t locks = 0;         // entries of the locking order: what is waited for under a lock
+  std::size_t looks = 0;  // entries of the looking order: what can happen at all
+  std::size_t locks = 0;  // entries of the locking order: what is waited for under a lock
   std::size_t otherwise = none;
   bool has_done = false;
 
   [[nodiscard]] std::size_t look(std::size_t i) const noexcept { return cases[i].look; }
   [[nodiscard]] select_case& locked(std::size_t i) const noexcept { return cases[cases[i].lock]; }
   /// Whether entry i of the locking order is the first with its lock.
-  [[nodiscard]] bool first_of_lock(std::size_t i) const noexcept { return i == 0 || &lock_in(locked(i - 1)) != &lock_in(locked(i)); }
+  [[nodiscard]] bool first_of_lock(std::size_t i) const noexcept {
+    return i == 0 || &lock_in(locked(i - 1)) != &lock_in(locked(i));
+  }
 };
 
 /// S2. Inside-out shuffle; up to 8 cases from one random number, since 8! of them fit the orders exactly.
@@ -77,7 +80,7 @@ void draw_order(selection& s, std::size_t count, bool biased) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
     select_case& c = s.cases[i];
     if (c.kind == select_kind::otherwise) s.otherwise = i;
-    const bool timed = c.kind == select_kind::timeout || c.kind == select_kind::deadline;
+    bool const timed = c.kind == select_kind::timeout || c.kind == select_kind::deadline;
     if (!timed && !on_channel(c) && c.kind != select_kind::join) continue;
     if (c.kind == select_kind::done) s.has_done = true;
     if (!timed) s.cases[s.locks++].lock = static_cast<std::uint16_t>(i);
@@ -99,7 +102,8 @@ void draw_order(selection& s, std::size_t count, bool biased) noexcept {
 }
 
 /// Tries a case whose lock is held.
-bool try_locked(select_case& c, std::size_t index, select_outcome& out, waiter*& woken) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+bool try_locked(select_case& c, std::size_t index, select_outcome& out,
+                waiter*& woken) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   attempt result = attempt::not_now;
   if (c.kind == select_kind::join) {
     if (c.ended->done.load(std::memory_order_relaxed)) result = attempt::done;
@@ -122,12 +126,8 @@ void prepare(select_case& c) {
 /// S3 for one case.
 bool try_case(select_case& c, std::size_t index, select_outcome& out) {
   switch (c.kind) {
-    case select_kind::timeout:
-      out = {index, true};
-      return c.when <= 0;
-    case select_kind::deadline:
-      out = {index, true};
-      return c.when <= 0 || (c.when != never && c.when <= clock_ns());
+    case select_kind::timeout: out = {index, true}; return c.when <= 0;
+    case select_kind::deadline: out = {index, true}; return c.when <= 0 || (c.when != never && c.when <= clock_ns());
     case select_kind::join:
       out = {index, true};
       return c.ended->done.load(std::memory_order_acquire);  // pairs with complete()
@@ -149,9 +149,11 @@ bool try_case(select_case& c, std::size_t index, select_outcome& out) {
 }
 
 void sort_locks(selection& s) noexcept {
-  const auto before = [&](std::uint16_t a, std::uint16_t b) { return std::less<>()(&lock_in(s.cases[a]), &lock_in(s.cases[b])); };
+  auto const before = [&](std::uint16_t a, std::uint16_t b) {
+    return std::less<>()(&lock_in(s.cases[a]), &lock_in(s.cases[b]));
+  };
   if (s.locks > 16) {  // heap sort by hand: the entries are members of the table's elements
-    const auto sift = [&](std::size_t root, std::size_t end) {
+    auto const sift = [&](std::size_t root, std::size_t end) {
       for (std::size_t child; (child = 2 * root + 1) < end; root = child) {
         if (child + 1 < end && before(s.cases[child].lock, s.cases[child + 1].lock)) ++child;
         if (!before(s.cases[root].lock, s.cases[child].lock)) return;
@@ -166,7 +168,7 @@ void sort_locks(selection& s) noexcept {
     return;
   }
   for (std::size_t i = 1; i < s.locks; ++i) {
-    const std::uint16_t moving = s.cases[i].lock;
+    std::uint16_t const moving = s.cases[i].lock;
     std::size_t j = i;
     for (; j > 0 && before(moving, s.cases[j - 1].lock); --j) s.cases[j].lock = s.cases[j - 1].lock;
     s.cases[j].lock = moving;
@@ -190,9 +192,9 @@ void unlock_all(void* arg) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
 
 /// S7 under all locks.
 void link_all(selection const& s, waiter& self) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  const std::uint64_t generation = begin_wait(self);
+  std::uint64_t const generation = begin_wait(self);
   for (std::size_t i = 0; i < s.looks; ++i) {
-    const std::size_t index = s.look(i);
+    std::size_t const index = s.look(i);
     select_case& c = s.cases[index];
     if (c.kind == select_kind::timeout || c.kind == select_kind::deadline) continue;
     auto& r = *::new (c.record) wait_record;
@@ -260,7 +262,7 @@ select_outcome first_that(selection const& s, Fits fits) noexcept {
 
 /// S5 to S8.
 select_outcome wait_for_one(selection& s, waiter& self) WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  const std::int64_t deadline = start_clock(s);
+  std::int64_t const deadline = start_clock(s);
   for (std::size_t i = 0; i < s.locks; ++i) prepare(s.locked(i));
   how h;
   select_outcome out{none, false};
@@ -279,7 +281,8 @@ select_outcome wait_for_one(selection& s, waiter& self) WEFT_NO_THREAD_SAFETY_AN
     }
     link_all(s, self);
     // Named, so that it lives past S8: the hook reads it until the last lock is released.
-    const park_request request{.unlock = unlock_all, .arg = &s, .deadline = deadline, .reason = wait_reason::select, .object = &s};
+    park_request const request{
+        .unlock = unlock_all, .arg = &s, .deadline = deadline, .reason = wait_reason::select, .object = &s};
     h = park(self, request);
     wait_record const* const winner = h == how::partner || h == how::close ? self.winner : nullptr;
     if (winner == nullptr || s.locks != 1) settle_all(s, winner);
@@ -306,7 +309,7 @@ select_outcome select_run(select_case* cases, std::size_t count, bool biased) {
     bool cancelled = false;
     self = &rt::wait_point(cancelled);
     if (cancelled) [[unlikely]] {
-      const select_outcome out =
+      select_outcome const out =
           rt::first_that(s, [](select_case const& c) { return c.kind == select_kind::done && c.core->is_closed(); });
       if (out.index == rt::none) rt::throw_cancelled();
       return out;

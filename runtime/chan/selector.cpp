@@ -19,7 +19,7 @@ std::size_t selector::add(std::unique_ptr<detail::selector_entry> entry) {
 }
 
 std::size_t selector::wait() {
-  const std::size_t count = entries_.size();
+  std::size_t const count = entries_.size();
   for (std::size_t i = 0; i < count; ++i) {
     table_[i] = {};
     entries_[i]->describe(table_[i]);

@@ -93,7 +93,7 @@ subscription& topic::subscribe() WEFT_NO_THREAD_SAFETY_ANALYSIS {
   subscription* gone = nullptr;
   bool over = false;
   try {
-    const std::lock_guard order(order_);
+    std::lock_guard const order(order_);
     if (list_.size() == list_.capacity()) {
       unlist_gone_locked(gone);
       if (list_.size() * 2 >= list_.capacity()) list_.reserve(list_.size() * 2 + 4);
@@ -119,7 +119,7 @@ std::size_t topic::send(element_batch& batch, topic_hook* hook) WEFT_NO_THREAD_S
   subscription* gone = nullptr;
   std::size_t missing = 0;
   {
-    const std::lock_guard order(order_);
+    std::lock_guard const order(order_);
     if (closed_) throw closed_channel();
     if (batch.stride != 0 && batch.count < list_.size()) {  // S1
       unlist_gone_locked(gone);
@@ -133,8 +133,9 @@ std::size_t topic::send(element_batch& batch, topic_hook* hook) WEFT_NO_THREAD_S
         void* const from = batch.at(next++);
         waiter* receiver = nullptr;
         c.lock.lock();
-        const newest outcome = send_newest_locked(c, from, batch.spare, receiver);
-        if (outcome == newest::exchanged) s->missed.store(s->missed.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        newest const outcome = send_newest_locked(c, from, batch.spare, receiver);
+        if (outcome == newest::exchanged)
+          s->missed.store(s->missed.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         c.lock.unlock();
         if (receiver != nullptr) woken.push(*receiver);
         if (outcome != newest::closed) {
@@ -164,7 +165,7 @@ void topic::close() noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   ready_list woken;
   std::vector<subscription*> all;
   {
-    const std::lock_guard order(order_);
+    std::lock_guard const order(order_);
     closed_ = true;
     all.swap(list_);
     for (subscription* s : all) {

@@ -23,12 +23,9 @@ constexpr std::size_t colour_step = 192;
 
 std::size_t guard_bytes(guard_kind kind) noexcept {
   switch (kind) {
-    case guard_kind::guard_install:
-      return std::max<std::size_t>(64 * 1024, page_size());
-    case guard_kind::mprotect:
-      return page_size();
-    case guard_kind::none:
-      return 0;
+    case guard_kind::guard_install: return std::max<std::size_t>(64 * 1024, page_size());
+    case guard_kind::mprotect: return page_size();
+    case guard_kind::none: return 0;
   }
   return 0;
 }

@@ -137,7 +137,8 @@ inline void reset_rounding() noexcept {
 #if defined(__x86_64__)
   std::uint16_t x87;
   __asm__ volatile("fnstcw %0" : "=m"(x87));
-  if (((load_mxcsr() >> 3 | x87) & 0xc00) == 0) [[likely]] return;  // both have "to nearest", 0, in their two bits
+  if (((load_mxcsr() >> 3 | x87) & 0xc00) == 0) [[likely]]
+    return;  // both have "to nearest", 0, in their two bits
 #endif
   if (std::fegetround() != FE_TONEAREST) std::fesetround(FE_TONEAREST);
 }
@@ -152,8 +153,8 @@ __attribute__((always_inline)) inline void agree_on_float_flags([[maybe_unused]]
 
 #if WEFT_SWITCH_BY_HAND
 #if defined(__AVX512F__)
-#define WEFT_MORE_VECTOR_REGISTERS                                                                                  \
-  , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",     \
+#define WEFT_MORE_VECTOR_REGISTERS                                                                              \
+  , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", \
       "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
 #else
 #define WEFT_MORE_VECTOR_REGISTERS
@@ -164,17 +165,17 @@ __attribute__((always_inline)) inline void agree_on_float_flags([[maybe_unused]]
 #define WEFT_LANDING_PAD
 #endif
 // Notes where `from` stops, does `go`, and is where `from` goes on. %[from] is rdi and %[to] is rsi.
-#define WEFT_JUMP(go)                                                                                                  \
-  __asm__ volatile(                                                                                                    \
-      "leaq 1f(%%rip), %%rax\n\t"                                                                                      \
-      "movq %%rax, %c[resume_at](%[from])\n\t"                                                                         \
-      "movq %%rbp, %c[frame](%[from])\n\t"                                                                             \
-      "movq %%rsp, %c[sp](%[from])\n\t" go "1:\n\t" WEFT_LANDING_PAD                                                   \
-      : [from] "+D"(leaving), [to] "+S"(entering)                                                                      \
-      : [sp] "i"(offsetof(execution, sp)), [frame] "i"(offsetof(execution, frame)),                                    \
-        [resume_at] "i"(offsetof(execution, resume_at))                                                                \
-      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1", "xmm2",      \
-        "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",           \
+#define WEFT_JUMP(go)                                                                                             \
+  __asm__ volatile(                                                                                               \
+      "leaq 1f(%%rip), %%rax\n\t"                                                                                 \
+      "movq %%rax, %c[resume_at](%[from])\n\t"                                                                    \
+      "movq %%rbp, %c[frame](%[from])\n\t"                                                                        \
+      "movq %%rsp, %c[sp](%[from])\n\t" go "1:\n\t" WEFT_LANDING_PAD                                              \
+      : [from] "+D"(leaving), [to] "+S"(entering)                                                                 \
+      : [sp] "i"(offsetof(execution, sp)), [frame] "i"(offsetof(execution, frame)),                               \
+        [resume_at] "i"(offsetof(execution, resume_at))                                                           \
+      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1", "xmm2", \
+        "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",      \
         "xmm15" WEFT_MORE_VECTOR_REGISTERS, "cc", "memory")
 
 /// S4 and S5 by hand.
@@ -197,7 +198,7 @@ __attribute__((always_inline)) inline void jump_by_hand(execution& from, executi
     return;
   }
   if (((from.mxcsr ^ to.mxcsr) & ~float_flags) != 0) [[unlikely]] {
-    const std::uint32_t merged = (to.mxcsr & ~float_flags) | (from.mxcsr & float_flags);
+    std::uint32_t const merged = (to.mxcsr & ~float_flags) | (from.mxcsr & float_flags);
     __asm__ volatile("ldmxcsr %0" : : "m"(merged));
   }
   if (from.x87_control != to.x87_control) [[unlikely]] {

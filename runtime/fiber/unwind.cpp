@@ -26,14 +26,14 @@ WEFT_NO_TSAN __attribute__((no_sanitize("address"), noinline)) std::uintptr_t wo
 }  // namespace
 
 std::size_t frames_by_pointers(stack const& left, void** out, std::size_t most) noexcept {
-  const bounds in(left);
+  bounds const in(left);
   std::size_t n = 0;
   std::uintptr_t frame = reinterpret_cast<std::uintptr_t>(left.exec.frame);
   while (n < most && in.hold_frame(frame)) {
-    const std::uintptr_t address = word_at(frame + sizeof(void*));
+    std::uintptr_t const address = word_at(frame + sizeof(void*));
     if (address == 0) break;
     out[n++] = reinterpret_cast<void*>(address);
-    const std::uintptr_t next = word_at(frame);
+    std::uintptr_t const next = word_at(frame);
     if (next <= frame) break;
     frame = next;
   }
@@ -62,11 +62,11 @@ struct unwind_state {
 // U3. Before a frame's stack pointer the unwinder has read nothing of it but by that frame's table.
 _Unwind_Reason_Code visit(_Unwind_Context* context, void* arg) noexcept {
   auto& s = *static_cast<unwind_state*>(arg);
-  const std::uintptr_t at = _Unwind_GetCFA(context);
+  std::uintptr_t const at = _Unwind_GetCFA(context);
   if (at < s.in.low || at > s.in.high) return s.last == 0 ? _URC_NO_REASON : _URC_END_OF_STACK;
   if (at <= s.last) return _URC_END_OF_STACK;
   s.last = at;
-  const std::uintptr_t address = _Unwind_GetIP(context);
+  std::uintptr_t const address = _Unwind_GetIP(context);
   if (address == 0 || s.n == s.most) return _URC_END_OF_STACK;
   s.out[s.n++] = reinterpret_cast<void*>(address);
   return _URC_NO_REASON;
@@ -107,10 +107,10 @@ weft_unwind_from:
 )");
 
 std::size_t frames_of(stack const& left, void** out, std::size_t most) noexcept {
-  const bounds in(left);
-  const auto frame = reinterpret_cast<std::uintptr_t>(left.exec.frame);
+  bounds const in(left);
+  auto const frame = reinterpret_cast<std::uintptr_t>(left.exec.frame);
   if (!in.hold_frame(frame)) return 0;
-  const unwind_context where{frame + 2 * sizeof(void*), word_at(frame + sizeof(void*)), word_at(frame)};
+  unwind_context const where{frame + 2 * sizeof(void*), word_at(frame + sizeof(void*)), word_at(frame)};
   unwind_state state{in, out, most};
   weft_unwind_from(&where, visit, &state);
   return state.n > 1 ? state.n : frames_by_pointers(left, out, most);
@@ -118,7 +118,9 @@ std::size_t frames_of(stack const& left, void** out, std::size_t most) noexcept 
 
 #else
 
-std::size_t frames_of(stack const& left, void** out, std::size_t most) noexcept { return frames_by_pointers(left, out, most); }
+std::size_t frames_of(stack const& left, void** out, std::size_t most) noexcept {
+  return frames_by_pointers(left, out, most);
+}
 
 #endif
 

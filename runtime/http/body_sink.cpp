@@ -14,13 +14,14 @@ namespace weft::rt {
 
 bool write_out(http_connection& c, std::string& out, std::string_view behind) {
   static constexpr std::size_t piece = 256 * 1024;
-  c.enter(connection_phase::writing);                                  // O1
-  light_fence();                                                       // O2, pairs with I2
-  while (c.interim.load(std::memory_order_acquire)) [[unlikely]] weft::yield();  // O3: as long as a send of some bytes takes
+  c.enter(connection_phase::writing);  // O1
+  light_fence();                       // O2, pairs with I2
+  while (c.interim.load(std::memory_order_acquire)) [[unlikely]]
+    weft::yield();  // O3: as long as a send of some bytes takes
   std::string_view first = out;
   while (!first.empty() || !behind.empty()) {
-    const std::string_view a = first.substr(0, piece);
-    const std::string_view b = behind.substr(0, piece - a.size());
+    std::string_view const a = first.substr(0, piece);
+    std::string_view const b = behind.substr(0, piece - a.size());
     first.remove_prefix(a.size());
     behind.remove_prefix(b.size());
     // A time-out ends the connection even if the sweep came a moment too late: part of the bytes may have gone out.
@@ -83,7 +84,8 @@ streamed stream_body(http_connection& c, std::string& out, http::response const&
   } catch (cancelled const&) {
     throw;
   } catch (std::exception const& e) {
-    if (!sink.broken()) report_failure("streamed", "response", e.what());  // a client that is gone is no failure of ours
+    if (!sink.broken())
+      report_failure("streamed", "response", e.what());  // a client that is gone is no failure of ours
   } catch (...) {
     report_failure("streamed", "response", "an exception of unknown type");
   }

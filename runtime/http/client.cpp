@@ -28,9 +28,9 @@ namespace weft::rt {
 namespace {
 
 struct url_parts {
-  std::string host;      // as the Host field has it
-  std::string address;   // host:port
-  std::string target;    // path and query
+  std::string host;     // as the Host field has it
+  std::string address;  // host:port
+  std::string target;   // path and query
 };
 
 bool begins_no_case(std::string_view s, std::string_view with) noexcept {
@@ -38,22 +38,24 @@ bool begins_no_case(std::string_view s, std::string_view with) noexcept {
 }
 
 result<url_parts> split_url(std::string_view url) {
-  const auto bad = std::unexpected(make_error_code(http::errc::bad_url));
+  auto const bad = std::unexpected(make_error_code(http::errc::bad_url));
   if (begins_no_case(url, "https://")) return std::unexpected(make_error_code(http::errc::unsupported_scheme));
   if (!begins_no_case(url, "http://")) {
     return url.find("://") == url.npos ? bad : std::unexpected(make_error_code(http::errc::unsupported_scheme));
   }
   url.remove_prefix(7);
   url = url.substr(0, url.find('#'));
-  const bool plain = std::ranges::none_of(url, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; });
-  const auto end = std::min(url.find_first_of("/?"), url.size());
-  const std::string_view authority = url.substr(0, end);
+  bool const plain =
+      std::ranges::none_of(url, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; });
+  auto const end = std::min(url.find_first_of("/?"), url.size());
+  std::string_view const authority = url.substr(0, end);
   if (!plain || authority.empty() || authority.find('@') != authority.npos) return bad;
-  const auto colon = authority.rfind(':');
-  const bool has_port = colon != authority.npos && authority.find(']', colon) == authority.npos;
-  const std::string_view host = has_port ? authority.substr(0, colon) : authority;
-  const std::string_view port = has_port ? authority.substr(colon + 1) : std::string_view();
-  if (host.empty() || port.size() > 5 || !std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; })) return bad;
+  auto const colon = authority.rfind(':');
+  bool const has_port = colon != authority.npos && authority.find(']', colon) == authority.npos;
+  std::string_view const host = has_port ? authority.substr(0, colon) : authority;
+  std::string_view const port = has_port ? authority.substr(colon + 1) : std::string_view();
+  if (host.empty() || port.size() > 5 || !std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; }))
+    return bad;
   url_parts parts;
   parts.host = authority;
   parts.address = std::string(host) + ':' + (port.empty() ? "80" : std::string(port));
@@ -111,14 +113,16 @@ struct http_client {
   http::client_options const options;
   parse_limits const limits;
   ranked_lock lock_{lock_rank::registry};
-  std::map<std::string, std::vector<idle_connection>> idle_ WEFT_GUARDED_BY(lock_);  // a host's, the one used last at the end
+  std::map<std::string, std::vector<idle_connection>> idle_
+      WEFT_GUARDED_BY(lock_);  // a host's, the one used last at the end
 };
 
 std::optional<net::tcp_stream> http_client::take(std::string const& address) {
   std::vector<idle_connection> stale;  // closed after the lock
-  const time_point oldest = weft::now() - std::min<std::chrono::nanoseconds>(options.idle_timeout, std::chrono::hours(24));
-  const guard held(lock_);
-  const auto at = idle_.find(address);
+  time_point const oldest =
+      weft::now() - std::min<std::chrono::nanoseconds>(options.idle_timeout, std::chrono::hours(24));
+  guard const held(lock_);
+  auto const at = idle_.find(address);
   if (at == idle_.end()) return std::nullopt;
   auto& all = at->second;
   std::optional<net::tcp_stream> found;
@@ -135,8 +139,8 @@ std::optional<net::tcp_stream> http_client::take(std::string const& address) {
 
 void http_client::keep(std::string const& address, net::tcp_stream stream) {
   std::optional<net::tcp_stream> surplus;
-  const time_point now = weft::now();
-  const guard held(lock_);
+  time_point const now = weft::now();
+  guard const held(lock_);
   if (options.max_idle_per_host == 0) {
     surplus = std::move(stream);
     return;
@@ -150,10 +154,8 @@ void http_client::keep(std::string const& address, net::tcp_stream stream) {
 }
 
 http_client::outcome http_client::exchange(net::tcp_stream& stream, request_state const& q, std::string const& header) {
-  const auto fail = [](std::error_code e, bool untouched) {
-    return outcome{std::unexpected(e), false, untouched};
-  };
-  const result<void> written = q.body.empty() ? stream.write_all(header) : stream.write_all(header, q.body);
+  auto const fail = [](std::error_code e, bool untouched) { return outcome{std::unexpected(e), false, untouched}; };
+  result<void> const written = q.body.empty() ? stream.write_all(header) : stream.write_all(header, q.body);
   // A server may answer and close before it has read the request: its answer counts for more than our failure to write.
   std::vector<char> buffer(16 * 1024);
   std::size_t begin = 0, end = 0;
@@ -163,11 +165,12 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
     while (parser.state() == response_parser::outcome::more) {
       begin += parser.feed({buffer.data() + begin, end - begin});
       if (parser.state() != response_parser::outcome::more) break;
-      std::copy(buffer.begin() + static_cast<std::ptrdiff_t>(begin), buffer.begin() + static_cast<std::ptrdiff_t>(end), buffer.begin());
+      std::copy(buffer.begin() + static_cast<std::ptrdiff_t>(begin), buffer.begin() + static_cast<std::ptrdiff_t>(end),
+                buffer.begin());
       end -= begin;
       begin = 0;
       if (end == buffer.size()) buffer.resize(2 * buffer.size());  // the parser bounds what it leaves
-      const auto n = stream.read_some(std::span(buffer).subspan(end));
+      auto const n = stream.read_some(std::span(buffer).subspan(end));
       if (!n) return fail(written ? n.error() : written.error(), !any);
       if (*n == 0) {
         parser.end();
@@ -177,10 +180,11 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
       any = true;
       end += *n;
     }
-    if (parser.state() == response_parser::outcome::too_large) return fail(make_error_code(http::errc::response_too_large), false);
+    if (parser.state() == response_parser::outcome::too_large)
+      return fail(make_error_code(http::errc::response_too_large), false);
     if (parser.state() != response_parser::outcome::done) return fail(make_error_code(http::errc::bad_response), false);
     if (parser.interim()) continue;
-    const bool reusable = parser.keep_alive() && begin == end && written;
+    bool const reusable = parser.keep_alive() && begin == end && written;
     return {parser.take(), reusable, false};
   }
 }
@@ -188,11 +192,11 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
 result<http::response> http_client::send(request_state const& q) {
   auto url = split_url(q.target);
   if (!url) return std::unexpected(url.error());
-  const std::string header = header_of(q, *url);
+  std::string const header = header_of(q, *url);
   for (bool fresh = false;; fresh = true) {
     std::optional<net::tcp_stream> stream;
     if (!fresh) stream = take(url->address);
-    const bool kept = stream.has_value();
+    bool const kept = stream.has_value();
     if (!kept) {
       auto made = net::tcp_stream::connect(url->address, options.connect_timeout);
       if (!made) return std::unexpected(made.error());
@@ -237,7 +241,9 @@ result<response> client::send(request q) { return impl_->send(rt::http_access::s
 
 result<response> client::get(std::string_view url) { return send(request("GET", url)); }
 
-result<response> client::post(std::string_view url, std::string body) { return send(request("POST", url, std::move(body))); }
+result<response> client::post(std::string_view url, std::string body) {
+  return send(request("POST", url, std::move(body)));
+}
 
 result<response> get(std::string_view url) { return client().get(url); }
 

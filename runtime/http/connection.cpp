@@ -19,14 +19,15 @@ namespace weft::rt {
 namespace {
 
 constexpr std::size_t first_large_buffer = 16 * 1024;
-constexpr std::size_t largest_batch = 64 * 1024;    // of responses that wait for more requests
-constexpr std::size_t largest_copied = 32 * 1024;   // a body beyond this is written from where it is
+constexpr std::size_t largest_batch = 64 * 1024;   // of responses that wait for more requests
+constexpr std::size_t largest_copied = 32 * 1024;  // a body beyond this is written from where it is
 constexpr std::size_t lingering_bytes = 1024 * 1024;
 
 /// The bytes that have been read and not parsed: in the connection's small buffer, and for what does not fit there in the workspace's.
 class input {
  public:
-  input(http_workspace& w, std::span<char> small, std::size_t n) noexcept : w_(w), data_(small.data()), size_(small.size()), end_(n) {}
+  input(http_workspace& w, std::span<char> small, std::size_t n) noexcept
+      : w_(w), data_(small.data()), size_(small.size()), end_(n) {}
 
   [[nodiscard]] std::string_view unread() const noexcept { return {data_ + begin_, end_ - begin_}; }
   [[nodiscard]] bool empty() const noexcept { return begin_ == end_; }
@@ -42,7 +43,7 @@ class input {
 
  private:
   void make_room() {
-    const std::size_t have = end_ - begin_;
+    std::size_t const have = end_ - begin_;
     if (data_ == w_.in.get()) {
       if (begin_ != 0) std::memmove(data_, data_ + begin_, have);
       else w_.grow_in(2 * size_, have);
@@ -139,7 +140,7 @@ bool exchange::receive(request_parser& p) {
 
 bool exchange::read_more(request_parser& p) {
   counted_body* const body = p.header_done() && in_.empty() ? p.body_by_length() : nullptr;
-  const result<std::size_t> n = read(body ? body->room() : in_.room());
+  result<std::size_t> const n = read(body ? body->room() : in_.room());
   if (body) body->commit(n.value_or(0));
   else in_.add(n.value_or(0));
   if (n && *n != 0) {
@@ -147,7 +148,7 @@ bool exchange::read_more(request_parser& p) {
     return true;
   }
   if (!n && n.error() == std::errc::timed_out && (p.started() || p.header_done())) {
-    [[maybe_unused]] const bool ended = refuse(408);
+    [[maybe_unused]] bool const ended = refuse(408);
   }
   return false;
 }
@@ -162,7 +163,7 @@ result<std::size_t> exchange::read(std::span<char> to) {
 }
 
 bool exchange::refuse(int status) {
-  const bool sent = send(plain_response(status), {.keep_alive = false});
+  bool const sent = send(plain_response(status), {.keep_alive = false});
   if (in_.empty()) linger();  // send has done so otherwise
   return sent;
 }
@@ -174,23 +175,23 @@ void exchange::linger() {
   c_.stream.set_read_deadline(weft::now() + std::chrono::seconds(1));
   w_.grow_in(first_large_buffer, 0);
   for (std::size_t dropped = 0; dropped < lingering_bytes;) {
-    const auto n = c_.stream.read_some(std::span(w_.in.get(), w_.in_size));
+    auto const n = c_.stream.read_some(std::span(w_.in.get(), w_.in_size));
     if (!n || *n == 0) return;
     dropped += *n;
   }
 }
 
 bool exchange::send(http::response const& r, response_frame f) {
-  const body_form form = form_of(r, f);
+  body_form const form = form_of(r, f);
   f.keep_alive = f.keep_alive && form != body_form::to_end;
-  const std::size_t before = w_.out.size();
+  std::size_t const before = w_.out.size();
   append_header(w_.out, r, f, w_.date());
   bool sent = true;
   if (!f.head && form == body_form::counted) {
     if (r.body().size() <= largest_copied) w_.out += r.body();
     else sent = write_out(c_, w_.out, r.body());
   } else if (!f.head && (form == body_form::chunked || form == body_form::to_end)) {
-    const streamed how = stream_body(c_, w_.out, r, form);
+    streamed const how = stream_body(c_, w_.out, r, form);
     if (how == streamed::unsent) {
       w_.out.resize(before);
       return send(plain_response(500), f);
@@ -234,7 +235,7 @@ void exchange::report(char const* what) {
 
 [[gnu::noinline]] bool serve_requests(http_server& server, http_connection& c, std::span<char> buffer, std::size_t n) {
   try {
-    const workspace_lease w(server.workspaces);
+    workspace_lease const w(server.workspaces);
     return exchange(server, c, *w, buffer, n).run();
   } catch (std::exception const& e) {  // out of memory, most likely: this connection ends, the server does not
     report_failure("connection", "", e.what());
@@ -243,9 +244,9 @@ void exchange::report(char const* what) {
 }
 
 [[gnu::noinline]] void report_failure(std::string_view method, std::string_view path, char const* what) noexcept {
-  const auto add = [](message& to, std::string_view text) {  // one line, whatever is in it
+  auto const add = [](message& to, std::string_view text) {  // one line, whatever is in it
     for (std::size_t i = 0; i < std::min<std::size_t>(text.size(), 400); ++i) {
-      const char c = static_cast<unsigned char>(text[i]) < 0x20 ? ' ' : text[i];
+      char const c = static_cast<unsigned char>(text[i]) < 0x20 ? ' ' : text[i];
       to << std::string_view(&c, 1);
     }
   };

@@ -63,16 +63,18 @@ struct http_connection {
   // Of the sweep, guarded by the shard's lock.
   std::uint32_t seen = ~0u;
   std::int64_t seen_at = 0;
-  std::uint32_t rested = 0;       // the idleness for which the stack was given back
-  std::uint32_t told = ~0u;       // the handling of which the client was told by a 102
+  std::uint32_t rested = 0;  // the idleness for which the stack was given back
+  std::uint32_t told = ~0u;  // the handling of which the client was told by a 102
   http_connection* next = nullptr;
   http_connection* prev = nullptr;
 
   void enter(connection_phase p) noexcept {
-    const std::uint32_t count = (activity.load(std::memory_order_relaxed) >> 3) + 1;
+    std::uint32_t const count = (activity.load(std::memory_order_relaxed) >> 3) + 1;
     activity.store(count << 3 | static_cast<std::uint32_t>(p), std::memory_order_relaxed);
   }
-  static connection_phase phase_of(std::uint32_t activity) noexcept { return static_cast<connection_phase>(activity & 7); }
+  static connection_phase phase_of(std::uint32_t activity) noexcept {
+    return static_cast<connection_phase>(activity & 7);
+  }
   /// After a time-out: whether it was meant for what the connection is doing now.
   [[nodiscard]] bool is_expired() const noexcept {
     return expired.load(std::memory_order_acquire) == activity.load(std::memory_order_relaxed);

@@ -11,9 +11,9 @@ namespace {
 
 /// Length of the well-formed UTF-8 sequence that `s` begins with (RFC 3629: no surrogates, nothing overlong); 0: none.
 std::size_t utf8_length(std::string_view s) noexcept {
-  const auto at = [&](std::size_t i) { return i < s.size() ? static_cast<unsigned char>(s[i]) : 0u; };
-  const auto tail = [&](std::size_t i) { return (at(i) & 0xc0) == 0x80; };
-  const unsigned c = at(0), d = at(1);
+  auto const at = [&](std::size_t i) { return i < s.size() ? static_cast<unsigned char>(s[i]) : 0u; };
+  auto const tail = [&](std::size_t i) { return (at(i) & 0xc0) == 0x80; };
+  unsigned const c = at(0), d = at(1);
   if (c < 0x80) return 1;
   if (c >= 0xc2 && c <= 0xdf) return tail(1) ? 2 : 0;
   if (c >= 0xe0 && c <= 0xef) {
@@ -45,7 +45,7 @@ void append_json_string(std::string& out, std::string_view text) {
     text.remove_prefix(plain);
     if (text.empty()) break;
     std::size_t taken = 1;
-    switch (const char c = text.front()) {
+    switch (char const c = text.front()) {
       case '"': out += "\\\""; break;
       case '\\': out += "\\\\"; break;
       case '\n': out += "\\n"; break;
@@ -54,7 +54,7 @@ void append_json_string(std::string& out, std::string_view text) {
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           out.append("\\u00").append(1, hex[c >> 4]).append(1, hex[c & 15]);
-        } else if (const std::size_t n = utf8_length(text); n != 0) {
+        } else if (std::size_t const n = utf8_length(text); n != 0) {
           out.append(text.substr(0, n));
           taken = n;
         } else {

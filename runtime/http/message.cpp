@@ -33,7 +33,7 @@ void request_state::copy_from(request_state const& other) {
   for (auto const& p : other.params) params.push_back({text.add(p.name), text.add(p.value)});
   body = other.body;
   allow = other.allow;
-  [[maybe_unused]] const bool well_formed = split_target();  // the other's was split too
+  [[maybe_unused]] bool const well_formed = split_target();  // the other's was split too
 }
 
 std::optional<std::string_view> request_state::field(std::string_view name) const noexcept {
@@ -50,23 +50,24 @@ bool request_state::split_target() {
     return true;
   }
   if (!rest.starts_with('/')) {  // absolute form: a scheme, an authority, and perhaps no path at all
-    const auto colon = rest.find("://");
+    auto const colon = rest.find("://");
     if (colon == rest.npos || colon == 0) return false;
     scheme = rest.substr(0, colon);
     rest.remove_prefix(colon + 3);
     authority = rest.substr(0, rest.find_first_of("/?"));
     rest.remove_prefix(authority.size());
   }
-  const auto question = rest.find('?');
+  auto const question = rest.find('?');
   raw_path = rest.substr(0, question);
   raw_query = question == rest.npos ? std::string_view() : rest.substr(question + 1);
   if (raw_path.empty()) raw_path = "/";
-  const auto decoded = percent_decode(raw_path, text);
+  auto const decoded = percent_decode(raw_path, text);
   if (!decoded) return false;
   path = *decoded;
-  for (std::string_view left = path; !left.empty();) {  // a segment that would leave its folder is refused, not resolved
+  for (std::string_view left = path;
+       !left.empty();) {  // a segment that would leave its folder is refused, not resolved
     left.remove_prefix(1);
-    const auto segment = left.substr(0, left.find('/'));
+    auto const segment = left.substr(0, left.find('/'));
     if (segment == "." || segment == "..") return false;
     left.remove_prefix(segment.size());
   }
@@ -76,11 +77,11 @@ bool request_state::split_target() {
 void request_state::split_query() {
   query_split = true;
   for (std::string_view left = raw_query; !left.empty();) {
-    const std::string_view one = left.substr(0, left.find('&'));
+    std::string_view const one = left.substr(0, left.find('&'));
     left.remove_prefix(std::min(left.size(), one.size() + 1));
     if (one.empty()) continue;
-    const auto equals = one.find('=');
-    const auto value = equals == one.npos ? std::string_view() : one.substr(equals + 1);
+    auto const equals = one.find('=');
+    auto const value = equals == one.npos ? std::string_view() : one.substr(equals + 1);
     // A malformed escape is text like any other here, as browsers have it.
     query.push_back({percent_decode(one.substr(0, equals), text, plus_sign::blank).value_or(one.substr(0, equals)),
                      percent_decode(value, text, plus_sign::blank).value_or(value)});
@@ -94,9 +95,11 @@ void http_access::add_field(http::response& r, std::string_view name, std::strin
 namespace {
 
 void check_field(char const* call, std::string_view name, std::string_view value) {
-  if (!is_field_name(name)) throw std::invalid_argument(std::string(call) + ": '" + std::string(name) + "' is not a field name");
+  if (!is_field_name(name))
+    throw std::invalid_argument(std::string(call) + ": '" + std::string(name) + "' is not a field name");
   if (!is_field_value(value)) {
-    throw std::invalid_argument(std::string(call) + ": the value of '" + std::string(name) + "' has control characters");
+    throw std::invalid_argument(std::string(call) + ": the value of '" + std::string(name) +
+                                "' has control characters");
   }
 }
 
@@ -110,8 +113,8 @@ void check_response_field(std::string_view name, std::string_view value) {
 /// The line of `name` in fields of the form "Name: value\r\n": its start and its length; npos if there is none.
 std::pair<std::size_t, std::size_t> find_line(std::string_view fields, std::string_view name) noexcept {
   for (std::size_t at = 0; at < fields.size();) {
-    const std::size_t end = fields.find("\r\n", at) + 2;
-    const std::string_view line = fields.substr(at, end - at);
+    std::size_t const end = fields.find("\r\n", at) + 2;
+    std::string_view const line = fields.substr(at, end - at);
     if (line.size() > name.size() && line[name.size()] == ':' && equal_no_case(line.substr(0, name.size()), name)) {
       return {at, line.size()};
     }
@@ -130,7 +133,8 @@ using rt::http_access;
 request::request() : state_(std::make_unique<rt::request_state>()) {}
 
 request::request(std::string_view method, std::string_view url, std::string body) : request() {
-  if (!rt::is_field_name(method)) throw std::invalid_argument("weft::http::request: '" + std::string(method) + "' is not a method");
+  if (!rt::is_field_name(method))
+    throw std::invalid_argument("weft::http::request: '" + std::string(method) + "' is not a method");
   state_->method = state_->text.add(method);
   state_->target = state_->text.add(url);
   state_->body = std::move(body);
@@ -155,7 +159,8 @@ std::optional<std::string_view> request::header(std::string_view name) const { r
 
 request& request::header(std::string_view name, std::string_view value) {
   rt::check_field("weft::http::request::header", name, value);
-  rt::text_pair const fresh{state_->text.add(name), state_->text.add(value)};  // first: name may be a view of a field that goes
+  rt::text_pair const fresh{state_->text.add(name),
+                            state_->text.add(value)};  // first: name may be a view of a field that goes
   std::erase_if(state_->fields, [&](rt::text_pair const& f) { return rt::equal_no_case(f.name, fresh.name); });
   state_->fields.push_back(fresh);
   return *this;
@@ -190,7 +195,7 @@ response::response(int status, std::string_view content_type, std::function<void
 }
 
 std::optional<std::string_view> response::header(std::string_view name) const {
-  if (const auto [at, size] = rt::find_line(fields_, name); at != std::string::npos) {
+  if (auto const [at, size] = rt::find_line(fields_, name); at != std::string::npos) {
     return rt::trim_blanks(std::string_view(fields_).substr(at + name.size() + 1, size - name.size() - 3));
   }
   if (!type_.empty() && rt::equal_no_case(name, "Content-Type")) return type_;
@@ -201,11 +206,11 @@ response& response::header(std::string_view name, std::string_view value) & {
   rt::check_response_field(name, value);
   std::string line;  // built first: name or value may be a view of a field that goes
   line.append(name).append(": ").append(value).append("\r\n");
-  const bool type = rt::equal_no_case(name, "Content-Type"), connection = rt::equal_no_case(name, "Connection");
+  bool const type = rt::equal_no_case(name, "Content-Type"), connection = rt::equal_no_case(name, "Connection");
   if (connection) close_ = rt::equal_no_case(rt::trim_blanks(value), "close");
-  const std::string key = line.substr(0, name.size());
+  std::string const key = line.substr(0, name.size());
   for (;;) {
-    const auto [at, size] = rt::find_line(fields_, key);
+    auto const [at, size] = rt::find_line(fields_, key);
     if (at == std::string::npos) break;
     fields_.erase(at, size);
   }
@@ -221,6 +226,8 @@ response& response::add_header(std::string_view name, std::string_view value) & 
   http_access::add_field(*this, name, value);
   return *this;
 }
-response&& response::add_header(std::string_view name, std::string_view value) && { return std::move(add_header(name, value)); }
+response&& response::add_header(std::string_view name, std::string_view value) && {
+  return std::move(add_header(name, value));
+}
 
 }  // namespace weft::http

@@ -26,13 +26,13 @@ bool is_authority(std::string_view s) noexcept {
   static constexpr character_set name(yes, "-._~%!$&'()*+;="), address(yes, ":.%-_~"), digits(no, "0123456789");
   std::string_view host = s, port;
   if (s.starts_with('[')) {
-    const auto end = s.find(']');
+    auto const end = s.find(']');
     if (end == s.npos || (end + 1 != s.size() && s[end + 1] != ':')) return false;
     host = s.substr(1, end - 1);
     port = s.substr(std::min(end + 2, s.size()));
     if (host.empty() || !address.all_of(host)) return false;
   } else {
-    const auto colon = s.find(':');
+    auto const colon = s.find(':');
     host = s.substr(0, colon);
     port = colon == s.npos ? std::string_view() : s.substr(colon + 1);
     if (!name.all_of(host)) return false;
@@ -48,10 +48,11 @@ bool is_target(std::string_view s) noexcept {
 /// "METHOD target HTTP/d.d": what is wrong with such a line is the number.
 bool well_formed_line(std::string_view line) noexcept {
   if (line.ends_with('\r')) line.remove_suffix(1);
-  const auto first = line.find(' '), last = line.rfind(' ');
+  auto const first = line.find(' '), last = line.rfind(' ');
   if (first == line.npos || line.find(' ', first + 1) != last) return false;
-  const auto v = line.substr(last + 1);
-  return v.size() == 8 && v.starts_with("HTTP/") && v[5] >= '0' && v[5] <= '9' && v[6] == '.' && v[7] >= '0' && v[7] <= '9';
+  auto const v = line.substr(last + 1);
+  return v.size() == 8 && v.starts_with("HTTP/") && v[5] >= '0' && v[5] <= '9' && v[6] == '.' && v[7] >= '0' &&
+         v[7] <= '9';
 }
 
 /// Beast's parser asserts that it is not called again for a last chunk of which it has fewer bytes than the shortest one has
@@ -61,7 +62,7 @@ constexpr std::size_t shortest_last_chunk = 5;
 }  // namespace
 
 std::size_t counted_body::take(std::string_view in) {
-  const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(in.size(), left_));
+  auto const n = static_cast<std::size_t>(std::min<std::uint64_t>(in.size(), left_));
   into_->append(in.substr(0, n));
   left_ -= n;
   return n;
@@ -69,7 +70,7 @@ std::size_t counted_body::take(std::string_view in) {
 
 std::span<char> counted_body::room() {
   size_ = into_->size();
-  const auto more = static_cast<std::size_t>(std::min<std::uint64_t>(left_, std::max(least_growth, size_)));
+  auto const more = static_cast<std::size_t>(std::min<std::uint64_t>(left_, std::max(least_growth, size_)));
   into_->resize_and_overwrite(size_ + more, [](char*, std::size_t n) { return n; });
   return {into_->data() + size_, more};
 }
@@ -98,14 +99,14 @@ std::size_t request_parser::feed(std::string_view in) {
     if (taken == in.size() || in.substr(taken) == "\r") return taken;
   }
   while (refused_ == 0 && !done()) {
-    const std::string_view rest = in.substr(taken);
+    std::string_view const rest = in.substr(taken);
     if (header_done_ && by_length_) return taken + body_.take(rest);
     if (header_done_ && rest.size() < shortest_last_chunk) return taken;
     error_code e;
-    const std::size_t n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
+    std::size_t const n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
     taken += n;
     if (!header_done_) header_size_ += n;
-    const std::size_t unread = in.size() - taken;
+    std::size_t const unread = in.size() - taken;
     if (e && e != beast_http::error::need_more) {
       refuse(status_of(e, rest));
     } else if (!header_done_ && base::is_header_done()) {
@@ -135,10 +136,10 @@ int request_parser::status_of(error_code const& e, std::string_view unread) cons
 
 void request_parser::check_header() {
   auto& q = into_;
-  const auto length = base::content_length();
+  auto const length = base::content_length();
   if (q.target.size() > limits_.target) return refuse(414);
   if (hosts_ > 1 || (hosts_ == 0 && http11_)) return refuse(400);
-  if (const auto host = q.field("Host"); host && !is_authority(*host)) return refuse(400);
+  if (auto const host = q.field("Host"); host && !is_authority(*host)) return refuse(400);
   if (codings_ > 0) {
     if (!http11_ || codings_ > 1 || length || !last_chunked_) return refuse(400);
     if (!only_chunked_) return refuse(501);
@@ -146,7 +147,8 @@ void request_parser::check_header() {
   if (q.method == "CONNECT") return refuse(501);
   if (!is_target(q.target) || !q.split_target() || (q.target == "*" && q.method != "OPTIONS")) return refuse(400);
   if (!q.target.starts_with('/') && q.target != "*" && !take_authority()) return refuse(400);
-  if (length && *length > limits_.body) return refuse(413);  // Beast has the same limit; said once more for a length of 0 bytes
+  if (length && *length > limits_.body)
+    return refuse(413);  // Beast has the same limit; said once more for a length of 0 bytes
   if (bad_expectation_) return refuse(417);
   if (length && *length > 0) {
     by_length_ = true;
@@ -158,7 +160,7 @@ void request_parser::check_header() {
 /// A target in absolute form: its host counts, whatever the Host field says (RFC 9112, 3.2.2). False: it names none.
 bool request_parser::take_authority() {
   auto& q = into_;
-  const bool http = equal_no_case(q.scheme, "http") || equal_no_case(q.scheme, "https");
+  bool const http = equal_no_case(q.scheme, "http") || equal_no_case(q.scheme, "https");
   if (!http || q.authority.empty() || q.authority.starts_with(':') || !is_authority(q.authority)) return false;
   for (auto& f : q.fields) {
     if (equal_no_case(f.name, "Host")) return f.value = q.authority, true;
@@ -176,15 +178,16 @@ void request_parser::on_request_impl(beast_http::verb, view method, view target,
 
 void request_parser::on_field_impl(field f, view name, view value, error_code&) {
   if (base::is_header_done() || header_done_) return;  // a trailer
-  const text_pair p{into_.text.add(std_view(name)), into_.text.add(trim_blanks(std_view(value)))};
+  text_pair const p{into_.text.add(std_view(name)), into_.text.add(trim_blanks(std_view(value)))};
   into_.fields.push_back(p);
   switch (f) {
     case field::host: ++hosts_; break;
     case field::transfer_encoding: {
       if (codings_ < 2) ++codings_;
       only_chunked_ = equal_no_case(p.value, "chunked");
-      const auto comma = p.value.rfind(',');
-      last_chunked_ = only_chunked_ || (comma != p.value.npos && equal_no_case(trim_blanks(p.value.substr(comma + 1)), "chunked"));
+      auto const comma = p.value.rfind(',');
+      last_chunked_ =
+          only_chunked_ || (comma != p.value.npos && equal_no_case(trim_blanks(p.value.substr(comma + 1)), "chunked"));
       break;
     }
     case field::expect:
@@ -195,7 +198,8 @@ void request_parser::on_field_impl(field f, view name, view value, error_code&) 
   }
 }
 
-std::size_t request_parser::on_body_impl(view body, error_code&) {  // not reached: a body with a length is taken by counted_body
+std::size_t request_parser::on_body_impl(view body,
+                                         error_code&) {  // not reached: a body with a length is taken by counted_body
   into_.body.append(body.data(), body.size());
   return body.size();
 }
@@ -216,14 +220,14 @@ response_parser::response_parser(parse_limits const& limits, bool to_head) : lim
 std::size_t response_parser::feed(std::string_view in) {
   std::size_t taken = 0;
   while (outcome_ == outcome::more) {
-    const std::string_view rest = in.substr(taken);
-    const bool in_body = header_done_;
+    std::string_view const rest = in.substr(taken);
+    bool const in_body = header_done_;
     if (rest.empty() || (in_body && base::chunked() && rest.size() < shortest_last_chunk)) break;
     error_code e;
-    const std::size_t n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
+    std::size_t const n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
     taken += n;
     if (!in_body) header_size_ += n;
-    const std::size_t unread = in.size() - taken;
+    std::size_t const unread = in.size() - taken;
     if (header_size_ + (header_done_ ? 0 : unread) > limits_.header) outcome_ = outcome::too_large;
     if (e == beast_http::error::need_more) {
       if (unread > limits_.header) outcome_ = outcome::too_large;

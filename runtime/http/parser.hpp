@@ -96,15 +96,15 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   counted_body body_;
   std::size_t header_size_ = 0;  // taken so far
   int refused_ = 0;
-  bool line_done_ = false;       // the request line has been taken
+  bool line_done_ = false;  // the request line has been taken
   bool header_done_ = false;
   bool http11_ = false;
   bool by_length_ = false;
   bool expects_continue_ = false;
   bool bad_expectation_ = false;
   std::uint8_t hosts_ = 0;
-  std::uint8_t codings_ = 0;     // Transfer-Encoding fields
-  bool only_chunked_ = false;    // the one Transfer-Encoding is "chunked"
+  std::uint8_t codings_ = 0;   // Transfer-Encoding fields
+  bool only_chunked_ = false;  // the one Transfer-Encoding is "chunked"
   bool last_chunked_ = false;
 };
 

@@ -64,8 +64,8 @@ void append_number(std::string& out, std::uint64_t n, int base = 10) {
 }  // namespace
 
 void append_header(std::string& out, http::response const& r, response_frame const& f, std::string_view date) {
-  const body_form form = form_of(r, f);
-  const std::string_view fields = http_access::fields(r);
+  body_form const form = form_of(r, f);
+  std::string_view const fields = http_access::fields(r);
   if (r.status() == 200) {
     out += "HTTP/1.1 200 OK\r\n";
   } else {
@@ -74,7 +74,7 @@ void append_header(std::string& out, http::response const& r, response_frame con
     out.append(" ").append(reason_of(r.status())).append("\r\n");
   }
   if (fields.empty() || !r.header("Date")) out.append("Date: ").append(date).append("\r\n");
-  if (const auto type = http_access::type(r); !type.empty()) {
+  if (auto const type = http_access::type(r); !type.empty()) {
     out.append("Content-Type: ").append(type).append("\r\n");
   } else if (!r.body().empty() && form == body_form::counted && (fields.empty() || !r.header("Content-Type"))) {
     out += "Content-Type: text/plain; charset=utf-8\r\n";

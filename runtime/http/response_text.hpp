@@ -10,9 +10,9 @@ namespace weft::rt {
 
 /// What of the request and the connection decides how a response is written.
 struct response_frame {
-  bool head = false;        // the request was HEAD: no body, whatever the header says of one
+  bool head = false;  // the request was HEAD: no body, whatever the header says of one
   bool http11 = true;
-  bool keep_alive = true;   // and if not, the response says so
+  bool keep_alive = true;  // and if not, the response says so
 };
 
 [[nodiscard]] std::string_view reason_of(int status) noexcept;

@@ -43,8 +43,8 @@ struct route {
 
 struct route_node {
   std::vector<std::pair<std::string, std::unique_ptr<route_node>>> literals;  // by text
-  std::unique_ptr<route_node> one;   // {name}
-  std::unique_ptr<route_node> rest;  // {name...}
+  std::unique_ptr<route_node> one;                                            // {name}
+  std::unique_ptr<route_node> rest;                                           // {name...}
   std::vector<route> routes;
 };
 

@@ -23,7 +23,7 @@ std::vector<segment> split_pattern(std::string_view pattern) {
   std::vector<segment> segments;
   std::string_view left = pattern.substr(1);
   for (bool more = true; more;) {
-    const auto slash = left.find('/');
+    auto const slash = left.find('/');
     std::string_view s = left.substr(0, slash);
     more = slash != left.npos;
     left.remove_prefix(more ? slash + 1 : left.size());
@@ -34,9 +34,10 @@ std::vector<segment> split_pattern(std::string_view pattern) {
     }
     if (!s.ends_with('}')) malformed(pattern, "a parameter must be a whole segment: /{name}/");
     s = s.substr(1, s.size() - 2);
-    const bool rest = s.ends_with("...");
+    bool const rest = s.ends_with("...");
     if (rest) s.remove_suffix(3);
-    if (s.empty() || s.find_first_of("{}.") != s.npos) malformed(pattern, "a parameter needs a name: {name} or {name...}");
+    if (s.empty() || s.find_first_of("{}.") != s.npos)
+      malformed(pattern, "a parameter needs a name: {name} or {name...}");
     if (rest && more) malformed(pattern, "{name...} must be the last segment");
     for (auto const& before : segments) {
       if (before.kind != segment_kind::text && before.text == s) malformed(pattern, "two parameters of one name");
@@ -69,13 +70,13 @@ class search {
 
   route const* walk(route_node const& node, std::string_view left, bool at_end) {
     if (at_end) return method_of(node);
-    const auto slash = left.find('/');
-    const std::string_view segment = left.substr(0, slash);
-    const bool last = slash == left.npos;
-    const std::string_view behind = last ? std::string_view() : left.substr(slash + 1);
+    auto const slash = left.find('/');
+    std::string_view const segment = left.substr(0, slash);
+    bool const last = slash == left.npos;
+    std::string_view const behind = last ? std::string_view() : left.substr(slash + 1);
     if (!node.literals.empty()) {
-      const std::string_view text = decode(segment);
-      const auto at = literal_at(node.literals, text);
+      std::string_view const text = decode(segment);
+      auto const at = literal_at(node.literals, text);
       if (at != node.literals.end() && at->first == text) {
         if (auto const* r = walk(*at->second, behind, last)) return r;
       }
@@ -122,7 +123,7 @@ class search {
 
   void add_allowed(std::string_view method) {
     for (std::string_view left = q_.allow; !left.empty();) {
-      const auto comma = left.find(", ");
+      auto const comma = left.find(", ");
       if (left.substr(0, comma) == method) return;
       left = comma == left.npos ? std::string_view() : left.substr(comma + 2);
     }
@@ -158,8 +159,8 @@ void route_table::add(route_scope& scope, std::string_view method, std::string_v
   }
   for (auto const& other : node->routes) {
     if (other.method == method) {
-      throw std::invalid_argument("weft::http::router: " + std::string(method) + " " + whole + " answers the same requests as " +
-                                  other.method + " " + other.pattern);
+      throw std::invalid_argument("weft::http::router: " + std::string(method) + " " + whole +
+                                  " answers the same requests as " + other.method + " " + other.pattern);
     }
   }
   node->routes.push_back({std::string(method), std::move(whole), std::move(names), std::move(handler), &scope});
@@ -228,7 +229,8 @@ namespace weft::rt {
 http::router& route_table::group(route_scope& scope, std::string_view prefix, http::middleware m) {
   check_open("group");
   if (prefix.ends_with('/')) prefix.remove_suffix(1);
-  if (!prefix.empty()) [[maybe_unused]] const auto checked = split_pattern(prefix);
+  if (!prefix.empty()) [[maybe_unused]]
+    auto const checked = split_pattern(prefix);
   scopes_.push_back({&scope, scope.prefix + std::string(prefix), {}});
   if (m) scopes_.back().middlewares.push_back(std::move(m));
   // The router of a group stands in the table, so it must not own it: a shared_ptr without an owner.

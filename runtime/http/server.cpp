@@ -19,8 +19,8 @@
 #include "runtime/sched/task.hpp"
 
 #include <weft/after_func.hpp>
-#include <weft/detail/deadline.hpp>
 #include <weft/defer.hpp>
+#include <weft/detail/deadline.hpp>
 #include <weft/task.hpp>
 
 #include <algorithm>
@@ -39,11 +39,11 @@ using namespace std::chrono_literals;
 
 constexpr auto lingering = 50ms;
 constexpr auto poke_interval = 100ms;
-constexpr auto after_force = 1s;       // for cancelled handlers to unwind
+constexpr auto after_force = 1s;  // for cancelled handlers to unwind
 constexpr auto accept_retry = 10ms;
-constexpr auto look_interval = 250ms;          // while handlers run
+constexpr auto look_interval = 250ms;  // while handlers run
 constexpr std::chrono::nanoseconds tell_after = 500ms;
-constexpr std::size_t most_lost = 256;         // a sweep
+constexpr std::size_t most_lost = 256;      // a sweep
 constexpr std::size_t first_buffer = 1024;  // on the stack of an idle connection; most requests fit
 
 time_point from_now(std::chrono::nanoseconds d) {
@@ -56,14 +56,14 @@ time_point from_now(std::chrono::nanoseconds d) {
 class http_server::registration {
  public:
   registration(http_server& s, http_connection& c) : s_(s), c_(c), shard_(s.shard_of(&c)) {
-    const guard held(shard_.lock);
+    guard const held(shard_.lock);
     c.next = shard_.first;
     if (c.next) c.next->prev = &c;
     shard_.first = &c;
   }
   ~registration() {
     {
-      const guard held(shard_.lock);
+      guard const held(shard_.lock);
       if (c_.prev) c_.prev->next = c_.next;
       else shard_.first = c_.next;
       if (c_.next) c_.next->prev = c_.prev;
@@ -93,8 +93,8 @@ http_server::shard& http_server::shard_of(http_connection const* c) noexcept {
 result<net::endpoint> http_server::listen(std::string_view address) {
   auto listener = net::tcp_listener::bind(address);
   if (!listener) return std::unexpected(listener.error());
-  const net::endpoint at = listener->local_endpoint();
-  const std::lock_guard held(lock_);
+  net::endpoint const at = listener->local_endpoint();
+  std::lock_guard const held(lock_);
   if (serving_) throw std::logic_error("weft::http::server::listen: the server is serving");
   if (draining) return std::unexpected(make_error_code(errc::closed));
   listeners_.push_back(std::make_unique<net::tcp_listener>(std::move(*listener)));
@@ -105,9 +105,9 @@ result<net::endpoint> http_server::listen(std::string_view address) {
 
 void http_server::serve(context const* until) {
   // Connections outlive the cancellation of the caller: they have the grace of the shutdown that follows it.
-  const std::pair<context, cancel_fn> connections = with_cancel(without_cancel(this_task::context()));
+  std::pair<context, cancel_fn> const connections = with_cancel(without_cancel(this_task::context()));
   {
-    const std::lock_guard held(lock_);
+    std::lock_guard const held(lock_);
     if (draining) return;
     if (listeners_.empty()) throw std::logic_error("weft::http::server::serve: listen() comes first");
     if (serving_) throw std::logic_error("weft::http::server::serve: called twice");
@@ -121,20 +121,20 @@ void http_server::serve(context const* until) {
       others.push_back(weft::spawn([this, i, &connections] { accept_from(*listeners_[i], connections.first); }));
     }
     // `until` may be anybody's: it ends this call beside the caller's own context, not in its place.
-    const std::pair<context, cancel_fn> either = with_cancel();
-    const stop_fn forget = until ? after_func(*until, [end = either.second] { end(); }) : stop_fn();
-    const defer at_end([&forget] { forget(); });
-    const scoped_context in(either.first);
+    std::pair<context, cancel_fn> const either = with_cancel();
+    stop_fn const forget = until ? after_func(*until, [end = either.second] { end(); }) : stop_fn();
+    defer const at_end([&forget] { forget(); });
+    scoped_context const in(either.first);
     accept_from(*listeners_.front(), connections.first);
     for (auto& o : others) o.wait();
     std::unique_lock held(lock_);
     changed_.wait(held, [this] { return finished_; });
   } catch (cancelled const&) {
-    const uncancellable stay;
+    uncancellable const stay;
     shutdown(options.shutdown_grace);
     if (!until || !until->cancelled() || this_task::context().cancelled()) throw;
   } catch (...) {
-    const uncancellable stay;
+    uncancellable const stay;
     shutdown(options.shutdown_grace);
     throw;
   }
@@ -154,13 +154,15 @@ void http_server::accept_from(net::tcp_listener& listener, context const& connec
       continue;
     }
     if (live_.fetch_add(1) == 0) {
-      const std::lock_guard held(lock_);  // keep_time may be between its look and its wait
+      std::lock_guard const held(lock_);  // keep_time may be between its look and its wait
       changed_.notify_all();
     }
     try {
-      const scoped_context in(connections);
+      scoped_context const in(connections);
       // A task with a handle has a context of its own for all that its handlers start: see cancel_lost().
-      weft::spawn([self = shared_from_this(), s = std::move(*stream)]() mutable { self->run_connection(std::move(s)); }).detach();
+      weft::spawn([self = shared_from_this(), s = std::move(*stream)]() mutable {
+        self->run_connection(std::move(s));
+      }).detach();
     } catch (std::exception const& e) {  // no stack or no memory for one more: the others go on
       ended();
       report_failure("accept", "", e.what());
@@ -170,9 +172,9 @@ void http_server::accept_from(net::tcp_listener& listener, context const& connec
 }
 
 void http_server::ended() noexcept {
-  const std::size_t left = live_.fetch_sub(1) - 1;
+  std::size_t const left = live_.fetch_sub(1) - 1;
   if (left == 0 || left + 1 >= options.max_connections) {
-    const std::lock_guard held(lock_);
+    std::lock_guard const held(lock_);
     changed_.notify_all();
   }
 }
@@ -180,10 +182,10 @@ void http_server::ended() noexcept {
 /// The frame of an idle connection: what stands here and below it down to the park must fit into one page.
 void http_server::run_connection(net::tcp_stream&& stream) {
   http_connection c(std::move(stream));
-  const registration listed(*this, c);
+  registration const listed(*this, c);
   char buffer[first_buffer];
   for (bool last_look = false;;) {
-    const auto n = c.stream.read_some(std::span(buffer));
+    auto const n = c.stream.read_some(std::span(buffer));
     if (n && *n != 0) {
       if (!serve_requests(*this, c, buffer, *n)) return;
       c.enter(connection_phase::idle);
@@ -214,7 +216,8 @@ std::int64_t http_server::limit_of(connection_phase p) const noexcept {
 }
 
 void http_server::keep_time() {
-  const auto interval = std::clamp<std::chrono::nanoseconds>(std::min(options.header_timeout, options.idle_timeout) / 8, 1ms, 1s);
+  auto const interval =
+      std::clamp<std::chrono::nanoseconds>(std::min(options.header_timeout, options.idle_timeout) / 8, 1ms, 1s);
   bool handlers = false;  // some run, and their clients may go away
   for (;;) {
     {
@@ -228,17 +231,18 @@ void http_server::keep_time() {
 }
 
 bool http_server::client_is_gone(http_connection& c, std::uint32_t activity, std::int64_t handling_for) noexcept {
-  const int fd = c.stream.native_handle();
-  const short state = net::system::hang_up(fd);
+  int const fd = c.stream.native_handle();
+  short const state = net::system::hang_up(fd);
   if ((state & (POLLERR | POLLHUP)) != 0) return true;
-  const bool may_tell = http_connection::phase_of(activity) == connection_phase::handling && c.told != activity;
+  bool const may_tell = http_connection::phase_of(activity) == connection_phase::handling && c.told != activity;
   if ((state & POLLRDHUP) == 0 || !may_tell || handling_for < tell_after.count()) return false;
   static constexpr std::string_view processing = "HTTP/1.1 102 Processing\r\n\r\n";
   std::ptrdiff_t sent = 0;
   c.told = activity;
   c.interim.store(true, std::memory_order_relaxed);  // I1
   heavy_fence();                                     // I2, pairs with O2
-  if (c.activity.load(std::memory_order_relaxed) == activity) sent = net::system::send(fd, processing.data(), processing.size());  // I3
+  if (c.activity.load(std::memory_order_relaxed) == activity)
+    sent = net::system::send(fd, processing.data(), processing.size());  // I3
   c.interim.store(false, std::memory_order_release);  // I4: what is written from here on comes behind
   return sent > 0 && static_cast<std::size_t>(sent) != processing.size();  // a part of it: nothing can follow
 }
@@ -256,17 +260,17 @@ void http_server::cancel_lost() noexcept {
 }
 
 bool http_server::sweep() {
-  const time_point now = weft::now();
-  const std::int64_t at = now.time_since_epoch().count();
+  time_point const now = weft::now();
+  std::int64_t const at = now.time_since_epoch().count();
   // Of idleness, then the stack is given back: costs some microseconds, saves what the last handler has touched.
-  const std::int64_t rest_after = std::min<std::chrono::nanoseconds>(1s, options.idle_timeout / 4).count();
+  std::int64_t const rest_after = std::min<std::chrono::nanoseconds>(1s, options.idle_timeout / 4).count();
   bool handlers = false;
   for (auto& s : shards_) {
-    const guard held(s.lock);
+    guard const held(s.lock);
     for (http_connection* c = s.first; c; c = c->next) {
-      const std::uint32_t activity = c->activity.load(std::memory_order_relaxed);
-      const connection_phase p = http_connection::phase_of(activity);
-      const bool handling = p == connection_phase::handling || p == connection_phase::working;
+      std::uint32_t const activity = c->activity.load(std::memory_order_relaxed);
+      connection_phase const p = http_connection::phase_of(activity);
+      bool const handling = p == connection_phase::handling || p == connection_phase::working;
       handlers = handlers || handling;
       if (activity != c->seen) {
         c->seen = activity;
@@ -280,7 +284,7 @@ bool http_server::sweep() {
         }
         continue;
       }
-      const bool served = activity != 0;
+      bool const served = activity != 0;
       if (p == connection_phase::idle && served && c->rested != activity && at - c->seen_at >= rest_after) {
         c->rested = activity;
         c->stream.set_read_deadline(now);  // the connection wakes, gives back its stack, and waits again
@@ -300,7 +304,7 @@ bool http_server::sweep() {
 
 void http_server::poke_all() noexcept {
   for (auto& s : shards_) {
-    const guard held(s.lock);
+    guard const held(s.lock);
     for (http_connection* c = s.first; c; c = c->next) c->stream.set_read_deadline(time_point::min());
   }
 }
@@ -308,33 +312,33 @@ void http_server::poke_all() noexcept {
 void http_server::close_all() noexcept {
   draining = true;
   {
-    const std::lock_guard held(lock_);
+    std::lock_guard const held(lock_);
     for (auto& l : listeners_) l->close();
     changed_.notify_all();
   }
   for (auto& s : shards_) {
-    const guard held(s.lock);
+    guard const held(s.lock);
     for (http_connection* c = s.first; c; c = c->next) c->stream.close();
   }
 }
 
 void http_server::shutdown(std::chrono::nanoseconds grace) {
-  const uncancellable stay;
+  uncancellable const stay;
   draining = true;  // 1
   std::unique_lock held(lock_);
   stop_at_ = std::min(stop_at_, from_now(grace));
   for (auto& l : listeners_) l->close();  // 2
   changed_.notify_all();
-  const auto none_left = [this] { return live_ == 0; };
+  auto const none_left = [this] { return live_ == 0; };
   while (!none_left() && weft::now() < stop_at_) {
     held.unlock();
     poke_all();  // 3
     held.lock();
-    const time_point next = std::min(stop_at_, weft::now() + poke_interval);
+    time_point const next = std::min(stop_at_, weft::now() + poke_interval);
     if (changed_.wait_until(held, next, none_left)) break;
   }
   if (!none_left()) {  // 4
-    const std::optional<cancel_fn> cancel = cancel_connections_;
+    std::optional<cancel_fn> const cancel = cancel_connections_;
     held.unlock();
     if (cancel) (*cancel)();
     close_all();
@@ -357,17 +361,17 @@ server::~server() { impl_->close_all(); }
 result<net::endpoint> server::listen(std::string_view address) { return impl_->listen(address); }
 
 void server::serve() {
-  const auto keep = impl_;
+  auto const keep = impl_;
   keep->serve(nullptr);
 }
 
 void server::serve(context until) {
-  const auto keep = impl_;
+  auto const keep = impl_;
   keep->serve(&until);
 }
 
 void server::shutdown(std::chrono::nanoseconds grace) {
-  const auto keep = impl_;
+  auto const keep = impl_;
   keep->shutdown(grace);
 }
 

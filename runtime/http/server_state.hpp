@@ -59,16 +59,16 @@ struct http_server : std::enable_shared_from_this<http_server> {
   shard& shard_of(http_connection const* c) noexcept;
 
   std::array<shard, 8> shards_;
-  std::vector<task*> lost_;              // keep_time's: to be cancelled, each with a reference; reserved
+  std::vector<task*> lost_;           // keep_time's: to be cancelled, each with a reference; reserved
   std::atomic<std::size_t> live_{0};  // connections, from accept to the end of their task
 
   mutex lock_;
-  condition_variable changed_;                        // live_ has become 0 or less than the maximum; the fields below have changed
+  condition_variable changed_;  // live_ has become 0 or less than the maximum; the fields below have changed
   std::vector<std::unique_ptr<net::tcp_listener>> listeners_;  // guarded by lock_; constant once serving
-  bool serving_ = false;                              // guarded by lock_
-  bool finished_ = false;                             // guarded by lock_: a shutdown is through
-  time_point stop_at_ = time_point::max();            // guarded by lock_: the end of the grace
-  std::optional<cancel_fn> cancel_connections_;       // guarded by lock_
+  bool serving_ = false;                                       // guarded by lock_
+  bool finished_ = false;                                      // guarded by lock_: a shutdown is through
+  time_point stop_at_ = time_point::max();                     // guarded by lock_: the end of the grace
+  std::optional<cancel_fn> cancel_connections_;                // guarded by lock_
 };
 
 }  // namespace weft::rt

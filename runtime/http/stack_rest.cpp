@@ -16,9 +16,9 @@ namespace weft::rt {
   if (asan || tsan) return;
   stack* const on = current_worker() ? current_worker()->on.get() : nullptr;
   if (on == nullptr) return;
-  const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-  const auto base = reinterpret_cast<std::uintptr_t>(on->base);
-  const std::uintptr_t end = (here - in_use) & ~static_cast<std::uintptr_t>(page_size() - 1);
+  auto const here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  auto const base = reinterpret_cast<std::uintptr_t>(on->base);
+  std::uintptr_t const end = (here - in_use) & ~static_cast<std::uintptr_t>(page_size() - 1);
   if (here < base || here - base > on->usable() || end <= base) return;  // not on that stack
   discard_pages(on->base, end - base);
 }

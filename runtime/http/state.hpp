@@ -25,11 +25,11 @@ struct text_pair {
 struct request_state {
   text_arena text;
   std::string_view method;
-  std::string_view target;     // as sent
+  std::string_view target;             // as sent
   std::string_view scheme, authority;  // of a target in absolute form
-  std::string_view raw_path;   // of target, still encoded
-  std::string_view path;       // decoded
-  std::string_view raw_query;  // of target, without '?'
+  std::string_view raw_path;           // of target, still encoded
+  std::string_view path;               // decoded
+  std::string_view raw_query;          // of target, without '?'
   std::vector<text_pair> fields;
   std::vector<text_pair> params;  // names point into the route
   std::vector<text_pair> query;   // of raw_query, once query_split
@@ -57,7 +57,9 @@ struct http_access {
   static void add_field(http::response& r, std::string_view name, std::string_view value);
   static std::string_view fields(http::response const& r) noexcept { return r.fields_; }
   static std::string_view type(http::response const& r) noexcept { return r.type_; }
-  static void set_type(http::response& r, std::string_view with_static_storage) noexcept { r.type_ = with_static_storage; }
+  static void set_type(http::response& r, std::string_view with_static_storage) noexcept {
+    r.type_ = with_static_storage;
+  }
   static bool wants_close(http::response const& r) noexcept { return r.close_; }
   static auto const& writer(http::response const& r) noexcept { return r.write_; }
   static void set_body(http::response& r, std::string body) noexcept { r.body_ = std::move(body); }

@@ -6,7 +6,7 @@
 namespace weft::rt {
 
 void text_arena::grow(std::size_t n) {
-  const std::size_t size = std::max({n, first_block, blocks_.empty() ? 0 : 2 * blocks_.back().size});
+  std::size_t const size = std::max({n, first_block, blocks_.empty() ? 0 : 2 * blocks_.back().size});
   blocks_.push_back({std::make_unique_for_overwrite<char[]>(size), size});
   next_ = blocks_.back().bytes.get();
   left_ = size;
@@ -35,7 +35,7 @@ constexpr character_set token(character_set::alphanumeric::yes, "!#$%&'*+-.^_`|~
 }  // namespace
 
 std::optional<std::string_view> percent_decode(std::string_view raw, text_arena& into, plus_sign plus) {
-  const auto special = [plus](char c) { return c == '%' || (plus == plus_sign::blank && c == '+'); };
+  auto const special = [plus](char c) { return c == '%' || (plus == plus_sign::blank && c == '+'); };
   if (raw.find('%') == raw.npos && (plus == plus_sign::itself || raw.find('+') == raw.npos)) return raw;
   char* const start = into.room(raw.size());  // decoded text is never longer
   char* out = start;
@@ -43,7 +43,7 @@ std::optional<std::string_view> percent_decode(std::string_view raw, text_arena&
     char c = raw[i];
     if (c == '%') {
       if (i + 2 >= raw.size()) return std::nullopt;
-      const int high = hex_digit(raw[i + 1]), low = hex_digit(raw[i + 2]);
+      int const high = hex_digit(raw[i + 1]), low = hex_digit(raw[i + 2]);
       if (high < 0 || low < 0 || (high == 0 && low == 0)) return std::nullopt;
       c = static_cast<char>(high * 16 + low);
       i += 2;
@@ -59,7 +59,7 @@ bool is_field_name(std::string_view s) noexcept { return !s.empty() && token.all
 
 bool is_field_value(std::string_view s) noexcept {
   return std::ranges::none_of(s, [](char c) {
-    const auto u = static_cast<unsigned char>(c);
+    auto const u = static_cast<unsigned char>(c);
     return (u < 0x20 && c != '\t') || u == 0x7f;
   });
 }

@@ -20,13 +20,13 @@ void put_digits(char* at, unsigned n, int digits) noexcept {
 }  // namespace
 
 std::string_view http_workspace::date() {
-  const std::int64_t second = realtime_ns() / 1'000'000'000;
+  std::int64_t const second = realtime_ns() / 1'000'000'000;
   if (second != date_second_) {
     date_second_ = second;
-    const std::chrono::sys_seconds now{std::chrono::seconds(second)};
-    const auto day = std::chrono::floor<std::chrono::days>(now);
-    const std::chrono::year_month_day date(day);
-    const std::chrono::hh_mm_ss time(now - day);
+    std::chrono::sys_seconds const now{std::chrono::seconds(second)};
+    auto const day = std::chrono::floor<std::chrono::days>(now);
+    std::chrono::year_month_day const date(day);
+    std::chrono::hh_mm_ss const time(now - day);
     static constexpr char weekdays[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     std::memcpy(date_, "Sun, 00 Jan 0000 00:00:00 GMT", sizeof date_);
     std::memcpy(date_, weekdays + 3 * std::chrono::weekday(day).c_encoding(), 3);
@@ -59,7 +59,7 @@ workspace_pool::workspace_pool() { idle_.reserve(most_kept); }
 
 std::unique_ptr<http_workspace> workspace_pool::get() {
   {
-    const guard held(lock_);
+    guard const held(lock_);
     if (!idle_.empty()) {
       auto w = std::move(idle_.back());
       idle_.pop_back();
@@ -71,7 +71,7 @@ std::unique_ptr<http_workspace> workspace_pool::get() {
 
 void workspace_pool::put(std::unique_ptr<http_workspace> w) noexcept {
   w->reset();
-  const guard held(lock_);
+  guard const held(lock_);
   if (idle_.size() < most_kept) idle_.push_back(std::move(w));  // reserved: does not throw
 }
 

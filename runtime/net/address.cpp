@@ -49,9 +49,9 @@ endpoint from_ipv6(in6_addr const& address, std::uint16_t port, std::uint32_t sc
 
 /// "eth0" or "3"; 0 if there is no such interface.
 std::uint32_t scope_of(std::string const& zone) noexcept {
-  if (const unsigned index = ::if_nametoindex(zone.c_str())) return index;
+  if (unsigned const index = ::if_nametoindex(zone.c_str())) return index;
   std::uint32_t number = 0;
-  const auto [end, error] = std::from_chars(zone.data(), zone.data() + zone.size(), number);
+  auto const [end, error] = std::from_chars(zone.data(), zone.data() + zone.size(), number);
   return error == std::errc() && end == zone.data() + zone.size() ? number : 0;
 }
 
@@ -67,8 +67,8 @@ sa_family_t family_of(endpoint const& e) noexcept {
 }
 
 std::string unix_to_string(endpoint const& e) {
-  const auto a = as<sockaddr_un>(e);
-  const std::size_t length = e.size() - offsetof(sockaddr_un, sun_path);
+  auto const a = as<sockaddr_un>(e);
+  std::size_t const length = e.size() - offsetof(sockaddr_un, sun_path);
   if (length == 0) return "unnamed";
   if (a.sun_path[0] == 0) return "@" + std::string(a.sun_path + 1, length - 1);
   return {a.sun_path, ::strnlen(a.sun_path, length)};
@@ -79,25 +79,25 @@ std::string unix_to_string(endpoint const& e) {
 result<host_and_port> split_address(std::string_view text) {
   host_and_port to;
   std::string_view port;
-  const bool bracketed = text.starts_with('[');
+  bool const bracketed = text.starts_with('[');
   if (bracketed) {
-    const std::size_t end = text.find(']');
+    std::size_t const end = text.find(']');
     if (end == text.npos || end + 1 >= text.size() || text[end + 1] != ':') return fail(std::errc::invalid_argument);
     to.host = text.substr(1, end - 1);
     port = text.substr(end + 2);
   } else {
-    const std::size_t colon = text.find(':');
+    std::size_t const colon = text.find(':');
     if (colon == text.npos) return fail(std::errc::invalid_argument);
     to.host = text.substr(0, colon);
     port = text.substr(colon + 1);
   }
-  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), to.port);
+  auto const [end, error] = std::from_chars(port.data(), port.data() + port.size(), to.port);
   if (port.empty() || error != std::errc() || end != port.data() + port.size()) {
     return fail(std::errc::invalid_argument);
   }
   to.numeric = static_cast<bool>(numeric_endpoint(to.host, to.port));
-  const bool is_ipv6 = to.host.find(':') != to.host.npos;
-  const bool good = bracketed ? to.numeric && is_ipv6 : to.numeric || to.host.empty() || is_host_name(to.host);
+  bool const is_ipv6 = to.host.find(':') != to.host.npos;
+  bool const good = bracketed ? to.numeric && is_ipv6 : to.numeric || to.host.empty() || is_host_name(to.host);
   if (!good) return fail(std::errc::invalid_argument);
   return to;
 }
@@ -107,8 +107,8 @@ endpoint numeric_endpoint(std::string const& host, std::uint16_t port) noexcept 
   in_addr v4{};
   if (::inet_pton(AF_INET, host.c_str(), &v4) == 1) return from_ipv4(v4, port);
   char text[INET6_ADDRSTRLEN] = {};
-  const std::size_t percent = host.find('%');
-  const std::size_t length = std::min(percent, host.size());
+  std::size_t const percent = host.find('%');
+  std::size_t const length = std::min(percent, host.size());
   if (length >= sizeof text) return {};
   host.copy(text, length);
   std::uint32_t scope = 0;
@@ -118,7 +118,7 @@ endpoint numeric_endpoint(std::string const& host, std::uint16_t port) noexcept 
 }
 
 result<endpoint> endpoint::parse(std::string_view address) {
-  const auto parts = split_address(address);
+  auto const parts = split_address(address);
   if (!parts) return fail(parts.error());
   if (!parts->numeric) return fail(std::errc::invalid_argument);
   return numeric_endpoint(parts->host, parts->port);
@@ -127,7 +127,7 @@ result<endpoint> endpoint::parse(std::string_view address) {
 result<endpoint> endpoint::unix_path(std::string_view path) {
   sockaddr_un a{};
   a.sun_family = AF_UNIX;
-  const bool abstract = path.starts_with('@');
+  bool const abstract = path.starts_with('@');
   // A path ends with a null, an abstract name begins with one instead of the '@'.
   if (path.size() < (abstract ? 2u : 1u) || path.size() + (abstract ? 0 : 1) > sizeof a.sun_path ||
       path.find('\0') != path.npos) {
@@ -158,12 +158,12 @@ std::string endpoint::to_string() const {
   char text[INET6_ADDRSTRLEN] = {};
   switch (family_of(*this)) {
     case AF_INET: {
-      const auto a = as<sockaddr_in>(*this);
+      auto const a = as<sockaddr_in>(*this);
       ::inet_ntop(AF_INET, &a.sin_addr, text, sizeof text);
       return std::string(text) + ":" + std::to_string(port());
     }
     case AF_INET6: {
-      const auto a = as<sockaddr_in6>(*this);
+      auto const a = as<sockaddr_in6>(*this);
       ::inet_ntop(AF_INET6, &a.sin6_addr, text, sizeof text);
       std::string host(text);
       char zone[IF_NAMESIZE] = {};

@@ -17,33 +17,32 @@ using rt::io_kind;
 
 namespace {
 
-int family_of(endpoint const& e) noexcept {
-  return e ? static_cast<sockaddr const*>(e.data())->sa_family : AF_UNSPEC;
-}
+int family_of(endpoint const& e) noexcept { return e ? static_cast<sockaddr const*>(e.data())->sa_family : AF_UNSPEC; }
 
 /// A unix socket says EAGAIN while the listener's backlog is full and gives no sign when it no longer is.
-result<void> connect_when_there_is_room(rt::io_slot& slot, rt::waiter& self, endpoint const& target, std::int64_t until) {
+result<void> connect_when_there_is_room(rt::io_slot& slot, rt::waiter& self, endpoint const& target,
+                                        std::int64_t until) {
   for (std::int64_t pause = 500'000;; pause = std::min<std::int64_t>(2 * pause, 50'000'000)) {
-    const int e = system::connect(slot.fd, target.data(), target.size());
+    int const e = system::connect(slot.fd, target.data(), target.size());
     if (e == 0) return {};
     if (e != -EAGAIN) return system_failure(e);
-    const std::int64_t now = rt::clock_ns();
+    std::int64_t const now = rt::clock_ns();
     if (now >= until) return fail(std::errc::timed_out);
-    const std::int64_t next = until - now < pause ? until : now + pause;
+    std::int64_t const next = until - now < pause ? until : now + pause;
     if (std::error_code error = rt::io_pause(slot, io_direction::write, self, next)) return fail(error);
   }
 }
 
 result<void> connect_now(rt::io_slot& slot, rt::waiter& self, endpoint const& target, std::int64_t until) {
-  const std::uint32_t fresh = slot.side(io_direction::write).edges.load(std::memory_order_acquire);
-  const int e = system::connect(slot.fd, target.data(), target.size());
+  std::uint32_t const fresh = slot.side(io_direction::write).edges.load(std::memory_order_acquire);
+  int const e = system::connect(slot.fd, target.data(), target.size());
   if (e == 0) return {};
   if (e != -EINPROGRESS) return system_failure(e);
   for (std::uint32_t seen = fresh;;) {
     if (std::error_code error = rt::io_wait(slot, io_direction::write, self, seen, until)) return fail(error);
     seen = slot.side(io_direction::write).edges.load(std::memory_order_acquire);
     if (system::is_ready(slot.fd, POLLOUT) == 0) continue;  // an edge for nothing
-    if (const int failed = system::pending_error(slot.fd); failed < 0) return system_failure(failed);
+    if (int const failed = system::pending_error(slot.fd); failed < 0) return system_failure(failed);
     return {};
   }
 }
@@ -60,17 +59,17 @@ result<detail::io_handle> own_descriptor(int fd, io_kind kind) noexcept {
 }
 
 endpoint socket_name(rt::io_slot* slot, bool remote) noexcept {
-  const rt::io_use use(slot);
+  rt::io_use const use(slot);
   if (!use) return {};
   sockaddr_storage a{};
   socklen_t length = sizeof a;
   auto* address = reinterpret_cast<sockaddr*>(&a);
-  const int e = remote ? ::getpeername(slot->fd, address, &length) : ::getsockname(slot->fd, address, &length);
+  int const e = remote ? ::getpeername(slot->fd, address, &length) : ::getsockname(slot->fd, address, &length);
   return e == 0 ? endpoint::from_sockaddr(&a, length) : endpoint();
 }
 
 int expose(rt::io_slot* slot) noexcept {
-  const rt::io_use use(slot);
+  rt::io_use const use(slot);
   if (!use) return -1;
   slot->exposed.store(true, std::memory_order_relaxed);  // read by io_close; who uses the number must not race with it
   return slot->fd;
@@ -78,15 +77,15 @@ int expose(rt::io_slot* slot) noexcept {
 
 result<detail::io_handle> connect_to(endpoint const& target, io_kind kind, std::int64_t until) {
   rt::waiter& self = rt::cancellation_point();
-  const int fd = system::socket(family_of(target), SOCK_STREAM);
+  int const fd = system::socket(family_of(target), SOCK_STREAM);
   if (fd < 0) return system_failure(fd);
   auto handle = own_descriptor(fd, kind);
   if (!handle) return handle;
   rt::io_slot& slot = *handle->slot();
-  const rt::io_use use(&slot);
+  rt::io_use const use(&slot);
   result<void> done;
   if (kind == io_kind::tcp) {
-    [[maybe_unused]] const int ignored = system::set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    [[maybe_unused]] int const ignored = system::set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     done = connect_now(slot, self, target, until);
   } else {
     done = connect_when_there_is_room(slot, self, target, until);
@@ -96,8 +95,8 @@ result<detail::io_handle> connect_to(endpoint const& target, io_kind kind, std::
 }
 
 result<tcp_stream> tcp_stream::connect(std::string_view address, std::chrono::nanoseconds patience) {
-  const std::int64_t until = detail::deadline_after(patience);
-  const auto targets = resolve_until(address, false, until);
+  std::int64_t const until = detail::deadline_after(patience);
+  auto const targets = resolve_until(address, false, until);
   if (!targets) return fail(targets.error());
   std::error_code error;
   for (endpoint const& target : *targets) {
@@ -110,8 +109,8 @@ result<tcp_stream> tcp_stream::connect(std::string_view address, std::chrono::na
 }
 
 result<unix_stream> unix_stream::connect(std::string_view path, std::chrono::nanoseconds patience) {
-  const std::int64_t until = detail::deadline_after(patience);
-  const auto target = endpoint::unix_path(path);
+  std::int64_t const until = detail::deadline_after(patience);
+  auto const target = endpoint::unix_path(path);
   if (!target) return fail(target.error());
   auto handle = connect_to(*target, io_kind::socket, until);
   if (!handle) return fail(handle.error());

@@ -20,12 +20,12 @@ namespace {
 /// A handler that does nothing, not SIG_IGN: programs that this one starts would inherit that. A handler of the program's own,
 /// or its SIG_IGN, is left alone. Blocking the signal around each write would cost three system calls.
 void survive_broken_pipes() noexcept {
-  [[maybe_unused]] static const bool once = [] {
-    struct sigaction now {};
+  [[maybe_unused]] static bool const once = [] {
+    struct sigaction now{};
     if (::sigaction(SIGPIPE, nullptr, &now) != 0 || (now.sa_flags & SA_SIGINFO) != 0 || now.sa_handler != SIG_DFL) {
       return false;
     }
-    struct sigaction quiet {};
+    struct sigaction quiet{};
     quiet.sa_handler = [](int) {};
     quiet.sa_flags = SA_RESTART | SA_ONSTACK;
     return ::sigaction(SIGPIPE, &quiet, nullptr) == 0;
@@ -34,7 +34,7 @@ void survive_broken_pipes() noexcept {
 
 /// How to read and write it; or an error.
 result<io_kind> kind_of(int fd) noexcept {
-  const int mode = system::file_mode(fd);
+  int const mode = system::file_mode(fd);
   if (mode < 0) return system_failure(mode);
   if (fd <= 2 || (S_ISCHR(mode) && ::isatty(fd))) return io_kind::blocking;
   return S_ISSOCK(mode) ? io_kind::socket : io_kind::pipe;
@@ -43,23 +43,24 @@ result<io_kind> kind_of(int fd) noexcept {
 /// Waits on a duplicate: the number may be registered with the poller already, as somebody's stream, and the caller may close
 /// it while we wait.
 result<void> wait_ready(int fd, io_direction direction, std::chrono::nanoseconds patience) {
-  const std::int64_t until = detail::deadline_after(patience);
-  const short events = direction == io_direction::read ? POLLIN : POLLOUT;
+  std::int64_t const until = detail::deadline_after(patience);
+  short const events = direction == io_direction::read ? POLLIN : POLLOUT;
   rt::waiter& self = rt::cancellation_point();
-  if (const int ready = system::is_ready(fd, events); ready != 0) {
+  if (int const ready = system::is_ready(fd, events); ready != 0) {
     if (ready > 0) return {};
     return system_failure(ready);
   }
   if (until != rt::never && until <= rt::clock_ns()) return fail(std::errc::timed_out);
-  const int duplicate = system::duplicate(fd);
+  int const duplicate = system::duplicate(fd);
   if (duplicate < 0) return system_failure(duplicate);
-  const auto handle = own_descriptor(duplicate, io_kind::other);
+  auto const handle = own_descriptor(duplicate, io_kind::other);
   if (!handle) return fail(handle.error());
   rt::io_slot& slot = *handle->slot();
-  slot.exposed.store(true, std::memory_order_relaxed);  // the open file outlives us: io_close must take it out of the poller
-  const rt::io_use use(&slot);
+  slot.exposed.store(true,
+                     std::memory_order_relaxed);  // the open file outlives us: io_close must take it out of the poller
+  rt::io_use const use(&slot);
   for (;;) {
-    const std::uint32_t seen = slot.side(direction).edges.load(std::memory_order_acquire);
+    std::uint32_t const seen = slot.side(direction).edges.load(std::memory_order_acquire);
     if (system::is_ready(duplicate, events) != 0) return {};
     if (std::error_code e = rt::io_wait(slot, direction, self, seen, until)) return fail(e);
   }
@@ -68,11 +69,11 @@ result<void> wait_ready(int fd, io_direction direction, std::chrono::nanoseconds
 }  // namespace
 
 result<fd_stream> fd_stream::adopt(int fd) {
-  const auto kind = kind_of(fd);
+  auto const kind = kind_of(fd);
   if (!kind) return fail(kind.error());
   if (*kind != io_kind::socket) survive_broken_pipes();
   if (*kind != io_kind::blocking) {
-    if (const int e = system::make_non_blocking(fd); e < 0) return system_failure(e);
+    if (int const e = system::make_non_blocking(fd); e < 0) return system_failure(e);
   }
   rt::io_slot* slot = rt::io_open(fd, *kind);
   if (slot == nullptr) return fail(std::errc::not_enough_memory);

@@ -44,8 +44,8 @@ after_failure judge(int error) noexcept {
 }
 
 result<detail::io_handle> listen_at(endpoint const& at, io_kind kind, listen_options const& options) {
-  const int family = static_cast<sockaddr const*>(at.data())->sa_family;
-  const int fd = system::socket(family, SOCK_STREAM);
+  int const family = static_cast<sockaddr const*>(at.data())->sa_family;
+  int const fd = system::socket(family, SOCK_STREAM);
   if (fd < 0) return system_failure(fd);
   auto handle = own_descriptor(fd, io_kind::other);
   if (!handle) return handle;
@@ -69,11 +69,11 @@ result<detail::io_handle> listen_at(endpoint const& at, io_kind kind, listen_opt
 result<detail::io_handle> accept_from(rt::io_slot* listener, io_kind kind) {
   constexpr std::int64_t shortest = 5'000'000, longest = 1'000'000'000;
   rt::waiter& self = rt::cancellation_point();
-  const rt::io_use use(listener);
+  rt::io_use const use(listener);
   if (!use) return fail(errc::closed);
   rt::io_side& side = listener->side(io_direction::read);
   for (std::int64_t pause = shortest;;) {
-    const std::uint32_t seen = side.edges.load(std::memory_order_acquire);  // pairs with the dispatch of an edge
+    std::uint32_t const seen = side.edges.load(std::memory_order_acquire);  // pairs with the dispatch of an edge
     int fd = system::accept(listener->fd);
     if (fd >= 0) {
       auto handle = own_descriptor(fd, kind);
@@ -96,7 +96,7 @@ result<detail::io_handle> accept_from(rt::io_slot* listener, io_kind kind) {
 }
 
 result<tcp_listener> tcp_listener::bind(std::string_view address, listen_options options) {
-  const auto places = resolve_until(address, true, rt::never);
+  auto const places = resolve_until(address, true, rt::never);
   if (!places) return fail(places.error());
   std::error_code error;
   for (endpoint const& place : *places) {
@@ -132,7 +132,7 @@ struct unix_listener::bound_path {
 };
 
 result<unix_listener> unix_listener::bind(std::string_view path, listen_options options) {
-  const auto place = endpoint::unix_path(path);
+  auto const place = endpoint::unix_path(path);
   if (!place) return fail(place.error());
   auto bound = std::make_shared<bound_path>();
   if (!path.starts_with('@')) bound->path = path;

@@ -29,13 +29,13 @@ namespace weft::net {
 template <class Attempt>
 [[nodiscard]] result<std::size_t> operate(rt::io_slot* slot, rt::io_direction direction, Attempt attempt) {
   rt::waiter& self = rt::cancellation_point();
-  const rt::io_use use(slot);
+  rt::io_use const use(slot);
   if (!use) return fail(errc::closed);
   rt::io_side& side = slot->side(direction);
   for (;;) {
     if (rt::io_past_deadline(side)) return fail(std::errc::timed_out);
-    const std::uint32_t seen = side.edges.load(std::memory_order_acquire);  // pairs with the dispatch of an edge
-    const std::ptrdiff_t n = attempt(slot->fd);
+    std::uint32_t const seen = side.edges.load(std::memory_order_acquire);  // pairs with the dispatch of an edge
+    std::ptrdiff_t const n = attempt(slot->fd);
     if (n >= 0) return static_cast<std::size_t>(n);
     if (n != -EAGAIN) {
       if (slot->closing()) return fail(errc::closed);  // it was our close that broke the call

@@ -34,7 +34,7 @@ class resolver_errors final : public std::error_category {
 };
 
 std::error_code resolver_error(int code, int system_error) {
-  static const resolver_errors category;
+  static resolver_errors const category;
   if (code == EAI_SYSTEM) return {system_error, std::system_category()};
   return {code, category};
 }
@@ -52,7 +52,7 @@ void look_up(lookup& request) noexcept {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;  // else each address comes once a kind of socket
   addrinfo* list = nullptr;
-  const int code = ::getaddrinfo(request.host.c_str(), nullptr, &hints, &list);
+  int const code = ::getaddrinfo(request.host.c_str(), nullptr, &hints, &list);
   if (code != 0) {
     request.error = resolver_error(code, errno);
     return;
@@ -135,7 +135,8 @@ resolver_threads& resolver() {
   return threads;
 }
 
-result<std::vector<endpoint>> wait_for_name(std::string const& host, std::int64_t until) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+result<std::vector<endpoint>> wait_for_name(std::string const& host,
+                                            std::int64_t until) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   rt::waiter& self = rt::cancellation_point();
   auto request = std::make_shared<lookup>();
   request->host = host;
@@ -168,9 +169,9 @@ endpoint with_port(endpoint e, std::uint16_t port) noexcept {
 }  // namespace
 
 result<std::vector<endpoint>> resolve_until(std::string_view address, bool listening, std::int64_t until) {
-  const auto parts = split_address(address);
+  auto const parts = split_address(address);
   if (!parts) return fail(parts.error());
-  const auto numeric = [&](char const* host) { return numeric_endpoint(host, parts->port); };
+  auto const numeric = [&](char const* host) { return numeric_endpoint(host, parts->port); };
   if (parts->numeric) return std::vector{numeric_endpoint(parts->host, parts->port)};
   if (parts->host.empty() && listening) return std::vector{numeric("::"), numeric("0.0.0.0")};
   if (parts->host.empty() || parts->host == "localhost") return std::vector{numeric("127.0.0.1"), numeric("::1")};

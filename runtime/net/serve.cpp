@@ -114,8 +114,8 @@ void serving::wait_until_idle(std::int64_t deadline) noexcept WEFT_NO_THREAD_SAF
       return;
     }
     rt::wait_record record;
-    if (rt::wait_in(self, state_->waiters, state_->lock, record, deadline, rt::wait_reason::task_group, state_, false) ==
-        rt::how::timeout) {
+    if (rt::wait_in(self, state_->waiters, state_->lock, record, deadline, rt::wait_reason::task_group, state_,
+                    false) == rt::how::timeout) {
       return;
     }
   }

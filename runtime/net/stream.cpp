@@ -39,12 +39,12 @@ constexpr std::size_t parts_a_call = 32;  // 512 bytes of stack; the kernel woul
 /// Writes what `from` and `skip`, the bytes of its first buffer that are written already, leave; as much as goes.
 std::ptrdiff_t write_once(rt::io_slot const& slot, std::span<const_buffer const> from, std::size_t skip) noexcept {
   std::byte const* first = from[0].bytes.data() + skip;
-  const std::size_t first_size = from[0].bytes.size() - skip;
+  std::size_t const first_size = from[0].bytes.size() - skip;
   if (slot.kind == io_kind::blocking) return system::write_if_ready(slot.fd, first, first_size);
-  const bool is_pipe = slot.kind == io_kind::pipe;
+  bool const is_pipe = slot.kind == io_kind::pipe;
   if (from.size() == 1 && !is_pipe) return system::send(slot.fd, first, first_size);
   iovec parts[parts_a_call];
-  const std::size_t n = std::min(from.size(), parts_a_call);
+  std::size_t const n = std::min(from.size(), parts_a_call);
   parts[0] = {const_cast<std::byte*>(first), first_size};
   for (std::size_t i = 1; i != n; ++i) parts[i] = {const_cast<std::byte*>(from[i].bytes.data()), from[i].bytes.size()};
   return is_pipe ? system::write_parts(slot.fd, parts, n) : system::send_parts(slot.fd, parts, n);
@@ -55,20 +55,20 @@ std::ptrdiff_t write_once(rt::io_slot const& slot, std::span<const_buffer const>
 result<std::size_t> stream_base::read_some(mutable_buffer to) {
   rt::waiter& self = rt::cancellation_point();
   rt::io_slot* slot = handle_.slot();
-  const rt::io_use use(slot);
+  rt::io_use const use(slot);
   if (!use) return fail(errc::closed);
   rt::io_side& side = slot->side(io_direction::read);
-  const std::size_t room = to.bytes.size();
+  std::size_t const room = to.bytes.size();
   // Relaxed: who reads one after the other is ordered by his own means, and a wrong guess is only an attempt more.
   std::uint32_t drained = side.drained.load(std::memory_order_relaxed);
   for (;;) {
     if (rt::io_past_deadline(side)) return fail(std::errc::timed_out);
     if (room == 0) return 0;
-    const std::uint32_t seen = side.edges.load(std::memory_order_acquire);  // pairs with the dispatch of an edge
+    std::uint32_t const seen = side.edges.load(std::memory_order_acquire);  // pairs with the dispatch of an edge
     if (seen != drained || slot->hangup.load(std::memory_order_relaxed)) {
-      const std::ptrdiff_t n = read_once(*slot, to.bytes.data(), room);
+      std::ptrdiff_t const n = read_once(*slot, to.bytes.data(), room);
       if (n > 0) {
-        const bool emptied = static_cast<std::size_t>(n) < room && slot->kind == io_kind::tcp;
+        bool const emptied = static_cast<std::size_t>(n) < room && slot->kind == io_kind::tcp;
         side.drained.store(emptied ? seen : 0, std::memory_order_relaxed);
         return static_cast<std::size_t>(n);
       }
@@ -85,7 +85,7 @@ result<std::size_t> stream_base::read_some(mutable_buffer to) {
 
 result<void> stream_base::read_exact(mutable_buffer to) {
   for (std::span<std::byte> left = to.bytes; !left.empty();) {
-    const auto n = read_some(left);
+    auto const n = read_some(left);
     if (!n) return fail(n.error());
     if (*n == 0) return fail(errc::eof);
     left = left.subspan(*n);
@@ -97,7 +97,7 @@ result<void> stream_base::write_all(std::span<const_buffer const> from) {
   rt::io_slot* slot = handle_.slot();
   std::size_t skip = 0;  // bytes of from[0] that are written already
   do {
-    const auto n = operate(slot, io_direction::write, [&](int) -> std::ptrdiff_t {
+    auto const n = operate(slot, io_direction::write, [&](int) -> std::ptrdiff_t {
       while (!from.empty() && from[0].bytes.empty()) from = from.subspan(1);
       return from.empty() ? 0 : write_once(*slot, from, skip);
     });
@@ -112,13 +112,13 @@ result<void> stream_base::write_all(std::span<const_buffer const> from) {
 }
 
 result<void> stream_base::shutdown_write() {
-  const rt::io_use use(handle_.slot());
+  rt::io_use const use(handle_.slot());
   if (!use) return fail(errc::closed);
   if (handle_.slot()->kind == io_kind::pipe || handle_.slot()->kind == io_kind::blocking) {
     close();  // a pipe has one direction: its end is its closing
     return {};
   }
-  if (const int e = system::shutdown_write(handle_.slot()->fd); e < 0) return system_failure(e);
+  if (int const e = system::shutdown_write(handle_.slot()->fd); e < 0) return system_failure(e);
   return {};
 }
 
@@ -135,10 +135,10 @@ void stream_base::set_write_deadline(time_point at) noexcept {
 }
 
 void stream_base::set_nodelay(bool on) noexcept {
-  const rt::io_use use(handle_.slot());
+  rt::io_use const use(handle_.slot());
   if (!use || handle_.slot()->kind != io_kind::tcp) return;
   // Fails only on a connection that is gone, which the next read or write says.
-  [[maybe_unused]] const int ignored = system::set_option(handle_.slot()->fd, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
+  [[maybe_unused]] int const ignored = system::set_option(handle_.slot()->fd, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
 }
 
 endpoint stream_base::local_endpoint() const noexcept { return socket_name(handle_.slot(), false); }

@@ -21,9 +21,9 @@ WEFT_NO_TSAN int last_error() noexcept { return errno; }
 template <class Call>
 auto retried(Call call) noexcept -> decltype(call()) {
   for (;;) {
-    const auto got = call();
+    auto const got = call();
     if (got >= 0) return got;
-    const int error = last_error();
+    int const error = last_error();
     if (error != EINTR) return error == EWOULDBLOCK ? -EAGAIN : -error;
   }
 }
@@ -39,15 +39,15 @@ std::ptrdiff_t read(int fd, void* to, std::size_t n) noexcept {
 }
 
 std::ptrdiff_t read_if_ready(int fd, void* to, std::size_t n) noexcept {
-  const int ready = is_ready(fd, POLLIN);
+  int const ready = is_ready(fd, POLLIN);
   if (ready <= 0) return ready == 0 ? -EAGAIN : ready;
   return read(fd, to, n);
 }
 
 std::ptrdiff_t write_if_ready(int fd, void const* from, std::size_t n) noexcept {
-  const int ready = is_ready(fd, POLLOUT);
+  int const ready = is_ready(fd, POLLOUT);
   if (ready <= 0) return ready == 0 ? -EAGAIN : ready;
-  const std::size_t some = std::min<std::size_t>(n, PIPE_BUF);  // more could block although the descriptor is writable
+  std::size_t const some = std::min<std::size_t>(n, PIPE_BUF);  // more could block although the descriptor is writable
   return retried([=] { return ::write(fd, from, some); });
 }
 
@@ -82,7 +82,7 @@ int accept(int listener) noexcept {
 }
 
 int socket(int family, int type) noexcept {
-  const int fd = ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  int const fd = ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   return fd >= 0 ? fd : -last_error();
 }
 
@@ -91,18 +91,18 @@ int bind(int fd, void const* address, socklen_t length) noexcept {
 }
 
 int listen(int fd, void const* address, socklen_t length, int backlog) noexcept {
-  if (const int e = bind(fd, address, length); e < 0) return e;
+  if (int const e = bind(fd, address, length); e < 0) return e;
   return ::listen(fd, backlog) == 0 ? 0 : -last_error();
 }
 
 int duplicate(int fd) noexcept {
-  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  int const copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
   return copy >= 0 ? copy : -last_error();
 }
 
 int connect(int fd, void const* address, socklen_t length) noexcept {
   if (::connect(fd, static_cast<sockaddr const*>(address), length) == 0) return 0;
-  const int error = last_error();
+  int const error = last_error();
   return error == EINTR ? -EINPROGRESS : -error;
 }
 
@@ -120,19 +120,19 @@ int set_option(int fd, int level, int option, int value) noexcept {
 int shutdown_write(int fd) noexcept { return ::shutdown(fd, SHUT_WR) == 0 ? 0 : -last_error(); }
 
 int file_mode(int fd) noexcept {
-  struct stat what {};
+  struct stat what{};
   return ::fstat(fd, &what) == 0 ? static_cast<int>(what.st_mode) : -last_error();
 }
 
 int make_non_blocking(int fd) noexcept {
-  const int flags = ::fcntl(fd, F_GETFL);
+  int const flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return -last_error();
   return (flags & O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 ? 0 : -last_error();
 }
 
 int is_ready(int fd, short events) noexcept {
   pollfd one{fd, events, 0};
-  const int got = retried([&] { return ::poll(&one, 1, 0); });
+  int const got = retried([&] { return ::poll(&one, 1, 0); });
   if (got > 0 && (one.revents & POLLNVAL) != 0) return -EBADF;
   return got;
 }

@@ -19,19 +19,21 @@ namespace weft::net::system {
 [[nodiscard]] std::ptrdiff_t read_if_ready(int fd, void* to, std::size_t n) noexcept;
 [[nodiscard]] std::ptrdiff_t write_if_ready(int fd, void const* from, std::size_t n) noexcept;
 
-[[nodiscard]] std::ptrdiff_t send(int fd, void const* from, std::size_t n) noexcept;            // no SIGPIPE
-[[nodiscard]] std::ptrdiff_t send_parts(int fd, iovec* parts, std::size_t n) noexcept;          // no SIGPIPE
+[[nodiscard]] std::ptrdiff_t send(int fd, void const* from, std::size_t n) noexcept;    // no SIGPIPE
+[[nodiscard]] std::ptrdiff_t send_parts(int fd, iovec* parts, std::size_t n) noexcept;  // no SIGPIPE
 [[nodiscard]] std::ptrdiff_t write_parts(int fd, iovec* parts, std::size_t n) noexcept;
-[[nodiscard]] std::ptrdiff_t send_to(int fd, void const* from, std::size_t n, void const* address, socklen_t length) noexcept;
-[[nodiscard]] std::ptrdiff_t recv_from(int fd, void* to, std::size_t n, sockaddr_storage& address, socklen_t& length) noexcept;
+[[nodiscard]] std::ptrdiff_t send_to(int fd, void const* from, std::size_t n, void const* address,
+                                     socklen_t length) noexcept;
+[[nodiscard]] std::ptrdiff_t recv_from(int fd, void* to, std::size_t n, sockaddr_storage& address,
+                                       socklen_t& length) noexcept;
 
-[[nodiscard]] int accept(int listener) noexcept;  // non-blocking, close-on-exec
+[[nodiscard]] int accept(int listener) noexcept;          // non-blocking, close-on-exec
 [[nodiscard]] int socket(int family, int type) noexcept;  // the same
 [[nodiscard]] int bind(int fd, void const* address, socklen_t length) noexcept;
 [[nodiscard]] int listen(int fd, void const* address, socklen_t length, int backlog) noexcept;  // bind(2) and listen(2)
-[[nodiscard]] int duplicate(int fd) noexcept;  // close-on-exec
+[[nodiscard]] int duplicate(int fd) noexcept;                                                   // close-on-exec
 [[nodiscard]] int connect(int fd, void const* address, socklen_t length) noexcept;  // EINTR counts as EINPROGRESS
-[[nodiscard]] int pending_error(int fd) noexcept;  // SO_ERROR as -errno, or 0
+[[nodiscard]] int pending_error(int fd) noexcept;                                   // SO_ERROR as -errno, or 0
 [[nodiscard]] int set_option(int fd, int level, int option, int value) noexcept;
 [[nodiscard]] int shutdown_write(int fd) noexcept;
 [[nodiscard]] int file_mode(int fd) noexcept;  // st_mode

@@ -8,7 +8,7 @@ namespace weft::net {
 using rt::io_direction;
 
 result<udp_socket> udp_socket::bind(std::string_view address) {
-  const auto places = resolve_until(address, true, rt::never);
+  auto const places = resolve_until(address, true, rt::never);
   if (!places) return fail(places.error());
   std::error_code error;
   for (endpoint const& place : *places) {
@@ -19,7 +19,7 @@ result<udp_socket> udp_socket::bind(std::string_view address) {
     }
     auto handle = own_descriptor(fd, rt::io_kind::other);
     if (!handle) return fail(handle.error());
-    if (const int e = system::bind(fd, place.data(), place.size()); e < 0) {
+    if (int const e = system::bind(fd, place.data(), place.size()); e < 0) {
       error = system::error(e);
       continue;
     }
@@ -36,10 +36,10 @@ result<std::size_t> udp_socket::send_to(const_buffer from, endpoint const& to) {
 
 result<std::pair<std::size_t, endpoint>> udp_socket::recv_from(mutable_buffer to) {
   endpoint sender;
-  const auto n = operate(handle_.slot(), io_direction::read, [&](int fd) {
+  auto const n = operate(handle_.slot(), io_direction::read, [&](int fd) {
     sockaddr_storage address;
     socklen_t length = 0;
-    const std::ptrdiff_t got = system::recv_from(fd, to.bytes.data(), to.bytes.size(), address, length);
+    std::ptrdiff_t const got = system::recv_from(fd, to.bytes.data(), to.bytes.size(), address, length);
     if (got >= 0) sender = endpoint::from_sockaddr(&address, length);
     return got;
   });

@@ -22,7 +22,8 @@ struct taking {
     std::size_t hash = n;
     for (std::size_t i = 0; i < n; ++i) hash = (hash ^ reinterpret_cast<std::uintptr_t>(frames[i])) * 0x100000001b3u;
     for (auto [at, end] = known.equal_range(hash); at != end; ++at)
-      if (std::equal(frames, frames + n, result.traces[at->second].begin(), result.traces[at->second].end())) return at->second;
+      if (std::equal(frames, frames + n, result.traces[at->second].begin(), result.traces[at->second].end()))
+        return at->second;
     result.traces.emplace_back(frames, frames + n);
     known.emplace(hash, result.traces.size() - 1);
     return result.traces.size() - 1;
@@ -37,7 +38,7 @@ std::size_t read_parked(task const& t, task_entry& e, std::int64_t now, void** f
   if (request.deadline != never) e.left_ns = request.deadline - now;
   // The joiner's handle keeps whom it joins.
   if (request.reason == wait_reason::join) e.joins = static_cast<task const*>(request.object)->id;
-  const std::uint32_t steps = coarse_time(now) - t.parked_at.load(std::memory_order_relaxed);
+  std::uint32_t const steps = coarse_time(now) - t.parked_at.load(std::memory_order_relaxed);
   e.waited_ns = steps > UINT32_MAX / 2 ? 0 : static_cast<std::int64_t>(steps) << 20;  // parked since `now` was read
   return frames_of(*t.own_stack, frames, frames_most);
 }
@@ -50,7 +51,9 @@ bool visit(task& t, void* arg) {
     case task_phase::fresh: e.state = task_state::not_begun; break;
     case task_phase::running: e.state = task_state::running; break;
     case task_phase::yielded: e.state = task_state::ready; break;
-    case task_phase::parked: e.state = task_state::ready; break;  // unless it can be frozen: then nobody has claimed its wait
+    case task_phase::parked:
+      e.state = task_state::ready;
+      break;  // unless it can be frozen: then nobody has claimed its wait
     default: return true;
   }
   e.id = t.id;
@@ -60,7 +63,7 @@ bool visit(task& t, void* arg) {
   }
   if (freeze(t)) {
     void* frames[frames_most];
-    const std::size_t n = read_parked(t, e, to.now, frames);
+    std::size_t const n = read_parked(t, e, to.now, frames);
     if (thaw(t)) ready(t);
     e.state = task_state::parked;
     e.trace = to.trace_of(frames, n);
@@ -75,7 +78,8 @@ bool visit(task& t, void* arg) {
 census take_census(scheduler const* of) {
   taking t{.of = of, .result = {}, .known = {}};
   for_each_task(visit, &t);
-  std::sort(t.result.tasks.begin(), t.result.tasks.end(), [](task_entry const& a, task_entry const& b) { return a.id < b.id; });
+  std::sort(t.result.tasks.begin(), t.result.tasks.end(),
+            [](task_entry const& a, task_entry const& b) { return a.id < b.id; });
   return std::move(t.result);
 }
 

@@ -33,15 +33,15 @@ struct task_entry {
   // Of a parked one:
   wait_reason reason = wait_reason::none;
   void const* object = nullptr;
-  task_id joins = 0;               // reason join: whom
-  std::int64_t left_ns = never;    // till its deadline
-  std::int64_t waited_ns = 0;      // in steps of coarse_time; less than two of them: as good as 0
-  std::size_t trace = no_trace;    // index in census::traces
+  task_id joins = 0;             // reason join: whom
+  std::int64_t left_ns = never;  // till its deadline
+  std::int64_t waited_ns = 0;    // in steps of coarse_time; less than two of them: as good as 0
+  std::size_t trace = no_trace;  // index in census::traces
 };
 
 struct census {
-  std::vector<task_entry> tasks;            // by id
-  std::vector<std::vector<void*>> traces;   // return addresses, innermost first; each once
+  std::vector<task_entry> tasks;           // by id
+  std::vector<std::vector<void*>> traces;  // return addresses, innermost first; each once
 };
 
 /// Of one scheduler's tasks, or of all. Throws std::bad_alloc.

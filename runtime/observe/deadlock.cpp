@@ -73,7 +73,7 @@ struct pass {
 
   bool look(task& t) noexcept {
     if (t.sched != of) return true;
-    const task_phase phase = t.phase.load(std::memory_order_relaxed);
+    task_phase const phase = t.phase.load(std::memory_order_relaxed);
     if (phase == task_phase::free || phase == task_phase::ended) return true;
     bool waits = true;
     if (reasons) {
@@ -85,7 +85,7 @@ struct pass {
       }
       if (waits && thaw(t)) ready(t);
     }
-    const std::uint64_t now = t.word.load(std::memory_order_acquire);
+    std::uint64_t const now = t.word.load(std::memory_order_acquire);
     if (!waits || (now & wait_word::state_mask) != wait_word::waiting) all_wait = false;
     tasks += 1;
     generations += wait_word::generation(now);
@@ -93,7 +93,7 @@ struct pass {
   }
 
   void look(waiter const& w, bool for_ever) noexcept {
-    const std::uint64_t now = w.word.load(std::memory_order_acquire);
+    std::uint64_t const now = w.word.load(std::memory_order_acquire);
     if (!for_ever || (now & wait_word::state_mask) != wait_word::waiting) return;
     threads += 1;
     generations += wait_word::generation(now);
@@ -101,7 +101,9 @@ struct pass {
 
   void run() {
     for_each_task([](task& t, void* arg) { return static_cast<pass*>(arg)->look(t); }, this);
-    if (all_wait) for_each_thread_waiter([](waiter& w, bool for_ever, void* arg) { static_cast<pass*>(arg)->look(w, for_ever); }, this);
+    if (all_wait)
+      for_each_thread_waiter([](waiter& w, bool for_ever, void* arg) { static_cast<pass*>(arg)->look(w, for_ever); },
+                             this);
   }
 };
 
@@ -111,8 +113,8 @@ bool may_come_from_outside(scheduler& s) noexcept {
 }
 
 bool no_other_thread(scheduler& s, std::size_t waiting) noexcept {
-  const std::size_t known = s.threads() + sources.threads.load(std::memory_order_acquire) + waiting;
-  const std::size_t there = process_threads();
+  std::size_t const known = s.threads() + sources.threads.load(std::memory_order_acquire) + waiting;
+  std::size_t const there = process_threads();
   if (!tsan) return there == known;
   // ThreadSanitizer has a thread of its own; in a child of fork it has none, one or two, so that there the answer is not exact.
   return there == known + 1 || (sources.forked.load(std::memory_order_relaxed) && there >= known && there <= known + 2);
@@ -131,9 +133,9 @@ void act(scheduler& s, std::size_t tasks) {
 
 idle_verdict all_idle(scheduler& s) noexcept {
   using what = idle_verdict::what;
-  const scheduler::quiet_look before = s.look_quiet();  // Q1
+  scheduler::quiet_look const before = s.look_quiet();  // Q1
   idle_verdict v{.is = what::later, .taken = before.taken};
-  const bool unwinding = s.deadlocked();
+  bool const unwinding = s.deadlocked();
   if (!before.quiet || may_come_from_outside(s)) return v;  // Q2
   try {
     pass first{.of = &s, .reasons = true};
@@ -145,17 +147,18 @@ idle_verdict all_idle(scheduler& s) noexcept {
       return v;
     }
     if (!first.all_wait || first.tasks == 0) return v;
-    const bool alone = no_other_thread(s, first.threads);  // Q4
+    bool const alone = no_other_thread(s, first.threads);  // Q4
     if (!alone && !unwinding) return v;
     pass second{.of = &s, .reasons = false};
     second.run();  // Q5
     if (!second.all_wait || second.tasks != first.tasks || second.generations != first.generations) return v;
-    const scheduler::quiet_look after = s.look_quiet();  // Q6
+    scheduler::quiet_look const after = s.look_quiet();  // Q6
     if (!after.quiet || after.taken != before.taken || may_come_from_outside(s)) return v;
     if (!unwinding) {
-      const bool told = s.runs.load(std::memory_order_acquire) != 0;
+      bool const told = s.runs.load(std::memory_order_acquire) != 0;
       act(s, first.tasks);
-      v.is = told ? what::changed : what::alive;  // alive, without a witness: not again, unless something happens after all
+      v.is = told ? what::changed
+                  : what::alive;  // alive, without a witness: not again, unless something happens after all
       return v;
     }
     if (s.wake_locks()) {

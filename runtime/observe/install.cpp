@@ -24,7 +24,7 @@ constexpr observer reports{.runtime_begins = begin_watching_quit,
                            .describe = describe_tasks};
 
 // Threads do not come along into a child that fork makes: what counts them begins anew there.
-[[maybe_unused]] const bool watches_forks = (call_after_fork([] {
+[[maybe_unused]] bool const watches_forks = (call_after_fork([] {
                                                sources.threads.store(0, std::memory_order_relaxed);
                                                sources.forked.store(true, std::memory_order_relaxed);
                                              }),

@@ -38,18 +38,18 @@ namespace {
 constexpr int exit_status = 128 + SIGQUIT;
 
 // What the handler may touch.
-std::atomic<int> wake_fd{-1};         // made once, never closed
-std::atomic<pid_t> listening{0};      // the process whose thread listens; 0: nobody
-std::atomic<bool> asked{false};       // K2, taken by the thread
+std::atomic<int> wake_fd{-1};     // made once, never closed
+std::atomic<pid_t> listening{0};  // the process whose thread listens; 0: nobody
+std::atomic<bool> asked{false};   // K2, taken by the thread
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 
 void wake() noexcept {
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t n = ::write(wake_fd.load(std::memory_order_relaxed), &one, sizeof one);
+  std::uint64_t const one = 1;
+  [[maybe_unused]] ssize_t const n = ::write(wake_fd.load(std::memory_order_relaxed), &one, sizeof one);
 }
 
 extern "C" void weft_note_quit(int signal) {
-  const int kept = errno;
+  int const kept = errno;
   if (listening.load(std::memory_order_acquire) == ::getpid()) {
     asked.store(true, std::memory_order_release);
     wake();
@@ -87,7 +87,7 @@ void listen(watch& w) noexcept {
   set_thread_name("weft-quit");
   while (!w.ends.load(std::memory_order_acquire)) {
     std::uint64_t wakes = 0;
-    [[maybe_unused]] const ssize_t n = ::read(wake_fd.load(std::memory_order_relaxed), &wakes, sizeof wakes);
+    [[maybe_unused]] ssize_t const n = ::read(wake_fd.load(std::memory_order_relaxed), &wakes, sizeof wakes);
     if (!asked.exchange(false, std::memory_order_acquire)) continue;
     report_all();  // K3
     if (w.exiting.load(std::memory_order_acquire) != 0) std::_Exit(exit_status);
@@ -96,10 +96,11 @@ void listen(watch& w) noexcept {
 }
 
 void start_locked(watch& w) WEFT_REQUIRES(w.lock) {
-  if (::sigaction(SIGQUIT, nullptr, &w.before) != 0 || (w.before.sa_flags & SA_SIGINFO) != 0 || w.before.sa_handler != SIG_DFL)
+  if (::sigaction(SIGQUIT, nullptr, &w.before) != 0 || (w.before.sa_flags & SA_SIGINFO) != 0 ||
+      w.before.sa_handler != SIG_DFL)
     return;
   if (wake_fd.load(std::memory_order_relaxed) < 0) {
-    const int fd = ::eventfd(0, EFD_CLOEXEC);
+    int const fd = ::eventfd(0, EFD_CLOEXEC);
     if (fd < 0) return warn("SIGQUIT will end the program without a list of its tasks: no descriptor");
     wake_fd.store(fd, std::memory_order_relaxed);
   }
@@ -116,7 +117,7 @@ void start_locked(watch& w) WEFT_REQUIRES(w.lock) {
   ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
   if (!w.thread.joinable()) return;
   listening.store(::getpid(), std::memory_order_release);
-  struct sigaction ours {};
+  struct sigaction ours{};
   ours.sa_handler = weft_note_quit;
   ours.sa_flags = SA_RESTART | SA_ONSTACK;
   sigemptyset(&ours.sa_mask);
@@ -125,7 +126,7 @@ void start_locked(watch& w) WEFT_REQUIRES(w.lock) {
 
 void stop_locked(watch& w) WEFT_REQUIRES(w.lock) {
   if (!w.thread.joinable()) return;
-  struct sigaction now {};
+  struct sigaction now{};
   if (::sigaction(SIGQUIT, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) == 0 && now.sa_handler == weft_note_quit)
     ::sigaction(SIGQUIT, &w.before, nullptr);
   listening.store(0, std::memory_order_release);

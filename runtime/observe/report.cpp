@@ -14,7 +14,7 @@ namespace {
 template <class... A>
 __attribute__((format(printf, 2, 0))) void append(std::string& to, char const* format, A... values) {
   char part[256];
-  const int n = std::snprintf(part, sizeof part, format, values...);
+  int const n = std::snprintf(part, sizeof part, format, values...);
   to.append(part, static_cast<std::size_t>(std::clamp(n, 0, static_cast<int>(sizeof part) - 1)));
 }
 
@@ -31,7 +31,9 @@ std::string duration(std::int64_t ns) {
 }
 
 /// The runtime's own calls say nothing to a user: left out at both ends, unless nothing else is there.
-bool is_inner(code_place const& p) { return p.function.starts_with("weft::rt::") || p.function == "weft::rt" || p.function.empty(); }
+bool is_inner(code_place const& p) {
+  return p.function.starts_with("weft::rt::") || p.function == "weft::rt" || p.function.empty();
+}
 
 void append_calls(std::string& to, std::vector<void*> const& addresses, symbols& names) {
   std::vector<code_place> calls;
@@ -49,10 +51,8 @@ void append_calls(std::string& to, std::vector<void*> const& addresses, symbols&
   for (std::size_t i = first; i < last; ++i) {
     code_place const& c = calls[i];
     append(to, "    #%-2zu ", i - first);
-    if (c.function.empty())
-      append(to, "%p", addresses[i]);
-    else
-      to += c.function;
+    if (c.function.empty()) append(to, "%p", addresses[i]);
+    else to += c.function;
     if (!c.module.empty()) append(to.append(" in ").append(c.module), " +0x%" PRIxPTR, c.offset);
     to += '\n';
   }
@@ -78,10 +78,8 @@ std::string describe(task_entry const& e) {
   text += ": ";
   if (e.state != task_state::parked) return text += state_name(e.state);
   text.append("waits on ").append(wait_reason_name(e.reason));
-  if (e.joins != 0)
-    append(text, " of task %" PRIu64, e.joins);
-  else if (e.object != nullptr)
-    append(text, " %p", e.object);
+  if (e.joins != 0) append(text, " of task %" PRIu64, e.joins);
+  else if (e.object != nullptr) append(text, " %p", e.object);
   text.append(", for ").append(duration(e.waited_ns));
   if (e.left_ns != never) text.append(", at most ").append(duration(e.left_ns)).append(" more");
   return text;
@@ -97,10 +95,13 @@ std::string describe(census const& c) {
   std::string text;
   append(text, "weft: %zu task%s", c.tasks.size(), c.tasks.size() == 1 ? "" : "s");
   char const* between = ": ";
-  for (const task_state s : {task_state::running, task_state::ready, task_state::not_begun, task_state::parked}) {
-    const std::size_t n = count[static_cast<std::size_t>(s)];
+  for (task_state const s : {task_state::running, task_state::ready, task_state::not_begun, task_state::parked}) {
+    std::size_t const n = count[static_cast<std::size_t>(s)];
     if (n == 0) continue;
-    append(text, "%s%zu %s", between, n, s == task_state::ready ? "ready" : s == task_state::not_begun ? "not begun" : state_name(s));
+    append(text, "%s%zu %s", between, n,
+           s == task_state::ready       ? "ready"
+           : s == task_state::not_begun ? "not begun"
+                                        : state_name(s));
     between = ", ";
   }
   text += '\n';
@@ -110,9 +111,10 @@ std::string describe(census const& c) {
   symbols names;
   for (auto const& group : groups) {
     if (group.empty()) continue;
-    const std::size_t trace = group.front()->trace;
+    std::size_t const trace = group.front()->trace;
     text += '\n';
-    if (group.size() > 1 && trace != task_entry::no_trace) append(text, "  %zu tasks in the same calls\n", group.size());
+    if (group.size() > 1 && trace != task_entry::no_trace)
+      append(text, "  %zu tasks in the same calls\n", group.size());
     for (task_entry const* e : group) text.append("  ").append(describe(*e)).append("\n");
     if (trace != task_entry::no_trace) append_calls(text, c.traces[trace], names);
   }

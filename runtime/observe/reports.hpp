@@ -7,8 +7,8 @@
 
 namespace weft::rt {
 
-[[nodiscard]] idle_verdict all_idle(scheduler& s) noexcept;      // deadlock.cpp
-void begin_watching_quit(scheduler& s);                          // quit.cpp
+[[nodiscard]] idle_verdict all_idle(scheduler& s) noexcept;  // deadlock.cpp
+void begin_watching_quit(scheduler& s);                      // quit.cpp
 void end_watching_quit(scheduler& s) noexcept;
 
 }  // namespace weft::rt

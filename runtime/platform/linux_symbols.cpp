@@ -24,9 +24,9 @@ namespace {
 class mapped_file {
  public:
   explicit mapped_file(char const* path) noexcept {
-    const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+    int const fd = ::open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return;
-    struct stat what {};
+    struct stat what{};
     if (::fstat(fd, &what) == 0 && what.st_size > 0) {
       void* at = ::mmap(nullptr, static_cast<std::size_t>(what.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
       if (at != MAP_FAILED) {
@@ -56,7 +56,7 @@ class mapped_file {
 
 std::string demangled(char const* name) {
   int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free);
+  std::unique_ptr<char, void (*)(void*)> const text(abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free);
   return status == 0 && text != nullptr ? std::string(text.get()) : std::string(name);
 }
 
@@ -66,32 +66,35 @@ struct symbols::table {
   struct function {
     std::uintptr_t start;  // as linked
     std::uintptr_t size;
-    std::string name;      // mangled
+    std::string name;  // mangled
   };
   std::string path;
   std::uintptr_t bias = 0;  // what the loader added
   std::vector<function> functions;
 
   void read() {
-    const mapped_file file(path.c_str());
+    mapped_file const file(path.c_str());
     auto const* head = file.at<ElfW(Ehdr)>(0);
-    if (head == nullptr || std::memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 || head->e_shentsize != sizeof(ElfW(Shdr))) return;
+    if (head == nullptr || std::memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 || head->e_shentsize != sizeof(ElfW(Shdr)))
+      return;
     auto const* sections = file.at<ElfW(Shdr)>(head->e_shoff, head->e_shnum);
     if (sections == nullptr) return;
     for (std::size_t i = 0; i < head->e_shnum; ++i) {
       ElfW(Shdr) const& s = sections[i];
       if (s.sh_type != SHT_SYMTAB || s.sh_link >= head->e_shnum || s.sh_entsize != sizeof(ElfW(Sym))) continue;
-      const std::size_t count = s.sh_size / sizeof(ElfW(Sym));
+      std::size_t const count = s.sh_size / sizeof(ElfW(Sym));
       auto const* entries = file.at<ElfW(Sym)>(s.sh_offset, count);
       ElfW(Shdr) const& text = sections[s.sh_link];
       auto const* names = file.at<char>(text.sh_offset, text.sh_size);
       if (entries == nullptr || names == nullptr || text.sh_size == 0 || names[text.sh_size - 1] != '\0') continue;
       for (std::size_t k = 0; k < count; ++k) {
-        if ((entries[k].st_info & 0xf) != STT_FUNC || entries[k].st_value == 0 || entries[k].st_name >= text.sh_size) continue;
+        if ((entries[k].st_info & 0xf) != STT_FUNC || entries[k].st_value == 0 || entries[k].st_name >= text.sh_size)
+          continue;
         functions.push_back({entries[k].st_value, entries[k].st_size, names + entries[k].st_name});
       }
     }
-    std::sort(functions.begin(), functions.end(), [](function const& a, function const& b) { return a.start < b.start; });
+    std::sort(functions.begin(), functions.end(),
+              [](function const& a, function const& b) { return a.start < b.start; });
   }
 
   [[nodiscard]] function const* find(std::uintptr_t linked) const {
@@ -107,16 +110,16 @@ symbols::symbols() noexcept = default;
 symbols::~symbols() = default;
 
 symbols::table const& symbols::table_of(std::uintptr_t base, char const* path) {
-  const auto found = tables_.find(base);
+  auto const found = tables_.find(base);
   if (found != tables_.end()) return found->second;
   table& t = tables_[base];
   // The loader maps the file's head at the base.
   auto const* head = reinterpret_cast<ElfW(Ehdr) const*>(base);
   t.bias = head->e_type == ET_DYN ? base : 0;
   // The program's own path may be relative to where it was started.
-  const bool program = ::getauxval(AT_PHDR) == base + head->e_phoff;
+  bool const program = ::getauxval(AT_PHDR) == base + head->e_phoff;
   char real[4096];
-  const ssize_t n = program ? ::readlink("/proc/self/exe", real, sizeof real) : -1;
+  ssize_t const n = program ? ::readlink("/proc/self/exe", real, sizeof real) : -1;
   t.path = n > 0 ? std::string(real, static_cast<std::size_t>(n)) : std::string(path);
   t.read();
   return t;

@@ -11,11 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cxxabi.h>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <cxxabi.h>
 
 extern "C" {
 extern void* __dso_handle __attribute__((visibility("hidden")));  // of the program or library that weft is linked into

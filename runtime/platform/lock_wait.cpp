@@ -15,7 +15,7 @@ namespace weft::rt {
 namespace {
 constexpr unsigned first_pause = 16, last_pause = 256;
 constexpr std::int64_t first_sleep_ns = 50'000, longest_sleep_ns = 1'000'000;
-}
+}  // namespace
 
 void object_lock::lock_slow() noexcept {
   for (unsigned pause = first_pause; pause <= last_pause; pause *= 2) {

@@ -62,10 +62,8 @@ inline void full_fence() noexcept {
 }
 
 inline void light_fence() noexcept {
-  if (__builtin_expect(has_membarrier(), 1))
-    __asm__ volatile("" ::: "memory");
-  else
-    full_fence();
+  if (__builtin_expect(has_membarrier(), 1)) __asm__ volatile("" ::: "memory");
+  else full_fence();
 }
 
 void heavy_fence() noexcept;

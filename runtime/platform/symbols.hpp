@@ -11,10 +11,10 @@ namespace weft::rt {
 
 /// Where a code address belongs.
 struct code_place {
-  std::string function;        // demangled; empty: not known
-  std::uintptr_t into = 0;     // bytes from the function's beginning
-  std::string module;          // path of the program or library; empty: in none
-  std::uintptr_t offset = 0;   // in the module, as addr2line takes it
+  std::string function;       // demangled; empty: not known
+  std::uintptr_t into = 0;    // bytes from the function's beginning
+  std::string module;         // path of the program or library; empty: in none
+  std::uintptr_t offset = 0;  // in the module, as addr2line takes it
 };
 
 /// Keeps the tables of the modules that it was asked about. Not for several threads at once.

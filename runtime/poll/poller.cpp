@@ -2,8 +2,8 @@
 
 #include "runtime/poll/poller.hpp"
 
-#include "runtime/base/sanitizer.hpp"
 #include "runtime/base/check.hpp"
+#include "runtime/base/sanitizer.hpp"
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>

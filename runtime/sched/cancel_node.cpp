@@ -38,7 +38,9 @@ bool try_retain(cancel_node& n) noexcept {
 namespace {
 
 /// Whether destroying the node may run user code.
-bool has_users_things(cancel_node const& n) noexcept { return n.value != nullptr || n.cause != nullptr || n.listeners != nullptr; }
+bool has_users_things(cancel_node const& n) noexcept {
+  return n.value != nullptr || n.cause != nullptr || n.listeners != nullptr;
+}
 
 void destroy(cancel_node* n) noexcept {
   cancel_node* parent = n->parent;
@@ -60,7 +62,9 @@ void drop(cancel_node* n, std::uint32_t times) noexcept {
         if (n->next_sibling != nullptr) n->next_sibling->prev_sibling = n->prev_sibling;
       }
     }
-    if (has_users_things(*n) && run_as_task_if_native([](void* dead) noexcept { destroy(static_cast<cancel_node*>(dead)); }, n)) return;
+    if (has_users_things(*n) &&
+        run_as_task_if_native([](void* dead) noexcept { destroy(static_cast<cancel_node*>(dead)); }, n))
+      return;
     delete n;
     n = parent;
   }
@@ -90,9 +94,8 @@ void link_child(cancel_node& parent, cancel_node& n) noexcept {
 
 constexpr timer_ops deadline_ops{
     .retain = [](void* owner) noexcept { retain(static_cast<cancel_node*>(owner)); },
-    .fire = [](timer_node&, void* owner, std::uint64_t) {
-      cancel(*static_cast<cancel_node*>(owner), cancel_kind::timed_out, nullptr);
-    },
+    .fire = [](timer_node&, void* owner,
+               std::uint64_t) { cancel(*static_cast<cancel_node*>(owner), cancel_kind::timed_out, nullptr); },
     .release = [](void* owner) { drop(static_cast<cancel_node*>(owner)); },
 };
 
@@ -123,7 +126,7 @@ cancel_node* make_context_until(scheduler& s, cancel_node* parent, std::int64_t 
   if (n->timer != nullptr) {
     processor* p = nullptr;
     if (w != nullptr && w->sched == &s) {
-      const section inside(w);
+      section const inside(w);
       p = inside.proc();
       timer_heap& heap = p != nullptr ? p->timers : s.proc(0).timers;
       armed = heap.reserve_one();
@@ -165,7 +168,8 @@ std::exception_ptr cancel_node::cause_now() noexcept {
 namespace {
 
 /// C1 for one node. False: it was cancelled before. Children found are appended to `visit`, each with a reference.
-bool mark(cancel_node& n, cancel_kind kind, std::exception_ptr const& cause, bool started_here, cancel_node*& visit) noexcept {
+bool mark(cancel_node& n, cancel_kind kind, std::exception_ptr const& cause, bool started_here,
+          cancel_node*& visit) noexcept {
   guard hold(n.lock);
   if (n.kind != cancel_kind::none) return false;
   n.kind = kind;
@@ -189,7 +193,7 @@ void wake_registered(cancel_node& n) noexcept {
     {
       guard hold(s.lock);
       for (task* t = s.head; t != nullptr; t = t->shard_next) {
-        const std::uint64_t generation = wait_word::generation(t->word.load(std::memory_order_acquire));
+        std::uint64_t const generation = wait_word::generation(t->word.load(std::memory_order_acquire));
         if (claim(*t, generation, how::cancel)) woken.push(*t);
       }
     }
@@ -259,7 +263,9 @@ bool cancel_from(cancel_node& n, cancel_kind kind, std::exception_ptr const& cau
 
 }  // namespace
 
-bool cancel(cancel_node& n, cancel_kind kind, std::exception_ptr cause) noexcept { return cancel_from(n, kind, cause, true); }
+bool cancel(cancel_node& n, cancel_kind kind, std::exception_ptr cause) noexcept {
+  return cancel_from(n, kind, cause, true);
+}
 
 bool add_listener(cancel_node& n, cancel_listener& l) noexcept {
   guard hold(n.lock);
@@ -328,8 +334,9 @@ void cancel_own(task& t) {
   // A wait that began before the context was there knows only the inherited one: implicit tells such a wait. It is written before
   // H1, so that it belongs to the wait whose generation is claimed; the claim fails if the task has gone on meanwhile.
   heavy_fence();  // C3, pairs with H2
-  const std::uint64_t word = t.word.load(std::memory_order_acquire);
-  if ((word & wait_word::state_mask) != wait_word::waiting || t.implicit.load(std::memory_order_relaxed) == nullptr) return;
+  std::uint64_t const word = t.word.load(std::memory_order_acquire);
+  if ((word & wait_word::state_mask) != wait_word::waiting || t.implicit.load(std::memory_order_relaxed) == nullptr)
+    return;
   if (claim(t, wait_word::generation(word), how::cancel)) t.sched->make_ready(&t);
 }
 
@@ -379,7 +386,7 @@ cancelled& cancelled::operator=(cancelled const& other) noexcept {
 cancelled::~cancelled() { rt::drop(node_); }
 
 std::error_code cancelled::code() const noexcept {
-  const bool late = node_ != nullptr && node_->err() == rt::cancel_kind::timed_out;
+  bool const late = node_ != nullptr && node_->err() == rt::cancel_kind::timed_out;
   return std::make_error_code(late ? std::errc::timed_out : std::errc::operation_canceled);
 }
 

@@ -44,7 +44,8 @@ struct context_shard {
 /// task is the way to do more. Unregistered under the node's lock.
 struct cancel_listener {
   void (*notify)(cancel_listener&) noexcept = nullptr;
-  void (*release)(cancel_listener&) noexcept = nullptr;  // if not null: called when the node goes without having been cancelled
+  void (*release)(cancel_listener&) noexcept =
+      nullptr;  // if not null: called when the node goes without having been cancelled
   cancel_listener* next = nullptr;
   cancel_listener* prev = nullptr;
   bool linked = false;
@@ -59,38 +60,39 @@ struct cancel_node {
   cancel_node& operator=(cancel_node const&) = delete;
 
   std::atomic<std::uint32_t> refs{1};
-  std::atomic<bool> flag{false};             // C1, release; W1 and H3 read it
-  std::atomic<bool> used{false};             // a task has registered: C2
-  bool is_root = false;                      // constant from creation; tasks do not count it
-  bool const inherits;                       // false: without_cancel, a parent's cancellation stops here
-  scheduler* const sched;                    // may be null: made outside of any runtime
-  cancel_node* const parent;                 // counted
+  std::atomic<bool> flag{false};  // C1, release; W1 and H3 read it
+  std::atomic<bool> used{false};  // a task has registered: C2
+  bool is_root = false;           // constant from creation; tasks do not count it
+  bool const inherits;            // false: without_cancel, a parent's cancellation stops here
+  scheduler* const sched;         // may be null: made outside of any runtime
+  cancel_node* const parent;      // counted
   unsigned const shard_count;
   std::unique_ptr<context_shard[]> shards;
 
   ranked_lock lock{lock_rank::context_node};
-  cancel_kind kind = cancel_kind::none;      // guarded by lock; constant once flag is set
-  std::exception_ptr cause;                  // the same
-  bool started_here = false;                 // the same: the cancellation began at this node, not above
-  cancel_node* first_child = nullptr;        // guarded by lock
-  cancel_node* next_sibling = nullptr;       // guarded by the parent's lock
+  cancel_kind kind = cancel_kind::none;  // guarded by lock; constant once flag is set
+  std::exception_ptr cause;              // the same
+  bool started_here = false;             // the same: the cancellation began at this node, not above
+  cancel_node* first_child = nullptr;    // guarded by lock
+  cancel_node* next_sibling = nullptr;   // guarded by the parent's lock
   cancel_node* prev_sibling = nullptr;
-  bool is_child = false;                     // guarded by the parent's lock: stands in its list
-  cancel_listener* listeners = nullptr;      // guarded by lock
-  cancel_listener* stop_bridge = nullptr;    // guarded by lock; the one that serves std::stop_token; dangles once kind is set
-  cancel_node* visit_next = nullptr;         // owned by the one cancellation that set the parent's `kind`
-  cancel_node* work_next = nullptr;          // owned by the one cancellation that set `kind` here
+  bool is_child = false;                 // guarded by the parent's lock: stands in its list
+  cancel_listener* listeners = nullptr;  // guarded by lock
+  cancel_listener* stop_bridge =
+      nullptr;                        // guarded by lock; the one that serves std::stop_token; dangles once kind is set
+  cancel_node* visit_next = nullptr;  // owned by the one cancellation that set the parent's `kind`
+  cancel_node* work_next = nullptr;   // owned by the one cancellation that set `kind` here
 
   // The done channel, made by the channel layer at first use: closed under `lock` before `flag` is set.
   std::atomic<void*> done_channel{nullptr};
-  void (*close_done)(void*) noexcept = nullptr;    // constant once done_channel is set
+  void (*close_done)(void*) noexcept = nullptr;  // constant once done_channel is set
   void (*release_done)(void*) noexcept = nullptr;
 
   // Set at creation.
   std::int64_t deadline = never;
   void const* key = nullptr;
   std::shared_ptr<void> value;
-  timer_node* timer = nullptr;               // with a deadline of its own
+  timer_node* timer = nullptr;  // with a deadline of its own
 
   [[nodiscard]] bool is_cancelled() const noexcept { return flag.load(std::memory_order_acquire); }
   /// none until cancelled; who sees it set finds the done channel closed, and who finds that closed sees it set.

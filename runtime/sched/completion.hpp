@@ -13,8 +13,8 @@ namespace weft::rt {
 
 struct completion {
   object_lock lock;
-  wait_list waiters;               // guarded by lock
-  std::atomic<bool> done{false};   // set under lock, release; readers without the lock use acquire
+  wait_list waiters;              // guarded by lock
+  std::atomic<bool> done{false};  // set under lock, release; readers without the lock use acquire
 
   /// Sets `done` and makes every waiter ready, as from a partner. Never throws.
   void complete() noexcept {

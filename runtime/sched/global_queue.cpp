@@ -47,17 +47,17 @@ global_queue::~global_queue() = default;
 std::unique_ptr<global_queue::port> global_queue::make_port() { return std::make_unique<real_port>(impl_->tasks); }
 
 void global_queue::push(port& via, task* const* tasks, std::size_t n) noexcept {
-  count_.fetch_add(static_cast<std::int64_t>(n), std::memory_order_seq_cst);  // G1
+  count_.fetch_add(static_cast<std::int64_t>(n), std::memory_order_seq_cst);                             // G1
   if (!impl_->tasks.enqueue_bulk(static_cast<real_port&>(via).producer, tasks, n)) push_list(tasks, n);  // G2
 }
 
 void global_queue::push(task* t) noexcept {
   count_.fetch_add(1, std::memory_order_seq_cst);  // G1
   // Threads are told apart by where their stacks lie: free, and even enough for four locks.
-  const auto where = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  auto const where = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
   auto& s = impl_->outside[(where >> 16) % shared_tokens];
   s.lock.lock();
-  const bool queued = impl_->tasks.enqueue(s.token, t);  // G2
+  bool const queued = impl_->tasks.enqueue(s.token, t);  // G2
   s.lock.unlock();
   if (!queued) push_list(&t, 1);
 }

@@ -41,7 +41,7 @@ class global_queue {
 
   /// Never less than what is queued, but for a consumer that is just taking it.
   [[nodiscard]] std::size_t size() const noexcept {
-    const std::int64_t n = count_.load(std::memory_order_seq_cst);
+    std::int64_t const n = count_.load(std::memory_order_seq_cst);
     return n > 0 ? static_cast<std::size_t>(n) : 0;
   }
 

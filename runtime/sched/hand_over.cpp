@@ -32,7 +32,7 @@ void scheduler::hold_locked(worker& w, processor& p) noexcept {
 }
 
 bool scheduler::assign_locked(worker& w, processor& p) noexcept {
-  const bool from_poller = w.in_poller;
+  bool const from_poller = w.in_poller;
   remove_idle_locked(w);
   hold_locked(w, p);
   // Under the lock: stored later, it could meet the worker's next sleep, which nobody would break then.
@@ -72,12 +72,12 @@ void scheduler::hand_on(processor& p) noexcept {
     }
   }
   if (spare != nullptr) return wake_worker(*spare, from_poller);
-  heavy_fence();                                            // I6
-  if (work_anywhere(clock_ns())) wake_if_idle(nullptr);     // I7
+  heavy_fence();                                         // I6
+  if (work_anywhere(clock_ns())) wake_if_idle(nullptr);  // I7
 }
 
 void scheduler::empty(processor& p) noexcept {
-  const tsan_ignore holders_data;
+  tsan_ignore const holders_data;
   std::array<task*, run_queue::capacity / 2> batch;
   std::size_t n = 0;
   do {
@@ -93,7 +93,7 @@ bool scheduler::hand_over(worker& w, processor& p, bool as_hog) noexcept {
     guard hold(lock_);
     if (stopping_.load(std::memory_order_relaxed)) return false;
     spare = sleeper_to_wake_locked();
-    const std::uintptr_t word = worker::adrift | (as_hog ? worker::hog : 0);
+    std::uintptr_t const word = worker::adrift | (as_hog ? worker::hog : 0);
     adrift_.fetch_add(1, std::memory_order_seq_cst);
     if (as_hog) hogs_.fetch_add(1, std::memory_order_relaxed);
     // A monitor that is between M2 and M5 loses by this, as by E5. The release is for whoever reads the word without the lock.
@@ -122,23 +122,26 @@ bool scheduler::thread_to_be_had() noexcept {
 }
 
 void scheduler::report_limit_locked() noexcept {
-  const unsigned limit = thread_limit_.load(std::memory_order_relaxed);
+  unsigned const limit = thread_limit_.load(std::memory_order_relaxed);
   if (threads_.load(std::memory_order_relaxed) < limit || std::exchange(limit_reported_, true)) return;
-  warn("all %u worker threads are stuck in tasks that block or compute, and %s allows no more: other tasks wait until one comes back",
-       limit, thread_limit_name_);
+  warn(
+      "all %u worker threads are stuck in tasks that block or compute, and %s allows no more: other tasks wait until "
+      "one comes back",
+      limit, thread_limit_name_);
 }
 
 void scheduler::begin_blocking(worker& w) noexcept {
   blocking_calls_.fetch_add(1, std::memory_order_seq_cst);
   processor* p = w.enter();
   // With nothing to run and another processor idle, that one's sleeper attends to timers and the network, and the monitor to the rest.
-  const bool keep = p == nullptr || (nothing_to_run(*p) && idle_.load(std::memory_order_relaxed) != 0);
-  if (!keep) (void)hand_over(w, *p, false);  // no thread to be had: the call blocks this worker, as if it had not said so
+  bool const keep = p == nullptr || (nothing_to_run(*p) && idle_.load(std::memory_order_relaxed) != 0);
+  if (!keep)
+    (void)hand_over(w, *p, false);  // no thread to be had: the call blocks this worker, as if it had not said so
   w.leave();
 }
 
 processor* worker::comply() noexcept {
-  const bool was_asked = (proc.load(std::memory_order_relaxed) & asked) != 0;
+  bool const was_asked = (proc.load(std::memory_order_relaxed) & asked) != 0;
   processor* p = reclaim();
   if (p != nullptr && was_asked && sched->hand_over(*this, *p, true)) return nullptr;
   return p;
@@ -156,7 +159,7 @@ processor* scheduler::acquire_processor(worker& w) noexcept {
   guard hold(lock_);
   processor* p = take_idle_processor_locked();
   if (p == nullptr) return nullptr;
-  const std::uintptr_t word = w.proc.load(std::memory_order_relaxed);
+  std::uintptr_t const word = w.proc.load(std::memory_order_relaxed);
   hold_locked(w, *p);
   drift_ended(word);
   return p;

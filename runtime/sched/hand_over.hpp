@@ -40,8 +40,9 @@ template <class Processor, class Fences>
 struct hand_over_words {
   static constexpr std::uintptr_t taking = 1, asked = 2, adrift = 4, hog = 8, flags = 15;
 
-  std::atomic<std::uint32_t> seq{1};    // written by the worker alone; odd: inside. It begins inside, in the native loop
-  std::atomic<std::uintptr_t> proc{0};  // E5, M2, M4, M5, ask; and who assigns or gives up a processor, under the scheduler's lock
+  std::atomic<std::uint32_t> seq{1};  // written by the worker alone; odd: inside. It begins inside, in the native loop
+  std::atomic<std::uintptr_t> proc{
+      0};  // E5, M2, M4, M5, ask; and who assigns or gives up a processor, under the scheduler's lock
 
   /// E1 to E3: opens a section.
   std::uintptr_t open() noexcept {
@@ -52,8 +53,9 @@ struct hand_over_words {
 
   /// Opens a section. The processor, or null.
   Processor* enter() noexcept {
-    const std::uintptr_t v = open();
-    if ((v & flags) == 0) [[likely]] return reinterpret_cast<Processor*>(v);  // E4
+    std::uintptr_t const v = open();
+    if ((v & flags) == 0) [[likely]]
+      return reinterpret_cast<Processor*>(v);  // E4
     return reclaim();
   }
 
@@ -78,7 +80,7 @@ struct hand_over_words {
   /// or adrift | hog).
   bool take(Processor& p, std::uint32_t s, std::uintptr_t left_with) noexcept {
     if ((s & 1) != 0 || seq.load(std::memory_order_acquire) != s) return false;  // M1
-    const std::uintptr_t v = proc.load(std::memory_order_relaxed);
+    std::uintptr_t const v = proc.load(std::memory_order_relaxed);
     if ((v & ~flags) != reinterpret_cast<std::uintptr_t>(&p) || (v & taking) != 0) return false;
     std::uintptr_t seen = v;
     if (!proc.compare_exchange_strong(seen, v | taking, std::memory_order_acq_rel)) return false;  // M2

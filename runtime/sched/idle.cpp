@@ -128,7 +128,7 @@ bool scheduler::take_processor(worker& w) noexcept {
 std::int64_t scheduler::earliest_timer() const noexcept {
   std::int64_t first = never;
   for (unsigned i = 0; i < processor_count_; ++i) {
-    const std::int64_t at = processors_[i].timers.next_deadline();
+    std::int64_t const at = processors_[i].timers.next_deadline();
     if (at < first) first = at;
   }
   return first;
@@ -136,10 +136,10 @@ std::int64_t scheduler::earliest_timer() const noexcept {
 
 bool scheduler::go_idle(worker& w) {
   // Who was not allowed to search need not look again: those who are searching will, after they have given up.
-  const bool was_searching = w.searching;
+  bool const was_searching = w.searching;
   // Who comes without a processor looks for tasks that were left for want of a thread (hand_over.cpp).
   processor* const given = w.held();
-  const bool looks_again = was_searching || single() || given == nullptr;
+  bool const looks_again = was_searching || single() || given == nullptr;
   w.searching = false;
   {
     guard hold(lock_);
@@ -152,7 +152,8 @@ bool scheduler::go_idle(worker& w) {
   // I6, pairs with I2. If every processor is idle, whoever published from one of them did so before giving it back under lock_, and
   // anybody else uses a full fence: then a membarrier, which costs microseconds, would be for nothing. Who gave no processor back
   // needs none either: it stands in the way of nobody's I3, and who left a task for want of a thread had lock_ before it.
-  if (looks_again && given != nullptr) idle_.load(std::memory_order_seq_cst) == processor_count_ ? full_fence() : heavy_fence();
+  if (looks_again && given != nullptr)
+    idle_.load(std::memory_order_seq_cst) == processor_count_ ? full_fence() : heavy_fence();
   for (bool first = true;; first = false) {
     if (stopping_.load(std::memory_order_acquire)) return leave_idle(w);
     if ((looks_again || !first) && work_anywhere(clock_ns()) && take_processor(w)) {  // I7
@@ -212,16 +213,16 @@ void scheduler::sleep_in_poller(worker& w, std::int64_t limit) {
 }
 
 bool scheduler::sleep_on_futex(worker& w, std::int64_t limit) {
-  const std::int64_t at = earliest_timer();
+  std::int64_t const at = earliest_timer();
   std::int64_t other = timer_until_.load(std::memory_order_relaxed);
-  const std::int64_t in_poller = poll_until_.load(std::memory_order_relaxed);
+  std::int64_t const in_poller = poll_until_.load(std::memory_order_relaxed);
   // Only for a timer that nobody who sleeps already would wake for; only one at a time; and only if there is a processor to take then.
-  const bool timed = at != never && (in_poller == 0 || at < in_poller) && at < other &&
+  bool const timed = at != never && (in_poller == 0 || at < in_poller) && at < other &&
                      idle_.load(std::memory_order_relaxed) != 0 &&
                      timer_until_.compare_exchange_strong(other, at, std::memory_order_seq_cst);
-  const bool surplus = !timed && threads_.load(std::memory_order_relaxed) > processor_count_;
-  const std::int64_t leave_at = surplus ? clock_ns() + spare_lives_ns.load(std::memory_order_relaxed) : never;
-  const std::int64_t until = std::min({limit, timed ? at : never, leave_at});
+  bool const surplus = !timed && threads_.load(std::memory_order_relaxed) > processor_count_;
+  std::int64_t const leave_at = surplus ? clock_ns() + spare_lives_ns.load(std::memory_order_relaxed) : never;
+  std::int64_t const until = std::min({limit, timed ? at : never, leave_at});
   bool in_time = true;
   while (in_time && w.wakeups.load(std::memory_order_acquire) == 0 && !stopping_.load(std::memory_order_acquire)) {
     if (until == never) {

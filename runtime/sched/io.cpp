@@ -42,8 +42,8 @@ class slot_store {
 
   /// The slot with that index; it has been handed out before.
   io_slot& at(std::uint32_t index) noexcept {
-    const std::uint32_t biased = index + (1u << first_chunk_bits);
-    const unsigned top = static_cast<unsigned>(std::bit_width(biased)) - 1;
+    std::uint32_t const biased = index + (1u << first_chunk_bits);
+    unsigned const top = static_cast<unsigned>(std::bit_width(biased)) - 1;
     // acquire: pairs with grow()
     return chunks_[top - first_chunk_bits].load(std::memory_order_acquire)[biased - (1u << top)];
   }
@@ -60,7 +60,7 @@ class slot_store {
  private:
   bool grow() noexcept WEFT_REQUIRES(lock_) {
     if (used_chunks_ == chunk_count) return false;
-    const std::uint32_t n = 1u << (first_chunk_bits + used_chunks_);
+    std::uint32_t const n = 1u << (first_chunk_bits + used_chunks_);
     auto* slots = new (std::nothrow) io_slot[n];
     if (slots == nullptr) return false;
     for (std::uint32_t i = n; i-- > 0;) {
@@ -90,7 +90,7 @@ void claim_all(wait_list& waiters, how h, ready_list& out) noexcept {
 
 void edge(io_side& side, ready_list& out) noexcept {
   std::uint32_t next = side.edges.load(std::memory_order_relaxed) + 1;
-  if (next == 0) next = 1;  // 0 means "not known" in drained
+  if (next == 0) next = 1;                            // 0 means "not known" in drained
   side.edges.store(next, std::memory_order_release);  // pairs with step 3: who sees the edge sees `hangup`
   claim_all(side.waiters, how::partner, out);
 }
@@ -124,14 +124,14 @@ void io_release(io_slot& s) noexcept {
 }
 
 bool io_close(io_slot& s) noexcept {
-  const std::uint32_t before = s.uses.fetch_or(io_slot::closing_bit, std::memory_order_acq_rel);
+  std::uint32_t const before = s.uses.fetch_or(io_slot::closing_bit, std::memory_order_acq_rel);
   if ((before & io_slot::closing_bit) != 0) return false;
   ready_list woken;
   s.lock.lock();
   ++s.generation;
   // Sockets of our own need no removal: close(2) does it, and should the open file live on for a moment in a forked child
   // its events are dropped by their generation. A duplicate that the user made may live for ever.
-  const bool ours = s.kind <= io_kind::other && !s.exposed.load(std::memory_order_relaxed);
+  bool const ours = s.kind <= io_kind::other && !s.exposed.load(std::memory_order_relaxed);
   if (s.table != nullptr && !ours) s.table->poll().remove(s.fd);
   s.table = nullptr;
   for (io_side& side : s.sides) claim_all(side.waiters, how::close, woken);

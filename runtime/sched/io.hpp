@@ -54,28 +54,29 @@ enum class io_kind : std::uint8_t {
 
 /// One direction of a descriptor.
 struct io_side {
-  std::atomic<std::uint32_t> edges{1};    // written under the lock (release), read by operations (acquire); never 0
-  std::atomic<std::uint32_t> drained{0};  // `edges` before the read that emptied the socket; 0: not known. Readers alone
-  wait_list waiters;                      // guarded by the slot's lock
+  std::atomic<std::uint32_t> edges{1};  // written under the lock (release), read by operations (acquire); never 0
+  std::atomic<std::uint32_t> drained{
+      0};             // `edges` before the read that emptied the socket; 0: not known. Readers alone
+  wait_list waiters;  // guarded by the slot's lock
   std::atomic<std::int64_t> deadline{never};  // written under the lock; read without it as a hint at step 2
 };
 
 struct io_slot {
   object_lock lock;
-  std::uint32_t index = 0;                    // constant
+  std::uint32_t index = 0;  // constant
   std::uint32_t generation WEFT_GUARDED_BY(lock) = 0;
-  int fd = -1;                                // constant while open or in use
-  std::atomic<std::uint32_t> uses{0};         // operations in progress, + 1 while open | closing
-  std::atomic<std::uint32_t> handles{0};      // the last one to go closes
-  std::atomic<std::uint32_t> refs{0};         // 1 while there are handles, 1 until the descriptor is closed; 0: recycled
-  io_table* table WEFT_GUARDED_BY(lock) = nullptr;           // whose poller watches fd; null: none yet
-  io_thread_wait* threads WEFT_GUARDED_BY(lock) = nullptr;   // plain threads in poll(2)
-  io_slot* next_free = nullptr;               // guarded by the free list's lock
+  int fd = -1;                            // constant while open or in use
+  std::atomic<std::uint32_t> uses{0};     // operations in progress, + 1 while open | closing
+  std::atomic<std::uint32_t> handles{0};  // the last one to go closes
+  std::atomic<std::uint32_t> refs{0};     // 1 while there are handles, 1 until the descriptor is closed; 0: recycled
+  io_table* table WEFT_GUARDED_BY(lock) = nullptr;          // whose poller watches fd; null: none yet
+  io_thread_wait* threads WEFT_GUARDED_BY(lock) = nullptr;  // plain threads in poll(2)
+  io_slot* next_free = nullptr;                             // guarded by the free list's lock
   io_side sides[2];
-  std::atomic<bool> hangup{false};            // written before `edges`, see there
-  std::atomic<bool> exposed{false};           // the number was told to the user, who may have duplicated it
-  io_kind kind = io_kind::other;              // constant while open
-  bool keep_open = false;                     // constant while open: never close(2) it (standard descriptors)
+  std::atomic<bool> hangup{false};   // written before `edges`, see there
+  std::atomic<bool> exposed{false};  // the number was told to the user, who may have duplicated it
+  io_kind kind = io_kind::other;     // constant while open
+  bool keep_open = false;            // constant while open: never close(2) it (standard descriptors)
 
   static constexpr std::uint32_t closing_bit = 1u << 31;
 
@@ -149,7 +150,7 @@ class io_use {
 
 /// Step 2: whether the direction's deadline has passed.
 [[nodiscard]] inline bool io_past_deadline(io_side const& side) noexcept {
-  const std::int64_t at = side.deadline.load(std::memory_order_relaxed);
+  std::int64_t const at = side.deadline.load(std::memory_order_relaxed);
   return at != never && at <= clock_ns();
 }
 

@@ -22,7 +22,7 @@ namespace {
   if (s.table != nullptr) return {};
   io_table* table = current_io_table();
   WEFT_CHECK(table != nullptr, "a task without a runtime");
-  const std::uint64_t tag = (static_cast<std::uint64_t>(s.generation) << 32) | s.index;
+  std::uint64_t const tag = (static_cast<std::uint64_t>(s.generation) << 32) | s.index;
   if (std::error_code e = table->poll().add(s.fd, tag)) return e;
   s.table = table;
   return {};
@@ -32,7 +32,7 @@ namespace {
 std::error_code park_locked(io_slot& s, io_direction d, waiter& self, std::int64_t deadline,
                             std::error_code timeout) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   wait_record record;
-  const wait_reason reason = d == io_direction::read ? wait_reason::io_read : wait_reason::io_write;
+  wait_reason const reason = d == io_direction::read ? wait_reason::io_read : wait_reason::io_write;
   switch (wait_in(self, s.side(d).waiters, s.lock, record, deadline, reason, &s)) {
     case how::close: return errc::closed;
     case how::timeout: return timeout;
@@ -70,16 +70,17 @@ std::error_code wait_as_thread(io_slot& s, io_direction d, short interest, std::
   pollfd fds[2] = {{self.wake_fd, POLLIN, 0}, {s.fd, interest, 0}};
   timespec left{};
   bool early = false;
-  if (self.wake_fd < 0) {  // out of descriptors (poll(2) passes over this one): nobody can break the wait, so look often
-    const std::int64_t soon = clock_ns() + 5'000'000;
+  if (self.wake_fd <
+      0) {  // out of descriptors (poll(2) passes over this one): nobody can break the wait, so look often
+    std::int64_t const soon = clock_ns() + 5'000'000;
     early = soon < deadline;
     deadline = earlier(deadline, soon);
   }
   if (deadline != never) {
-    const std::int64_t ns = deadline - clock_ns();
+    std::int64_t const ns = deadline - clock_ns();
     if (ns > 0) left = {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
   }
-  const int got = ::ppoll(fds, interest == 0 ? 1 : 2, deadline == never ? nullptr : &left, nullptr);
+  int const got = ::ppoll(fds, interest == 0 ? 1 : 2, deadline == never ? nullptr : &left, nullptr);
 
   s.lock.lock();
   io_thread_wait** link = &s.threads;
@@ -88,7 +89,7 @@ std::error_code wait_as_thread(io_slot& s, io_direction d, short interest, std::
   s.lock.unlock();
   if (got > 0 && fds[0].revents != 0) {
     std::uint64_t count = 0;
-    [[maybe_unused]] const ssize_t ignored = ::read(self.wake_fd, &count, sizeof count);
+    [[maybe_unused]] ssize_t const ignored = ::read(self.wake_fd, &count, sizeof count);
   }
   if (s.closing()) return errc::closed;
   return got == 0 && !early ? timed_out() : std::error_code();  // a signal, or early: look again
@@ -97,9 +98,9 @@ std::error_code wait_as_thread(io_slot& s, io_direction d, short interest, std::
 }  // namespace
 
 void wake_threads_locked(io_slot& s) noexcept {
-  const std::uint64_t one = 1;
+  std::uint64_t const one = 1;
   for (io_thread_wait* t = s.threads; t != nullptr; t = t->next) {
-    [[maybe_unused]] const ssize_t ignored = ::write(t->wake_fd, &one, sizeof one);
+    [[maybe_unused]] ssize_t const ignored = ::write(t->wake_fd, &one, sizeof one);
   }
 }
 
@@ -109,7 +110,7 @@ std::error_code io_wait(io_slot& s, io_direction d, waiter& self, std::uint32_t 
   io_side& side = s.side(d);
   s.lock.lock();
   std::error_code error;
-  const std::int64_t deadline = earlier(until, side.deadline.load(std::memory_order_relaxed));
+  std::int64_t const deadline = earlier(until, side.deadline.load(std::memory_order_relaxed));
   if (s.closing()) {
     error = errc::closed;  // io_close has set the bit and will find nobody in the list
   } else if (deadline != never && deadline <= clock_ns()) {
@@ -123,7 +124,7 @@ std::error_code io_wait(io_slot& s, io_direction d, waiter& self, std::uint32_t 
 
 std::error_code io_pause(io_slot& s, io_direction d, waiter& self, std::int64_t until) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   if (self.is_thread) {
-    const std::error_code e = wait_as_thread(s, d, 0, until);
+    std::error_code const e = wait_as_thread(s, d, 0, until);
     return e == std::errc::timed_out ? std::error_code() : e;
   }
   s.lock.lock();

@@ -37,7 +37,7 @@ unsigned wanted_workers(options const& o) {
   if (o.workers != 0) return o.workers;
   if (char const* text = std::getenv("WEFT_WORKERS"); text != nullptr && *text != '\0') {
     char* end = nullptr;
-    const unsigned long n = std::strtoul(text, &end, 10);
+    unsigned long const n = std::strtoul(text, &end, 10);
     if (*end != '\0' || n == 0 || n > 4096)
       throw std::system_error(std::make_error_code(std::errc::invalid_argument),
                               std::string("weft: WEFT_WORKERS must be a number from 1 to 4096, not \"") + text + '"');
@@ -75,8 +75,9 @@ scheduler::scheduler(options const& o)
       thread_limit_(std::max(processor_count_, std::max(1u, o.max_threads) - 1)),  // the monitor is a thread too
       default_stack_size_(stack_pool::rounded(o.stack_size)) {
   if (default_stack_size_ == 0)
-    throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: options::stack_size is too large");
-  if (const std::error_code error = poller_.open()) throw std::system_error(error, "weft: cannot open the poller");
+    throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                            "weft: options::stack_size is too large");
+  if (std::error_code const error = poller_.open()) throw std::system_error(error, "weft: cannot open the poller");
   root_ = new cancel_node(this, nullptr, processor_count_, false);
   root_->is_root = true;
   for (unsigned i = 0; i < processor_count_; ++i) {
@@ -105,7 +106,7 @@ scheduler::~scheduler() {
 void scheduler::abandon_timers() noexcept {
   std::array<due_entry, 64> gone;
   for (unsigned i = 0; i < processor_count_; ++i)
-    while (const std::size_t n = processors_[i].timers.drain(gone.data(), gone.size()))
+    while (std::size_t const n = processors_[i].timers.drain(gone.data(), gone.size()))
       for (std::size_t k = 0; k < n; ++k) gone[k].release(gone[k].owner);
 }
 
@@ -127,11 +128,11 @@ worker& scheduler::unused_worker_locked() {
 }
 
 bool scheduler::new_worker_locked(processor& p, bool searching) noexcept {
-  const unsigned running = threads_.load(std::memory_order_relaxed);
+  unsigned const running = threads_.load(std::memory_order_relaxed);
   if (running >= thread_limit_.load(std::memory_order_relaxed)) return false;
   if (stopping_.load(std::memory_order_relaxed) || clock_ns() < refused_until_) return false;
   int* const error_number = &errno;  // no switch in here
-  const int kept = *error_number;
+  int const kept = *error_number;
   worker* w = nullptr;
   try {
     w = &unused_worker_locked();
@@ -161,7 +162,7 @@ bool scheduler::leave_as_spare(worker& w) noexcept {
   std::thread before;
   {
     guard hold(lock_);
-    const unsigned running = threads_.load(std::memory_order_relaxed);
+    unsigned const running = threads_.load(std::memory_order_relaxed);
     if (!w.in_idle_list || running <= processor_count_ || stopping_.load(std::memory_order_relaxed)) return false;
     remove_idle_locked(w);
     threads_.store(running - 1, std::memory_order_relaxed);
@@ -189,8 +190,10 @@ void scheduler::start_monitor_locked() noexcept {
   try {
     monitor_ = std::thread([this] { monitor_main(); });
   } catch (std::exception const& e) {
-    warn("the monitor's thread could not be started (%s): wake-ups that workers leave out come late, and no processor is handed over",
-         e.what());
+    warn(
+        "the monitor's thread could not be started (%s): wake-ups that workers leave out come late, and no processor "
+        "is handed over",
+        e.what());
   }
 }
 
@@ -201,8 +204,8 @@ void scheduler::thread_main(worker& w) noexcept {
   std::snprintf(name, sizeof name, "weft-%u", w.index);
   set_thread_name(name);
   set_current_worker(&w);
-  const alternate_stack signals;
-  const thread_globals globals = current_thread_globals();
+  alternate_stack const signals;
+  thread_globals const globals = current_thread_globals();
   w.exceptions = globals.exceptions;
   w.errno_pointer = globals.errno_pointer;
   w.thread_id = current_thread_id();
@@ -269,10 +272,10 @@ void scheduler::note_end(processor* p) noexcept {
 }
 
 void scheduler::shutdown(std::int64_t grace_ns) {
-  cancel(*root_, cancel_kind::cancelled, nullptr);  // D1
+  cancel(*root_, cancel_kind::cancelled, nullptr);   // D1
   draining_.store(true, std::memory_order_seq_cst);  // D2
   heavy_fence();                                     // D3
-  const std::int64_t deadline = detail::deadline_in(grace_ns);
+  std::int64_t const deadline = detail::deadline_in(grace_ns);
   while (!all_ended()) {  // D4
     if (!futex_wait_until(drained_, 0, deadline) && !all_ended() && clock_ns() >= deadline)
       report_stuck("shutdown: these tasks did not end within the grace");
@@ -283,7 +286,7 @@ void scheduler::shutdown(std::int64_t grace_ns) {
 
 void scheduler::report_stuck(char const* why) {
   observer const* o = observer_in_use.load(std::memory_order_acquire);
-  const std::string text = o != nullptr ? o->describe(*this) : std::string();
+  std::string const text = o != nullptr ? o->describe(*this) : std::string();
   warn("%s", why);
   write_error(text);
   if (options_.on_stuck == stuck::abort) std::abort();
@@ -319,7 +322,7 @@ runtime_metrics scheduler::metrics() const noexcept {
       },
       &c);
   m.parked = c.parked;
-  const stack_counts stacks = stacks_.counts();
+  stack_counts const stacks = stacks_.counts();
   m.stacks = stacks.in_use();
   m.bytes = stacks.mapped_bytes;
   m.threads = threads_.load(std::memory_order_relaxed);

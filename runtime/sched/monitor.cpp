@@ -38,7 +38,8 @@ namespace weft::rt {
 namespace {
 constexpr std::int64_t shortest_ns = 20'000;
 constexpr std::int64_t longest_ns = 1'000'000;
-constexpr std::int64_t keeps_idle_ns = 10'000'000;  // V5: how long a blocked worker may keep a processor that nobody needs
+constexpr std::int64_t keeps_idle_ns =
+    10'000'000;  // V5: how long a blocked worker may keep a processor that nobody needs
 }  // namespace
 
 class monitor {
@@ -60,7 +61,7 @@ class monitor {
       }
       futex_wait_until(never_woken, 0, clock_ns() + pause);
       due_ = longest_ns;
-      const bool acted = look();
+      bool const acted = look();
       pause = acted ? shortest_ns : std::clamp(due_, shortest_ns, std::min(2 * pause, longest_ns));
     }
   }
@@ -90,13 +91,13 @@ class monitor {
 
   /// True: something was taken, asked for or woken.
   bool look() noexcept {
-    const std::int64_t now = clock_ns();
+    std::int64_t const now = clock_ns();
     bool acted = false;
     bool left_out = s_.global_.size() != 0;
     for (unsigned i = 0; i < s_.processor_count_; ++i) {
       processor& p = s_.processors_[i];
       p.coarse_now = coarse_time(now);
-      const bool same_task = views_[i].tick == p.tick.get();
+      bool const same_task = views_[i].tick == p.tick.get();
       acted |= look_at(p, views_[i], now);
       left_out |= same_task && (p.queue.peek_next() != nullptr || !p.queue.ring_empty() ||
                                 s_.poll_until_.load(std::memory_order_relaxed) == 0);
@@ -111,16 +112,17 @@ class monitor {
 
   bool look_at(processor& p, view& v, std::int64_t now) noexcept {
     worker* const w = p.holder.load(std::memory_order_acquire);
-    const std::uint64_t tick = p.tick;
+    std::uint64_t const tick = p.tick;
     if (w == nullptr || w->held() != &p) {
       v.holder = nullptr;
       v.tick = tick;
       return false;
     }
-    const std::uint32_t seq = w->seq.load(std::memory_order_acquire);  // pairs with L1 of its first section: clock, thread_id
-    const int thread = w->thread_id;
+    std::uint32_t const seq =
+        w->seq.load(std::memory_order_acquire);  // pairs with L1 of its first section: clock, thread_id
+    int const thread = w->thread_id;
     if (thread == 0) return false;  // it is just starting
-    const std::int64_t cpu = thread_cpu_ns({w->clock});
+    std::int64_t const cpu = thread_cpu_ns({w->clock});
     if (v.holder != w || v.tick != tick) {  // V1
       v = {w, tick, seq, cpu, cpu, now, now};
       return false;
@@ -138,25 +140,25 @@ class monitor {
 
   bool is_blocked(view const& v, int thread, std::int64_t now) noexcept {  // V3
     if (blocked_after_ <= 0 || (v.seq & 1) != 0) return false;
-    const bool stands_still = now - v.still >= blocked_after_;
-    const bool for_long = hog_after_ > 0 && now - v.same_seq >= hog_after_;
+    bool const stands_still = now - v.still >= blocked_after_;
+    bool const for_long = hog_after_ > 0 && now - v.same_seq >= hog_after_;
     if (!stands_still && !for_long) {
       if (v.still != now) due_ = std::min(due_, v.still + blocked_after_ - now);
       return false;
     }
-    const char state = thread_state(thread);
+    char const state = thread_state(thread);
     if (state == 0) return for_long && stands_still;  // no /proc: can only be told from a preempted one by time
     return state == 'S' || state == 'D';
   }
 
   bool is_hog(view const& v) const noexcept {  // V4
     if (hog_after_ <= 0) return false;
-    const std::int64_t hogs = s_.hogs_.load(std::memory_order_relaxed);
+    std::int64_t const hogs = s_.hogs_.load(std::memory_order_relaxed);
     return v.cpu - v.first_cpu >= hog_after_ + hog_after_ * hogs / s_.processor_count_;
   }
 
   bool take(processor& p, view& v, std::int64_t now, std::uintptr_t left_with) noexcept {
-    const bool hog = (left_with & worker::hog) != 0;
+    bool const hog = (left_with & worker::hog) != 0;
     if (s_.nothing_to_run(p) && s_.idle_.load(std::memory_order_relaxed) != 0 &&
         (hog || now - v.same_seq < keeps_idle_ns))
       return false;  // V5
@@ -191,9 +193,9 @@ void scheduler::monitor_main() noexcept {
   set_thread_name("weft-monitor");
   set_precise_sleep();
   {
-    const unsigned system = usable_threads();
+    unsigned const system = usable_threads();
     guard hold(lock_);
-    const unsigned most = std::max(processor_count_, std::max(system, 1u) - 1);
+    unsigned const most = std::max(processor_count_, std::max(system, 1u) - 1);
     if (most < thread_limit_.load(std::memory_order_relaxed)) {
       thread_limit_.store(most, std::memory_order_relaxed);
       thread_limit_name_ = "the system (RLIMIT_NPROC, pids.max)";

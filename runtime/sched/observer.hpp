@@ -17,7 +17,7 @@ struct idle_verdict {
   enum class what : std::uint8_t {
     changed,  // it is idle no more, or was made so: nothing to remember
     alive,    // `witness` waits for something that may come: as long as it does, there is no use in asking again
-    later,    // something outside of the runtime may wake a task and goes unnoticed when it no longer can: ask again in a while
+    later,  // something outside of the runtime may wake a task and goes unnoticed when it no longer can: ask again in a while
   } is = what::changed;
   task* witness = nullptr;
   std::uint64_t word = 0;   // its wait word
@@ -45,8 +45,9 @@ void install_observer() noexcept;
 /// each of whom counts before it can wake somebody.
 struct outside_sources {
   std::atomic<std::uint32_t> signal_subscriptions{0};
-  std::atomic<std::uint32_t> threads{0};         // threads of weft's that wake nobody but for these; each counts itself while it lives
-  std::atomic<bool> forked{false};               // this process was made by fork, without the threads of the one before
+  std::atomic<std::uint32_t> threads{
+      0};  // threads of weft's that wake nobody but for these; each counts itself while it lives
+  std::atomic<bool> forked{false};  // this process was made by fork, without the threads of the one before
 };
 inline constinit outside_sources sources;
 

@@ -45,10 +45,11 @@ struct alignas(64) processor {
   owned<std::int64_t> last_poll;    // when the network was last looked at from here
   owned<std::uint32_t> coarse_now;  // coarse_time at the last look at the clock; by the holder, and by the monitor
   std::unique_ptr<global_queue::port> port;
-  unsigned index = 0;               // constant
-  std::atomic<worker*> holder{nullptr};  // who got it last, written under the scheduler's lock; its `proc` says if it has it still
-  processor* next_idle = nullptr;   // guarded by the scheduler's lock
-  bool idle = false;                // the same
+  unsigned index = 0;  // constant
+  std::atomic<worker*> holder{
+      nullptr};  // who got it last, written under the scheduler's lock; its `proc` says if it has it still
+  processor* next_idle = nullptr;  // guarded by the scheduler's lock
+  bool idle = false;               // the same
 };
 
 }  // namespace weft::rt

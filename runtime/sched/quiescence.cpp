@@ -30,8 +30,8 @@ std::size_t scheduler::armed_timers() const noexcept {
   std::size_t armed = 0;
   for (unsigned i = 0; i < processor_count_; ++i) {
     timer_heap const& timers = processors_[i].timers;
-    const std::size_t dead = timers.dead();
-    const std::size_t all = timers.size();
+    std::size_t const dead = timers.dead();
+    std::size_t const all = timers.size();
     if (all > dead) armed += all - dead;
   }
   return armed;
@@ -42,14 +42,17 @@ scheduler::quiet_look scheduler::look_quiet() noexcept {
   // A worker that runs a task without a processor (adrift) is in no idle list either; spares that have left have no thread.
   unsigned asleep = 0;
   for (auto const& w : storage_) asleep += w->in_idle_list ? 1 : 0;
-  return {.quiet = idle_.load(std::memory_order_relaxed) == processor_count_ && asleep == threads_.load(std::memory_order_relaxed) &&
-                   adrift() == 0 && blocking_calls() == 0 && !stopping_.load(std::memory_order_relaxed),
+  return {.quiet = idle_.load(std::memory_order_relaxed) == processor_count_ &&
+                   asleep == threads_.load(std::memory_order_relaxed) && adrift() == 0 && blocking_calls() == 0 &&
+                   !stopping_.load(std::memory_order_relaxed),
           .taken = taken_};
 }
 
 std::int64_t scheduler::time_to_ask_locked(worker& w) noexcept {
-  if (idle_.load(std::memory_order_relaxed) != processor_count_ || asker_ != nullptr || ask_pause_ == never) return never;
-  if (adrift() != 0 || blocking_calls() != 0) return never;  // who comes back from there without work goes idle, and asks
+  if (idle_.load(std::memory_order_relaxed) != processor_count_ || asker_ != nullptr || ask_pause_ == never)
+    return never;
+  if (adrift() != 0 || blocking_calls() != 0)
+    return never;  // who comes back from there without work goes idle, and asks
   if (observer_in_use.load(std::memory_order_relaxed) == nullptr) return never;
   if (witness_ != nullptr) {
     if (witness_->word.load(std::memory_order_relaxed) == witness_word_) return never;
@@ -61,7 +64,7 @@ std::int64_t scheduler::time_to_ask_locked(worker& w) noexcept {
 }
 
 void scheduler::ask_whether_dead() noexcept {
-  const idle_verdict v = observer_in_use.load(std::memory_order_acquire)->all_idle(*this);
+  idle_verdict const v = observer_in_use.load(std::memory_order_acquire)->all_idle(*this);
   if (v.is == idle_verdict::what::changed) return;
   guard hold(lock_);
   if (v.taken != taken_) return;
@@ -94,19 +97,20 @@ bool scheduler::wake_locks() noexcept {
       [](task& t, void* arg) {
         auto& to = *static_cast<search*>(arg);
         if (t.sched != to.of || !freeze(t)) return true;
-        const wait_reason why = t.request->reason;
-        const bool may_throw = !t.request->cancellable && t.shield == 0 && t.own_stack->exec.exceptions.uncaught == 0;
-        const std::uint64_t generation = wait_word::generation(t.word.load(std::memory_order_relaxed));
+        wait_reason const why = t.request->reason;
+        bool const may_throw = !t.request->cancellable && t.shield == 0 && t.own_stack->exec.exceptions.uncaught == 0;
+        std::uint64_t const generation = wait_word::generation(t.word.load(std::memory_order_relaxed));
         if (thaw(t)) {
           ready(t);
-        } else if (may_throw && (why == wait_reason::mutex || why == wait_reason::shared_mutex || why == wait_reason::call_once) &&
+        } else if (may_throw &&
+                   (why == wait_reason::mutex || why == wait_reason::shared_mutex || why == wait_reason::call_once) &&
                    claim(t, generation, how::cancel, true)) {
           to.woken.push(t);
         }
         return true;
       },
       &s);
-  const bool any = !s.woken.empty();
+  bool const any = !s.woken.empty();
   ready_all(s.woken);
   return any;
 }

@@ -22,9 +22,9 @@ struct runtime::state {
   }
   ~state() { rt::observer_in_use.load(std::memory_order_acquire)->runtime_ended(sched); }
   rt::scheduler sched;
-  std::mutex lock;    // shutdown is called from plain threads
-  std::atomic<bool> down{false};             // written under lock
-  std::atomic<std::uint32_t> spawning{0};    // calls of go and spawn in progress: shutdown waits for them after `down`
+  std::mutex lock;                         // shutdown is called from plain threads
+  std::atomic<bool> down{false};           // written under lock
+  std::atomic<std::uint32_t> spawning{0};  // calls of go and spawn in progress: shutdown waits for them after `down`
 };
 
 runtime::runtime(options o) : state_((refuse_inside_task(), std::make_unique<state>(o))) {}
@@ -32,7 +32,8 @@ runtime::runtime(options o) : state_((refuse_inside_task(), std::make_unique<sta
 runtime::~runtime() { shutdown(); }
 
 void runtime::refuse_inside_task() {
-  if (rt::current_task() != nullptr) rt::fatal("weft::run or a runtime's run called inside a task: use spawn and join there");
+  if (rt::current_task() != nullptr)
+    rt::fatal("weft::run or a runtime's run called inside a task: use spawn and join there");
 }
 
 runtime::acceptance::acceptance(runtime const& r) : of_(r.state_.get()) {
@@ -45,7 +46,9 @@ runtime::acceptance::acceptance(runtime const& r) : of_(r.state_.get()) {
 runtime::acceptance::~acceptance() { of_->spawning.fetch_sub(1, std::memory_order_release); }
 rt::scheduler* runtime::acceptance::scheduler() const noexcept { return &of_->sched; }
 
-runtime::presence::presence(runtime const& r) noexcept : of_(r.state_.get()) { of_->sched.runs.fetch_add(1, std::memory_order_acq_rel); }
+runtime::presence::presence(runtime const& r) noexcept : of_(r.state_.get()) {
+  of_->sched.runs.fetch_add(1, std::memory_order_acq_rel);
+}
 runtime::presence::~presence() { of_->sched.runs.fetch_sub(1, std::memory_order_acq_rel); }
 
 void runtime::throw_if_deadlocked() const {

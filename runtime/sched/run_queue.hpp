@@ -31,8 +31,8 @@ class run_queue {
 
   /// Owner. False: full.
   bool push(task* t) noexcept {
-    const std::uint32_t head = head_.load(std::memory_order_acquire);  // pairs with Q2, Q3: places freed by thieves
-    const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
+    std::uint32_t const head = head_.load(std::memory_order_acquire);  // pairs with Q2, Q3: places freed by thieves
+    std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
     if (tail - head >= capacity) return false;
     slots_[tail % capacity].store(t, std::memory_order_relaxed);
     tail_.store(tail + 1, std::memory_order_release);  // Q1
@@ -65,14 +65,15 @@ class run_queue {
   task* pop_ring(bool single) noexcept {
     std::uint32_t head = head_.load(std::memory_order_acquire);
     for (;;) {
-      const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
+      std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
       if (tail == head) return nullptr;
       task* t = slots_[head % capacity].load(std::memory_order_relaxed);
       if (single) {
         head_.store(head + 1, std::memory_order_relaxed);
         return t;
       }
-      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel, std::memory_order_acquire)) return t;  // Q2
+      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+        return t;  // Q2
     }
   }
 
@@ -89,8 +90,8 @@ class run_queue {
   /// Owner, when push failed: takes half of the ring out, oldest first. Returns how many; 0: thieves were there first.
   std::uint32_t take_half(std::array<task*, capacity / 2>& out) noexcept {
     std::uint32_t head = head_.load(std::memory_order_acquire);
-    const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
-    const std::uint32_t n = (tail - head) / 2;
+    std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
+    std::uint32_t const n = (tail - head) / 2;
     for (std::uint32_t i = 0; i < n; ++i) out[i] = slots_[(head + i) % capacity].load(std::memory_order_relaxed);
     if (n == 0 || !head_.compare_exchange_strong(head, head + n, std::memory_order_acq_rel)) return 0;
     return n;
@@ -101,7 +102,7 @@ class run_queue {
   task* steal_from(run_queue& victim) noexcept {
     std::uint32_t head = victim.head_.load(std::memory_order_acquire);
     for (;;) {
-      const std::uint32_t tail = victim.tail_.load(std::memory_order_acquire);  // Q3, pairs with Q1
+      std::uint32_t const tail = victim.tail_.load(std::memory_order_acquire);  // Q3, pairs with Q1
       std::uint32_t n = tail - head;
       n = n - n / 2;
       if (n == 0) return nullptr;
@@ -109,11 +110,12 @@ class run_queue {
         head = victim.head_.load(std::memory_order_acquire);
         continue;
       }
-      const std::uint32_t mine = tail_.load(std::memory_order_relaxed);
+      std::uint32_t const mine = tail_.load(std::memory_order_relaxed);
       for (std::uint32_t i = 0; i < n; ++i)
         slots_[(mine + i) % capacity].store(victim.slots_[(head + i) % capacity].load(std::memory_order_relaxed),
                                             std::memory_order_relaxed);
-      if (!victim.head_.compare_exchange_weak(head, head + n, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      if (!victim.head_.compare_exchange_weak(head, head + n, std::memory_order_acq_rel, std::memory_order_acquire))
+        continue;
       if (n > 1) tail_.store(mine + n - 1, std::memory_order_release);
       return slots_[(mine + n - 1) % capacity].load(std::memory_order_relaxed);
     }
@@ -121,15 +123,15 @@ class run_queue {
 
   /// Owner: the task that the ring will give after n more, or null. A thief may take it meanwhile: good for a prefetch.
   [[nodiscard]] task* ahead(std::uint32_t n) const noexcept {
-    const std::uint32_t at = head_.load(std::memory_order_relaxed) + n;
+    std::uint32_t const at = head_.load(std::memory_order_relaxed) + n;
     if (static_cast<std::int32_t>(tail_.load(std::memory_order_relaxed) - at) <= 0) return nullptr;
     return slots_[at % capacity].load(std::memory_order_relaxed);
   }
 
   /// Anybody; a snapshot.
   [[nodiscard]] std::uint32_t size() const noexcept {
-    const std::uint32_t head = head_.load(std::memory_order_relaxed);
-    const std::uint32_t tail = tail_.load(std::memory_order_acquire);
+    std::uint32_t const head = head_.load(std::memory_order_relaxed);
+    std::uint32_t const tail = tail_.load(std::memory_order_acquire);
     return tail - head > capacity ? 0 : tail - head;
   }
   [[nodiscard]] bool ring_empty() const noexcept { return size() == 0; }

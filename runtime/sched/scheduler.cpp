@@ -12,9 +12,9 @@
 namespace weft::rt {
 
 namespace {
-constexpr std::uint64_t global_every = 61;          // as Go: a prime, so that it does not beat with a program's own period
-constexpr std::uint32_t loops_kept = 64;            // suspended loops in a processor's cache
-constexpr std::int64_t poll_every_ns = 50'000;      // a busy processor looks at the network this often
+constexpr std::uint64_t global_every = 61;      // as Go: a prime, so that it does not beat with a program's own period
+constexpr std::uint32_t loops_kept = 64;        // suspended loops in a processor's cache
+constexpr std::int64_t poll_every_ns = 50'000;  // a busy processor looks at the network this often
 constexpr std::size_t due_batch = 32;
 }  // namespace
 
@@ -35,7 +35,7 @@ class visit {
 
 void scheduler::overflow(processor& p, task* t) noexcept {
   std::array<task*, run_queue::capacity / 2> half;
-  const std::uint32_t n = p.queue.take_half(half);
+  std::uint32_t const n = p.queue.take_half(half);
   if (n != 0) global_.push(*p.port, half.data(), n);
   if (!p.queue.push(t)) global_.push(*p.port, &t, 1);
 }
@@ -53,18 +53,19 @@ void scheduler::push(processor* p, task* t) noexcept {
 }
 
 void scheduler::start(task* t) noexcept {
-  t->phase.store(task_phase::fresh, std::memory_order_release);  // from here on reports see it: what they read is written
+  t->phase.store(task_phase::fresh,
+                 std::memory_order_release);  // from here on reports see it: what they read is written
   tsan_release(t);
   worker* w = current_worker();
   if (w == nullptr || w->sched != this) {
-    const visit inside_from_outside(visitors_);
+    visit const inside_from_outside(visitors_);
     note_spawn(nullptr);
     if (outside_spawned_.load(std::memory_order_relaxed) > 1) want_monitor();
     global_.push(t);
     wake_if_idle(nullptr);
     return;
   }
-  const section inside(w);
+  section const inside(w);
   processor* p = inside.proc();
   note_spawn(p);
   push(p, t);
@@ -76,12 +77,12 @@ void scheduler::make_ready(task* t) noexcept {
   tsan_release(t);
   worker* w = current_worker();
   if (w == nullptr || w->sched != this) {
-    const visit inside_from_outside(visitors_);
+    visit const inside_from_outside(visitors_);
     global_.push(t);
     wake_if_idle(nullptr);
     return;
   }
-  const section inside(w);
+  section const inside(w);
   processor* p = inside.proc();
   if (p == nullptr) {
     global_.push(t);
@@ -151,7 +152,7 @@ task_id scheduler::new_id(processor* p) noexcept {
     p->next_id = ids_.fetch_add(batch, std::memory_order_relaxed);
     p->last_id = p->next_id.get() + batch;
   }
-  const task_id id = p->next_id.get();
+  task_id const id = p->next_id.get();
   p->next_id += 1;
   return id;
 }
@@ -168,7 +169,7 @@ stack* scheduler::take_loop(processor& p) noexcept {
 }
 
 void scheduler::put_loop(processor* p, stack* s) noexcept {
-  const bool starving = starving_.load(std::memory_order_relaxed);
+  bool const starving = starving_.load(std::memory_order_relaxed);
   if (tsan || p == nullptr || starving || s->size != default_stack_size_) {
     stacks_.put(s);
   } else {
@@ -185,7 +186,8 @@ void scheduler::put_loop(processor* p, stack* s) noexcept {
       stacks_.put_many(first);
     }
   }
-  if (starving_.load(std::memory_order_relaxed)) [[unlikely]] feed_starving();
+  if (starving_.load(std::memory_order_relaxed)) [[unlikely]]
+    feed_starving();
 }
 
 stack* scheduler::stack_for(worker& w, task* t) noexcept {
@@ -250,7 +252,7 @@ void scheduler::feed_starving() noexcept {
 
 void scheduler::give_up_loops(processor& p) noexcept {
   while (stack* s = take_loop(p)) stacks_.put(s);
-  const stack_counts counts = stacks_.counts();
+  stack_counts const counts = stacks_.counts();
   if (counts.idle != 0) return feed_starving();
   if (counts.in_use() == 0) fatal("no stack can be had, so that no task can run: %s", stacks_.error());
 }
@@ -263,7 +265,7 @@ void scheduler::throw_out_of_stacks() const {
 // ---- picking --------------------------------------------------------------------------------------------------------
 
 task* scheduler::pick_local(processor& p) noexcept {
-  const std::uint64_t tick = p.tick + 1;
+  std::uint64_t const tick = p.tick + 1;
   p.tick = tick;
   if (tick % global_every == 0) return nullptr;  // to the native stack, which looks around
   task* t = p.queue.pop(single());
@@ -282,12 +284,12 @@ task* scheduler::pick_local(processor& p) noexcept {
 }
 
 task* scheduler::take_global(processor& p, std::size_t max) noexcept {
-  const std::size_t queued = global_.size();
+  std::size_t const queued = global_.size();
   if (queued == 0) return nullptr;
   std::array<task*, run_queue::capacity / 2> batch;
   std::size_t n = queued / processor_count_ + 1;
   if (n > max) n = max;
-  const std::size_t room = run_queue::capacity - p.queue.size();
+  std::size_t const room = run_queue::capacity - p.queue.size();
   if (n > batch.size()) n = batch.size();
   if (n > room + 1) n = room + 1;
   n = global_.pop(*p.port, batch.data(), n);
@@ -301,7 +303,7 @@ bool scheduler::run_timers(processor& p, std::int64_t now) {
   bool any = false;
   std::array<due_entry, due_batch> due;
   while (p.timers.needs_collect(now)) {
-    const std::size_t n = p.timers.collect(now, due.data(), due.size());
+    std::size_t const n = p.timers.collect(now, due.data(), due.size());
     for (std::size_t i = 0; i < n; ++i) {
       if (due[i].fire != nullptr) due[i].fire(*due[i].node, due[i].owner, due[i].generation);
       due[i].release(due[i].owner);
@@ -313,7 +315,7 @@ bool scheduler::run_timers(processor& p, std::int64_t now) {
 
 void scheduler::poll_network(worker& w, std::int64_t timeout_ns) {
   std::array<poll_event, 128> events;
-  const std::size_t n = poller_.wait(timeout_ns, events.data(), events.size());
+  std::size_t const n = poller_.wait(timeout_ns, events.data(), events.size());
   processor* p = w.held();
   if (p != nullptr) p->count.polls += 1;
   if (n == 0) return;
@@ -337,10 +339,10 @@ void scheduler::note_time(worker& w, processor& p, std::int64_t now) noexcept {
 }
 
 task* scheduler::find_now(worker& w, processor& p) {
-  const bool look_around = p.tick.get() % global_every == 0;
+  bool const look_around = p.tick.get() % global_every == 0;
   p.tick += 1;
   if (look_around) {
-    const std::int64_t now = clock_ns();
+    std::int64_t const now = clock_ns();
     note_time(w, p, now);
     run_timers(p, now);
     if (now - p.last_poll.get() > poll_every_ns) {
@@ -352,7 +354,7 @@ task* scheduler::find_now(worker& w, processor& p) {
   if (task* t = p.queue.pop(single())) return t;
   if (task* t = take_global(p, run_queue::capacity / 2)) return t;
   // Out of work: timers of processors that nobody holds, or whose holder computes, are run here too.
-  const std::int64_t now = clock_ns();
+  std::int64_t const now = clock_ns();
   note_time(w, p, now);
   for (unsigned i = 0; i < processor_count_; ++i)
     if (processors_[i].timers.needs_collect(now)) run_timers(processors_[i], now);
@@ -381,7 +383,8 @@ task* scheduler::find_work(worker& w) {
       if (w.searching) stop_searching(w);
       return t;
     }
-    if (starving_.load(std::memory_order_relaxed)) [[unlikely]] give_up_loops(*p);
+    if (starving_.load(std::memory_order_relaxed)) [[unlikely]]
+      give_up_loops(*p);
     if (!go_idle(w)) return nullptr;
     note_time(w, *w.held(), clock_ns());
   }
@@ -390,7 +393,7 @@ task* scheduler::find_work(worker& w) {
 task* scheduler::search(worker& w, processor& p) noexcept {
   if (single()) return nullptr;
   if (!w.searching) {
-    const std::uint32_t busy = processor_count_ - idle_.load(std::memory_order_relaxed);
+    std::uint32_t const busy = processor_count_ - idle_.load(std::memory_order_relaxed);
     if (2 * searching_.load(std::memory_order_relaxed) >= busy) return nullptr;
     searching_.fetch_add(1, std::memory_order_seq_cst);
     w.searching = true;
@@ -407,7 +410,7 @@ task* scheduler::search(worker& w, processor& p) noexcept {
 }
 
 task* scheduler::steal(worker& w, processor& p, bool next_slots) noexcept {
-  const auto start = static_cast<unsigned>(w.random.below(processor_count_));
+  auto const start = static_cast<unsigned>(w.random.below(processor_count_));
   for (unsigned i = 0; i < processor_count_; ++i) {
     processor& victim = processors_[(start + i) % processor_count_];
     if (&victim == &p) continue;
@@ -417,7 +420,7 @@ task* scheduler::steal(worker& w, processor& p, bool next_slots) noexcept {
     }
     if (!next_slots || victim.queue.peek_next() == nullptr) continue;
     // A task in a next slot is about to run where its data is warm. It is taken only if that processor stands still.
-    const std::uint64_t tick = victim.tick;
+    std::uint64_t const tick = victim.tick;
     for (int pause = 0; pause < 200; ++pause) cpu_relax();
     if (victim.tick.get() != tick) continue;
     if (task* t = victim.queue.take_next()) {

@@ -87,7 +87,9 @@ class scheduler {
   /// Workers that run a task without a processor, and calls of weft::blocking in progress. Never less than there are: raised before the
   /// processor goes. When every processor is idle and both are 0, no task runs.
   [[nodiscard]] std::uint32_t adrift() const noexcept { return adrift_.load(std::memory_order_seq_cst); }
-  [[nodiscard]] std::uint32_t blocking_calls() const noexcept { return blocking_calls_.load(std::memory_order_seq_cst); }
+  [[nodiscard]] std::uint32_t blocking_calls() const noexcept {
+    return blocking_calls_.load(std::memory_order_seq_cst);
+  }
 
   // ---- hand-over (hand_over.cpp), inside a section ----
   /// Gives w's processor to a spare thread; w is adrift then. False, and nothing happened: there is no thread to be had.
@@ -101,7 +103,8 @@ class scheduler {
   void end_blocking() noexcept { blocking_calls_.fetch_sub(1, std::memory_order_seq_cst); }
   /// There is something for the monitor: a second task, or a timer besides a running task.
   void want_monitor() noexcept {
-    if (!monitor_wanted_.load(std::memory_order_relaxed)) [[unlikely]] start_monitor();
+    if (!monitor_wanted_.load(std::memory_order_relaxed)) [[unlikely]]
+      start_monitor();
   }
 
   // ---- when everything is idle (quiescence.cpp); for the reports ----
@@ -129,7 +132,7 @@ class scheduler {
   // ---- the switching side (switching.cpp), always inside a section ----
   /// The next task from the local queue; null: go to the native stack.
   [[nodiscard]] task* pick_local(processor& p) noexcept;
-  [[nodiscard]] stack* take_loop(processor& p) noexcept;   // a suspended loop, from the processor's cache only
+  [[nodiscard]] stack* take_loop(processor& p) noexcept;  // a suspended loop, from the processor's cache only
   void put_loop(processor* p, stack* s) noexcept;
   void queue_yielded(worker& w, task* t) noexcept;
 
@@ -138,7 +141,7 @@ class scheduler {
   static constexpr std::int64_t first_pause_ns = 3'000'000;
   void run_on_stack(worker& w, task* t) noexcept;
   [[nodiscard]] stack* stack_for(worker& w, task* t) noexcept;
-  [[nodiscard]] task* find_work(worker& w);   // null: the scheduler stops
+  [[nodiscard]] task* find_work(worker& w);  // null: the scheduler stops
   [[nodiscard]] task* find_now(worker& w, processor& p);
   void note_time(worker& w, processor& p, std::int64_t now) noexcept;
   [[nodiscard]] task* take_global(processor& p, std::size_t max) noexcept;
@@ -156,7 +159,7 @@ class scheduler {
   void wake_if_idle(processor* mine) noexcept;  // I2, I3
   void wake_one_searcher() noexcept;
   void stop_searching(worker& w) noexcept;
-  [[nodiscard]] bool go_idle(worker& w);      // true: has a processor again; false: the scheduler stops
+  [[nodiscard]] bool go_idle(worker& w);  // true: has a processor again; false: the scheduler stops
   [[nodiscard]] bool leave_idle(worker& w) noexcept;
   [[nodiscard]] processor* take_idle_processor_locked() noexcept WEFT_REQUIRES(lock_);
   void give_idle_processor_locked(processor* p) noexcept WEFT_REQUIRES(lock_);
@@ -164,15 +167,18 @@ class scheduler {
   void remove_idle_locked(worker& w) noexcept WEFT_REQUIRES(lock_);
   [[nodiscard]] bool take_processor(worker& w) noexcept;
   void sleep_in_poller(worker& w, std::int64_t limit);
-  [[nodiscard]] bool sleep_on_futex(worker& w, std::int64_t limit);  // true: slept as a spare for as long as a spare lives
+  [[nodiscard]] bool sleep_on_futex(worker& w,
+                                    std::int64_t limit);  // true: slept as a spare for as long as a spare lives
   // quiescence.cpp
-  [[nodiscard]] std::int64_t time_to_ask_locked(worker& w) noexcept WEFT_REQUIRES(lock_);  // never: not this worker, not now
+  [[nodiscard]] std::int64_t time_to_ask_locked(worker& w) noexcept
+      WEFT_REQUIRES(lock_);  // never: not this worker, not now
   void ask_whether_dead() noexcept;
 
   [[nodiscard]] std::int64_t earliest_timer() const noexcept;
   void wake_worker(worker& w, bool from_poller) noexcept;
   [[nodiscard]] worker* sleeper_to_wake_locked() noexcept WEFT_REQUIRES(lock_);
-  bool assign_locked(worker& w, processor& p) noexcept WEFT_REQUIRES(lock_);  // to a sleeper; true: it sleeps in the poller
+  bool assign_locked(worker& w, processor& p) noexcept
+      WEFT_REQUIRES(lock_);  // to a sleeper; true: it sleeps in the poller
   void hold_locked(worker& w, processor& p) noexcept WEFT_REQUIRES(lock_);
 
   // hand_over.cpp
@@ -200,7 +206,7 @@ class scheduler {
 
   [[nodiscard]] bool all_ended() const noexcept;
   [[noreturn]] void throw_out_of_stacks() const;
-  void starve(task* t) noexcept;   // t could not get a stack: it waits until one is free
+  void starve(task* t) noexcept;  // t could not get a stack: it waits until one is free
   void feed_starving() noexcept;
   void give_up_loops(processor& p) noexcept;  // before going idle while tasks starve
 
@@ -213,48 +219,50 @@ class scheduler {
   io_table io_;
   cancel_node* root_ = nullptr;
   std::atomic<std::uint64_t> outside_spawned_{0}, outside_ended_{0};  // by threads without a processor
-  inline static std::atomic<task_id> ids_{1};  // of the process
-  std::atomic<std::uint32_t> visitors_{0};     // outside threads between queueing a task and waking somebody for it
+  inline static std::atomic<task_id> ids_{1};                         // of the process
+  std::atomic<std::uint32_t> visitors_{0};  // outside threads between queueing a task and waking somebody for it
 
   // Shared words of the idle protocol, each on its own line: read at every publish.
   alignas(64) std::atomic<std::uint32_t> searching_{0};
-  alignas(64) std::atomic<std::uint32_t> idle_{0};      // processors in the idle list
-  alignas(64) std::atomic<std::int64_t> poll_until_{0};  // when the sleeper in the poller will wake; 0: nobody sleeps there
-  std::atomic<std::int64_t> timer_until_{never};         // the same for the one that sleeps for a timer on its futex
-  std::atomic<bool> starving_{false};                    // fresh tasks wait for a stack
-  task* starving_head_ = nullptr;                        // guarded by lock_, linked by waiter::next_ready
+  alignas(64) std::atomic<std::uint32_t> idle_{0};  // processors in the idle list
+  alignas(64) std::atomic<std::int64_t> poll_until_{
+      0};                                         // when the sleeper in the poller will wake; 0: nobody sleeps there
+  std::atomic<std::int64_t> timer_until_{never};  // the same for the one that sleeps for a timer on its futex
+  std::atomic<bool> starving_{false};             // fresh tasks wait for a stack
+  task* starving_head_ = nullptr;                 // guarded by lock_, linked by waiter::next_ready
   std::atomic<bool> stopping_{false};
-  std::atomic<bool> draining_{false};                    // shutdown waits for the last task; pairs in note_end
-  std::atomic<std::uint32_t> drained_{0};                // futex word
+  std::atomic<bool> draining_{false};      // shutdown waits for the last task; pairs in note_end
+  std::atomic<std::uint32_t> drained_{0};  // futex word
 
-  ranked_lock lock_{lock_rank::leaf};                    // leaf: ready() is called under locks of higher layers
-  processor* idle_processors_ = nullptr;                 // guarded by lock_
-  worker* idle_workers_ = nullptr;                       // guarded by lock_, last in first out
-  worker* poll_sleeper_ = nullptr;                       // guarded by lock_
-  std::uint64_t taken_ = 0;                              // guarded by lock_: see quiet_look
-  worker* asker_ = nullptr;                              // guarded by lock_: who sleeps until it is time to ask
-  std::int64_t ask_pause_ = first_pause_ns;              // guarded by lock_: how long first; never: not before a processor is taken
-  task* witness_ = nullptr;                              // guarded by lock_: while its wait word stands, there is no need to ask
-  std::uint64_t witness_word_ = 0;                       // guarded by lock_
-  std::string deadlock_report_;                          // guarded by lock_
+  ranked_lock lock_{lock_rank::leaf};        // leaf: ready() is called under locks of higher layers
+  processor* idle_processors_ = nullptr;     // guarded by lock_
+  worker* idle_workers_ = nullptr;           // guarded by lock_, last in first out
+  worker* poll_sleeper_ = nullptr;           // guarded by lock_
+  std::uint64_t taken_ = 0;                  // guarded by lock_: see quiet_look
+  worker* asker_ = nullptr;                  // guarded by lock_: who sleeps until it is time to ask
+  std::int64_t ask_pause_ = first_pause_ns;  // guarded by lock_: how long first; never: not before a processor is taken
+  task* witness_ = nullptr;                  // guarded by lock_: while its wait word stands, there is no need to ask
+  std::uint64_t witness_word_ = 0;           // guarded by lock_
+  std::string deadlock_report_;              // guarded by lock_
   std::atomic<bool> deadlocked_{false};
-  std::atomic<std::uint32_t> live_threads_{0};           // workers and monitor; each counts itself
-  std::atomic<worker*> all_workers_{nullptr};            // pushed under lock_
-  std::atomic<std::uint32_t> monitor_word_{0};           // futex: 0 runs, 1 asleep
-  std::vector<std::unique_ptr<worker>> storage_;         // guarded by lock_
-  worker* unused_workers_ = nullptr;                     // guarded by lock_, linked by unused_next
-  std::thread leaving_;                                  // guarded by lock_: the spare that left last, which the next one joins
-  std::thread monitor_;                                  // guarded by lock_
-  std::atomic<bool> monitor_wanted_{false};              // it runs, or there is nothing for it ever
-  std::atomic<unsigned> threads_{0};                     // workers with a thread; written under lock_
-  std::atomic<unsigned> thread_limit_;                   // of these; lowered once by the monitor
+  std::atomic<std::uint32_t> live_threads_{0};    // workers and monitor; each counts itself
+  std::atomic<worker*> all_workers_{nullptr};     // pushed under lock_
+  std::atomic<std::uint32_t> monitor_word_{0};    // futex: 0 runs, 1 asleep
+  std::vector<std::unique_ptr<worker>> storage_;  // guarded by lock_
+  worker* unused_workers_ = nullptr;              // guarded by lock_, linked by unused_next
+  std::thread leaving_;                      // guarded by lock_: the spare that left last, which the next one joins
+  std::thread monitor_;                      // guarded by lock_
+  std::atomic<bool> monitor_wanted_{false};  // it runs, or there is nothing for it ever
+  std::atomic<unsigned> threads_{0};         // workers with a thread; written under lock_
+  std::atomic<unsigned> thread_limit_;       // of these; lowered once by the monitor
   char const* thread_limit_name_ = "options::max_threads";  // guarded by lock_
-  bool limit_reported_ = false;                          // guarded by lock_
-  std::int64_t refused_until_ = 0;                       // guarded by lock_: the system gave no thread, so ask again then
-  std::atomic<std::uint32_t> adrift_{0}, hogs_{0};       // workers without a processor that run a task; of these, taken for hogs
+  bool limit_reported_ = false;                             // guarded by lock_
+  std::int64_t refused_until_ = 0;  // guarded by lock_: the system gave no thread, so ask again then
+  std::atomic<std::uint32_t> adrift_{0},
+      hogs_{0};  // workers without a processor that run a task; of these, taken for hogs
   std::atomic<std::uint32_t> blocking_calls_{0};
-  std::atomic<std::uint64_t> hand_overs_{0};             // metrics
-  std::size_t default_stack_size_;                       // constant
+  std::atomic<std::uint64_t> hand_overs_{0};  // metrics
+  std::size_t default_stack_size_;            // constant
 };
 
 }  // namespace weft::rt

@@ -27,7 +27,7 @@ namespace weft::rt {
 namespace {
 // initial-exec: a load in place of a call, in a shared library too.
 __attribute__((tls_model("initial-exec"))) thread_local constinit worker* tls_worker = nullptr;
-}
+}  // namespace
 
 // The variable is the thread's, and tasks on one thread are strangers to ThreadSanitizer: it does not look at these three.
 WEFT_NO_TSAN __attribute__((noinline)) worker* current_worker() noexcept {
@@ -148,7 +148,7 @@ void yield_task(worker& w, processor* p, task& t) noexcept { leave_to_others(w, 
 void loop_main(void* arg) {
   tsan_ignore_begin();  // a stack begins inside a section
   auto* self = static_cast<stack*>(arg);
-  const bool goes_on = self->size == stack_pool::rounded(current_worker()->sched->stacks().default_size());
+  bool const goes_on = self->size == stack_pool::rounded(current_worker()->sched->stacks().default_size());
   for (;;) {
     (void)arrive();
     call(self);
@@ -182,7 +182,8 @@ void yield() {
   }
   rt::worker& w = *rt::current_worker();
   rt::processor* p = w.enter();
-  if (p == nullptr) [[unlikely]] p = w.sched->acquire_processor(w);
+  if (p == nullptr) [[unlikely]]
+    p = w.sched->acquire_processor(w);
   rt::leave_to_others(w, p, *t);
 }
 

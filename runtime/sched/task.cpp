@@ -3,8 +3,8 @@
 #include "runtime/sched/task.hpp"
 
 #include <algorithm>
-#include <memory>
 #include <exception>
+#include <memory>
 #include <new>
 #include <system_error>
 
@@ -15,9 +15,9 @@
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/task_end.hpp"
-#include "runtime/sched/terminate.hpp"
 #include "runtime/sched/task_pool.hpp"
 #include "runtime/sched/task_timer.hpp"
+#include "runtime/sched/terminate.hpp"
 #include "runtime/sched/worker.hpp"
 
 namespace weft::rt {
@@ -46,7 +46,7 @@ void free_task(task* t) noexcept {
   t->timer = nullptr;
   worker* w = current_worker();
   if (w == nullptr) return free_task_block(nullptr, t);
-  const section inside(w);
+  section const inside(w);
   free_task_block(inside.proc() != nullptr ? &inside.proc()->tasks : nullptr, t);
 }
 
@@ -69,7 +69,8 @@ task_extra& task::extras() {
   if (e != nullptr) return *e;
   auto fresh = std::make_unique<task_extra>();
   // acq_rel: a handle's cancel() may install them at the same time, and either side then reads what the other made.
-  if (extra.compare_exchange_strong(e, fresh.get(), std::memory_order_acq_rel, std::memory_order_acquire)) return *fresh.release();
+  if (extra.compare_exchange_strong(e, fresh.get(), std::memory_order_acq_rel, std::memory_order_acquire))
+    return *fresh.release();
   return *e;
 }
 
@@ -133,7 +134,7 @@ void end_task(task* t) noexcept {
   if (t->has_handle) t->ended().complete();
   // A root is counted by handles and children, not by tasks; a join handle that outlives the runtime must not look at it.
   if (t->inherited->is_root) t->inherited = nullptr;
-  const bool last = last_reference(t->refs);
+  bool const last = last_reference(t->refs);
   if (last) {
     destroy_contents(t);  // while t is still current: user code runs, and may even wait
     if (t->shard != nullptr) unregister(*t);
@@ -167,8 +168,8 @@ bool run_as_task_if_native(void (*f)(void*) noexcept, void* arg) noexcept {
 }
 
 task* make_task(scheduler& s, std::size_t body_size, std::size_t body_align, bool with_handle) {
-  const bool far = body_align > body_alignment || body_offset(with_handle) + body_size > task_block_max;
-  const std::size_t size = body_offset(with_handle) + (far ? sizeof(far_body) : body_size);
+  bool const far = body_align > body_alignment || body_offset(with_handle) + body_size > task_block_max;
+  std::size_t const size = body_offset(with_handle) + (far ? sizeof(far_body) : body_size);
   void* memory = nullptr;
   if (far) memory = ::operator new(body_size, std::align_val_t{body_align});
   worker* w = current_worker();
@@ -178,7 +179,7 @@ task* make_task(scheduler& s, std::size_t body_size, std::size_t body_align, boo
       t = allocate_task_block(nullptr, size);
       t->id = s.new_id(nullptr);
     } else {
-      const section inside(w);
+      section const inside(w);
       t = allocate_task_block(inside.proc() != nullptr ? &inside.proc()->tasks : nullptr, size);
       t->id = s.new_id(inside.proc());
     }
@@ -223,7 +224,7 @@ constexpr body_ops no_body{nullptr, nullptr, nullptr};
 cancel_node* inherit_context(scheduler& s) {
   task* parent = current_task();
   if (parent == nullptr || parent->sched != &s) return &s.root();
-  const bool own = parent->scoped == nullptr && parent->has_handle;
+  bool const own = parent->scoped == nullptr && parent->has_handle;
   cancel_node* n = own ? &own_context_of(*parent) : parent->current_context();
   if (is_cleaning_up(*parent)) return make_context(&s, n, false);
   if (own) {
@@ -259,7 +260,8 @@ task* create_task(scheduler* sched, std::size_t size, std::size_t align, body_op
   if (options != nullptr) {
     if (stack_pool::rounded(options->stack_size) == 0 && options->stack_size != 0) {
       abandon(t);
-      throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: task_options::stack_size is too large");
+      throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                              "weft: task_options::stack_size is too large");
     }
     if (options->stack_size != 0 && stack_pool::rounded(options->stack_size) != sched->stacks().default_size()) {
       t->stack_size = static_cast<std::uint32_t>(std::min<std::size_t>(options->stack_size, UINT32_MAX));
@@ -284,8 +286,8 @@ bool task_done(task* t) noexcept { return t->ended().done.load(std::memory_order
 namespace {
 
 /// False: timed out.
-bool wait_for_end(task* t, waiter& self, std::int64_t deadline, bool cancellable)
-    WEFT_NO_THREAD_SAFETY_ANALYSIS {  // the hook unlocks
+bool wait_for_end(task* t, waiter& self, std::int64_t deadline,
+                  bool cancellable) WEFT_NO_THREAD_SAFETY_ANALYSIS {  // the hook unlocks
   completion& c = t->ended();
   c.lock.lock();
   if (c.done.load(std::memory_order_relaxed)) {
@@ -293,7 +295,7 @@ bool wait_for_end(task* t, waiter& self, std::int64_t deadline, bool cancellable
     return true;
   }
   wait_record r;
-  const how h = wait_in(self, c.waiters, c.lock, r, deadline, wait_reason::join, t, cancellable);
+  how const h = wait_in(self, c.waiters, c.lock, r, deadline, wait_reason::join, t, cancellable);
   if (h == how::cancel) throw_cancelled();
   return h != how::timeout;
 }

@@ -49,7 +49,7 @@ struct task_extra {
   std::atomic<cancel_node*> own{nullptr};  // the task's own context: installed once by compare-exchange, counted
   std::string name;                        // written by the task itself under the walk's lock, or before it starts
   std::unique_ptr<task_locals> locals;     // the task's own
-  std::uint32_t own_credit = 0;            // references to `own` counted ahead, for the children to come; the task's own
+  std::uint32_t own_credit = 0;  // references to `own` counted ahead, for the children to come; the task's own
 };
 
 /// Release when written, acquire when read by reports. free: also a task that is being made, until it starts.
@@ -58,32 +58,32 @@ enum class task_phase : std::uint8_t { free, fresh, running, yielded, parked, en
 struct task : waiter {
   std::atomic<task_phase> phase{task_phase::free};  // for reports
   bool has_handle = false;                          // constant from creation
-  bool big_stack = false;                           // not of the default stack class: never called by a loop that goes on
-  std::uint8_t size_class = 0;                      // of the block; constant
-  bool wait_cancellable = false;                    // of the wait that begins; read by its hook
-  std::uint16_t shield = 0;                         // depth of uncancellable blocks; the task's own
-  bool far = false;                                 // the body lies apart; constant
-  std::uint16_t cleaning_up = 0;                    // depth of weft's destructors that run the user's code; the task's own
-  std::atomic<std::uint32_t> refs{1};               // the run, the handle: the last one destroys result and contexts
-  std::atomic<std::uint32_t> holds{1};              // all references together, each heap: the last one frees the block
-  detail::body_ops const* ops = nullptr;            // constant from creation
-  scheduler* sched = nullptr;                       // constant from creation
-  owned<stack*> own_stack;                          // written while parking, before H1; read by who resumes it
+  bool big_stack = false;                 // not of the default stack class: never called by a loop that goes on
+  std::uint8_t size_class = 0;            // of the block; constant
+  bool wait_cancellable = false;          // of the wait that begins; read by its hook
+  std::uint16_t shield = 0;               // depth of uncancellable blocks; the task's own
+  bool far = false;                       // the body lies apart; constant
+  std::uint16_t cleaning_up = 0;          // depth of weft's destructors that run the user's code; the task's own
+  std::atomic<std::uint32_t> refs{1};     // the run, the handle: the last one destroys result and contexts
+  std::atomic<std::uint32_t> holds{1};    // all references together, each heap: the last one frees the block
+  detail::body_ops const* ops = nullptr;  // constant from creation
+  scheduler* sched = nullptr;             // constant from creation
+  owned<stack*> own_stack;                // written while parking, before H1; read by who resumes it
   task_id id = 0;
-  std::source_location place{};                     // of the spawn; line() == 0: not known
-  std::uint32_t stack_size = 0;                     // asked for; 0: default. Constant
-  std::atomic<std::uint32_t> parked_at{0};          // coarse_time of the last park; for reports
-  cancel_node* inherited = nullptr;                 // context at the spawn; counted unless it is a root
-  cancel_node* scoped = nullptr;                    // innermost scoped_context, null: none; the task's own
-  cancel_node* waits_under = nullptr;               // W1: context the current wait belongs to; read by its hook (H3)
-  std::atomic<cancel_node*> implicit{nullptr};      // W1: the inherited context, if the wait is under that by default
-  std::atomic<task_extra*> extra{nullptr};          // installed once by compare-exchange
-  context_shard* shard = nullptr;                   // the shard it is registered in; links guarded by the shard's lock
+  std::source_location place{};                 // of the spawn; line() == 0: not known
+  std::uint32_t stack_size = 0;                 // asked for; 0: default. Constant
+  std::atomic<std::uint32_t> parked_at{0};      // coarse_time of the last park; for reports
+  cancel_node* inherited = nullptr;             // context at the spawn; counted unless it is a root
+  cancel_node* scoped = nullptr;                // innermost scoped_context, null: none; the task's own
+  cancel_node* waits_under = nullptr;           // W1: context the current wait belongs to; read by its hook (H3)
+  std::atomic<cancel_node*> implicit{nullptr};  // W1: the inherited context, if the wait is under that by default
+  std::atomic<task_extra*> extra{nullptr};      // installed once by compare-exchange
+  context_shard* shard = nullptr;               // the shard it is registered in; links guarded by the shard's lock
   task* shard_next = nullptr;
   task* shard_prev = nullptr;
-  timer_node* timer = nullptr;                      // made at the first timed wait; the task's own
+  timer_node* timer = nullptr;  // made at the first timed wait; the task's own
 
-  [[nodiscard]] completion& ended() noexcept;       // only if has_handle
+  [[nodiscard]] completion& ended() noexcept;  // only if has_handle
   [[nodiscard]] void* body() noexcept;
   [[nodiscard]] cancel_node* own_context() const noexcept {
     task_extra const* e = extra.load(std::memory_order_acquire);
@@ -96,7 +96,7 @@ struct task : waiter {
     return inherited != nullptr ? inherited : root_of_runtime();
   }
   [[nodiscard]] cancel_node* root_of_runtime() const noexcept;  // while the task ends it has no other
-  [[nodiscard]] task_extra& extras();  // makes them if need be; throws std::bad_alloc
+  [[nodiscard]] task_extra& extras();                           // makes them if need be; throws std::bad_alloc
 };
 
 /// A block for `body_size` bytes of body, header initialised, one reference. `with_handle` adds a completion and a second
@@ -112,7 +112,9 @@ inline void prefetch_task(task const* t) noexcept {
 }
 
 /// Whether what the task spawns now must not fall to the cancellation that it may itself be leaving by.
-[[nodiscard]] inline bool is_cleaning_up(task const& t) noexcept { return t.cleaning_up != 0 || std::uncaught_exceptions() != 0; }
+[[nodiscard]] inline bool is_cleaning_up(task const& t) noexcept {
+  return t.cleaning_up != 0 || std::uncaught_exceptions() != 0;
+}
 
 /// One reference less; the last one destroys the result and the contexts (user code). Outside of any section.
 void drop(task*) noexcept;

@@ -32,7 +32,7 @@ static_assert(sizeof(chunk) <= task_block_step);
 struct shared_lists {
   ranked_lock lock{lock_rank::task_pool};
   task* batches[task_block_classes] = {};  // guarded by lock: the first block of each; see batch below
-  chunk* chunks = nullptr;              // guarded by lock; only grows
+  chunk* chunks = nullptr;                 // guarded by lock; only grows
 };
 
 shared_lists& shared() noexcept {
@@ -70,7 +70,7 @@ WEFT_NO_TSAN batch pop_batch_locked(shared_lists& s, std::size_t cls) noexcept {
 void poison(task* t, std::size_t size) noexcept { asan_poison(t + 1, size - sizeof(task)); }
 
 bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
-  const std::size_t size = (cls + 1) * task_block_step;
+  std::size_t const size = (cls + 1) * task_block_step;
   void* memory = ::operator new(chunk_size, std::align_val_t{task_block_step}, std::nothrow);
   if (memory == nullptr) return false;
   auto* c = new (memory) chunk{s.chunks, size, (chunk_size - task_block_step) / size};
@@ -108,7 +108,7 @@ void give_shared(std::size_t cls, batch const& b) noexcept {
 }  // namespace
 
 task* allocate_task_block(task_cache* cache, std::size_t size) {
-  const std::size_t cls = (size + task_block_step - 1) / task_block_step - 1;
+  std::size_t const cls = (size + task_block_step - 1) / task_block_step - 1;
   task* t = nullptr;
   if (cache != nullptr) {
     auto& list = cache->classes[cls];
@@ -118,7 +118,7 @@ task* allocate_task_block(task_cache* cache, std::size_t size) {
       list.count = task_cache::batch;
     }
     if (t == nullptr) {
-      const batch more = take_shared(cls);
+      batch const more = take_shared(cls);
       if (more.count == 0) throw std::bad_alloc();
       t = more.first;
       list.count = more.count;
@@ -128,7 +128,7 @@ task* allocate_task_block(task_cache* cache, std::size_t size) {
     list.head = next;
     list.count -= 1;
   } else {
-    const batch more = take_shared(cls);
+    batch const more = take_shared(cls);
     if (more.count == 0) throw std::bad_alloc();
     t = more.first;
     if (more.count > 1) give_shared(cls, {static_cast<task*>(link_of(t)), more.count - 1});
@@ -139,7 +139,7 @@ task* allocate_task_block(task_cache* cache, std::size_t size) {
 }
 
 void free_task_block(task_cache* cache, task* t) noexcept {
-  const std::size_t cls = t->size_class;
+  std::size_t const cls = t->size_class;
   t->phase.store(task_phase::free, std::memory_order_release);
   wait_for_walks();
   poison(t, (cls + 1) * task_block_step);
@@ -189,8 +189,9 @@ constinit walk_gate gate;
 }  // namespace
 
 void wait_for_walks() noexcept {
-  light_fence();                                                           // G5
-  if (gate.walks.load(std::memory_order_acquire) == 0) [[likely]] return;  // G6; pairs with the end of a walk
+  light_fence();  // G5
+  if (gate.walks.load(std::memory_order_acquire) == 0) [[likely]]
+    return;  // G6; pairs with the end of a walk
   guard hold(gate.lock);
 }
 
@@ -216,7 +217,8 @@ void for_each_task(bool (*visit)(task&, void*), void* arg) {
   }
   for (; c != nullptr; c = c->next)
     for (std::size_t i = 0; i < c->blocks; ++i) {
-      if (c->at(i)->phase.load(std::memory_order_relaxed) == task_phase::free) continue;  // spares the lock; G3 is below
+      if (c->at(i)->phase.load(std::memory_order_relaxed) == task_phase::free)
+        continue;  // spares the lock; G3 is below
       guard hold(gate.lock);
       if (c->at(i)->phase.load(std::memory_order_acquire) != task_phase::free && !visit(*c->at(i), arg)) return;  // G3
     }

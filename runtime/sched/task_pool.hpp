@@ -26,7 +26,8 @@ struct task_cache {
   struct free_list {
     owned<task*> head;
     owned<std::uint32_t> count;  // of the blocks from head on, at most `batch`
-    owned<task*> older;          // null, or `batch` more: who allocates and frees by turns does not go to the shared list each time
+    owned<task*>
+        older;  // null, or `batch` more: who allocates and frees by turns does not go to the shared list each time
   };
   std::array<free_list, task_block_classes> classes;
 };

@@ -63,8 +63,8 @@ void arm_and_unlock(void* arg) noexcept {
   auto& s = *static_cast<sleep_state*>(arg);
   // Copied: once the heap is unlocked the timer may fire, and the sleeper's frame be gone.
   scheduler* sched = s.t->sched;
-  const std::int64_t deadline = s.deadline;
-  const bool tell = s.heap->arm_locked(*s.t->timer, deadline, s.generation) && s.to_tell;
+  std::int64_t const deadline = s.deadline;
+  bool const tell = s.heap->arm_locked(*s.t->timer, deadline, s.generation) && s.to_tell;
   s.heap->unlock();
   if (tell) sched->timer_changed(deadline);
 }
@@ -72,7 +72,7 @@ void arm_and_unlock(void* arg) noexcept {
 void sleep_task(task& t, std::int64_t deadline) {
   make_timer(t);
   sleep_state s{&t, nullptr, deadline, begin_wait(t), false};
-  const park_request request{.unlock = arm_and_unlock, .arg = &s, .reason = wait_reason::sleep};
+  park_request const request{.unlock = arm_and_unlock, .arg = &s, .reason = wait_reason::sleep};
   t.request = &request;
   worker& here = *current_worker();
   t.wait_cancellable = t.shield == 0 && !unwinds(here);
@@ -81,7 +81,7 @@ void sleep_task(task& t, std::int64_t deadline) {
   s.to_tell = p == nullptr;
   s.heap = &heap_for(t, p).lock_for(*t.timer);
   park_task(here, p, t, request);
-  const std::uint64_t word = t.word.load(std::memory_order_acquire);
+  std::uint64_t const word = t.word.load(std::memory_order_acquire);
   t.word.store(word & ~(wait_word::state_mask | wait_word::how_mask), std::memory_order_relaxed);  // R1
   if (wait_word::winner(word) == how::timeout) return;
   s.heap->lock();  // R2: the hook has armed the node and is done with this frame

@@ -20,10 +20,11 @@
 namespace weft::rt {
 
 char const* wait_reason_name(wait_reason r) noexcept {
-  static constexpr char const* names[] = {"nothing", "channel send", "channel receive", "select", "sleep", "join", "mutex",
-                                          "shared_mutex", "condition_variable", "semaphore", "latch", "barrier", "call_once",
-                                          "wait_group", "task_group", "socket read", "socket write", "blocking call", "signal",
-                                          "end of the runtime"};
+  static constexpr char const* names[] = {
+      "nothing",   "channel send",      "channel receive",    "select",      "sleep",        "join",
+      "mutex",     "shared_mutex",      "condition_variable", "semaphore",   "latch",        "barrier",
+      "call_once", "wait_group",        "task_group",         "socket read", "socket write", "blocking call",
+      "signal",    "end of the runtime"};
   return names[static_cast<std::size_t>(r)];
 }
 
@@ -35,9 +36,10 @@ namespace {
 struct thread_waiter : waiter {
   thread_waiter() { is_thread = true; }
   thread_waiter* next_free = nullptr;
-  thread_waiter* next_of_all = nullptr;  // constant once it is in the list
+  thread_waiter* next_of_all = nullptr;     // constant once it is in the list
   std::atomic<bool> waits_for_ever{false};  // of the wait that WAITING announces: it has no deadline
-  std::atomic<std::uint32_t> signal{0};  // futex: 1 once the winner has delivered; a word of its own, since the wait word has 64 bits
+  std::atomic<std::uint32_t> signal{
+      0};  // futex: 1 once the winner has delivered; a word of its own, since the wait word has 64 bits
 };
 
 struct waiter_pool {
@@ -92,10 +94,11 @@ __attribute__((noinline)) waiter& this_thread_waiter() {
 }
 
 how park_thread(thread_waiter& w, park_request const& request) noexcept {
-  const std::uint64_t generation = wait_word::generation(w.word.load(std::memory_order_relaxed));
+  std::uint64_t const generation = wait_word::generation(w.word.load(std::memory_order_relaxed));
   w.signal.store(0, std::memory_order_relaxed);
   w.waits_for_ever.store(request.deadline == never, std::memory_order_relaxed);
-  w.word.store((generation << wait_word::generation_shift) | wait_word::waiting, std::memory_order_release);  // H1, locked
+  w.word.store((generation << wait_word::generation_shift) | wait_word::waiting,
+               std::memory_order_release);  // H1, locked
   request.unlock(request.arg);
   std::int64_t deadline = request.deadline;
   while (w.signal.load(std::memory_order_acquire) == 0) {  // pairs with ready_thread
@@ -106,7 +109,7 @@ how park_thread(thread_waiter& w, park_request const& request) noexcept {
       deadline = never;  // somebody else has won and is about to deliver
     }
   }
-  const how h = wait_word::winner(w.word.load(std::memory_order_acquire));
+  how const h = wait_word::winner(w.word.load(std::memory_order_acquire));
   w.word.store(generation << wait_word::generation_shift, std::memory_order_relaxed);  // R1
   return h;
 }
@@ -128,7 +131,8 @@ waiter& wait_point(bool& cancelled) {
   }
   cancel_node* n = t->current_context();
   // A wait under the inherited context by default also belongs to a context of its own that a handle may make any moment.
-  t->implicit.store(n == t->inherited && t->scoped == nullptr && t->has_handle ? n : nullptr, std::memory_order_relaxed);
+  t->implicit.store(n == t->inherited && t->scoped == nullptr && t->has_handle ? n : nullptr,
+                    std::memory_order_relaxed);
   t->waits_under = n;
   if (t->shard == nullptr || t->shard->node != n) register_wait(*t, *n, static_cast<unsigned>(t->id));
   cancelled = n->is_cancelled() && t->shield == 0 && std::uncaught_exceptions() == 0;
@@ -138,7 +142,8 @@ waiter& wait_point(bool& cancelled) {
 waiter& cancellation_point() {
   bool cancelled = false;
   waiter& w = wait_point(cancelled);
-  if (cancelled) [[unlikely]] throw_cancelled();
+  if (cancelled) [[unlikely]]
+    throw_cancelled();
   return w;
 }
 
@@ -154,7 +159,7 @@ void throw_cancelled() {
 }
 
 std::uint64_t begin_wait(waiter& w) noexcept {
-  const std::uint64_t generation = wait_word::generation(w.word.load(std::memory_order_relaxed)) + 1;
+  std::uint64_t const generation = wait_word::generation(w.word.load(std::memory_order_relaxed)) + 1;
   w.word.store(generation << wait_word::generation_shift, std::memory_order_relaxed);  // W3: IDLE
   return generation;
 }
@@ -163,7 +168,7 @@ how park(waiter& w, park_request const& request) noexcept {
   w.request = &request;
   if (w.is_thread) return park_thread(static_cast<thread_waiter&>(w), request);
   auto& t = static_cast<task&>(w);
-  const bool timed = request.deadline != never;
+  bool const timed = request.deadline != never;
   if (timed) {
     if (request.deadline <= clock_ns()) {  // due already: nobody can have claimed an IDLE wait, so it ends here
       request.unlock(request.arg);
@@ -176,9 +181,9 @@ how park(waiter& w, park_request const& request) noexcept {
   processor* p = here.enter();
   if (timed) reserve_timer(t, p);
   park_task(here, p, t, request);
-  const std::uint64_t word = t.word.load(std::memory_order_acquire);  // pairs with the claim
+  std::uint64_t const word = t.word.load(std::memory_order_acquire);  // pairs with the claim
   t.word.store(word & ~(wait_word::state_mask | wait_word::how_mask), std::memory_order_relaxed);  // R1
-  const how h = wait_word::winner(word);
+  how const h = wait_word::winner(word);
   // R3. After a cancellation it may come before H4; end_task sees to that, and a stale generation claims nothing.
   if (timed && h != how::timeout) timer_heap::disarm(*t.timer, wait_word::generation(word));
   return h;
@@ -189,14 +194,15 @@ void park_hook(worker& w, task& t, park_request const& request) noexcept {
   // that is held here, or makes a task ready that needs that lock for R2. The request itself may be gone once H1 is done: copied.
   auto* const unlock = request.unlock;
   void* const arg = request.arg;
-  const std::uint64_t generation = wait_word::generation(t.word.load(std::memory_order_relaxed));
+  std::uint64_t const generation = wait_word::generation(t.word.load(std::memory_order_relaxed));
   cancel_node* n = t.waits_under;
-  const bool cancellable = t.wait_cancellable && n != nullptr;
-  const std::int64_t deadline = request.deadline;
+  bool const cancellable = t.wait_cancellable && n != nullptr;
+  std::int64_t const deadline = request.deadline;
   t.phase.store(task_phase::parked, std::memory_order_release);
-  t.word.store((generation << wait_word::generation_shift) | wait_word::waiting | (cancellable ? wait_word::cancellable : 0),
-               std::memory_order_release);  // H1
-  light_fence();                            // H2, pairs with C3
+  t.word.store(
+      (generation << wait_word::generation_shift) | wait_word::waiting | (cancellable ? wait_word::cancellable : 0),
+      std::memory_order_release);  // H1
+  light_fence();                   // H2, pairs with C3
   bool mine = false;
   if (cancellable) {  // H3
     bool flagged = n->is_cancelled();
@@ -215,18 +221,19 @@ namespace {
 void unlock_object_lock(void* l) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS { static_cast<object_lock*>(l)->unlock(); }
 }  // namespace
 
-how wait_in(waiter& w, wait_list& list, object_lock& lock, wait_record& record, std::int64_t deadline, wait_reason reason,
-            void const* object, bool cancellable) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {  // the hook unlocks
+how wait_in(waiter& w, wait_list& list, object_lock& lock, wait_record& record, std::int64_t deadline,
+            wait_reason reason, void const* object,
+            bool cancellable) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {  // the hook unlocks
   record.who = &w;
   record.generation = begin_wait(w);
   push_back(list, record);
-  const park_request request{.unlock = unlock_object_lock,
+  park_request const request{.unlock = unlock_object_lock,
                              .arg = &lock,
                              .deadline = deadline,
                              .reason = reason,
                              .object = object,
                              .cancellable = cancellable};
-  const how h = park(w, request);
+  how const h = park(w, request);
   if (h == how::timeout || h == how::cancel) {  // R2
     guard hold(lock);
     if (record.linked) unlink(list, record);
@@ -256,7 +263,7 @@ void ready_all(ready_list& list) noexcept {
     return;
   }
   // Several keep their order: the next slot would turn it round.
-  const section inside(here);
+  section const inside(here);
   here->sched->make_ready_all(inside.proc(), list);
 }
 
@@ -275,7 +282,7 @@ __attribute__((noinline)) random_source& thread_random() noexcept {
 std::uint64_t random_below(std::uint64_t n) noexcept {
   worker* w = current_worker();
   if (w == nullptr) return thread_random().below(n);
-  const tsan_ignore worker_data;  // the worker's, whichever task runs on it
+  tsan_ignore const worker_data;  // the worker's, whichever task runs on it
   return w->random.below(n);
 }
 
@@ -285,7 +292,7 @@ namespace weft {
 time_point now() noexcept { return time_point(std::chrono::nanoseconds(rt::clock_ns())); }
 namespace detail {
 std::int64_t deadline_in(std::int64_t ns) noexcept {
-  const std::int64_t at = rt::clock_ns();
+  std::int64_t const at = rt::clock_ns();
   return ns >= never - at ? never : at + ns;
 }
 }  // namespace detail

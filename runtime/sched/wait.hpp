@@ -55,8 +55,26 @@ enum class how : std::uint8_t { none, partner, close, timeout, cancel };
 
 /// What a waiter waits for; shown by dumps. Keep wait_reason_name() in step.
 enum class wait_reason : std::uint8_t {
-  none, chan_send, chan_recv, select, sleep, join, mutex, shared_mutex, condition_variable, semaphore, latch, barrier,
-  call_once, wait_group, task_group, io_read, io_write, blocking_call, signal, runtime_end
+  none,
+  chan_send,
+  chan_recv,
+  select,
+  sleep,
+  join,
+  mutex,
+  shared_mutex,
+  condition_variable,
+  semaphore,
+  latch,
+  barrier,
+  call_once,
+  wait_group,
+  task_group,
+  io_read,
+  io_write,
+  blocking_call,
+  signal,
+  runtime_end
 };
 [[nodiscard]] char const* wait_reason_name(wait_reason) noexcept;
 
@@ -78,11 +96,11 @@ struct park_request;
 /// The part of a task, or of a plain thread, that waits. Lies in type-stable memory: a late claimer may read `word` after
 /// the wait, and even the task, has ended; the generation tells it so.
 struct waiter {
-  std::atomic<std::uint64_t> word{0};   // written by its owner (W3, H1, R1) and by claimers
-  wait_record* winner = nullptr;        // written by the partner or closer that won, read by the owner after it resumed
-  waiter* next_ready = nullptr;         // link of a ready_list; written by the winner, before ready
+  std::atomic<std::uint64_t> word{0};  // written by its owner (W3, H1, R1) and by claimers
+  wait_record* winner = nullptr;       // written by the partner or closer that won, read by the owner after it resumed
+  waiter* next_ready = nullptr;        // link of a ready_list; written by the winner, before ready
   park_request const* request = nullptr;  // written by the owner before H1; read by dumps while frozen (F1)
-  bool is_thread = false;               // constant
+  bool is_thread = false;                 // constant
 };
 
 /// One place in one wait list. Lives on the waiting call's stack. All fields but `slot`'s target are guarded by the
@@ -92,11 +110,11 @@ struct wait_record {
   wait_record* prev = nullptr;
   waiter* who = nullptr;
   std::uint64_t generation = 0;
-  void* slot = nullptr;       // where a partner takes the value from or puts it; meaning is the object's
-  void* object = nullptr;     // for select: which channel
-  std::uint32_t index = 0;    // for select: which case
+  void* slot = nullptr;     // where a partner takes the value from or puts it; meaning is the object's
+  void* object = nullptr;   // for select: which channel
+  std::uint32_t index = 0;  // for select: which case
   bool linked = false;
-  bool ok = false;            // set by the partner: the object's own meaning
+  bool ok = false;  // set by the partner: the object's own meaning
 };
 
 // ---- the waiting side -----------------------------------------------------------------------------------------------
@@ -123,8 +141,8 @@ struct park_request {
   void* arg;
   std::int64_t deadline = never;  // on weft's clock
   wait_reason reason = wait_reason::none;
-  void const* object = nullptr;   // shown by dumps
-  bool cancellable = true;        // false for waiters from uncancellable_waiter()
+  void const* object = nullptr;  // shown by dumps
+  bool cancellable = true;       // false for waiters from uncancellable_waiter()
 };
 
 /// Parks the caller until somebody has claimed this wait; says who did. Nothing thread-local survives it. The caller
@@ -150,7 +168,7 @@ inline bool claim(waiter& w, std::uint64_t generation, how h, bool even_locks = 
   for (;;) {
     if ((word & wait_word::state_mask) != wait_word::waiting || wait_word::generation(word) != generation) return false;
     if (h == how::cancel && (word & wait_word::cancellable) == 0 && !even_locks) return false;
-    const std::uint64_t taken = (generation << wait_word::generation_shift) | (word & wait_word::frozen) |
+    std::uint64_t const taken = (generation << wait_word::generation_shift) | (word & wait_word::frozen) |
                                 (static_cast<std::uint64_t>(h) << wait_word::how_shift) | wait_word::claimed;
     if (w.word.compare_exchange_weak(word, taken, std::memory_order_acq_rel, std::memory_order_acquire)) return true;
   }
@@ -189,7 +207,9 @@ inline wait_record* pop_claimed(wait_list& list, how h) noexcept {
 inline bool freeze(waiter& w) noexcept {
   std::uint64_t word = w.word.load(std::memory_order_relaxed);
   while ((word & (wait_word::state_mask | wait_word::frozen)) == wait_word::waiting)
-    if (w.word.compare_exchange_weak(word, word | wait_word::frozen, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
+    if (w.word.compare_exchange_weak(word, word | wait_word::frozen, std::memory_order_acq_rel,
+                                     std::memory_order_relaxed))
+      return true;
   return false;
 }
 
@@ -203,7 +223,8 @@ inline bool freeze(waiter& w) noexcept {
 inline bool left_to_thawer(waiter& w) noexcept {
   std::uint64_t word = w.word.load(std::memory_order_relaxed);  // of a word that this thread has claimed
   while ((word & wait_word::frozen) != 0) [[unlikely]]
-    if (w.word.compare_exchange_weak(word, word | wait_word::delivered, std::memory_order_acq_rel, std::memory_order_relaxed))
+    if (w.word.compare_exchange_weak(word, word | wait_word::delivered, std::memory_order_acq_rel,
+                                     std::memory_order_relaxed))
       return true;
   return false;
 }

@@ -52,16 +52,16 @@ struct process_fences {
 };
 
 struct alignas(64) worker : hand_over_words<processor, process_fences> {
-  owned<task*> current;                  // the task whose code runs; null in the loops
-  owned<stack*> on;                      // the pooled stack in use; null: native
-  owned<task*> handoff;                  // to whoever arrives on a loop or the native stack: run this task
-  owned<after_switch> after;             // and do this first
+  owned<task*> current;       // the task whose code runs; null in the loops
+  owned<stack*> on;           // the pooled stack in use; null: native
+  owned<task*> handoff;       // to whoever arrives on a loop or the native stack: run this task
+  owned<after_switch> after;  // and do this first
   owned<task*> after_task;
   owned<stack*> after_stack;
   owned<park_request const*> after_request;
-  owned<task*> parked_last;              // by a park that left for the native stack: see scheduler::note_time
+  owned<task*> parked_last;  // by a park that left for the native stack: see scheduler::note_time
 
-  scheduler* sched = nullptr;            // constant
+  scheduler* sched = nullptr;  // constant
   execution native;
   abi::__cxa_eh_globals* exceptions = nullptr;  // this thread's, constant
   int* errno_pointer = nullptr;                 // the same
@@ -71,16 +71,16 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   std::atomic<std::uint32_t> wakeups{0};  // futex word: 0 asleep or about to be, 1 woken
   bool in_idle_list = false;
   bool in_poller = false;
-  owned<bool> searching;                  // counted in scheduler::searching_
+  owned<bool> searching;  // counted in scheduler::searching_
   worker* idle_next = nullptr;
   worker* idle_prev = nullptr;
-  worker* all_next = nullptr;             // list of all workers, only grows
-  worker* unused_next = nullptr;          // of those whose thread has gone; guarded by the scheduler's lock
-  std::thread thread;                     // guarded by the scheduler's lock
+  worker* all_next = nullptr;     // list of all workers, only grows
+  worker* unused_next = nullptr;  // of those whose thread has gone; guarded by the scheduler's lock
+  std::thread thread;             // guarded by the scheduler's lock
   unsigned index = 0;
   // Written by the thread before its first L1, read by the monitor after it has seen that.
-  owned<int> thread_id;                   // the kernel's number
-  owned<int> clock;                       // thread_clock::id
+  owned<int> thread_id;  // the kernel's number
+  owned<int> clock;      // thread_clock::id
 
   processor* enter() noexcept {
     tsan_ignore_begin();
@@ -93,8 +93,9 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   /// enter() for a section that does not park: who was asked to hand its processor on does so now.
   processor* enter_shortly() noexcept {
     tsan_ignore_begin();
-    const std::uintptr_t v = open();
-    if ((v & flags) == 0) [[likely]] return reinterpret_cast<processor*>(v);
+    std::uintptr_t const v = open();
+    if ((v & flags) == 0) [[likely]]
+      return reinterpret_cast<processor*>(v);
     return comply();
   }
   processor* comply() noexcept;  // hand_over.cpp

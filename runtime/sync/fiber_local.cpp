@@ -70,7 +70,9 @@ class local_values final : public task_locals {
 
  private:
   struct being_made {
-    being_made(local_values& in, std::uint64_t k) noexcept : values(in), key(k), outer(in.making_) { in.making_ = this; }
+    being_made(local_values& in, std::uint64_t k) noexcept : values(in), key(k), outer(in.making_) {
+      in.making_ = this;
+    }
     ~being_made() { values.making_ = outer; }
     being_made(being_made const&) = delete;
     being_made& operator=(being_made const&) = delete;

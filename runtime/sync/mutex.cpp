@@ -102,10 +102,8 @@ void mutex::lock_slow() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     record.who = &self;
     record.generation = rt::begin_wait(self);
     record.ok = false;
-    if (woken)
-      push_front(waiters_, record);
-    else
-      push_back(waiters_, record);
+    if (woken) push_front(waiters_, record);
+    else push_back(waiters_, record);
     rt::how const ended = rt::park(self, request);
     if (ended != rt::how::partner) {  // a deadlocked program is being unwound
       guard.lock();

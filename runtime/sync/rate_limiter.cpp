@@ -51,21 +51,21 @@ double rate_limiter::missing_ns_locked() const noexcept {
 
 /// When the next permit may be taken; rounded up, for nobody may be early.
 std::int64_t rate_limiter::due_locked() const noexcept {
-  const double missing = std::ceil(missing_ns_locked());
-  const auto room = static_cast<double>(rt::never - at_ns_) / 2;
+  double const missing = std::ceil(missing_ns_locked());
+  auto const room = static_cast<double>(rt::never - at_ns_) / 2;
   return missing < room ? at_ns_ + static_cast<std::int64_t>(missing) : rt::never;
 }
 
 /// When it is due, by somebody who came then. Until then, or until it became due if that was later, the bucket has filled up.
 void rate_limiter::take_locked(std::int64_t came) noexcept {
   if (came < due_locked() && permits_ < 1) {
-    const double missing = missing_ns_locked();
+    double const missing = missing_ns_locked();
     at_ns_ += static_cast<std::int64_t>(missing);
     at_rest_ = missing - std::floor(missing);
     permits_ = 0;
     return;
   }
-  const double passed = static_cast<double>(came - at_ns_) - at_rest_;
+  double const passed = static_cast<double>(came - at_ns_) - at_rest_;
   if (passed > 0) {
     permits_ = std::min(burst_, permits_ + passed * per_ns_);
     at_ns_ = came;
@@ -75,8 +75,8 @@ void rate_limiter::take_locked(std::int64_t came) noexcept {
 }
 
 bool rate_limiter::try_take() {
-  const rt::guard hold(mutex_);
-  const std::int64_t now = rt::clock_ns();
+  rt::guard const hold(mutex_);
+  std::int64_t const now = rt::clock_ns();
   if (waiting_ != 0 || due_locked() > now) return false;
   take_locked(now);
   return true;
@@ -89,14 +89,14 @@ struct rate_limiter::waiter {
   waiter& operator=(waiter const&) = delete;
   ~waiter() {
     if (!waits) return;
-    const rt::guard hold(in.mutex_);
+    rt::guard const hold(in.mutex_);
     --in.waiting_;
   }
 
   /// True: it has a permit. Else it waits, and `due` says until when.
   [[nodiscard]] bool take_if_due(bool has_turn, std::int64_t& due) {
-    const rt::guard hold(in.mutex_);
-    const std::int64_t now = rt::clock_ns();
+    rt::guard const hold(in.mutex_);
+    std::int64_t const now = rt::clock_ns();
     if (!waits) came = now;
     due = in.due_locked();
     if (due > now || (in.waiting_ != 0 && !has_turn)) {
@@ -120,7 +120,7 @@ void rate_limiter::wait() {
   std::int64_t due = 0;
   waiter self(*this);
   if (self.take_if_due(false, due)) return;  // W1, W2
-  const permit turn(turn_);
+  permit const turn(turn_);
   while (!self.take_if_due(true, due)) detail::sleep_until_ns(due);  // W3, W4; W5 is the end of `turn`
 }
 

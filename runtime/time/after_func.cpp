@@ -28,9 +28,9 @@ struct later_start : cancel_listener {
   ~later_start() { drop(of); }
 
   std::atomic<std::uint32_t> refs{1};
-  timer_node node;               // of a duration: armed once, with generation 1
-  std::atomic<rt::task*> task;   // null: started, or stopped
-  cancel_node* of = nullptr;     // of a context: where the listener stands; constant, counted
+  timer_node node;              // of a duration: armed once, with generation 1
+  std::atomic<rt::task*> task;  // null: started, or stopped
+  cancel_node* of = nullptr;    // of a context: where the listener stands; constant, counted
 };
 
 namespace {
@@ -56,7 +56,8 @@ void on_cancel(cancel_listener& of) noexcept {
 }
 
 constexpr timer_ops later_ops{
-    .retain = [](void* owner) noexcept { static_cast<later_start*>(owner)->refs.fetch_add(1, std::memory_order_relaxed); },
+    .retain =
+        [](void* owner) noexcept { static_cast<later_start*>(owner)->refs.fetch_add(1, std::memory_order_relaxed); },
     .fire = [](timer_node&, void* owner, std::uint64_t) { start_now(*static_cast<later_start*>(owner)); },
     .release =
         [](void* owner) {
@@ -96,7 +97,7 @@ rt::later_start* make_later(rt::task* t) {
 
 stop_fn start_when_cancelled(context of, rt::task* t) {
   rt::later_start* l = make_later(t);
-  const stop_fn stop(l);
+  stop_fn const stop(l);
   rt::cancel_node* under = rt::make_context(t->sched, of.node(), false);
   rt::cancel_node* before = std::exchange(t->inherited, under);
   if (!before->is_root) rt::drop(before);  // tasks do not count roots
@@ -110,15 +111,15 @@ stop_fn start_when_cancelled(context of, rt::task* t) {
 
 stop_fn start_after(std::int64_t ns, rt::task* t) {
   rt::later_start* l = make_later(t);
-  const stop_fn stop(l);
-  const std::int64_t when = deadline_after(std::chrono::nanoseconds(ns));
+  stop_fn const stop(l);
+  std::int64_t const when = deadline_after(std::chrono::nanoseconds(ns));
   if (ns == 0) {
     rt::start_now(*l);
   } else if (when != rt::never) {
     bool armed = false;
     bool tell = false;
     {
-      const rt::section inside(rt::current_worker());
+      rt::section const inside(rt::current_worker());
       rt::timer_heap& heap = inside.proc() != nullptr ? inside.proc()->timers : t->sched->proc(0).timers;
       armed = heap.reserve_one();
       tell = armed && heap.arm(l->node, when, 1) && inside.proc() == nullptr;

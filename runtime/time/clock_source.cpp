@@ -39,13 +39,13 @@ struct clock_source : detail::receivers_watcher {
   std::atomic<std::uint32_t> handles{1};  // timer and ticker only
   timer_node node;                        // armed under the lock
   object_lock lock;
-  scheduler* sched WEFT_GUARDED_BY(lock);                 // whose heaps it goes into
-  chan_core* out WEFT_GUARDED_BY(lock);                   // with the ends that are ours; null: retired
-  std::uint64_t generation WEFT_GUARDED_BY(lock) = 0;     // of the last arming
+  scheduler* sched WEFT_GUARDED_BY(lock);              // whose heaps it goes into
+  chan_core* out WEFT_GUARDED_BY(lock);                // with the ends that are ours; null: retired
+  std::uint64_t generation WEFT_GUARDED_BY(lock) = 0;  // of the last arming
   std::int64_t when WEFT_GUARDED_BY(lock) = never;
-  std::int64_t period WEFT_GUARDED_BY(lock) = 0;          // 0: once
+  std::int64_t period WEFT_GUARDED_BY(lock) = 0;  // 0: once
   bool armed WEFT_GUARDED_BY(lock) = false;
-  bool const closes;                                      // once its value is sent the channel closes
+  bool const closes;  // once its value is sent the channel closes
 };
 
 namespace {
@@ -67,7 +67,7 @@ place reserve_place(scheduler* otherwise) noexcept {
   at.heap = &at.sched->proc(0).timers;
   bool room = false;
   if (w != nullptr) {
-    const section inside(w);
+    section const inside(w);
     if (inside.proc() != nullptr) at.heap = &inside.proc()->timers;
     room = at.heap->reserve_one();
   } else {
@@ -88,7 +88,7 @@ bool arm_locked(clock_source& s, place at, std::int64_t when) noexcept WEFT_REQU
 
 /// P1, P2. True: it was pending, or its value not received.
 bool stop_locked(clock_source& s) noexcept WEFT_REQUIRES(s.lock) {
-  const bool pending = std::exchange(s.armed, false);
+  bool const pending = std::exchange(s.armed, false);
   if (pending) timer_heap::disarm(s.node, s.generation);
   time_point unseen;
   return (s.out != nullptr && detail::chan_try_recv(s.out, &unseen) == chan_status::ok) || pending;
@@ -117,13 +117,13 @@ void fire(timer_node&, void* owner, std::uint64_t generation) noexcept {
   scheduler* tell = nullptr;
   std::int64_t next = never;
   {
-    const guard hold(s.lock);
+    guard const hold(s.lock);
     if (!s.armed || s.generation != generation) return;  // F1
     s.armed = false;
-    const std::int64_t now = clock_ns();
+    std::int64_t const now = clock_ns();
     if (s.period != 0) next = next_tick(s.when, s.period, now);
     if (next != never) {  // F2
-      const place at = reserve_place(s.sched);
+      place const at = reserve_place(s.sched);
       if (at.heap == nullptr) fatal("out of memory for a timer");
       if (arm_locked(s, at, next)) tell = s.sched;
     }
@@ -134,18 +134,19 @@ void fire(timer_node&, void* owner, std::uint64_t generation) noexcept {
 }
 
 constexpr timer_ops source_ops{
-    .retain = [](void* owner) noexcept { static_cast<clock_source*>(owner)->refs.fetch_add(1, std::memory_order_relaxed); },
+    .retain =
+        [](void* owner) noexcept { static_cast<clock_source*>(owner)->refs.fetch_add(1, std::memory_order_relaxed); },
     .fire = [](timer_node& n, void* owner, std::uint64_t generation) { fire(n, owner, generation); },
     .release = [](void* owner) { drop_source(*static_cast<clock_source*>(owner)); },
 };
 
 /// Stop and start. Nothing has changed if it throws.
 bool start_source(clock_source& s, std::int64_t first_ns, std::int64_t period_ns) {
-  const std::int64_t when = first_ns == 0 ? 0 : detail::deadline_after(std::chrono::nanoseconds(first_ns));
-  const bool timed = when != 0 && when != never;
+  std::int64_t const when = first_ns == 0 ? 0 : detail::deadline_after(std::chrono::nanoseconds(first_ns));
+  bool const timed = when != 0 && when != never;
   scheduler* otherwise = nullptr;
   {
-    const guard hold(s.lock);
+    guard const hold(s.lock);
     otherwise = s.sched;
   }
   place at{};
@@ -157,7 +158,7 @@ bool start_source(clock_source& s, std::int64_t first_ns, std::int64_t period_ns
   bool was = false;
   bool tell = false;
   {
-    const guard hold(s.lock);
+    guard const hold(s.lock);
     was = stop_locked(s);
     s.period = period_ns;
     if (timed) tell = arm_locked(s, at, when);
@@ -172,7 +173,7 @@ bool start_source(clock_source& s, std::int64_t first_ns, std::int64_t period_ns
 void retire(clock_source& s, std::uint64_t ends) noexcept {
   chan_core* c = nullptr;
   {
-    const guard hold(s.lock);
+    guard const hold(s.lock);
     (void)stop_locked(s);
     c = std::exchange(s.out, nullptr);
   }
@@ -200,7 +201,7 @@ rt::scheduler& required_scheduler() {
 
 clock_handle::clock_handle(std::int64_t first_ns, std::int64_t period_ns) {
   rt::scheduler& sched = required_scheduler();
-  const chan<time_point> out(1);
+  chan<time_point> const out(1);
   auto s = std::make_unique<rt::clock_source>(rt::source_ops, &sched, core_of(out), false);
   rt::start_source(*s, first_ns, period_ns);
   add_ends(*core_of(out), both_ends);
@@ -220,12 +221,12 @@ bool clock_handle::reset(std::int64_t first_ns, std::int64_t period_ns) const {
 }
 
 bool clock_handle::stop() const noexcept {
-  const rt::guard hold(source_->lock);
+  rt::guard const hold(source_->lock);
   return rt::stop_locked(*source_);
 }
 
 receiver<time_point> clock_handle::channel() const noexcept {
-  const rt::guard hold(source_->lock);
+  rt::guard const hold(source_->lock);
   add_ends(*source_->out, chan_core::one_receiver);
   return receiver<time_point>(source_->out);
 }

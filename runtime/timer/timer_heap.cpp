@@ -173,10 +173,8 @@ std::size_t timer_heap::sweep(due_entry* out, std::size_t max) noexcept {
     if (sweep_at_ == 0 || sweep_at_ > size) sweep_at_ = size;
     std::size_t const i = sweep_at_ - 1;
     std::uint64_t const state = entries_[i].node->state_.load(std::memory_order_acquire);
-    if ((state & mask) == dead_bits)
-      out[n++] = take_out(i, state, false);
-    else
-      --sweep_at_;
+    if ((state & mask) == dead_bits) out[n++] = take_out(i, state, false);
+    else --sweep_at_;
   }
   return n;
 }
@@ -218,10 +216,8 @@ void timer_heap::remove(std::size_t i) noexcept {
   size_.store(last, std::memory_order_relaxed);
   if (i == last) return;
   entry const e = entries_[last];
-  if (i != 0 && e.key < entries_[(i - 1) / arity].key)
-    sift_up(i, e);
-  else
-    sift_down(i, e);
+  if (i != 0 && e.key < entries_[(i - 1) / arity].key) sift_up(i, e);
+  else sift_down(i, e);
 }
 
 void timer_heap::set(std::size_t i, entry e) noexcept {

@@ -51,8 +51,8 @@
 // in turn.
 #pragma once
 
-#include "runtime/base/lock.hpp"
 #include <weft/detail/annotations.hpp>
+#include "runtime/base/lock.hpp"
 
 #include <atomic>
 #include <cstddef>

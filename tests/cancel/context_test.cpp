@@ -44,9 +44,9 @@ TEST_CASE("cancelling reaches all below and nothing above or beside") {
     auto [top, cancel_top] = weft::with_cancel();
     auto [middle, cancel_middle] = weft::with_cancel(top);
     auto [beside, cancel_beside] = weft::with_cancel(top);
-    const auto below = weft::with_value<depth>(middle, 3);
+    auto const below = weft::with_value<depth>(middle, 3);
     auto [leaf, cancel_leaf] = weft::with_timeout(below, 1h);
-    const auto done = leaf.done();
+    auto const done = leaf.done();
     cancel_middle();
     CHECK(middle.cancelled());
     CHECK(below.cancelled());
@@ -65,7 +65,7 @@ TEST_CASE("the first cancellation's cause stays, and below it is the same") {
     auto [child, cancel_child] = weft::with_cancel(ctx);
     cancel(std::make_exception_ptr(std::runtime_error("first")));
     cancel(std::make_exception_ptr(std::runtime_error("second")));
-    const auto copy = cancel_child;
+    auto const copy = cancel_child;
     copy();
     CHECK_THROWS_WITH(std::rethrow_exception(ctx.cause()), "first");
     CHECK_THROWS_WITH(std::rethrow_exception(child.cause()), "first");
@@ -94,7 +94,7 @@ TEST_CASE("a child of a cancelled context is born cancelled") {
 
 TEST_CASE("a deadline cancels with timed_out, not before its time") {
   with_workers([] {
-    const auto start = weft::now();
+    auto const start = weft::now();
     auto [ctx, cancel] = weft::with_timeout(2ms);
     CHECK(ctx.deadline() >= start + 2ms);
     CHECK_FALSE(ctx.done().recv().has_value());
@@ -110,7 +110,7 @@ TEST_CASE("a deadline cancels with timed_out, not before its time") {
 
 TEST_CASE("the earlier of a context's deadline and its parent's counts") {
   with_workers([] {
-    const auto at = weft::now() + 1h;
+    auto const at = weft::now() + 1h;
     auto [ctx, cancel] = weft::with_deadline(at);
     auto [later, cancel_later] = weft::with_deadline(ctx, at + 1h);
     auto [earlier, cancel_earlier] = weft::with_deadline(ctx, at - 1min);
@@ -135,10 +135,10 @@ TEST_CASE("a deadline that has passed cancels at once, one at max() never") {
 
 TEST_CASE("values are found from below, the nearest first, and each key by its own type") {
   with_workers([] {
-    const auto a = weft::with_value<user>(weft::this_task::context(), "ann");
-    const auto b = weft::with_value<depth>(a, 1);
+    auto const a = weft::with_value<user>(weft::this_task::context(), "ann");
+    auto const b = weft::with_value<depth>(a, 1);
     auto [c, cancel] = weft::with_cancel(b);
-    const auto d = weft::with_value<depth>(c, 2);
+    auto const d = weft::with_value<depth>(c, 2);
     CHECK(d.value<user>() == "ann");
     CHECK(d.value<depth>() == 2);
     CHECK(c.value<depth>() == 1);
@@ -152,10 +152,10 @@ TEST_CASE("tasks inherit the current context with its values, deadline and cance
     auto [ctx, cancel] = weft::with_cancel(weft::with_value<user>(weft::this_task::context(), "ann"));
     weft::join_handle<std::optional<std::string>> child;
     {
-      const weft::scoped_context in(ctx);
+      weft::scoped_context const in(ctx);
       CHECK(weft::this_task::value<user>() == "ann");
       child = weft::spawn([] {
-        const auto name = weft::this_task::value<user>();
+        auto const name = weft::this_task::value<user>();
         (void)weft::this_task::context().done().recv();
         return name;
       });
@@ -170,9 +170,9 @@ TEST_CASE("scoped contexts nest, and waiting is under the innermost") {
   with_workers([] {
     auto [outer, cancel_outer] = weft::with_cancel();
     auto [inner, cancel_inner] = weft::with_cancel();
-    const weft::scoped_context in_outer(outer);
+    weft::scoped_context const in_outer(outer);
     {
-      const weft::scoped_context in_inner(inner);
+      weft::scoped_context const in_inner(inner);
       CHECK(weft::this_task::context() == inner);
       cancel_inner();
       CHECK_THROWS_AS(weft::sleep_for(1h), weft::cancelled);
@@ -181,7 +181,7 @@ TEST_CASE("scoped contexts nest, and waiting is under the innermost") {
     CHECK_NOTHROW(weft::sleep_for(1us));
     cancel_outer();
     CHECK_THROWS_AS(weft::sleep_for(1h), weft::cancelled);
-    const weft::scoped_context shielded(weft::without_cancel(outer));
+    weft::scoped_context const shielded(weft::without_cancel(outer));
     CHECK_NOTHROW(weft::sleep_for(1us));
   });
 }
@@ -190,7 +190,8 @@ TEST_CASE("a context may outlive its task, its parents' handles and its runtime"
   weft::context kept, root;
   weft::cancel_fn cancel;
   weft::run([&] {
-    auto made = weft::spawn([] { return weft::with_cancel(weft::with_value<user>(weft::this_task::context(), "ann")); }).join();
+    auto made =
+        weft::spawn([] { return weft::with_cancel(weft::with_value<user>(weft::this_task::context(), "ann")); }).join();
     kept = made.first;
     cancel = made.second;
     root = weft::context::background();
@@ -219,7 +220,7 @@ TEST_CASE("on a plain thread there are contexts without a runtime, but no deadli
 TEST_CASE("stop_token bridges pass a stop request on to a context and a cancellation on to a token") {
   with_workers([] {
     std::stop_source source;
-    const auto from = weft::context::from(source.get_token());
+    auto const from = weft::context::from(source.get_token());
     CHECK_FALSE(from.cancelled());
     source.request_stop();
     CHECK(from.err() == std::errc::operation_canceled);
@@ -227,9 +228,9 @@ TEST_CASE("stop_token bridges pass a stop request on to a context and a cancella
     CHECK_FALSE(weft::context::from(std::stop_token()).cancelled());
 
     auto [ctx, cancel] = weft::with_cancel();
-    const auto token = ctx.stop_token();
+    auto const token = ctx.stop_token();
     int called = 0;
-    const std::stop_callback callback(token, [&called] { ++called; });
+    std::stop_callback const callback(token, [&called] { ++called; });
     CHECK_FALSE(token.stop_requested());
     cancel();
     CHECK(token.stop_requested());
@@ -240,7 +241,7 @@ TEST_CASE("stop_token bridges pass a stop request on to a context and a cancella
 
 TEST_CASE("a callable that takes a stop_token gets its task's") {
   with_workers([] {
-    const auto ready = weft::make_chan<int>(1);
+    auto const ready = weft::make_chan<int>(1);
     auto child = weft::spawn(
         [ready](std::stop_token stop, int n) {
           ready.send(n);
@@ -259,7 +260,7 @@ TEST_CASE("who sees err set finds done closed, and who finds it closed sees err 
     for (int i = 0; i < 200; ++i) {
       auto [ctx, cancel] = weft::with_cancel();
       auto sees_err = weft::spawn([c = ctx] {
-        const auto done = c.done();
+        auto const done = c.done();
         while (!c.err()) weft::yield();
         return done.try_recv().error() == weft::chan_status::closed && c.cause() != nullptr;
       });
@@ -275,11 +276,12 @@ TEST_CASE("who sees err set finds done closed, and who finds it closed sees err 
   });
 }
 
-TEST_CASE("go and spawn are no cancellation points, and what they start under a cancelled context meets its first one") {
+TEST_CASE(
+    "go and spawn are no cancellation points, and what they start under a cancelled context meets its first one") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const auto met = weft::make_chan<bool>(2);
-    const auto meet = [met] {
+    auto const met = weft::make_chan<bool>(2);
+    auto const meet = [met] {
       try {
         weft::sleep_for(1us);
         (void)met.try_send(false);
@@ -289,7 +291,7 @@ TEST_CASE("go and spawn are no cancellation points, and what they start under a 
       }
     };
     {
-      const weft::scoped_context in(ctx);
+      weft::scoped_context const in(ctx);
       cancel();
       CHECK_NOTHROW(weft::go(meet));
       CHECK_NOTHROW(weft::spawn(meet).detach());

@@ -2,12 +2,12 @@
 
 #include <weft/weft.hpp>
 
+#include <unistd.h>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <stop_token>
 #include <vector>
-#include <unistd.h>
 
 #include "runtime/base/sanitizer.hpp"
 #include "tests/support/catch.hpp"
@@ -35,12 +35,12 @@ std::size_t resident_bytes() {
 /// How many bytes of memory a group has gained by `tasks` children, after it has warmed up. 16 bytes a child would be 16 MB.
 template <class F>
 std::size_t growth(F f) {
-  const int tasks = sanitized ? 20'000 : 1'000'000;
+  int const tasks = sanitized ? 20'000 : 1'000'000;
   weft::task_group g({.limit = 64});
   for (int i = 0; i < tasks / 10; ++i) g.spawn(f);
-  const std::size_t before = resident_bytes();
+  std::size_t const before = resident_bytes();
   for (int i = 0; i < tasks; ++i) g.spawn(f);
-  const std::size_t after = resident_bytes();
+  std::size_t const after = resident_bytes();
   g.wait();
   return after > before ? after - before : 0;
 }
@@ -49,7 +49,7 @@ std::size_t growth(F f) {
 
 TEST_CASE("a group keeps nothing of a million tasks that have ended, however they did") {
   with_worker_count(2, [] {
-    const std::size_t bound = sanitized ? SIZE_MAX : 8u << 20;  // sanitizers keep freed memory back
+    std::size_t const bound = sanitized ? SIZE_MAX : 8u << 20;  // sanitizers keep freed memory back
     CHECK(growth([] {}) < bound);
     CHECK(growth([](std::stop_token) {}) < bound);
     CHECK(growth([] { weft::yield(); }) < bound);

@@ -19,16 +19,16 @@ using namespace std::chrono_literals;
 
 TEST_CASE("parallel_map gives the results in the order of the range") {
   with_workers([] {
-    const std::vector<int> in{5, 1, 4, 2, 3};
-    const auto out = weft::parallel_map(
-        in,
-        [](int const& n) {
-          weft::sleep_for(std::chrono::microseconds(n * 20));
-          return std::to_string(n);
-        },
-        {.limit = 3});
+    std::vector<int> const in{5, 1, 4, 2, 3};
+    auto const out = weft::parallel_map(in,
+                                        [](int const& n) {
+                                          weft::sleep_for(std::chrono::microseconds(n * 20));
+                                          return std::to_string(n);
+                                        },
+                                        {.limit = 3});
     CHECK(out == std::vector<std::string>{"5", "1", "4", "2", "3"});
-    CHECK(weft::parallel_map(std::views::iota(0, 4), [](int n) { return n > 1; }) == std::vector<bool>{false, false, true, true});
+    CHECK(weft::parallel_map(std::views::iota(0, 4), [](int n) { return n > 1; }) ==
+          std::vector<bool>{false, false, true, true});
     auto pointers = weft::parallel_map(in, [](int n) { return std::make_unique<int>(n); });
     CHECK(*pointers.at(2) == 4);
     CHECK(weft::parallel_map(std::vector<int>(), [](int n) { return n; }).empty());
@@ -38,7 +38,7 @@ TEST_CASE("parallel_map gives the results in the order of the range") {
 TEST_CASE("an exception in parallel_map or parallel_for cancels the rest and comes out") {
   with_workers([] {
     std::atomic<int> finished{0};
-    const auto f = [&](int n) {
+    auto const f = [&](int n) {
       if (n == 3) throw std::runtime_error("three");
       weft::sleep_for(1h);
       return ++finished;
@@ -72,9 +72,9 @@ TEST_CASE("join_all joins in order") {
 TEST_CASE("race returns what the first returns, and has ended the others") {
   with_workers([] {
     std::atomic<bool> cancelled{false};
-    const auto won = weft::race([] { return 1L; },
+    auto const won = weft::race([] { return 1L; },
                                 [&] {
-                                  const weft::defer mark([&] { cancelled = true; });
+                                  weft::defer const mark([&] { cancelled = true; });
                                   weft::sleep_for(1h);
                                   return 2;
                                 });
@@ -104,9 +104,9 @@ TEST_CASE("in a race an exception loses against a value, and without one the fir
 TEST_CASE("a race that is cancelled throws, and its tasks have ended") {
   with_workers([] {
     std::atomic<int> ended{0};
-    const auto r = weft::within(1ms, [&] {
-      const auto slow = [&] {
-        const weft::defer mark([&] { ended.fetch_add(1); });
+    auto const r = weft::within(1ms, [&] {
+      auto const slow = [&] {
+        weft::defer const mark([&] { ended.fetch_add(1); });
         weft::sleep_for(1h);
         return 1;
       };
@@ -120,7 +120,7 @@ TEST_CASE("a race that is cancelled throws, and its tasks have ended") {
 TEST_CASE("after an exception parallel_map and parallel_for begin no more") {
   with_workers([] {
     std::atomic<int> begun{0};
-    const auto f = [&](int n) {
+    auto const f = [&](int n) {
       begun.fetch_add(1);
       if (n == 10) throw std::runtime_error("ten");
       if (n > 10) weft::sleep_for(1h);  // until the group is cancelled: how soon that is, is not what this is about
@@ -140,9 +140,10 @@ TEST_CASE("parallel_for and parallel_map take what a receiver gives, each value 
     std::atomic<int> sum{0};
     weft::parallel_for(rx, [&](std::unique_ptr<int>& p) { sum.fetch_add(*p); }, {.limit = 8});
     CHECK(sum == 5050);
-    const auto texts = weft::make_chan<std::string>(3);
+    auto const texts = weft::make_chan<std::string>(3);
     for (char const* t : {"a", "bb", "ccc"}) texts.send(t);
     texts.close();
-    CHECK(weft::parallel_map(texts, [](std::string const& s) { return s.size(); }) == std::vector<std::size_t>{1, 2, 3});
+    CHECK(weft::parallel_map(texts, [](std::string const& s) { return s.size(); }) ==
+          std::vector<std::size_t>{1, 2, 3});
   });
 }

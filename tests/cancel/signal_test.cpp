@@ -27,7 +27,7 @@ extern "C" void count_signal(int) { counted.fetch_add(1); }
 class own_handler {
  public:
   explicit own_handler(int signal) : signal_(signal) {
-    struct sigaction count {};
+    struct sigaction count{};
     count.sa_handler = count_signal;
     ::sigaction(signal, &count, &before_);
     counted = 0;
@@ -36,11 +36,11 @@ class own_handler {
 
  private:
   int signal_;
-  struct sigaction before_ {};
+  struct sigaction before_{};
 };
 
 bool handled_by_test(int signal) {
-  struct sigaction now {};
+  struct sigaction now{};
   ::sigaction(signal, nullptr, &now);
   return now.sa_handler == count_signal;
 }
@@ -48,7 +48,7 @@ bool handled_by_test(int signal) {
 /// How a fresh copy of this program ends that runs the hidden test with this tag. Not a mere fork: the thread that delivers
 /// signals would be missing.
 int status_of(char const* tag) {
-  const pid_t child = ::fork();
+  pid_t const child = ::fork();
   if (child == 0) {
     ::execl("/proc/self/exe", "child", tag, static_cast<char*>(nullptr));
     ::_exit(127);
@@ -63,8 +63,8 @@ int status_of(char const* tag) {
 TEST_CASE("each subscription to a signal gets it, and the handler that stood before does not") {
   own_handler const own(SIGUSR1);
   with_workers([] {
-    const auto one = weft::signals({SIGUSR1});
-    const auto other = weft::signals({SIGUSR1, SIGUSR2});
+    auto const one = weft::signals({SIGUSR1});
+    auto const other = weft::signals({SIGUSR1, SIGUSR2});
     send_to_self(SIGUSR1);
     CHECK(one.recv() == SIGUSR1);
     CHECK(other.recv() == SIGUSR1);
@@ -98,7 +98,7 @@ TEST_CASE("a handler that replaced weft's is left alone when the subscription go
 TEST_CASE("wait_signal returns the number of the signal that came") {
   own_handler const own(SIGUSR2);
   with_workers([] {
-    const auto guard = weft::signals({SIGUSR2});  // so that a signal before the wait does no harm
+    auto const guard = weft::signals({SIGUSR2});  // so that a signal before the wait does no harm
     auto waits = weft::spawn([] { return weft::wait_signal({SIGUSR1, SIGUSR2}); });
     while (!waits.wait_for(1ms)) send_to_self(SIGUSR2);
     CHECK(waits.join() == SIGUSR2);
@@ -117,7 +117,7 @@ TEST_CASE("wait_signal ends when its task is cancelled") {
 
 TEST_CASE("wait_signal works on a plain thread without a runtime") {
   own_handler const own(SIGUSR2);  // a signal that is still on its way when the last subscription goes is raised again
-  const auto guard = weft::signals({SIGUSR2});
+  auto const guard = weft::signals({SIGUSR2});
   std::atomic<bool> over{false};
   std::thread other([&] {
     CHECK(weft::wait_signal({SIGUSR2}) == SIGUSR2);
@@ -152,7 +152,9 @@ TEST_CASE("a context of signals that is cancelled otherwise, or let go, gives it
       cancel();
       CHECK(handled_by_test(SIGUSR1));
     }
-    { auto [ctx, cancel] = weft::with_signals(weft::context::background(), {SIGUSR1}); }
+    {
+      auto [ctx, cancel] = weft::with_signals(weft::context::background(), {SIGUSR1});
+    }
     CHECK(handled_by_test(SIGUSR1));
     auto [gone, cancel] = weft::with_cancel();
     cancel();
@@ -163,7 +165,7 @@ TEST_CASE("a context of signals that is cancelled otherwise, or let go, gives it
 }
 
 TEST_CASE("a second signal kills as usual when nobody listens any more") {
-  const int status = status_of("[signal-child]");
+  int const status = status_of("[signal-child]");
   REQUIRE(WIFSIGNALED(status));
   CHECK(WTERMSIG(status) == SIGUSR1);
 }
@@ -173,7 +175,7 @@ TEST_CASE("the child of the test before", "[.][signal-child]") {
     auto [ctx, cancel] = weft::with_signals(weft::this_task::context(), {SIGUSR1});
     send_to_self(SIGUSR1);
     (void)ctx.done().recv();
-    struct sigaction now {};
+    struct sigaction now{};
     do {
       weft::yield();
       ::sigaction(SIGUSR1, nullptr, &now);

@@ -37,7 +37,7 @@ TEST_CASE("wait returns when every task of the group has ended, and the group ca
 TEST_CASE("the first exception cancels the others and comes out of wait") {
   with_workers([] {
     weft::task_group g;
-    const auto before = g.ctx();
+    auto const before = g.ctx();
     std::atomic<int> cancelled{0};
     for (int i = 0; i < 10; ++i)
       g.spawn([&] {
@@ -120,7 +120,7 @@ TEST_CASE("a limit holds, and spawn waits for a place") {
     std::atomic<int> now{0}, most{0}, ended{0};
     for (int i = 0; i < 60; ++i)
       g.spawn([&] {
-        const int n = now.fetch_add(1) + 1;
+        int const n = now.fetch_add(1) + 1;
         for (int m = most; n > m && !most.compare_exchange_weak(m, n);) {
         }
         weft::sleep_for(10us);
@@ -136,7 +136,7 @@ TEST_CASE("a limit holds, and spawn waits for a place") {
 TEST_CASE("a spawn that waits for a place can be cancelled, and a higher limit lets it go on") {
   with_workers([] {
     weft::task_group g({.limit = 1});
-    const auto hold = weft::make_chan<int>();
+    auto const hold = weft::make_chan<int>();
     g.spawn([hold] { (void)hold.recv(); });
     auto blocked = weft::spawn([&] { g.spawn([] {}); });
     blocked.cancel();
@@ -175,9 +175,9 @@ TEST_CASE("a group is under the context it was given, and a cancelled wait leave
     std::atomic<bool> ended{false};
     {
       weft::task_group g(ctx);
-      const auto ready = weft::make_chan<int>(1);
+      auto const ready = weft::make_chan<int>(1);
       g.spawn([&, ready] {
-        const weft::defer mark([&] { ended = true; });
+        weft::defer const mark([&] { ended = true; });
         ready.send(1);
         weft::sleep_for(1h);
       });
@@ -190,7 +190,7 @@ TEST_CASE("a group is under the context it was given, and a cancelled wait leave
     auto owner = weft::spawn([&] {
       weft::task_group g(weft::context::background());
       g.spawn([&] {
-        const weft::defer mark([&] { ended = true; });
+        weft::defer const mark([&] { ended = true; });
         weft::sleep_for(1h);
       });
       g.wait();
@@ -217,7 +217,7 @@ TEST_CASE("what a group spawns is destroyed before wait returns") {
 TEST_CASE("scope waits, returns what f returns, and an exception of f's own wins") {
   with_workers([] {
     std::atomic<int> ended{0};
-    const int r = weft::scope([&](weft::task_group& g) {
+    int const r = weft::scope([&](weft::task_group& g) {
       for (int i = 0; i < 10; ++i) g.spawn([&] { ended.fetch_add(1); });
       return 5;
     });
@@ -226,14 +226,15 @@ TEST_CASE("scope waits, returns what f returns, and an exception of f's own wins
     std::atomic<bool> cancelled{false};
     CHECK_THROWS_WITH(weft::scope([&](weft::task_group& g) {
                         g.spawn([&] {
-                          const weft::defer mark([&] { cancelled = true; });
+                          weft::defer const mark([&] { cancelled = true; });
                           weft::sleep_for(1h);
                         });
                         throw std::runtime_error("own");
                       }),
                       "own");
     CHECK(cancelled);
-    CHECK_THROWS_WITH(weft::scope([](weft::task_group& g) { g.spawn([] { throw std::runtime_error("child"); }); }), "child");
+    CHECK_THROWS_WITH(weft::scope([](weft::task_group& g) { g.spawn([] { throw std::runtime_error("child"); }); }),
+                      "child");
   });
 }
 

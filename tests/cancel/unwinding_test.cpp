@@ -33,10 +33,10 @@ at_end(F) -> at_end<F>;
 template <class F>
 void while_unwinding(F f) {
   auto [ctx, cancel] = weft::with_cancel(weft::with_value<user>(weft::this_task::context(), "ann"));
-  const weft::scoped_context in(ctx);
+  weft::scoped_context const in(ctx);
   cancel();
   try {
-    const at_end cleanup{f};
+    at_end const cleanup{f};
     throw std::runtime_error("unwinding");
   } catch (std::runtime_error const&) {
   }
@@ -65,7 +65,7 @@ TEST_CASE("while an exception unwinds the stack, spawned tasks start under witho
     CHECK_FALSE(spawned_met);
     CHECK(name == "ann");
 
-    const auto gone = weft::make_chan<bool>(1);
+    auto const gone = weft::make_chan<bool>(1);
     while_unwinding([&] { weft::go([gone] { gone.send(meets_a_cancellation()); }); });
     CHECK(gone.recv() == false);
   });
@@ -74,12 +74,12 @@ TEST_CASE("while an exception unwinds the stack, spawned tasks start under witho
 TEST_CASE("a task spawned while unwinding is out of reach of a later cancellation too, but not of its handle's") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const auto gate = weft::make_chan<int>();
+    auto const gate = weft::make_chan<int>();
     weft::join_handle<int> kept, stopped;
     {
-      const weft::scoped_context in(ctx);
+      weft::scoped_context const in(ctx);
       try {
-        const at_end cleanup{[&] {
+        at_end const cleanup{[&] {
           kept = weft::spawn([gate] { return gate.recv().value_or(-1); });
           stopped = weft::spawn([gate] { return gate.recv().value_or(-1); });
         }};
@@ -98,7 +98,7 @@ TEST_CASE("a task spawned while unwinding is out of reach of a later cancellatio
 TEST_CASE("groups, parallel_for, parallel_map and race work in a destructor that an exception runs") {
   with_workers([] {
     std::atomic<int> waited{0};
-    const auto wait_and_count = [&](int n) {
+    auto const wait_and_count = [&](int n) {
       weft::sleep_for(1us);
       waited.fetch_add(n);
       return n;
@@ -123,13 +123,13 @@ TEST_CASE("groups, parallel_for, parallel_map and race work in a destructor that
 TEST_CASE("in a catch block spawned tasks inherit the context again") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const weft::scoped_context in(ctx);
+    weft::scoped_context const in(ctx);
     cancel();
     try {
       throw 1;
     } catch (int) {
       auto child = weft::spawn(meets_a_cancellation);
-      const weft::uncancellable shield;
+      weft::uncancellable const shield;
       CHECK(child.join());
     }
   });
@@ -138,10 +138,10 @@ TEST_CASE("in a catch block spawned tasks inherit the context again") {
 TEST_CASE("what a defer waits for and spawns is not cancelled, also at the end of a block that no exception leaves") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const weft::scoped_context in(ctx);
+    weft::scoped_context const in(ctx);
     bool waited = false, spawned_met = true, group_met = true;
     {
-      const weft::defer cleanup([&] {
+      weft::defer const cleanup([&] {
         waited = !meets_a_cancellation();
         spawned_met = weft::spawn(meets_a_cancellation).join();
         weft::scope([&](weft::task_group& g) { g.spawn([&] { group_met = meets_a_cancellation(); }); });
@@ -158,17 +158,17 @@ TEST_CASE("what a defer waits for and spawns is not cancelled, also at the end o
 TEST_CASE("the destructors of join_handle and task_group wait for their tasks although the caller is cancelled") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const weft::scoped_context in(ctx);
+    weft::scoped_context const in(ctx);
     std::atomic<int> ended{0};
-    const auto slow_to_end = [&] {
-      const weft::defer last([&] {
+    auto const slow_to_end = [&] {
+      weft::defer const last([&] {
         for (int i = 0; i < 3; ++i) weft::sleep_for(100us);
         ended.fetch_add(1);
       });
       weft::sleep_for(1h);
     };
     {
-      const auto handle = weft::spawn(slow_to_end);
+      auto const handle = weft::spawn(slow_to_end);
       weft::task_group group;
       group.spawn(slow_to_end);
       cancel();
@@ -179,11 +179,9 @@ TEST_CASE("the destructors of join_handle and task_group wait for their tasks al
 
 #if !WEFT_TSAN  // which bears no fork once a program has had threads
 TEST_CASE("a cancelled wait in a destructor at the end of a block ends in std::terminate with a line that says so") {
-  const child_end end = run_child([] {
+  child_end const end = run_child([] {
     weft::run(weft::options{.workers = 2}, [] {
-      auto closes = weft::spawn({.name = "closer"}, [] {
-        const at_end flush{[] { weft::sleep_for(1h); }};
-      });
+      auto closes = weft::spawn({.name = "closer"}, [] { at_end const flush{[] { weft::sleep_for(1h); }}; });
       closes.cancel();
       closes.join();
     });
@@ -196,11 +194,9 @@ TEST_CASE("a cancelled wait in a destructor at the end of a block ends in std::t
 }
 
 TEST_CASE("other ends by std::terminate say nothing of cancellation, and the handler that stood before is called") {
-  const child_end end = run_child([] {
+  child_end const end = run_child([] {
     std::set_terminate([] { ::_exit(33); });
-    weft::run([] {
-      const at_end throws{[] { throw std::runtime_error("not a cancellation"); }};
-    });
+    weft::run([] { at_end const throws{[] { throw std::runtime_error("not a cancellation"); }}; });
     return 0;
   });
   CHECK(end.exit_code == 33);
@@ -208,7 +204,7 @@ TEST_CASE("other ends by std::terminate say nothing of cancellation, and the han
 }
 
 TEST_CASE("an exception of a group that nobody saw goes to stderr") {
-  const child_end end = run_child([] {
+  child_end const end = run_child([] {
     weft::run([] {
       {
         weft::task_group g;

@@ -2,8 +2,8 @@
 
 #include <weft/weft.hpp>
 
-#include <atomic>
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "tests/support/catch.hpp"
@@ -19,10 +19,10 @@ template <class F>
 void check_woken(F f) {
   for (int how = 0; how < 3; ++how) {
     auto [ctx, cancel] = weft::with_cancel();
-    const auto ready = weft::make_chan<int>(1);
+    auto const ready = weft::make_chan<int>(1);
     weft::join_handle<void> waits;
     {
-      const weft::scoped_context in(ctx);
+      weft::scoped_context const in(ctx);
       waits = weft::spawn([f, ready] {
         ready.send(1);
         f();
@@ -66,7 +66,9 @@ TEST_CASE("a task that waits on a channel is woken") {
 
 TEST_CASE("a task that waits in a select is woken") {
   with_workers([] {
-    check_woken([a = weft::make_chan<int>(), b = weft::make_chan<int>()] { weft::select(weft::on_recv(a), weft::on_send(b, 1)); });
+    check_woken([a = weft::make_chan<int>(), b = weft::make_chan<int>()] {
+      weft::select(weft::on_recv(a), weft::on_send(b, 1));
+    });
     check_woken([] { weft::select(); });
     check_woken([] { weft::select(weft::on_timeout(1h)); });
   });
@@ -76,7 +78,7 @@ TEST_CASE("a task that waits for another is woken, and its handle stays joinable
   with_workers([] {
     check_woken([] {
       auto child = weft::spawn([] { weft::sleep_for(1h); });
-      const weft::defer check([&] {
+      weft::defer const check([&] {
         if (!child.joinable()) std::abort();
       });
       child.join();
@@ -84,7 +86,7 @@ TEST_CASE("a task that waits for another is woken, and its handle stays joinable
     check_woken([] {
       weft::join_handle<void> child;
       {  // apart, or the child may be woken first, and its end be what the wait returns for
-        const weft::scoped_context apart(weft::without_cancel(weft::this_task::context()));
+        weft::scoped_context const apart(weft::without_cancel(weft::this_task::context()));
         child = weft::spawn([] { weft::sleep_for(1h); });
       }
       child.wait();
@@ -102,7 +104,7 @@ TEST_CASE("a task that waits for something of sync is woken") {
       weft::mutex m;
       weft::condition_variable cv;
       std::unique_lock hold(m);
-      const weft::defer check([&] {
+      weft::defer const check([&] {
         if (!hold.owns_lock()) std::abort();
       });
       cv.wait(hold);
@@ -110,7 +112,7 @@ TEST_CASE("a task that waits for something of sync is woken") {
     check_woken([] {
       weft::wait_group group;
       group.add(1);
-      const weft::defer done([&] { group.done(); });
+      weft::defer const done([&] { group.done(); });
       group.wait();
     });
   });
@@ -118,16 +120,16 @@ TEST_CASE("a task that waits for something of sync is woken") {
 
 TEST_CASE("the handle's cancel reaches what the task has spawned") {
   with_workers([] {
-    const auto ready = weft::make_chan<int>(2);
-    const auto ended = weft::make_chan<int>(2);
+    auto const ready = weft::make_chan<int>(2);
+    auto const ended = weft::make_chan<int>(2);
     auto parent = weft::spawn([=] {
       weft::go([=] {
-        const weft::defer tell([=] { ended.send(1); });
+        weft::defer const tell([=] { ended.send(1); });
         ready.send(1);
         weft::sleep_for(1h);
       });
       auto child = weft::spawn([=] {
-        const weft::defer tell([=] { ended.send(2); });
+        weft::defer const tell([=] { ended.send(2); });
         ready.send(2);
         (void)weft::make_chan<int>().recv();
       });
@@ -161,9 +163,9 @@ TEST_CASE("a task that is cancelled before it began still starts, and meets its 
 TEST_CASE("a cancellation point throws under a cancelled context even if it could go ahead; what cannot wait is none") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const weft::scoped_context in(ctx);
+    weft::scoped_context const in(ctx);
     cancel();
-    const auto ch = weft::make_chan<int>(2);
+    auto const ch = weft::make_chan<int>(2);
     CHECK(ch.try_send(1) == weft::chan_status::ok);
     CHECK_THROWS_AS(ch.send(2), weft::cancelled);
     CHECK_THROWS_AS(ch.recv(), weft::cancelled);
@@ -182,8 +184,8 @@ TEST_CASE("an on_done case of the own context, or of one above, is taken instead
     auto [above, cancel] = weft::with_cancel();
     auto [ctx, unused] = weft::with_cancel(above);
     auto other = weft::with_cancel();
-    const weft::scoped_context in(ctx);
-    const auto none = weft::make_chan<int>();
+    weft::scoped_context const in(ctx);
+    auto const none = weft::make_chan<int>();
     weft::go([c = cancel] { c(); });
     CHECK(weft::select(weft::on_recv(none), weft::on_done(above)) == 1);
     CHECK(weft::select(weft::on_recv(none), weft::on_done(ctx)) == 1);
@@ -197,7 +199,7 @@ TEST_CASE("no value is lost or doubled when a cancellation races with a rendezvo
   with_workers([] {
     constexpr int rounds = 500;
     for (int i = 0; i < rounds; ++i) {
-      const auto ch = weft::make_chan<int>();
+      auto const ch = weft::make_chan<int>();
       auto receives = weft::spawn([ch] { return ch.recv(); });
       auto sends = weft::spawn([ch] {
         try {
@@ -219,7 +221,7 @@ TEST_CASE("no value is lost or doubled when a cancellation races with a rendezvo
         sends.cancel();
         REQUIRE(sends.join() == received);
       } else {
-        const bool sent = sends.join();
+        bool const sent = sends.join();
         receives.cancel();
         try {
           received = receives.join().has_value();
@@ -234,11 +236,11 @@ TEST_CASE("no value is lost or doubled when a cancellation races with a rendezvo
 TEST_CASE("every value of a buffered channel is received once while its receivers are cancelled and replaced") {
   with_workers([] {
     constexpr int values = 2000, receivers = 4;
-    const auto ch = weft::make_chan<int>(3);
-    const auto seen = weft::make_chan<int>(values);
-    const auto receive = [ch, seen] {
+    auto const ch = weft::make_chan<int>(3);
+    auto const seen = weft::make_chan<int>(values);
+    auto const receive = [ch, seen] {
       for (;;) {
-        const auto v = weft::select(weft::on_recv(ch, [](std::optional<int> got) { return got.value_or(-1); }));
+        auto const v = weft::select(weft::on_recv(ch, [](std::optional<int> got) { return got.value_or(-1); }));
         if (v < 0) return;
         (void)seen.try_send(v);
       }
@@ -258,7 +260,7 @@ TEST_CASE("every value of a buffered channel is received once while its receiver
     for (auto& each : workers) each.join();
     producer.join();
     std::vector<int> times(values);
-    while (const auto v = seen.try_recv()) ++times[static_cast<std::size_t>(*v)];
+    while (auto const v = seen.try_recv()) ++times[static_cast<std::size_t>(*v)];
     CHECK(std::count(times.begin(), times.end(), 1) == values);
   });
 }
@@ -266,15 +268,15 @@ TEST_CASE("every value of a buffered channel is received once while its receiver
 TEST_CASE("cancelling a context wakes a thousand tasks that wait under it") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const auto never = weft::make_chan<int>();
+    auto const never = weft::make_chan<int>();
     std::atomic<int> woken{0};
     weft::wait_group all;
     {
-      const weft::scoped_context in(ctx);
+      weft::scoped_context const in(ctx);
       for (int i = 0; i < 1000; ++i) {
         all.add();
         weft::go([&, i] {
-          const weft::defer done([&] { all.done(); });
+          weft::defer const done([&] { all.done(); });
           try {
             if (i % 2 == 0) (void)never.recv();
             else weft::sleep_for(1h);
@@ -292,10 +294,11 @@ TEST_CASE("cancelling a context wakes a thousand tasks that wait under it") {
   });
 }
 
-TEST_CASE("if the partner was first, the operation has happened and returns, although the caller was cancelled meanwhile") {
+TEST_CASE(
+    "if the partner was first, the operation has happened and returns, although the caller was cancelled meanwhile") {
   with_workers([] {
     for (int i = 0; i < 50; ++i) {
-      const auto ch = weft::make_chan<int>();
+      auto const ch = weft::make_chan<int>();
       weft::wait_group group;
       group.add();
       auto receives = weft::spawn([ch] { return ch.recv(); });

@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 TEST_CASE("within returns the value of what ends in time, and timed_out where the deadline ended it") {
   with_workers([] {
     CHECK(weft::within(1h, [] { return 3; }) == 3);
-    const auto late = weft::within(1ms, [] {
+    auto const late = weft::within(1ms, [] {
       weft::sleep_for(1h);
       return 3;
     });
@@ -29,7 +29,7 @@ TEST_CASE("within returns the value of what ends in time, and timed_out where th
 
 TEST_CASE("a value that comes late is a value") {
   with_workers([] {
-    const auto late = weft::within(1ms, [] {
+    auto const late = weft::within(1ms, [] {
       (void)weft::this_task::context().done().recv();
       return 3;
     });
@@ -39,7 +39,8 @@ TEST_CASE("a value that comes late is a value") {
 
 TEST_CASE("a result is not nested in another") {
   with_workers([] {
-    const auto r = weft::within(1h, []() -> weft::result<int> { return std::unexpected(make_error_code(weft::errc::eof)); });
+    auto const r =
+        weft::within(1h, []() -> weft::result<int> { return std::unexpected(make_error_code(weft::errc::eof)); });
     static_assert(std::is_same_v<decltype(r), weft::result<int> const>);
     CHECK(r.error() == weft::errc::eof);
   });
@@ -52,7 +53,7 @@ TEST_CASE("exceptions of f come out of within") {
 TEST_CASE("an outer deadline that ends f inside two withins is the outer one's") {
   with_workers([] {
     bool inner_returned = false;
-    const auto outer = weft::within(1ms, [&] {
+    auto const outer = weft::within(1ms, [&] {
       (void)weft::within(1h, [] { weft::sleep_for(1h); });
       inner_returned = true;
     });
@@ -63,7 +64,7 @@ TEST_CASE("an outer deadline that ends f inside two withins is the outer one's")
 
 TEST_CASE("a task's own cancellation passes through within") {
   with_workers([] {
-    const auto ready = weft::make_chan<int>(1);
+    auto const ready = weft::make_chan<int>(1);
     auto child = weft::spawn([ready] {
       (void)weft::within(1h, [ready] {
         ready.send(1);
@@ -91,11 +92,11 @@ TEST_CASE("a cancellation that f joins from a child is not the deadline's") {
 TEST_CASE("waiting in an uncancellable block goes on, and behind it the cancellation is met") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const weft::scoped_context in(ctx);
+    weft::scoped_context const in(ctx);
     cancel();
     {
-      const weft::uncancellable shield;
-      const weft::uncancellable twice;
+      weft::uncancellable const shield;
+      weft::uncancellable const twice;
       CHECK_NOTHROW(weft::sleep_for(1us));
       CHECK_FALSE(weft::make_chan<int>().recv_for(1us).has_value());
     }
@@ -107,7 +108,7 @@ TEST_CASE("waiting in an uncancellable block goes on, and behind it the cancella
 TEST_CASE("while an exception unwinds the stack waiting is uncancellable, in the catch block it is not") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const weft::scoped_context in(ctx);
+    weft::scoped_context const in(ctx);
     cancel();
     bool waited = false;
     struct waits {
@@ -119,7 +120,7 @@ TEST_CASE("while an exception unwinds the stack waiting is uncancellable, in the
     };
     bool thrown_again = false;
     try {
-      const waits w{waited};
+      waits const w{waited};
       throw std::runtime_error("unwinding");
     } catch (std::runtime_error const&) {
       try {
@@ -136,11 +137,11 @@ TEST_CASE("while an exception unwinds the stack waiting is uncancellable, in the
 TEST_CASE("defer runs at the end of the block, whichever way it is left, and may wait there") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const weft::scoped_context in(ctx);
+    weft::scoped_context const in(ctx);
     int ran = 0;
     {
-      const weft::defer last([&] { CHECK(ran++ == 1); });
-      const weft::defer first([&] {
+      weft::defer const last([&] { CHECK(ran++ == 1); });
+      weft::defer const first([&] {
         weft::sleep_for(1us);
         CHECK(ran++ == 0);
       });
@@ -149,7 +150,7 @@ TEST_CASE("defer runs at the end of the block, whichever way it is left, and may
     }
     CHECK(ran == 2);
     try {
-      const weft::defer d([&] { ++ran; });
+      weft::defer const d([&] { ++ran; });
       throw 1;
     } catch (int) {
     }

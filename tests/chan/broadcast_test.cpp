@@ -137,7 +137,8 @@ TEST_CASE("all subscribers get the values of several senders in one order") {
   with_workers([] {
     constexpr int senders = 4, each = 500;
     weft::broadcast<std::pair<int, int>> all(senders * each);
-    std::array<weft::broadcast<std::pair<int, int>>::subscriber, 3> subs{all.subscribe(), all.subscribe(), all.subscribe()};
+    std::array<weft::broadcast<std::pair<int, int>>::subscriber, 3> subs{all.subscribe(), all.subscribe(),
+                                                                         all.subscribe()};
     weft::wait_group group;
     for (int s = 0; s < senders; ++s) {
       group.go([&all, s] {

@@ -42,8 +42,13 @@ TEST_CASE("operations that can wait throw in a cancelled context even if they co
     CHECK(is_cancelled([&] { (void)c.send_for(3, 1h); }));
     CHECK(is_cancelled([&] { c.recv(); }));
     CHECK(is_cancelled([&] { (void)c.recv_for(0s); }));
-    CHECK(is_cancelled([&] { std::vector<int> out; c.recv_many(out, 5); }));
-    CHECK(is_cancelled([&] { for (int v : c) (void)v; }));
+    CHECK(is_cancelled([&] {
+      std::vector<int> out;
+      c.recv_many(out, 5);
+    }));
+    CHECK(is_cancelled([&] {
+      for (int v : c) (void)v;
+    }));
     CHECK(is_cancelled([&] { weft::select(on_recv(c)); }));
     CHECK(is_cancelled([&] { weft::select(on_send(c, 1), weft::on_timeout(0s)); }));
     CHECK(c.size() == 2);
@@ -60,7 +65,7 @@ TEST_CASE("a blocked operation is woken by cancellation and leaves no trace") {
     auto c = weft::make_chan<std::string>(), d = weft::make_chan<std::string>();
     auto [ctx, cancel] = weft::with_cancel();
     std::string value(60, 'v');
-    const auto under = [context = ctx](auto f) {
+    auto const under = [context = ctx](auto f) {
       return weft::spawn([f, context] {
         weft::scoped_context in(context);
         return is_cancelled(f);

@@ -23,7 +23,9 @@ TEST_CASE("values come out of any buffer size in the order in which they went in
   with_workers([] {
     for (std::size_t capacity : {0u, 1u, 2u, 7u, 100u}) {
       auto c = weft::make_chan<int>(capacity);
-      auto h = weft::spawn([c] { for (int i = 0; i < 300; ++i) c.send(i); });
+      auto h = weft::spawn([c] {
+        for (int i = 0; i < 300; ++i) c.send(i);
+      });
       bool ordered = true;
       for (int i = 0; i < 300; ++i) ordered &= c.recv() == i;
       CHECK(ordered);
@@ -37,7 +39,10 @@ TEST_CASE("several senders and receivers pass on every value exactly once") {
     for (std::size_t capacity : {0u, 1u, 10u}) {
       auto c = weft::make_chan<int>(capacity);
       auto counts = weft::make_chan<std::map<int, int>>();
-      for (int p = 0; p < 4; ++p) weft::go([c] { for (int i = 0; i < 500; ++i) c.send(i); });
+      for (int p = 0; p < 4; ++p)
+        weft::go([c] {
+          for (int i = 0; i < 500; ++i) c.send(i);
+        });
       for (int p = 0; p < 4; ++p)
         weft::go([c, counts] {
           std::map<int, int> seen;
@@ -46,7 +51,7 @@ TEST_CASE("several senders and receivers pass on every value exactly once") {
         });
       std::map<int, int> all;
       for (int p = 0; p < 4; ++p) {
-        const auto seen = *counts.recv();
+        auto const seen = *counts.recv();
         for (auto [v, n] : seen) all[v] += n;
       }
       CHECK(all.size() == 500);
@@ -105,7 +110,7 @@ TEST_CASE("what the sender did before a send is visible to who receives the valu
       });
       bool seen = true;
       for (int i = 0; i < 200; ++i) {
-        const int v = *c.recv();
+        int const v = *c.recv();
         seen &= written[static_cast<std::size_t>(v)] == v + 1;
       }
       CHECK(seen);
@@ -239,7 +244,7 @@ TEST_CASE("try operations meet a partner that waits") {
 TEST_CASE("timed operations end in time, and with a partner if one comes") {
   with_workers([] {
     auto c = weft::make_chan<std::string>();
-    const auto begin = weft::now();
+    auto const begin = weft::now();
     CHECK(c.recv_for(5ms).error() == chan_status::timeout);
     std::string v(40, 'v');
     CHECK(c.send_for(std::move(v), 5ms) == chan_status::timeout);
@@ -289,8 +294,8 @@ TEST_CASE("a close that races with a receive loses no value that was sent") {
       c.send(1);
       auto h = weft::spawn([c] { return c.try_recv().has_value(); });
       c.close();
-      const bool here = c.recv().has_value();
-      const bool there = h.join();
+      bool const here = c.recv().has_value();
+      bool const there = h.join();
       CHECK(here != there);
     }
   });

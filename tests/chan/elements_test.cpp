@@ -27,7 +27,9 @@ void passes_through(Make make, Check check) {
   with_workers([&] {
     for (std::size_t capacity : {0u, 1u, 3u}) {
       auto c = weft::make_chan<T>(capacity);
-      auto h = weft::spawn([&] { for (int i = 0; i < 20; ++i) c.send(make(i)); });
+      auto h = weft::spawn([&] {
+        for (int i = 0; i < 20; ++i) c.send(make(i));
+      });
       int wrong = 0;
       for (int i = 0; i < 20; ++i) wrong += !check(*c.recv(), i);
       CHECK(wrong == 0);
@@ -54,12 +56,15 @@ struct fixed {  // neither assignable nor default-constructible
 };
 
 TEST_CASE("move-only, over-aligned, const and default-less values pass through") {
-  passes_through<std::unique_ptr<int>>([](int i) { return std::make_unique<int>(i); }, [](auto v, int i) { return *v == i; });
-  passes_through<wide>([](int i) { return wide(i); },
-                       [](wide const& v, int i) { return v.v == i && reinterpret_cast<std::uintptr_t>(&v) % 128 == 0; });
+  passes_through<std::unique_ptr<int>>([](int i) { return std::make_unique<int>(i); },
+                                       [](auto v, int i) { return *v == i; });
+  passes_through<wide>(
+      [](int i) { return wide(i); },
+      [](wide const& v, int i) { return v.v == i && reinterpret_cast<std::uintptr_t>(&v) % 128 == 0; });
   passes_through<wide_and_owning>([](int i) { return wide_and_owning{std::make_unique<int>(i)}; },
                                   [](wide_and_owning v, int i) { return *v.p == i; });
-  passes_through<no_default>([](int i) { return no_default(i); }, [](no_default v, int i) { return v.text == std::to_string(i); });
+  passes_through<no_default>([](int i) { return no_default(i); },
+                             [](no_default v, int i) { return v.text == std::to_string(i); });
   passes_through<fixed>([](int i) { return fixed(i); }, [](fixed v, int i) { return v.v == i; });
   passes_through<bool>([](int i) { return i % 2 == 0; }, [](bool v, int i) { return v == (i % 2 == 0); });
 }

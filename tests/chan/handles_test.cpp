@@ -133,7 +133,7 @@ TEST_CASE("a handle that was moved from can be assigned, destroyed and moved, an
   CHECK_FALSE(nil2);
 #if !WEFT_TSAN
   const auto dies = [](auto use, char const* named) {
-    const auto end = weft::test::run_in_child([&] {
+    auto const end = weft::test::run_in_child([&] {
       auto a = weft::make_chan<int>(1);
       auto b = std::move(a);
       use(a);
@@ -153,8 +153,16 @@ TEST_CASE("a handle that was moved from can be assigned, destroyed and moved, an
   dies([](handle a) { auto copy = a; }, "copying");
   dies([](handle a) { auto end = a.tx(); }, "converting");
   dies([](handle a) { (void)(a == a); }, "comparing");
-  dies([](handle a) { if (a) return; }, "bool");
-  dies([](handle a) { for (int v : a) (void)v; }, "begin");
+  dies(
+      [](handle a) {
+        if (a) return;
+      },
+      "bool");
+  dies(
+      [](handle a) {
+        for (int v : a) (void)v;
+      },
+      "begin");
   dies([](handle a) { weft::select(weft::on_recv(a), weft::otherwise()); }, "select");
 #endif
 }

@@ -24,15 +24,19 @@ TEST_CASE("a prime sieve of a task a prime") {
   with_workers([] {
     for (std::size_t capacity : {0u, 4u}) {
       auto [first, numbers] = weft::make_ends<int>(capacity);
-      weft::go([tx = std::move(first)] { for (int i = 2; tx.push(i); ++i) {} });
+      weft::go([tx = std::move(first)] {
+        for (int i = 2; tx.push(i); ++i) {
+        }
+      });
       std::vector<int> primes;
       while (primes.size() < 60) {
-        const int prime = *numbers.recv();
+        int const prime = *numbers.recv();
         primes.push_back(prime);
         auto [tx, rx] = weft::make_ends<int>(capacity);
         weft::go([in = std::move(numbers), out = std::move(tx), prime] {
           for (int n : in)
-            if (n % prime != 0 && !out.push(n)) return;  // the end of the line went: so does this one, and those before it
+            if (n % prime != 0 && !out.push(n))
+              return;  // the end of the line went: so does this one, and those before it
         });
         numbers = std::move(rx);
       }
@@ -43,7 +47,8 @@ TEST_CASE("a prime sieve of a task a prime") {
 }
 
 TEST_CASE("a value passes through a chain of ten thousand tasks") {
-  static constexpr int links = weft::rt::tsan ? 5'000 : 10'000;  // all may be parked at once, and ThreadSanitizer ends at 8128 of them
+  static constexpr int links =
+      weft::rt::tsan ? 5'000 : 10'000;  // all may be parked at once, and ThreadSanitizer ends at 8128 of them
   with_workers([] {
     auto left = make_chan<int>();
     auto in = left;
@@ -61,7 +66,7 @@ TEST_CASE("the ends of a chain come in order: each waits for the one before it")
   with_workers([] {
     auto out = make_chan<int>(50);
     auto before = make_chan<weft::unit>();
-    const auto first = before;
+    auto const first = before;
     for (int i = 0; i < 50; ++i) {
       auto after = make_chan<weft::unit>();
       weft::go([=] {
@@ -84,7 +89,9 @@ TEST_CASE("requests carry the channel of their answer") {
   };
   with_workers([] {
     auto [tx, rx] = weft::make_ends<request>();
-    weft::go([in = std::move(rx)] { for (auto& r : in) r.answer.send(r.a * r.b); });
+    weft::go([in = std::move(rx)] {
+      for (auto& r : in) r.answer.send(r.a * r.b);
+    });
     std::vector<weft::join_handle<bool>> clients;
     for (int k = 0; k < 5; ++k)
       clients.push_back(weft::spawn([to = tx, k] {
@@ -124,8 +131,11 @@ std::pair<series, series> split(series s) {
         all.push_back(*v);
       }
       try {
-        weft::select(weft::when(a_open && at_a < all.size(), weft::on_send(to_a, all[std::min(at_a, all.size() - 1)], [&] { ++at_a; })),
-                     weft::when(b_open && at_b < all.size(), weft::on_send(to_b, all[std::min(at_b, all.size() - 1)], [&] { ++at_b; })));
+        weft::select(
+            weft::when(a_open && at_a < all.size(), weft::on_send(
+                                                        to_a, all[std::min(at_a, all.size() - 1)], [&] { ++at_a; })),
+            weft::when(b_open && at_b < all.size(),
+                       weft::on_send(to_b, all[std::min(at_b, all.size() - 1)], [&] { ++at_b; })));
       } catch (weft::closed_channel const&) {
         a_open = a_open && !to_a.closed();
         b_open = b_open && !to_b.closed();
@@ -159,13 +169,14 @@ series multiply(series a, series b) {
     if (!a0 || !b0 || !out.push(*a0 * *b0)) return;
     auto [a1, a2] = split(a);
     auto [b1, b2] = split(b);
-    const auto times = [](double f, series s) {
+    auto const times = [](double f, series s) {
       return make_series([f, s = std::move(s)](sender<double> const& to) {
         while (auto x = s.recv())
           if (!to.push(f * *x)) return;
       });
     };
-    auto rest = add(add(times(*a0, std::move(b1)), times(*b0, std::move(a1))), scaled_and_shifted(0, 1, multiply(std::move(a2), std::move(b2))));
+    auto rest = add(add(times(*a0, std::move(b1)), times(*b0, std::move(a1))),
+                    scaled_and_shifted(0, 1, multiply(std::move(a2), std::move(b2))));
     while (auto x = rest.recv())
       if (!out.push(*x)) return;
   });
@@ -173,7 +184,12 @@ series multiply(series a, series b) {
 
 TEST_CASE("power series multiply: a tree of tasks that grows as coefficients are asked for") {
   with_workers([] {
-    const auto ones = [] { return make_series([](sender<double> const& out) { while (out.push(1)) {} }); };
+    auto const ones = [] {
+      return make_series([](sender<double> const& out) {
+        while (out.push(1)) {
+        }
+      });
+    };
     auto product = multiply(multiply(ones(), ones()), ones());  // 1 / (1 - x)^3
     for (int n = 0; n < 8; ++n) CHECK(product.recv() == (n + 1) * (n + 2) / 2);
   });
@@ -187,7 +203,7 @@ struct node {
 };
 std::unique_ptr<node> tree(int from, int to) {
   if (from >= to) return nullptr;
-  const int mid = from + (to - from) / 2;
+  int const mid = from + (to - from) / 2;
   return std::make_unique<node>(node{mid, tree(from, mid), tree(mid + 1, to)});
 }
 void walk(node const* n, sender<int> const& out) {
@@ -200,7 +216,7 @@ void walk(node const* n, sender<int> const& out) {
 TEST_CASE("two walkers of one tree agree, element by element") {
   with_workers([] {
     auto t = tree(0, 500);
-    const auto walker = [&] {
+    auto const walker = [&] {
       auto [tx, rx] = weft::make_ends<int>();
       weft::go([out = std::move(tx), n = t.get()] { walk(n, out); });
       return rx;

@@ -70,7 +70,8 @@ TEST_CASE("leaving a range-for loses no value") {
 TEST_CASE("a receiver is a view and works with range adaptors and algorithms") {
   with_workers([] {
     std::vector<int> out;
-    for (int v : numbers<int>(100) | std::views::filter([](int x) { return x % 2; }) | std::views::take(3)) out.push_back(v);
+    for (int v : numbers<int>(100) | std::views::filter([](int x) { return x % 2; }) | std::views::take(3))
+      out.push_back(v);
     CHECK(out == std::vector{1, 3, 5});
     auto rx = numbers<int>(5);
     int sum = 0;
@@ -100,7 +101,7 @@ TEST_CASE("recv_many waits for one value and takes what is there, in order") {
     auto c = weft::make_chan<std::string>(100);
     auto h = weft::spawn([c] {
       std::vector<std::string> out{"old"};
-      const std::size_t n = c.recv_many(out, 10);
+      std::size_t const n = c.recv_many(out, 10);
       return std::pair(n, out);
     });
     weft::test::await_receivers(c);

@@ -26,7 +26,7 @@ using weft::test::with_workers;
 /// Whether `counts` of `total` draws look uniform: chi-squared within a bound that a right one exceeds once in 10^9.
 template <std::size_t N>
 bool uniform(std::array<int, N> const& counts, int total) {
-  const double expected = static_cast<double>(total) / N;
+  double const expected = static_cast<double>(total) / N;
   double chi = 0;
   for (int n : counts) chi += (n - expected) * (n - expected) / expected;
   return chi < (N == 2 ? 40 : N == 3 ? 45 : 60);
@@ -40,8 +40,9 @@ TEST_CASE("among ready cases the choice is uniform, whatever stands between them
     weft::chan<int> nil;
     std::array<int, 3> three{};
     for (int i = 0; i < rounds; ++i) {
-      const std::array place{0, -1, -1, 1, -1, 2};
-      const auto k = weft::select(on_recv(ready), on_recv(empty), on_recv(nil), on_recv(ready), on_send(empty, 1), on_timeout(0s));
+      std::array const place{0, -1, -1, 1, -1, 2};
+      auto const k =
+          weft::select(on_recv(ready), on_recv(empty), on_recv(nil), on_recv(ready), on_send(empty, 1), on_timeout(0s));
       ++three.at(static_cast<std::size_t>(place.at(k)));
     }
     CHECK(uniform(three, rounds));
@@ -54,8 +55,8 @@ TEST_CASE("among ready cases the choice is uniform, whatever stands between them
     CHECK(uniform(two, rounds));
     std::array<int, 9> nine{};
     for (int i = 0; i < rounds; ++i)
-      ++nine[weft::select(on_recv(ready), on_recv(ready), on_recv(ready), on_recv(ready), on_recv(ready), on_recv(ready),
-                          on_recv(ready), on_recv(ready), on_recv(ready))];
+      ++nine[weft::select(on_recv(ready), on_recv(ready), on_recv(ready), on_recv(ready), on_recv(ready),
+                          on_recv(ready), on_recv(ready), on_recv(ready), on_recv(ready))];
     CHECK(uniform(nine, rounds));
   });
 }
@@ -111,7 +112,7 @@ TEST_CASE("a select never meets itself") {
       for (int me = 0; me < 2; ++me)
         h.push_back(weft::spawn([d, me, capacity] {
           bool alone = false;
-          const auto look = [&](int v) { alone |= capacity == 0 && v == me; };
+          auto const look = [&](int v) { alone |= capacity == 0 && v == me; };
           for (int i = 0; i < 1000; ++i) {
             if (me == 0 || i % 2 == 0) weft::select(on_send(d, me), on_recv(d, look));
             else weft::select(on_recv(d, look), on_send(d, me));
@@ -154,7 +155,9 @@ TEST_CASE("exactly one case happens: what a select sends on four channels arrive
     weft::go([c, merged] {
       std::vector<weft::join_handle<void>> mux;
       for (auto& one : c)
-        mux.push_back(weft::spawn([merged, one] { for (int v : one) merged.send(v); }));
+        mux.push_back(weft::spawn([merged, one] {
+          for (int v : one) merged.send(v);
+        }));
       for (auto& m : mux) m.join();
       merged.close();
     });
@@ -183,10 +186,11 @@ TEST_CASE("exactly once under races of selects with timeouts and closes") {
     int expected = 0, wrong = 0;
     bool open = true;
     while (open)
-      weft::select(on_recv(c, [&](std::optional<int> v) {
-                     if (!v) open = false;
-                     else wrong += *v != expected++;
-                   }),
+      weft::select(on_recv(c,
+                           [&](std::optional<int> v) {
+                             if (!v) open = false;
+                             else wrong += *v != expected++;
+                           }),
                    on_timeout(std::chrono::microseconds(20 + expected % 2)));
     sender.join();
     CHECK(expected == n);
@@ -197,21 +201,30 @@ TEST_CASE("exactly once under races of selects with timeouts and closes") {
 TEST_CASE("four channels under plain operations and selects at once lose nothing") {
   with_workers([] {
     constexpr int n = 1500;
-    std::array<weft::chan<int>, 4> c{weft::make_chan<int>(), weft::make_chan<int>(), weft::make_chan<int>(2), weft::make_chan<int>(3)};
+    std::array<weft::chan<int>, 4> c{weft::make_chan<int>(), weft::make_chan<int>(), weft::make_chan<int>(2),
+                                     weft::make_chan<int>(3)};
     std::vector<weft::join_handle<void>> h;
     for (auto& one : c) {
-      h.push_back(weft::spawn([one] { for (int i = 0; i < n; ++i) one.send(0); }));
-      h.push_back(weft::spawn([one] { for (int i = 0; i < n; ++i) one.recv(); }));
+      h.push_back(weft::spawn([one] {
+        for (int i = 0; i < n; ++i) one.send(0);
+      }));
+      h.push_back(weft::spawn([one] {
+        for (int i = 0; i < n; ++i) one.recv();
+      }));
     }
     h.push_back(weft::spawn([c]() mutable {
       std::array<int, 4> done{};
-      const auto count = [&](std::size_t k) { if (++done[k] == n) c[k] = {}; };
+      auto const count = [&](std::size_t k) {
+        if (++done[k] == n) c[k] = {};
+      };
       for (int i = 0; i < 4 * n; ++i)
         count(weft::select(on_send(c[0], 0), on_send(c[1], 0), on_send(c[2], 0), on_send(c[3], 0)));
     }));
     h.push_back(weft::spawn([c]() mutable {
       std::array<int, 4> done{};
-      const auto count = [&](std::size_t k) { if (++done[k] == n) c[k] = {}; };
+      auto const count = [&](std::size_t k) {
+        if (++done[k] == n) c[k] = {};
+      };
       for (int i = 0; i < 4 * n; ++i) count(weft::select(on_recv(c[0]), on_recv(c[1]), on_recv(c[2]), on_recv(c[3])));
     }));
     for (auto& one : h) one.join();

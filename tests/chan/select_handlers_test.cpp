@@ -85,7 +85,8 @@ TEST_CASE("on a closed channel an optional is empty, no parameter runs, and a va
     CHECK(weft::select(on_recv(closed())) == 0);
     CHECK(weft::select(on_recv(closed(), optional_by_pointer)) == 0);
     CHECK_THROWS_AS(weft::select(on_recv(closed(), [&](std::string) { ran = true; })), weft::closed_channel);
-    CHECK_THROWS_AS(weft::select(on_recv(closed(), [&](std::string&) { ran = true; }), on_timeout(1h)), weft::closed_channel);
+    CHECK_THROWS_AS(weft::select(on_recv(closed(), [&](std::string&) { ran = true; }), on_timeout(1h)),
+                    weft::closed_channel);
     CHECK_THROWS_AS(weft::select(on_recv(closed(), by_pointer), otherwise()), weft::closed_channel);
     CHECK_FALSE(ran);
   });
@@ -128,7 +129,8 @@ TEST_CASE("all handlers void: the index; none void: the common type; mixed: an o
     auto flat = weft::select(on_recv(c, [](int v) { return std::optional(v); }), on_timeout(0s));
     static_assert(std::is_same_v<decltype(flat), std::optional<int>>);
     CHECK(flat == std::nullopt);
-    auto null = weft::select(on_recv(c, [](int v) { return std::optional(v); }), on_timeout(0s, [] { return std::nullopt; }));
+    auto null =
+        weft::select(on_recv(c, [](int v) { return std::optional(v); }), on_timeout(0s, [] { return std::nullopt; }));
     static_assert(std::is_same_v<decltype(null), std::optional<int>>);
     CHECK(null == std::nullopt);
     auto owned = weft::select(on_timeout(0s, [] { return std::make_unique<int>(6); }), on_recv(c, [](int) {}));

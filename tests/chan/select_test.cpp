@@ -44,10 +44,11 @@ TEST_CASE("select takes the case that is ready and returns its index") {
 TEST_CASE("select waits for a partner on any of its channels") {
   with_workers([] {
     auto a = weft::make_chan<int>(), b = weft::make_chan<int>(), c = weft::make_chan<int>();
-    const auto spawn_select = [&] {
+    auto const spawn_select = [&] {
       return weft::spawn([=] {
         int got = 0;
-        const auto i = weft::select(on_recv(a, [&](int v) { got = v; }), on_recv(b, [&](int v) { got = v; }), on_send(c, 9));
+        auto const i =
+            weft::select(on_recv(a, [&](int v) { got = v; }), on_recv(b, [&](int v) { got = v; }), on_send(c, 9));
         return std::pair(i, got);
       });
     };
@@ -73,7 +74,8 @@ TEST_CASE("two selects meet each other") {
     auto a = weft::make_chan<int>(), b = weft::make_chan<int>();
     auto h = weft::spawn([=] {
       int sum = 0;
-      for (int i = 0; i < 500; ++i) weft::select(on_recv(a, [&](int v) { sum += v; }), on_recv(b, [&](int v) { sum += v; }));
+      for (int i = 0; i < 500; ++i)
+        weft::select(on_recv(a, [&](int v) { sum += v; }), on_recv(b, [&](int v) { sum += v; }));
       return sum;
     });
     for (int i = 0; i < 500; ++i) weft::select(on_send(b, 1), on_send(a, 1));
@@ -170,7 +172,7 @@ TEST_CASE("on_send moves or copies its value only if the case happens") {
 TEST_CASE("timeouts and deadlines happen when nothing else does, a past one at once, max() never") {
   with_workers([] {
     auto c = weft::make_chan<int>();
-    const auto begin = weft::now();
+    auto const begin = weft::now();
     CHECK(weft::select(on_recv(c), on_timeout(1h), on_timeout(4ms), on_timeout(2h)) == 2);
     CHECK(weft::now() - begin >= 4ms);
     CHECK(weft::select(on_recv(c), weft::on_deadline(weft::now() + 2ms)) == 1);
@@ -206,9 +208,11 @@ TEST_CASE("more than eight cases work as few do") {
   with_workers([] {
     std::array<weft::chan<int>, 10> c;
     for (auto& one : c) one = weft::make_chan<int>();
-    auto h = weft::spawn([c] { for (int i = 0; i < 200; ++i) c[static_cast<std::size_t>(i * 7 % 10)].send(i); });
+    auto h = weft::spawn([c] {
+      for (int i = 0; i < 200; ++i) c[static_cast<std::size_t>(i * 7 % 10)].send(i);
+    });
     long sum = 0;
-    const auto add = [&](int v) { sum += v; };
+    auto const add = [&](int v) { sum += v; };
     for (int i = 0; i < 200; ++i)
       weft::select(on_recv(c[0], add), on_recv(c[1], add), on_recv(c[2], add), on_recv(c[3], add), on_recv(c[4], add),
                    on_recv(c[5], add), on_recv(c[6], add), on_recv(c[7], add), on_recv(c[8], add), on_recv(c[9], add));
@@ -226,7 +230,7 @@ TEST_CASE("select with otherwise sees a channel that is always ready through its
       auto k = weft::spawn([=] { return weft::select(on_recv(b), on_recv(a), otherwise()) != 2; });
       b.send(1);  // from here on b is ready, before a ceases to be
       (void)a.try_recv();
-      const int found = h.join() + k.join();
+      int const found = h.join() + k.join();
       CHECK(found >= 1);
     }
     for (int i = 0; i < 400; ++i) {

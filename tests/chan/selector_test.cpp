@@ -23,7 +23,9 @@ TEST_CASE("a selector merges any number of channels and says which it was") {
     std::vector<weft::chan<int>> inputs(20);
     for (int i = 0; i < 20; ++i) {
       auto& c = inputs[static_cast<std::size_t>(i)] = weft::make_chan<int>();
-      weft::go([c, i] { for (int k = 0; k < 10; ++k) c.send(i); });
+      weft::go([c, i] {
+        for (int k = 0; k < 10; ++k) c.send(i);
+      });
     }
     weft::selector s;
     std::vector<int> counts(20);
@@ -41,8 +43,8 @@ TEST_CASE("a send case that happened stays off until it is rearmed") {
     auto c = weft::make_chan<std::string>(10);
     weft::selector s;
     int sent = 0;
-    const auto send = s.send(c, "first", [&] { ++sent; });
-    const auto none = s.otherwise();
+    auto const send = s.send(c, "first", [&] { ++sent; });
+    auto const none = s.otherwise();
     CHECK(s.wait() == send);
     CHECK(s.wait() == none);
     s.rearm(send, std::string("second"));
@@ -62,10 +64,11 @@ TEST_CASE("handlers may rearm, add cases and clear") {
     int n = 0;
     send = s.send(c.tx(), std::make_unique<int>(0), [&] {
       if (++n < 3) s.rearm(send, std::make_unique<int>(n));
-      else s.recv(c, [&](std::unique_ptr<int> p) {
-        n = 10 + *p;
-        s.clear();
-      });
+      else
+        s.recv(c, [&](std::unique_ptr<int> p) {
+          n = 10 + *p;
+          s.clear();
+        });
     });
     for (int i = 0; i < 3; ++i) CHECK(s.wait() == send);
     CHECK(s.wait() == 1);
@@ -79,14 +82,14 @@ TEST_CASE("timeouts of a selector count from each wait; deadlines do not") {
   with_workers([] {
     weft::selector s;
     s.recv(weft::chan<int>(), [](int) {});
-    const auto after = s.timeout(2ms);
+    auto const after = s.timeout(2ms);
     for (int i = 0; i < 3; ++i) {
-      const auto begin = weft::now();
+      auto const begin = weft::now();
       CHECK(s.wait() == after);
       CHECK(weft::now() - begin >= 2ms);
     }
     s.clear();
-    const auto at = s.deadline(weft::now() + 2ms);
+    auto const at = s.deadline(weft::now() + 2ms);
     CHECK(s.wait() == at);
     CHECK(s.wait() == at);
   });
@@ -98,8 +101,8 @@ TEST_CASE("a selector waits for contexts and tasks, and throws what select throw
     auto task = weft::spawn([] { return 5; });
     weft::selector s;
     int got = 0;
-    const auto join = s.join(task, [&](int v) { got = v; });
-    const auto done = s.done(ctx, [&] { got = -1; });
+    auto const join = s.join(task, [&](int v) { got = v; });
+    auto const done = s.done(ctx, [&] { got = -1; });
     CHECK(s.wait() == join);
     CHECK(got == 5);
     cancel();
@@ -121,8 +124,8 @@ TEST_CASE("rearm converts between numbers, and makes strings of texts") {
     auto numbers = weft::make_chan<std::uint64_t>(4);
     auto texts = weft::make_chan<std::string>(4);
     weft::selector s;
-    const auto number = s.send(numbers, 1u);
-    const auto text = s.send(texts, "a");
+    auto const number = s.send(numbers, 1u);
+    auto const text = s.send(texts, "a");
     s.wait(), s.wait();
     s.rearm(number, 2);
     s.rearm(text, "b");
@@ -137,7 +140,7 @@ TEST_CASE("rearm converts between numbers, and makes strings of texts") {
 
 #if !WEFT_TSAN
 TEST_CASE("rearming with another type, or what is no send, is a fatal misuse") {
-  const auto end = weft::test::run_in_child([] {
+  auto const end = weft::test::run_in_child([] {
     auto c = weft::make_chan<std::string>(1);
     weft::selector s;
     s.send(c, "x");

@@ -42,7 +42,7 @@ constexpr std::uint32_t producers = 4, per_producer = 1200;
 /// Sends in turn by every form there is; each must send the value exactly once.
 template <class T>
 void produce(weft::sender<T> const& tx, std::uint32_t me) {
-  const auto never = weft::make_chan<T>();
+  auto const never = weft::make_chan<T>();
   for (std::uint32_t n = 0; n < per_producer; ++n) {
     T v = make<T>({me, n});
     switch ((n + me) % 5) {
@@ -51,11 +51,13 @@ void produce(weft::sender<T> const& tx, std::uint32_t me) {
         while (tx.try_send(std::move(v)) != chan_status::ok) weft::yield();
         break;
       case 2:
-        while (tx.send_for(std::move(v), 30us) != chan_status::ok) {}
+        while (tx.send_for(std::move(v), 30us) != chan_status::ok) {
+        }
         break;
       case 3: weft::select(weft::on_send(tx, std::move(v)), weft::on_recv(never)); break;
       default:
-        while (weft::select(weft::on_recv(never), weft::on_send(tx, std::move(v)), weft::on_timeout(30us)) != 1) {}
+        while (weft::select(weft::on_recv(never), weft::on_send(tx, std::move(v)), weft::on_timeout(30us)) != 1) {
+        }
     }
   }
 }
@@ -63,11 +65,11 @@ void produce(weft::sender<T> const& tx, std::uint32_t me) {
 /// Receives in turn by every form there is, until the channel is closed and drained.
 template <class T>
 std::vector<item> consume(weft::receiver<T> const& rx, unsigned turn) {
-  const auto never = weft::make_chan<T>();
+  auto const never = weft::make_chan<T>();
   std::vector<item> got;
-  const auto keep = [&](T const& v) { got.push_back(of(v)); };
+  auto const keep = [&](T const& v) { got.push_back(of(v)); };
   for (bool open = true; open; ++turn) {
-    const auto take = [&](std::optional<T> v) { v ? keep(*v) : void(open = false); };
+    auto const take = [&](std::optional<T> v) { v ? keep(*v) : void(open = false); };
     switch (turn % 5) {
       case 0: take(rx.recv()); break;
       case 1:
@@ -149,7 +151,7 @@ TEST_CASE("a close in the middle of traffic: what was sent is received, the rest
       c.close();
       int sent = 0, received = 0;
       for (auto& s : senders) {
-        const int n = s.join();
+        int const n = s.join();
         CHECK(n >= 0);
         sent += n;
       }

@@ -20,9 +20,14 @@ TEST_CASE("plain threads alone use channels without any runtime") {
   for (std::size_t capacity : {0u, 4u}) {
     auto c = weft::make_chan<int>(capacity);
     std::vector<std::thread> senders;
-    for (int p = 0; p < 3; ++p) senders.emplace_back([tx = c.tx()] { for (int i = 1; i <= 2000; ++i) tx.send(i); });
+    for (int p = 0; p < 3; ++p)
+      senders.emplace_back([tx = c.tx()] {
+        for (int i = 1; i <= 2000; ++i) tx.send(i);
+      });
     long sum = 0;
-    std::thread receiver([&sum, rx = c.rx()] { for (int v : rx) sum += v; });
+    std::thread receiver([&sum, rx = c.rx()] {
+      for (int v : rx) sum += v;
+    });
     c = {};
     for (auto& t : senders) t.join();
     receiver.join();
@@ -32,7 +37,7 @@ TEST_CASE("plain threads alone use channels without any runtime") {
 
 TEST_CASE("a plain thread's timed operations end in time") {
   auto c = weft::make_chan<int>();
-  const auto begin = std::chrono::steady_clock::now();
+  auto const begin = std::chrono::steady_clock::now();
   CHECK(c.recv_for(3ms).error() == chan_status::timeout);
   CHECK(c.send_for(1, 3ms) == chan_status::timeout);
   CHECK(weft::select(weft::on_recv(c), weft::on_timeout(3ms)) == 1);
@@ -42,14 +47,21 @@ TEST_CASE("a plain thread's timed operations end in time") {
 
 TEST_CASE("a plain thread's select meets other threads' sends and receives") {
   auto a = weft::make_chan<int>(), b = weft::make_chan<int>(), out = weft::make_chan<int>();
-  std::thread one([&] { for (int i = 0; i < 500; ++i) a.send(1); });
-  std::thread two([&] { for (int i = 0; i < 500; ++i) b.send(100); });
+  std::thread one([&] {
+    for (int i = 0; i < 500; ++i) a.send(1);
+  });
+  std::thread two([&] {
+    for (int i = 0; i < 500; ++i) b.send(100);
+  });
   long taken = 0;
-  std::thread three([&] { for (int i = 0; i < 500; ++i) taken += *out.recv(); });
+  std::thread three([&] {
+    for (int i = 0; i < 500; ++i) taken += *out.recv();
+  });
   long sum = 0;
   int sent = 0, received = 0;
   while (received < 1000 || sent < 500)
-    weft::select(weft::on_recv(a, [&](int v) { sum += v, ++received; }), weft::on_recv(b, [&](int v) { sum += v, ++received; }),
+    weft::select(weft::on_recv(a, [&](int v) { sum += v, ++received; }),
+                 weft::on_recv(b, [&](int v) { sum += v, ++received; }),
                  weft::when(sent < 500, weft::on_send(out, 7, [&] { ++sent; })));
   one.join();
   two.join();
@@ -64,7 +76,9 @@ TEST_CASE("threads and tasks share channels") {
     auto down = weft::make_chan<std::string>();
     std::vector<std::thread> threads;
     for (int i = 0; i < 3; ++i)
-      threads.emplace_back([=] { for (int v : up) down.send(std::to_string(v)); });
+      threads.emplace_back([=] {
+        for (int v : up) down.send(std::to_string(v));
+      });
     auto h = weft::spawn([=] {
       for (int i = 0; i < 900; ++i) up.send(i);
       up.close();

@@ -138,7 +138,8 @@ void ends() {
     for (int i = 0; i < 4; ++i) out.send(i);
   });
   std::vector<int> odd;
-  for (int n : numbers.rx | std::views::filter([](int k) { return k % 2 == 1; }) | std::views::transform([](int k) { return k * 10; }))
+  for (int n : numbers.rx | std::views::filter([](int k) { return k % 2 == 1; }) |
+                   std::views::transform([](int k) { return k * 10; }))
     odd.push_back(n);
   require(odd == std::vector<int>{10, 30}, "views");
 }

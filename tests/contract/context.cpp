@@ -99,7 +99,8 @@ void functions() {
 void groups() {
   weft::task_group g;
   weft::task_group limited({.limit = 2});
-  weft::task_group under(weft::this_task::context(), {.limit = 2, .cancel_on_error = false, .on_error = [](std::exception_ptr) {}});
+  weft::task_group under(weft::this_task::context(),
+                         {.limit = 2, .cancel_on_error = false, .on_error = [](std::exception_ptr) {}});
   weft::task_group plain(weft::context::background());
   std::atomic<int> n = 0;
   g.spawn([&] { ++n; });
@@ -132,8 +133,8 @@ void groups() {
   std::vector<int> in{1, 2, 3};
   std::vector<int> const doubled = weft::parallel_map(in, [](int k) { return 2 * k; });
   require(doubled == std::vector<int>{2, 4, 6}, "parallel_map");
-  std::vector<std::string> const texts =
-      weft::parallel_map(in | std::views::transform([](int k) { return k + 1; }), [](int k) { return std::to_string(k); }, {.limit = 2});
+  std::vector<std::string> const texts = weft::parallel_map(in | std::views::transform([](int k) { return k + 1; }),
+                                                            [](int k) { return std::to_string(k); }, {.limit = 2});
   require(texts.back() == "4", "parallel_map of a view");
   weft::parallel_for(in, [](int& k) { ++k; });
   weft::parallel_for(std::views::iota(0, 3), [](int) {}, {.limit = 1});

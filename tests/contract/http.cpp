@@ -34,12 +34,15 @@ http::router routes() {
   r.get("/const", [](http::request const& q) { return http::response(200, std::string(q.path())); });
   r.post("/echo", [](http::request& q) { return http::response(201, q.body()).header("X-Method", q.method()); });
   r.handle("*", "/any/{rest...}", [](http::request& q) {
-    return http::json({{"rest", q.param("rest")}, {"q", std::string(q.query("q").value_or("-"))}, {"n", 3}, {"d", 0.5}, {"b", true}});
+    return http::json(
+        {{"rest", q.param("rest")}, {"q", std::string(q.query("q").value_or("-"))}, {"n", 3}, {"d", 0.5}, {"b", true}});
   });
-  r.handle("PUT", "/status", [](http::request&) { return http::json(202, {{"text", "literal"}, {"view", std::string_view("v")}}); });
+  r.handle("PUT", "/status",
+           [](http::request&) { return http::json(202, {{"text", "literal"}, {"view", std::string_view("v")}}); });
   r.get("/error", [](http::request&) -> http::response { throw http::error(418, "teapot"); });
   http::router& api = r.group("/api", tag);
-  api.get("/header", [](http::request& q) { return http::response(200, std::string(q.header("X-In").value_or("none"))); });
+  api.get("/header",
+          [](http::request& q) { return http::response(200, std::string(q.header("X-In").value_or("none"))); });
   http::router& open = r.group("/open");
   open.get("/x", [](http::request&) { return http::response(204); });
   return r;
@@ -49,8 +52,12 @@ http::router routes() {
 
 int main() {
   weft::run([] {
-    http::server_options options{.header_timeout = 1s, .idle_timeout = 5s, .request_timeout = 5s, .max_header_bytes = 16 * 1024,
-                                 .max_body_bytes = 1024, .max_connections = 100};
+    http::server_options options{.header_timeout = 1s,
+                                 .idle_timeout = 5s,
+                                 .request_timeout = 5s,
+                                 .max_header_bytes = 16 * 1024,
+                                 .max_body_bytes = 1024,
+                                 .max_connections = 100};
     http::server s(routes(), options);
     weft::result<weft::net::endpoint> const at = s.listen("127.0.0.1:0");
     require(at.has_value(), "listen");
@@ -62,7 +69,8 @@ int main() {
     require(got->header("x-tag") == "yes", "middleware");
     http::client c;
     auto const echoed = c.post(base + "/echo", "body");
-    require(echoed && echoed->status() == 201 && echoed->body() == "body" && echoed->header("X-Method") == "POST", "post");
+    require(echoed && echoed->status() == 201 && echoed->body() == "body" && echoed->header("X-Method") == "POST",
+            "post");
     http::request q("GET", base + "/api/header");
     q.header("X-In", "value").header("X-Other", "2");
     require(q.method() == "GET" && q.header("X-In") == "value", "request");

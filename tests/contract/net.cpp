@@ -30,7 +30,8 @@ void echo(net::tcp_stream s) {
 }
 
 void tcp() {
-  weft::result<net::tcp_listener> listening = net::tcp_listener::bind("127.0.0.1:0", {.backlog = 16, .reuse_port = true});
+  weft::result<net::tcp_listener> listening =
+      net::tcp_listener::bind("127.0.0.1:0", {.backlog = 16, .reuse_port = true});
   require(listening.has_value(), "bind");
   net::tcp_listener l = std::move(*listening);
   net::endpoint const at = l.local_endpoint();

@@ -75,14 +75,18 @@ void results() {
   ints.send(3);
   int const v = weft::select(weft::on_recv(ints, [](int n) { return n; }), weft::on_timeout(1s, [] { return -1; }));
   require(v == 3, "a common type");
-  long const wide = weft::select(weft::on_recv(ints, [](int n) { return n; }), weft::on_timeout(1ms, [] { return 2L; }));
+  long const wide =
+      weft::select(weft::on_recv(ints, [](int n) { return n; }), weft::on_timeout(1ms, [] { return 2L; }));
   require(wide == 2, "the common type");
-  std::optional<int> const mixed = weft::select(weft::on_recv(ints, [](int n) { return n; }), weft::on_timeout(1ms, [] {}));
+  std::optional<int> const mixed =
+      weft::select(weft::on_recv(ints, [](int n) { return n; }), weft::on_timeout(1ms, [] {}));
   require(!mixed, "void among values");
-  std::optional<int> const flat = weft::select(weft::on_recv(ints, [](std::optional<int> n) { return n; }), weft::on_timeout(1ms));
+  std::optional<int> const flat =
+      weft::select(weft::on_recv(ints, [](std::optional<int> n) { return n; }), weft::on_timeout(1ms));
   require(!flat, "an optional is not nested");
   require(weft::select(weft::biased, weft::on_timeout(0ms), weft::on_timeout(0ms)) == 0, "biased");
-  std::size_t const off = weft::select(weft::when(false, weft::on_timeout(0ms)), weft::when(true, weft::on_timeout(1ms)));
+  std::size_t const off =
+      weft::select(weft::when(false, weft::on_timeout(0ms)), weft::when(true, weft::on_timeout(1ms)));
   require(off == 1, "when");
 }
 
@@ -90,7 +94,9 @@ void others() {
   auto never = weft::make_chan<int>();
   weft::timer t(1ms);
   weft::ticker every(1h);
-  require(weft::select(weft::on_recv(never), weft::on_recv(t, [](weft::time_point) {}), weft::on_recv(every, [] {})) == 1, "timer");
+  require(
+      weft::select(weft::on_recv(never), weft::on_recv(t, [](weft::time_point) {}), weft::on_recv(every, [] {})) == 1,
+      "timer");
   require(weft::select(weft::on_recv(never), weft::on_recv(weft::after(1ms))) == 1, "after");
 
   auto [ctx, cancel] = weft::with_cancel();

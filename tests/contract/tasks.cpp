@@ -141,8 +141,14 @@ int app(int argc, char** argv) {
 }
 
 void runtimes() {
-  weft::options o{.workers = 2, .stack_size = 128 * 1024, .hog_after = 10ms, .blocked_after = 100us, .max_threads = 100,
-                  .shutdown_grace = 5s, .on_stuck = weft::stuck::abort, .on_quit = weft::quit::go_on};
+  weft::options o{.workers = 2,
+                  .stack_size = 128 * 1024,
+                  .hog_after = 10ms,
+                  .blocked_after = 100us,
+                  .max_threads = 100,
+                  .shutdown_grace = 5s,
+                  .on_stuck = weft::stuck::abort,
+                  .on_quit = weft::quit::go_on};
   o.on_stuck = weft::stuck::exit;
   o.on_quit = weft::quit::exit;
   weft::runtime r(o);

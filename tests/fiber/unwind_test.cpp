@@ -23,7 +23,7 @@ struct scene {
   stack* on;
   execution native;
   int depth;
-  volatile int sum = 0;
+  int volatile sum = 0;
 };
 
 __attribute__((noinline)) void leave(scene& s) {
@@ -33,10 +33,8 @@ __attribute__((noinline)) void leave(scene& s) {
 }
 
 WITHOUT_FRAME_POINTER void go_down(scene& s, int depth) {
-  if (depth == 0)
-    leave(s);
-  else
-    go_down(s, depth - 1);
+  if (depth == 0) leave(s);
+  else go_down(s, depth - 1);
   s.sum = s.sum + 1;  // no tail call
 }
 
@@ -62,7 +60,8 @@ std::size_t calls_of(std::string const& name, void* const* frames, std::size_t n
 
 }  // namespace
 
-TEST_CASE("the calls that a stack was left in are found, also through functions without frame pointers", "[fiber][unwind]") {
+TEST_CASE("the calls that a stack was left in are found, also through functions without frame pointers",
+          "[fiber][unwind]") {
   stack_pool pool(64 * 1024);
   scene s{};
   s.on = pool.get();
@@ -95,7 +94,8 @@ TEST_CASE("a walk along frame pointers stays inside the stack whatever these hol
   words[1] = 0x1234;
   for (std::uintptr_t const next :
        {std::uintptr_t{0}, reinterpret_cast<std::uintptr_t>(words), reinterpret_cast<std::uintptr_t>(words) + 3,
-        reinterpret_cast<std::uintptr_t>(memory) - 64, reinterpret_cast<std::uintptr_t>(block) - 8, ~std::uintptr_t{0} - 7}) {
+        reinterpret_cast<std::uintptr_t>(memory) - 64, reinterpret_cast<std::uintptr_t>(block) - 8,
+        ~std::uintptr_t{0} - 7}) {
     words[0] = next;
     CHECK(walk() == 1);
     CHECK(frames[0] == reinterpret_cast<void*>(0x1234));

@@ -13,7 +13,8 @@ http::router routes() {
   http::router r;
   r.handle("*", "/show", [](http::request& q) {
     return http::response(200, std::string(q.method()) + " " + std::string(q.target()) + " [" + q.body() + "] " +
-                                   std::string(q.header("Host").value_or("-")) + " " + std::string(q.header("X-A").value_or("-")));
+                                   std::string(q.header("Host").value_or("-")) + " " +
+                                   std::string(q.header("X-A").value_or("-")));
   });
   r.get("/close", [] { return http::response(200, "bye").header("Connection", "close"); });
   r.get("/big", [] { return std::string(10'000, 'b'); });
@@ -25,7 +26,8 @@ std::error_code error_of(weft::result<http::response> const& r) { return r ? std
 
 /// A server that gives each connection its answers, one a read, and closes behind the last.
 struct script {
-  explicit script(std::vector<std::vector<std::string>> all) : listener(std::move(*net::tcp_listener::bind("127.0.0.1:0"))) {
+  explicit script(std::vector<std::vector<std::string>> all)
+      : listener(std::move(*net::tcp_listener::bind("127.0.0.1:0"))) {
     at = "http://" + listener.local_endpoint().to_string();
     task = weft::spawn([this, all = std::move(all)] {
       for (auto const& answers : all) {
@@ -50,7 +52,7 @@ struct script {
 TEST_CASE("the client sends method, target, fields and body, and reads the answer") {
   with_server(routes, {}, [](std::string const& at, auto&) {
     http::client c;
-    const std::string url = "http://" + at;
+    std::string const url = "http://" + at;
     auto r = c.get(url + "/show?a=b#frag");
     REQUIRE(r);
     CHECK(r->status() == 200);
@@ -60,7 +62,7 @@ TEST_CASE("the client sends method, target, fields and body, and reads the answe
     http::request q("PUT", url + "/show", std::string(100'000, 'x'));
     q.header("X-A", "1").header("Host", "other");
     CHECK(c.send(q)->body() == "PUT /show [" + std::string(100'000, 'x') + "] other 1");
-    const auto head = c.send(http::request("HEAD", url + "/big"));
+    auto const head = c.send(http::request("HEAD", url + "/big"));
     REQUIRE(head);
     CHECK(head->header("Content-Length") == "10000");
     CHECK(head->body().empty());
@@ -75,8 +77,8 @@ TEST_CASE("a URL that is none, or not http, is an error before anything is sent"
     http::client c;
     CHECK(error_of(c.get("https://example.org/")) == http::errc::unsupported_scheme);
     CHECK(error_of(c.get("ftp://example.org/")) == http::errc::unsupported_scheme);
-    for (char const* bad : {"", "/x", "example.org", "http://", "http:///x", "http://a b/", "http://u@h/", "http://h:x/",
-                            "http://h:999999/", "http://h/\r\nX: y"}) {
+    for (char const* bad : {"", "/x", "example.org", "http://", "http:///x", "http://a b/", "http://u@h/",
+                            "http://h:x/", "http://h:999999/", "http://h/\r\nX: y"}) {
       CAPTURE(bad);
       CHECK(error_of(c.get(bad)) == http::errc::bad_url);
     }
@@ -86,7 +88,8 @@ TEST_CASE("a URL that is none, or not http, is an error before anything is sent"
 }
 
 TEST_CASE("connections are kept and used again, but not after the server said close") {
-  const std::string ok = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1", last = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n2";
+  std::string const ok = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1",
+                    last = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n2";
   weft::run([&] {
     script s({{ok, ok, last}, {ok}});
     http::client c;
@@ -100,14 +103,14 @@ TEST_CASE("connections are kept and used again, but not after the server said cl
 }
 
 TEST_CASE("a kept connection that the server has closed is replaced if the request may be repeated") {
-  const std::string ok = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
+  std::string const ok = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
   weft::run([&] {
     script s({{ok}, {ok}, {}});
     http::client c;
     CHECK(c.get(s.at)->body() == "1");
     CHECK(c.get(s.at)->body() == "1");  // on the second connection
     CHECK(s.accepted == 2);
-    CHECK_FALSE(c.post(s.at, "x"));     // that one is closed by now, and a POST is not sent twice
+    CHECK_FALSE(c.post(s.at, "x"));  // that one is closed by now, and a POST is not sent twice
   });
 }
 
@@ -143,8 +146,8 @@ TEST_CASE("a request that is cancelled on its way ends at once") {
   weft::run([] {
     auto listener = std::move(*net::tcp_listener::bind("127.0.0.1:0"));
     http::client c;
-    const std::string url = "http://" + listener.local_endpoint().to_string();
-    const auto r = weft::within(30ms, [&] { return c.get(url); });
+    std::string const url = "http://" + listener.local_endpoint().to_string();
+    auto const r = weft::within(30ms, [&] { return c.get(url); });
     REQUIRE_FALSE(r);
     CHECK(r.error() == std::errc::timed_out);
   });

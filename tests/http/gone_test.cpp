@@ -24,7 +24,7 @@ struct waiting_routes {
         ended.send("answered");
         return http::response(200, "done");
       } catch (weft::cancelled const&) {
-        const weft::uncancellable stay;
+        weft::uncancellable const stay;
         ended.send("cancelled");
         throw;
       }
@@ -36,7 +36,7 @@ struct waiting_routes {
           entered.send(weft::unit{});
           weft::chan<int>().recv();
         } catch (weft::cancelled const&) {
-          const weft::uncancellable stay;
+          weft::uncancellable const stay;
           ended.send("child cancelled");
           throw;
         }
@@ -52,7 +52,7 @@ struct waiting_routes {
         try {
           go_on.recv();
         } catch (weft::cancelled const&) {
-          const weft::uncancellable stay;
+          weft::uncancellable const stay;
           ended.send("cancelled");
           throw;
         }
@@ -64,7 +64,7 @@ struct waiting_routes {
 
 /// Closes with a reset instead of an end.
 void reset(wire& w) {
-  const linger at_once{1, 0};
+  linger const at_once{1, 0};
   REQUIRE(::setsockopt(w.stream().native_handle(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
   w.stream().close();
 }
@@ -74,7 +74,7 @@ std::string next(weft::chan<std::string> const& ended) { return ended.recv_for(2
 }  // namespace
 
 TEST_CASE("a handler whose client resets the connection or closes it is cancelled, with what it has started") {
-  const waiting_routes routes;
+  waiting_routes const routes;
   with_server(routes, {}, [&](std::string const& at, auto&) {
     for (char const* path : {"/wait", "/children", "/stream"}) {
       CAPTURE(path);
@@ -98,7 +98,7 @@ TEST_CASE("a handler whose client resets the connection or closes it is cancelle
 }
 
 TEST_CASE("a client that has only ended its side is told that its request is in work, and gets its answer") {
-  const waiting_routes routes;
+  waiting_routes const routes;
   with_server(routes, {}, [&](std::string const& at, auto&) {
     wire w(at), old(at);
     w.send(get("/wait"));
@@ -109,7 +109,7 @@ TEST_CASE("a client that has only ended its side is told that its request is in 
     routes.go_on.send(weft::unit{});
     routes.go_on.send(weft::unit{});
     CHECK(body_of(w.rest()) == "done");
-    const std::string whole = old.rest();  // has no interim responses
+    std::string const whole = old.rest();  // has no interim responses
     CHECK(status_of(whole) == 200);
     CHECK(body_of(whole) == "done");
     for (int i = 0; i < 2; ++i) {
@@ -120,7 +120,7 @@ TEST_CASE("a client that has only ended its side is told that its request is in 
 }
 
 TEST_CASE("a client that has ended its side gets the answers to all that it has sent before") {
-  const auto routes = [] {
+  auto const routes = [] {
     http::router r;
     r.get("/{n}", [](http::request& q) { return std::string(q.param("n")); });
     return r;
@@ -138,8 +138,8 @@ TEST_CASE("serve under a context that is not the caller's ends by the caller's c
   weft::run([] {
     http::router r;
     http::server server(r);
-    const std::string at = server.listen("127.0.0.1:0")->to_string();
-    const weft::context never = weft::without_cancel(weft::this_task::context());
+    std::string const at = server.listen("127.0.0.1:0")->to_string();
+    weft::context const never = weft::without_cancel(weft::this_task::context());
     auto serving = weft::spawn([&] { server.serve(never); });
     CHECK(status_of(wire(at).send(get("/")).response()) == 404);
     serving.cancel();

@@ -29,7 +29,7 @@ void with_server(auto make_routes, http::server_options options, F f) {
     o.workers = workers;
     weft::run(o, [&] {
       http::server server(make_routes(), options);
-      const auto at = server.listen("127.0.0.1:0");
+      auto const at = server.listen("127.0.0.1:0");
       REQUIRE(at);
       auto serving = weft::spawn([&] { server.serve(); });
       f(at->to_string(), server);
@@ -46,14 +46,15 @@ class wire {
     stream_.set_read_deadline(weft::now() + 20s);  // a test that waits for what never comes fails rather than hangs
   }
   wire& send(std::string_view bytes) {
-    if (const auto w = stream_.write_all(bytes); !w) throw std::system_error(w.error(), "wire::send");  // no REQUIRE: many tasks send
+    if (auto const w = stream_.write_all(bytes); !w)
+      throw std::system_error(w.error(), "wire::send");  // no REQUIRE: many tasks send
     return *this;
   }
   /// The next response: status line, header and body, by Content-Length; everything up to the end without one.
   std::string response(bool has_body = true) {
     for (;;) {
-      if (const auto end = in_.find("\r\n\r\n"); end != in_.npos) {
-        const auto at = in_.find("Content-Length: ");
+      if (auto const end = in_.find("\r\n\r\n"); end != in_.npos) {
+        auto const at = in_.find("Content-Length: ");
         std::size_t length = 0;  // not by std::stoul: it uses errno, whose address must not be kept across more()
         if (at < end && has_body) std::from_chars(in_.data() + at + 16, in_.data() + end, length);
         if (in_.size() >= end + 4 + length) {
@@ -67,7 +68,8 @@ class wire {
   }
   /// All there is up to the end of the stream.
   std::string rest() {
-    while (more()) {}
+    while (more()) {
+    }
     return std::exchange(in_, {});
   }
   net::tcp_stream& stream() { return stream_; }
@@ -75,7 +77,7 @@ class wire {
  private:
   bool more() {
     char buffer[4096];
-    const auto n = stream_.read_some(buffer);
+    auto const n = stream_.read_some(buffer);
     if (!n) in_ += "<" + n.error().message() + ">";
     in_.append(buffer, n.value_or(0));
     return n.value_or(0) != 0;
@@ -88,7 +90,7 @@ inline int status_of(std::string_view response) {
   return response.starts_with("HTTP/1.1 ") ? std::stoi(std::string(response.substr(9, 3))) : 0;
 }
 inline std::string body_of(std::string_view response) {
-  const auto end = response.find("\r\n\r\n");
+  auto const end = response.find("\r\n\r\n");
   return std::string(end == response.npos ? "" : response.substr(end + 4));
 }
 inline bool has(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }

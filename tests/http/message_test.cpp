@@ -18,7 +18,9 @@ namespace rt = weft::rt;
 
 TEST_CASE("percent escapes are decoded, and what is none is refused") {
   rt::text_arena arena;
-  const auto decoded = [&](std::string_view s, rt::plus_sign plus = rt::plus_sign::itself) { return rt::percent_decode(s, arena, plus); };
+  auto const decoded = [&](std::string_view s, rt::plus_sign plus = rt::plus_sign::itself) {
+    return rt::percent_decode(s, arena, plus);
+  };
   CHECK(decoded("plain") == "plain");
   CHECK(decoded("%41%6a%6A") == "Ajj");
   CHECK(decoded("a+b") == "a+b");
@@ -50,11 +52,11 @@ TEST_CASE("query parameters are decoded once, the first of a name counts") {
 TEST_CASE("header fields of a request are replaced without regard to case, and views of them stay valid") {
   http::request q("GET", "http://h/");
   q.header("X-One", "1");
-  const auto before = q.header("x-one");
+  auto const before = q.header("x-one");
   q.header("X-ONE", "2").header("X-Two", std::string(10000, 'y'));
   CHECK(before == "1");
   CHECK(q.header("X-One") == "2");
-  const http::request copy = q;
+  http::request const copy = q;
   q.header("X-One", "3");
   CHECK(copy.header("x-one") == "2");
   CHECK(copy.path() == "/");
@@ -74,7 +76,8 @@ TEST_CASE("what would break out of a header is refused") {
 }
 
 TEST_CASE("response fields are set, added, replaced and found without regard to case") {
-  http::response r = http::response(200, "x").header("X-A", "1").add_header("Set-Cookie", "a=1").add_header("Set-Cookie", "b=2");
+  http::response r =
+      http::response(200, "x").header("X-A", "1").add_header("Set-Cookie", "a=1").add_header("Set-Cookie", "b=2");
   CHECK(r.header("x-a") == "1");
   r.header("X-a", "2").header("Content-Type", "text/html").header("content-type", "text/css");
   CHECK(r.header("X-A") == "2");
@@ -83,11 +86,13 @@ TEST_CASE("response fields are set, added, replaced and found without regard to 
   CHECK_FALSE(r.header("X"));
   std::string out;
   rt::append_header(out, r, {}, "D");
-  CHECK(out == "HTTP/1.1 200 OK\r\nDate: D\r\nContent-Length: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-a: 2\r\ncontent-type: text/css\r\n\r\n");
+  CHECK(out ==
+        "HTTP/1.1 200 OK\r\nDate: D\r\nContent-Length: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-a: "
+        "2\r\ncontent-type: text/css\r\n\r\n");
 }
 
 TEST_CASE("the header says how the body goes out and whether the connection stays") {
-  const auto text = [](http::response const& r, rt::response_frame f) {
+  auto const text = [](http::response const& r, rt::response_frame f) {
     std::string out;
     rt::append_header(out, r, f, "D");
     return out;
@@ -96,15 +101,18 @@ TEST_CASE("the header says how the body goes out and whether the connection stay
   CHECK(text(http::response(299, ""), {.keep_alive = false}) ==
         "HTTP/1.1 299 \r\nDate: D\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
   CHECK(text(http::response(200, "ab"), {.http11 = false}) ==
-        "HTTP/1.1 200 OK\r\nDate: D\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\n");
-  const http::response streamed(200, "text/csv", [](http::body_writer&) {});
-  CHECK(text(streamed, {}) == "HTTP/1.1 200 OK\r\nDate: D\r\nTransfer-Encoding: chunked\r\nContent-Type: text/csv\r\n\r\n");
-  CHECK(text(streamed, {.http11 = false}) == "HTTP/1.1 200 OK\r\nDate: D\r\nConnection: close\r\nContent-Type: text/csv\r\n\r\n");
+        "HTTP/1.1 200 OK\r\nDate: D\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 2\r\nConnection: "
+        "keep-alive\r\n\r\n");
+  http::response const streamed(200, "text/csv", [](http::body_writer&) {});
+  CHECK(text(streamed, {}) ==
+        "HTTP/1.1 200 OK\r\nDate: D\r\nTransfer-Encoding: chunked\r\nContent-Type: text/csv\r\n\r\n");
+  CHECK(text(streamed, {.http11 = false}) ==
+        "HTTP/1.1 200 OK\r\nDate: D\r\nConnection: close\r\nContent-Type: text/csv\r\n\r\n");
 }
 
 TEST_CASE("json writes each kind of value and escapes what must be") {
   CHECK(http::json({}).body() == "{}");
-  const http::response r = http::json(201, {{"s", "a\"b\\\n\t\x01/"},
+  http::response const r = http::json(201, {{"s", "a\"b\\\n\t\x01/"},
                                             {"i", -17},
                                             {"u", std::numeric_limits<std::uint64_t>::max()},
                                             {"d", 0.5},
@@ -115,13 +123,14 @@ TEST_CASE("json writes each kind of value and escapes what must be") {
   CHECK(r.status() == 201);
   CHECK(r.header("Content-Type") == "application/json");
   CHECK(r.body() ==
-        "{\"s\":\"a\\\"b\\\\\\n\\t\\u0001/\",\"i\":-17,\"u\":18446744073709551615,\"d\":0.5,\"inf\":null,\"b\":true,\"n\":null,"
+        "{\"s\":\"a\\\"b\\\\\\n\\t\\u0001/"
+        "\",\"i\":-17,\"u\":18446744073709551615,\"d\":0.5,\"inf\":null,\"b\":true,\"n\":null,"
         "\"\xc3\xa9\":\"\xe2\x82\xac \xf0\x9f\x99\x82\"}");
 }
 
 TEST_CASE("json takes documents of a JSON library as they are") {
-  const boost::json::value list{1, "two", nullptr};
-  const boost::json::object object{{"x", 0.5}};
+  boost::json::value const list{1, "two", nullptr};
+  boost::json::object const object{{"x", 0.5}};
   CHECK(http::json({{"list", list}, {"object", object}, {"text", boost::json::string("a\"b")}}).body() ==
         R"({"list":[1,"two",null],"object":{"x":5E-1},"text":"a\"b"})");
 }
@@ -138,7 +147,7 @@ TEST_CASE("json replaces what is not UTF-8") {
 
 TEST_CASE("the date is an IMF-fixdate") {
   rt::http_workspace w;
-  const std::string date(w.date());
+  std::string const date(w.date());
   REQUIRE(date.size() == 29);
   CHECK(date.substr(3, 2) == ", ");
   CHECK(date.substr(16, 1) == " ");

@@ -14,9 +14,9 @@ using namespace std::string_literals;
 namespace {
 
 struct parsed {
-  int status = 0;          // that it is refused with
+  int status = 0;  // that it is refused with
   bool done = false;
-  std::size_t taken = 0;   // bytes of the input
+  std::size_t taken = 0;  // bytes of the input
   bool keep_alive = false;
   bool expects_continue = false;
   rt::request_state state;
@@ -28,12 +28,12 @@ std::unique_ptr<parsed> parse(std::string_view bytes, std::size_t piece, rt::par
   rt::request_parser parser(p->state, limits);
   std::string unread;
   for (std::size_t given = 0; parser.refused() == 0 && !parser.done();) {
-    const std::size_t n = parser.feed(unread);
+    std::size_t const n = parser.feed(unread);
     unread.erase(0, n);
     p->taken += n;
     if (n != 0 && !unread.empty()) continue;
     if (parser.refused() != 0 || parser.done() || given == bytes.size()) break;
-    const auto more = bytes.substr(given, piece);
+    auto const more = bytes.substr(given, piece);
     unread += more;
     given += more.size();
   }
@@ -129,9 +129,12 @@ std::vector<refusal> refusals() {
       {"a blank before a chunk size", with("Transfer-Encoding: chunked\r\n", " 1\r\na\r\n0\r\n\r\n"), 400},
       {"a chunk size that ends in a bare line feed", with("Transfer-Encoding: chunked\r\n", "1\na\r\n0\r\n\r\n"), 400},
       {"a chunk that ends in a bare line feed", with("Transfer-Encoding: chunked\r\n", "1\r\na\n0\r\n\r\n"), 400},
-      {"a bare line feed in a chunk's extension", with("Transfer-Encoding: chunked\r\n", "1;a\nb\r\na\r\n0\r\n\r\n"), 400},
+      {"a bare line feed in a chunk's extension", with("Transfer-Encoding: chunked\r\n", "1;a\nb\r\na\r\n0\r\n\r\n"),
+       400},
       {"a line end in a quoted extension",
-       with("Transfer-Encoding: chunked\r\n", "1;a=\"\r\na\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\nX: \"\r\na\r\n0\r\n\r\n"), 400},
+       with("Transfer-Encoding: chunked\r\n",
+            "1;a=\"\r\na\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\nX: \"\r\na\r\n0\r\n\r\n"),
+       400},
       {"a trailer that is none", with("Transfer-Encoding: chunked\r\n", "0\r\nX y\r\n\r\n"), 400},
       {"chunks in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
       {"a chunk without a size", with("Transfer-Encoding: chunked\r\n", "\r\nabc\r\n"), 400},
@@ -149,7 +152,7 @@ TEST_CASE("a malformed request is refused with its status, wherever it is split"
     CAPTURE(r.what);
     for (std::size_t piece = 1; piece <= r.bytes.size(); ++piece) {
       CAPTURE(piece);
-      const auto p = parse(r.bytes, piece);
+      auto const p = parse(r.bytes, piece);
       REQUIRE_FALSE(p->done);
       REQUIRE(p->status == r.status);
     }
@@ -157,14 +160,14 @@ TEST_CASE("a malformed request is refused with its status, wherever it is split"
 }
 
 TEST_CASE("a request with everything in it is read the same wherever it is split") {
-  const std::string request =
+  std::string const request =
       "\r\nPOST /a/b%20c?x=1&y=%26+z HTTP/1.1\r\nHost: example.org:8080\r\nX-Empty:\r\nx-blank: \t v \t\r\n"
       "X-Folded: one\r\n two\r\nTransfer-Encoding: Chunked\r\n\r\n"
       "5;name=value\r\nhello\r\n1\r\n \r\nA\r\n0123456789\r\n0\r\nContent-Type: trailer\r\nX-Trailer: t\r\n\r\n";
-  const std::string all = request + "GET /next";
+  std::string const all = request + "GET /next";
   for (std::size_t piece = 1; piece <= all.size(); ++piece) {
     CAPTURE(piece);
-    const auto p = parse(all, piece);
+    auto const p = parse(all, piece);
     REQUIRE(p->status == 0);
     REQUIRE(p->done);
     REQUIRE(p->taken == request.size());
@@ -185,21 +188,22 @@ TEST_CASE("a request with everything in it is read the same wherever it is split
 }
 
 TEST_CASE("a body with a length ends where it says, wherever it is split") {
-  const std::string request = "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\nContent-Length: 11\r\n\r\nhello world";
+  std::string const request =
+      "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\nContent-Length: 11\r\n\r\nhello world";
   for (std::size_t piece = 1; piece <= request.size(); ++piece) {
-    const auto p = parse(request + "GET", piece);
+    auto const p = parse(request + "GET", piece);
     REQUIRE(p->done);
     REQUIRE(p->taken == request.size());
     REQUIRE(p->state.body == "hello world");
   }
-  const auto cut = parse(request.substr(0, request.size() - 1), 1000);
+  auto const cut = parse(request.substr(0, request.size() - 1), 1000);
   CHECK_FALSE(cut->done);
   CHECK(cut->status == 0);
 }
 
 TEST_CASE("whether a connection is kept follows version and Connection field") {
-  const auto kept = [](std::string const& bytes) {
-    const auto p = parse(bytes, 1000);
+  auto const kept = [](std::string const& bytes) {
+    auto const p = parse(bytes, 1000);
     REQUIRE(p->done);
     return p->keep_alive;
   };
@@ -211,9 +215,9 @@ TEST_CASE("whether a connection is kept follows version and Connection field") {
 }
 
 TEST_CASE("limits on target, header, trailers and body have a status each") {
-  const rt::parse_limits small{.header = 512, .body = 10, .target = 100};
-  const auto status = [&](std::string const& bytes, std::size_t piece) { return parse(bytes, piece, small)->status; };
-  const std::string head = "GET / HTTP/1.1\r\nHost: h\r\n";
+  rt::parse_limits const small{.header = 512, .body = 10, .target = 100};
+  auto const status = [&](std::string const& bytes, std::size_t piece) { return parse(bytes, piece, small)->status; };
+  std::string const head = "GET / HTTP/1.1\r\nHost: h\r\n";
   for (std::size_t piece : {1, 7, 100000}) {
     CAPTURE(piece);
     CHECK(status("GET /" + std::string(100, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n", piece) == 414);
@@ -244,7 +248,8 @@ TEST_CASE("a target may have an absolute form, whose host counts, and OPTIONS a 
 }
 
 TEST_CASE("hosts are names, addresses, and nothing, with a port or without") {
-  for (std::string host : {"", "h", "h:80", "h:", "example.org", "127.0.0.1:1", "[::1]", "[::1]:8080", "a_b-c.d", "a%20b"}) {
+  for (std::string host :
+       {"", "h", "h:80", "h:", "example.org", "127.0.0.1:1", "[::1]", "[::1]:8080", "a_b-c.d", "a%20b"}) {
     CAPTURE(host);
     CHECK(parse("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n", 100)->done);
   }
@@ -257,10 +262,11 @@ TEST_CASE("100-continue is expected only where a body follows") {
 }
 
 TEST_CASE("a response is read the same wherever it is split") {
-  const rt::parse_limits limits;
-  const std::string chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
-  const std::string counted = "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nX: y\r\n\r\nabcde";
-  const std::string to_end = "HTTP/1.0 200 \r\nX: y\r\n\r\nabcde";
+  rt::parse_limits const limits;
+  std::string const chunked =
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+  std::string const counted = "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nX: y\r\n\r\nabcde";
+  std::string const to_end = "HTTP/1.0 200 \r\nX: y\r\n\r\nabcde";
   for (auto const& bytes : {chunked, counted, to_end}) {
     for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
       rt::response_parser p(limits, false);
@@ -271,7 +277,7 @@ TEST_CASE("a response is read the same wherever it is split") {
       }
       if (bytes == to_end) p.end();
       REQUIRE(p.state() == rt::response_parser::outcome::done);
-      const auto r = p.take();
+      auto const r = p.take();
       REQUIRE(r.body() == "abcde");
       REQUIRE(r.header("x") == "y");
     }

@@ -25,7 +25,7 @@ answer ask(http::router const& r, std::string_view method, std::string_view targ
   auto const& table = rt::http_access::table(r);
   table->freeze();
   http::request q(method, "http://h" + std::string(target));
-  const http::response a = table->find(rt::http_access::state(q))(q);
+  http::response const a = table->find(rt::http_access::state(q))(q);
   return {a.status(), a.body(), std::string(a.header("Allow").value_or(""))};
 }
 
@@ -82,7 +82,7 @@ TEST_CASE("a path under another method gives 405 with Allow, an unknown one 404"
   CHECK(ask(r, "HEAD", "/x").body == "get");
   CHECK(ask(r, "DELETE", "/x").body == "delete");
   CHECK(ask(r, "BREW", "/any").body == "any");
-  const answer a = ask(r, "PUT", "/x");
+  answer const a = ask(r, "PUT", "/x");
   CHECK(a.status == 405);
   CHECK(a.allow == "GET, HEAD, POST, DELETE");
   CHECK(ask(r, "GET", "/y").status == 405);
@@ -118,10 +118,10 @@ TEST_CASE("a malformed pattern is refused") {
 
 TEST_CASE("middleware wraps from the outside in, whenever it was registered") {
   http::router r;
-  const auto mark = [](std::string name) {
+  auto const mark = [](std::string name) {
     return [name](http::handler next) -> http::handler {
       return [name, next](http::request& q) {
-        const http::response inner = next(q);
+        http::response const inner = next(q);
         return http::response(inner.status(), name + "(" + inner.body() + ")");
       };
     };

@@ -14,9 +14,10 @@ namespace {
 http::router routes() {
   http::router r;
   r.get("/hello", [] { return http::json({{"message", "hello world"}}); });
-  r.get("/hello/{name}", [](http::request& q) { return http::json({{"message", "hello " + std::string(q.param("name"))}}); });
+  r.get("/hello/{name}",
+        [](http::request& q) { return http::json({{"message", "hello " + std::string(q.param("name"))}}); });
   r.post("/echo", [](http::request& q) {
-    const std::string type(q.header("Content-Type").value_or("application/octet-stream"));
+    std::string const type(q.header("Content-Type").value_or("application/octet-stream"));
     return http::response(200, std::move(q).body()).header("Content-Type", type);
   });
   r.get("/throw", []() -> http::response { throw std::runtime_error("secret"); });
@@ -50,13 +51,13 @@ http::router routes() {
 TEST_CASE("a request is answered, and the connection goes on") {
   with_server(routes, {}, [](std::string const& at, auto&) {
     wire w(at);
-    const std::string first = w.send(get("/hello")).response();
+    std::string const first = w.send(get("/hello")).response();
     CHECK(first.starts_with("HTTP/1.1 200 OK\r\nDate: "));
     CHECK(has(first, "\r\nContent-Type: application/json\r\nContent-Length: 25\r\n\r\n"));
     CHECK(body_of(first) == "{\"message\":\"hello world\"}");
     CHECK(body_of(w.send(get("/hello/%22you%22")).response()) == "{\"message\":\"hello \\\"you\\\"\"}");
     CHECK(status_of(w.send(get("/nowhere")).response()) == 404);
-    const std::string wrong = w.send("PUT /hello HTTP/1.1\r\nHost: t\r\n\r\n").response();
+    std::string const wrong = w.send("PUT /hello HTTP/1.1\r\nHost: t\r\n\r\n").response();
     CHECK(status_of(wrong) == 405);
     CHECK(has(wrong, "\r\nAllow: GET, HEAD\r\n"));
     CHECK(status_of(w.send(get("/hello")).response()) == 200);
@@ -66,7 +67,7 @@ TEST_CASE("a request is answered, and the connection goes on") {
 TEST_CASE("HEAD has the header of GET and no body") {
   with_server(routes, {}, [](std::string const& at, auto&) {
     wire w(at);
-    const std::string head = w.send("HEAD /hello HTTP/1.1\r\nHost: t\r\n\r\n").response(false);
+    std::string const head = w.send("HEAD /hello HTTP/1.1\r\nHost: t\r\n\r\n").response(false);
     CHECK(has(head, "Content-Length: 25\r\n"));
     CHECK(has(w.send("HEAD /stream HTTP/1.1\r\nHost: t\r\n\r\n").response(false), "Transfer-Encoding: chunked\r\n"));
     CHECK(body_of(w.send(get("/hello")).response()) == "{\"message\":\"hello world\"}");
@@ -77,13 +78,15 @@ TEST_CASE("bodies come by length and in chunks, in one piece or byte by byte") {
   with_server(routes, {}, [](std::string const& at, auto&) {
     wire w(at);
     for (std::size_t size : {0, 1, 1000, 70'000, 1'000'000}) {
-      const std::string body(size, 'e');
-      w.send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Type: x/y\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n" + body);
-      const std::string r = w.response();
+      std::string const body(size, 'e');
+      w.send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Type: x/y\r\nContent-Length: " + std::to_string(size) +
+             "\r\n\r\n" + body);
+      std::string const r = w.response();
       REQUIRE(body_of(r) == body);
       CHECK(has(r, "Content-Type: x/y\r\n"));
     }
-    const std::string chunked = "POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\nX: y\r\n\r\n";
+    std::string const chunked =
+        "POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\nX: y\r\n\r\n";
     for (char c : chunked) w.send(std::string(1, c));
     CHECK(body_of(w.response()) == "abcd");
     CHECK(body_of(w.send(chunked + chunked).response()) == "abcd");
@@ -100,16 +103,18 @@ TEST_CASE("pipelined requests are answered in order, an incomplete one when it i
     for (int i = 0; i < 300; ++i) REQUIRE(body_of(w.response()) == "{\"message\":\"hello " + std::to_string(i) + "\"}");
     CHECK(body_of(w.send("TP/1.1\r\nHost: t\r\n\r\n").response()) == "{\"message\":\"hello last\"}");
     // What follows a request that closes the connection is not answered.
-    CHECK(w.send(get("/hello", "Connection: close\r\n") + get("/hello")).rest().find("HTTP/1.1", 1) == std::string::npos);
+    CHECK(w.send(get("/hello", "Connection: close\r\n") + get("/hello")).rest().find("HTTP/1.1", 1) ==
+          std::string::npos);
   });
 }
 
 TEST_CASE("HTTP/1.0 closes unless it asks to be kept") {
   with_server(routes, {}, [](std::string const& at, auto&) {
-    const std::string closed = wire(at).send("GET /hello HTTP/1.0\r\n\r\n").rest();
+    std::string const closed = wire(at).send("GET /hello HTTP/1.0\r\n\r\n").rest();
     CHECK(has(closed, "Connection: close\r\n"));
     wire kept(at);
-    CHECK(has(kept.send("GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").response(), "Connection: keep-alive\r\n"));
+    CHECK(has(kept.send("GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").response(),
+              "Connection: keep-alive\r\n"));
     CHECK(status_of(kept.send("GET /hello HTTP/1.0\r\n\r\n").rest()) == 200);
     CHECK(has(wire(at).send(get("/close")).rest(), "Connection: close\r\n"));
   });
@@ -121,19 +126,22 @@ TEST_CASE("a malformed request is answered with its status, and its connection c
   small.max_body_bytes = 1000;
   small.max_target_bytes = 300;
   with_server(routes, small, [](std::string const& at, auto&) {
-    const auto status = [&](std::string const& bytes) {
-      const std::string r = wire(at).send(bytes).rest();
+    auto const status = [&](std::string const& bytes) {
+      std::string const r = wire(at).send(bytes).rest();
       CHECK(has(r, "Connection: close\r\n"));
       return status_of(r);
     };
     CHECK(status("nonsense\r\n\r\n") == 400);
     CHECK(status("GET / HTTP/1.1\r\n\r\n") == 400);
     CHECK(status("GET / HTTP/3.0\r\n\r\n") == 505);
-    CHECK(status("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == 400);
+    CHECK(
+        status("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") ==
+        400);
     CHECK(status("GET /" + std::string(400, 'a') + " HTTP/1.1\r\n\r\n") == 414);
     CHECK(status(get("/", "X: " + std::string(2000, 'x') + "\r\n")) == 431);
     CHECK(status("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 1001\r\n\r\n" + std::string(1001, 'x')) == 413);
-    CHECK(status("POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + std::string(500, 'x')) == 413);
+    CHECK(status("POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" +
+                 std::string(500, 'x')) == 413);
     CHECK(status_of(wire(at).send(get("/hello")).response()) == 200);
   });
 }
@@ -148,7 +156,9 @@ TEST_CASE("a client that expects 100-continue is told to go on, or refused befor
     CHECK(body_of(w.send("hello").response()) == "hello");
     w.send("POST /echo HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello");
     CHECK(body_of(w.response()) == "hello");  // the body was there already
-    CHECK(status_of(w.send("POST /echo HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 50\r\n\r\n").rest()) == 413);
+    CHECK(status_of(
+              w.send("POST /echo HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 50\r\n\r\n").rest()) ==
+          413);
   });
 }
 
@@ -156,14 +166,14 @@ TEST_CASE("a handler that throws, or has no final status, gives 500, or its stat
   with_server(routes, {}, [](std::string const& at, auto&) {
     wire w(at);
     for (char const* path : {"/throw", "/throw-int", "/interim"}) {
-      const std::string r = w.send(get(path)).response();
+      std::string const r = w.send(get(path)).response();
       CHECK(status_of(r) == 500);
       CHECK_FALSE(has(r, "secret"));
     }
-    const std::string teapot = w.send(get("/teapot")).response();
+    std::string const teapot = w.send(get("/teapot")).response();
     CHECK(status_of(teapot) == 418);
     CHECK(body_of(teapot) == "short and stout");
-    const std::string overload = w.send(get("/overload")).response();
+    std::string const overload = w.send(get("/overload")).response();
     CHECK(status_of(overload) == 503);
     CHECK_FALSE(has(overload, "secret"));
     CHECK(status_of(w.send(get("/hello")).response()) == 200);
@@ -172,16 +182,16 @@ TEST_CASE("a handler that throws, or has no final status, gives 500, or its stat
 
 TEST_CASE("a streamed body goes out in chunks, or up to the end for HTTP/1.0") {
   with_server(routes, {}, [](std::string const& at, auto&) {
-    const std::string whole = "one " + std::string(40'000, 'x') + " two";
-    const auto r = http::get("http://" + at + "/stream");
+    std::string const whole = "one " + std::string(40'000, 'x') + " two";
+    auto const r = http::get("http://" + at + "/stream");
     REQUIRE(r);
     CHECK(r->header("Transfer-Encoding") == "chunked");
     CHECK(r->body() == whole);
     CHECK(body_of(wire(at).send("GET /stream HTTP/1.0\r\n\r\n").rest()) == whole);
-    const auto cut = http::get("http://" + at + "/stream-throw/late");
+    auto const cut = http::get("http://" + at + "/stream-throw/late");
     REQUIRE_FALSE(cut);
     CHECK(cut.error() == http::errc::bad_response);
-    const std::string raw = wire(at).send(get("/stream-throw/late")).rest();
+    std::string const raw = wire(at).send(get("/stream-throw/late")).rest();
     CHECK_FALSE(has(raw, "secret"));
     CHECK_FALSE(raw.ends_with("0\r\n\r\n"));
     CHECK(http::get("http://" + at + "/stream-throw/early")->status() == 500);  // nothing had been sent
@@ -206,7 +216,7 @@ TEST_CASE("many connections at once each get their own answers") {
         wire w(at);
         int good = 0;
         for (int k = 0; k < 20; ++k) {
-          const std::string name = std::to_string(i) + "-" + std::to_string(k);
+          std::string const name = std::to_string(i) + "-" + std::to_string(k);
           good += body_of(w.send(get("/hello/" + name)).response()) == "{\"message\":\"hello " + name + "\"}";
         }
         return good;

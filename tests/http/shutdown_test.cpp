@@ -17,7 +17,7 @@ TEST_CASE("shutdown under load cuts no request") {
       http::router r;
       r.get("/x", [] { return std::string(20'000, 'x'); });
       http::server server(r);
-      const std::string at = server.listen("127.0.0.1:0")->to_string();
+      std::string const at = server.listen("127.0.0.1:0")->to_string();
       auto serving = weft::spawn([&] { server.serve(); });
       std::atomic<int> answered{0}, cut{0}, told{0};
       auto enough = weft::make_chan<weft::unit>(1);
@@ -27,7 +27,7 @@ TEST_CASE("shutdown under load cuts no request") {
           wire w(at);
           for (;;) {
             if (!w.stream().write_all(get("/x"))) return;
-            const std::string answer = w.response();
+            std::string const answer = w.response();
             if (!has(answer, "HTTP")) return;  // closed between requests
             if (body_of(answer) != std::string(20'000, 'x')) ++cut;
             if (++answered == 1000) (void)enough.try_send(weft::unit{});
@@ -56,7 +56,7 @@ TEST_CASE("a request in progress is finished within the grace, and told that it 
       return "done";
     });
     http::server server(r);
-    const std::string at = server.listen("127.0.0.1:0")->to_string();
+    std::string const at = server.listen("127.0.0.1:0")->to_string();
     auto serving = weft::spawn([&] { server.serve(); });
     wire idle(at), busy(at);
     busy.send(get("/slow"));
@@ -66,7 +66,7 @@ TEST_CASE("a request in progress is finished within the grace, and told that it 
     CHECK(idle.rest().empty());  // closed
     CHECK_FALSE(serving.done());
     leave.send(weft::unit{});
-    const std::string answer = busy.rest();
+    std::string const answer = busy.rest();
     CHECK(body_of(answer) == "done");
     CHECK(has(answer, "Connection: close\r\n"));
     ending.join();
@@ -90,7 +90,7 @@ TEST_CASE("what is not done within the grace is cancelled and closed") {
       return 200;
     });
     http::server server(r);
-    const std::string at = server.listen("127.0.0.1:0")->to_string();
+    std::string const at = server.listen("127.0.0.1:0")->to_string();
     auto serving = weft::spawn([&] { server.serve(); });
     wire w(at);
     w.send(get("/never"));
@@ -108,7 +108,7 @@ TEST_CASE("serve returns when its context is cancelled, and throws when its task
     r.get("/", [] { return "x"; });
     {
       http::server server(r);
-      const std::string at = server.listen("127.0.0.1:0")->to_string();
+      std::string const at = server.listen("127.0.0.1:0")->to_string();
       auto [ctx, cancel] = weft::with_cancel();
       auto serving = weft::spawn([&, until = ctx] { server.serve(until); });
       wire w(at);
@@ -119,7 +119,7 @@ TEST_CASE("serve returns when its context is cancelled, and throws when its task
     }
     {
       http::server server(r);
-      const std::string at = server.listen("127.0.0.1:0")->to_string();
+      std::string const at = server.listen("127.0.0.1:0")->to_string();
       bool thrown = false;
       auto serving = weft::spawn([&] {
         try {
@@ -142,10 +142,10 @@ TEST_CASE("misuse and bad addresses are reported") {
     http::server server((http::router()));
     CHECK_THROWS_AS(server.serve(), std::logic_error);
     CHECK_FALSE(server.listen("nonsense"));
-    const auto at = server.listen("127.0.0.1:0");
+    auto const at = server.listen("127.0.0.1:0");
     REQUIRE(at);
     http::server other((http::router()));
-    const auto taken = other.listen(at->to_string());
+    auto const taken = other.listen(at->to_string());
     REQUIRE_FALSE(taken);
     CHECK(taken.error() == std::errc::address_in_use);
     server.shutdown(0s);
@@ -157,7 +157,7 @@ TEST_CASE("a connection that stands still is closed: idle in silence, within a r
   http::server_options o;
   o.header_timeout = 60ms;
   o.idle_timeout = 120ms;
-  const auto routes = [] {
+  auto const routes = [] {
     http::router r;
     r.get("/", [] { return "x"; });
     r.post("/", [](http::request& q) { return q.body(); });
@@ -184,7 +184,7 @@ TEST_CASE("a connection that stands still is closed: idle in silence, within a r
 TEST_CASE("a request that takes too long is cancelled and answered with 503") {
   http::server_options o;
   o.request_timeout = 20ms;
-  const auto routes = [] {
+  auto const routes = [] {
     http::router r;
     r.get("/never", []() -> http::response {
       weft::chan<int>().recv();
@@ -203,7 +203,7 @@ TEST_CASE("a request that takes too long is cancelled and answered with 503") {
 TEST_CASE("a connection that has been idle for a while, and has given back its stack, serves on") {
   http::server_options o;
   o.idle_timeout = 2s;
-  const auto routes = [] {
+  auto const routes = [] {
     http::router r;
     r.get("/", [] { return "x"; });
     return r;

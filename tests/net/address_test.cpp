@@ -10,7 +10,7 @@ using weft::net::endpoint;
 TEST_CASE("an endpoint's text is what it was parsed from") {
   for (std::string text : {"127.0.0.1:80", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:8080", "[2001:db8::7]:443"}) {
     INFO(text);
-    const auto e = endpoint::parse(text);
+    auto const e = endpoint::parse(text);
     REQUIRE(e);
     CHECK(e->to_string() == text);
     CHECK(*e);
@@ -20,7 +20,7 @@ TEST_CASE("an endpoint's text is what it was parsed from") {
 }
 
 TEST_CASE("equal addresses are equal endpoints and hash alike, others differ") {
-  const endpoint a = endpoint::parse("127.0.0.1:80").value(), b = endpoint::parse("127.0.0.1:80").value();
+  endpoint const a = endpoint::parse("127.0.0.1:80").value(), b = endpoint::parse("127.0.0.1:80").value();
   CHECK(a == b);
   CHECK(a != endpoint::parse("127.0.0.1:81").value());
   CHECK(a != endpoint::parse("127.0.0.2:80").value());
@@ -28,7 +28,7 @@ TEST_CASE("equal addresses are equal endpoints and hash alike, others differ") {
 }
 
 TEST_CASE("no endpoint is false, without text and port") {
-  const endpoint none;
+  endpoint const none;
   CHECK_FALSE(none);
   CHECK(none.to_string().empty());
   CHECK(none.port() == 0);
@@ -44,10 +44,32 @@ TEST_CASE("unix paths become endpoints, too long or empty ones do not") {
 }
 
 TEST_CASE("a malformed address is invalid_argument wherever one is taken") {
-  for (std::string bad : {"", ":", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536", "127.0.0.1:-1",
-                          "127.0.0.1: 80", "127.0.0.1:80 ", "1.2.3:80", "1.2.3.4.5:80", "256.0.0.1:80", "::1:80", "[::1]",
-                          "[::1]80", "[::1:80", "[127.0.0.1]:80", "[]:80", "[:::]:80", "[::1%nosuch]:80", "a b:80", "a..b:80",
-                          "-\n:80", ".a:80", "host:80:90", "\xff:80"}) {
+  for (std::string bad : {"",
+                          ":",
+                          "127.0.0.1",
+                          "127.0.0.1:",
+                          "127.0.0.1:http",
+                          "127.0.0.1:65536",
+                          "127.0.0.1:-1",
+                          "127.0.0.1: 80",
+                          "127.0.0.1:80 ",
+                          "1.2.3:80",
+                          "1.2.3.4.5:80",
+                          "256.0.0.1:80",
+                          "::1:80",
+                          "[::1]",
+                          "[::1]80",
+                          "[::1:80",
+                          "[127.0.0.1]:80",
+                          "[]:80",
+                          "[:::]:80",
+                          "[::1%nosuch]:80",
+                          "a b:80",
+                          "a..b:80",
+                          "-\n:80",
+                          ".a:80",
+                          "host:80:90",
+                          "\xff:80"}) {
     INFO("'" << bad << "'");
     CHECK(weft::net::resolve(bad).error() == std::errc::invalid_argument);
     CHECK(weft::net::tcp_stream::connect(bad).error() == std::errc::invalid_argument);
@@ -55,7 +77,7 @@ TEST_CASE("a malformed address is invalid_argument wherever one is taken") {
     CHECK(weft::net::udp_socket::bind(bad).error() == std::errc::invalid_argument);
     CHECK(endpoint::parse(bad).error() == std::errc::invalid_argument);
   }
-  const std::string with_null("127.0.0.1\0:80", 13);
+  std::string const with_null("127.0.0.1\0:80", 13);
   CHECK(weft::net::resolve(with_null).error() == std::errc::invalid_argument);
   CHECK(weft::net::resolve(std::string(300, 'a') + ":80").error() == std::errc::invalid_argument);
 }
@@ -66,4 +88,6 @@ TEST_CASE("resolving a number or localhost asks nobody") {
   CHECK(weft::net::resolve(":9").value().front() == endpoint::parse("127.0.0.1:9").value());
 }
 
-TEST_CASE("a name is not an endpoint") { CHECK(endpoint::parse("localhost:80").error() == std::errc::invalid_argument); }
+TEST_CASE("a name is not an endpoint") {
+  CHECK(endpoint::parse("localhost:80").error() == std::errc::invalid_argument);
+}

@@ -11,7 +11,7 @@ TEST_CASE("a read deadline ends a read that waits, and the stream can be used ag
   everywhere([](auto) {
     auto [a, b] = tcp_pair();
     char room[1];
-    const auto start = weft::now();
+    auto const start = weft::now();
     b.set_read_deadline(start + 30ms);
     CHECK(b.read_some(room).error() == std::errc::timed_out);
     CHECK(weft::now() - start >= 30ms);
@@ -68,7 +68,7 @@ TEST_CASE("a write deadline ends a write that the peer does not read, and leaves
   everywhere([](auto) {
     auto [a, b] = tcp_pair();
     a.set_write_deadline(weft::now() + 30ms);
-    const std::string much(64'000'000, 'x');
+    std::string const much(64'000'000, 'x');
     CHECK(a.write_all(much).error() == std::errc::timed_out);
     CHECK(a.write_all("x").error() == std::errc::timed_out);
     REQUIRE(b.write_all("y"));
@@ -115,7 +115,7 @@ TEST_CASE("connecting gives up when its patience has run out") {
   everywhere([](auto) {
     // A listener whose queue is full answers no further connection: the kernel drops the SYN.
     auto listener = net::tcp_listener::bind("127.0.0.1:0", {.backlog = 0}).value();
-    const std::string address = listener.local_endpoint().to_string();
+    std::string const address = listener.local_endpoint().to_string();
     std::vector<net::tcp_stream> queued;
     std::error_code error;
     for (int i = 0; i != 10 && !error; ++i) {

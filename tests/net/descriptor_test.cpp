@@ -25,9 +25,9 @@ pipe_ends make_pipe() {
 TEST_CASE("a pipe carries more than it holds, and its end") {
   everywhere([](auto where) {
     auto p = make_pipe();
-    const std::string much(500'000, 'p');
+    std::string const much(500'000, 'p');
     auto writing = where.start([&] {
-      const bool good = p.write.write_all(much.substr(0, 7), much.substr(7)).has_value();
+      bool const good = p.write.write_all(much.substr(0, 7), much.substr(7)).has_value();
       return p.write.shutdown_write().has_value() && good;
     });
     CHECK(read_all(p.read) == much);
@@ -106,7 +106,7 @@ TEST_CASE("standard input is read without making it non-blocking, and is not clo
   if (!can_fork) return;
   int fds[2];
   REQUIRE(::pipe2(fds, O_CLOEXEC) == 0);
-  const ::pid_t child = ::fork();
+  ::pid_t const child = ::fork();
   if (child == 0) {
     ::dup2(fds[0], 0);
     ::close(fds[1]);
@@ -116,7 +116,7 @@ TEST_CASE("standard input is read without making it non-blocking, and is not clo
         auto in = net::fd_stream::adopt(0).value();
         good = read_all(in) == "typed";
       }
-      const int flags = ::fcntl(0, F_GETFL);
+      int const flags = ::fcntl(0, F_GETFL);
       return good && flags >= 0 && (flags & O_NONBLOCK) == 0 ? 0 : 1;
     }));
   }

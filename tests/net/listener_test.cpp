@@ -14,7 +14,7 @@ namespace net = weft::net;
 
 TEST_CASE("a port is taken once, unless both ask to share it") {
   auto first = net::tcp_listener::bind("127.0.0.1:0").value();
-  const std::string address = first.local_endpoint().to_string();
+  std::string const address = first.local_endpoint().to_string();
   CHECK(first.local_endpoint().port() != 0);
   CHECK(net::tcp_listener::bind(address).error() == std::errc::address_in_use);
   first.close();
@@ -41,8 +41,8 @@ TEST_CASE("accepted streams are non-blocking, close-on-exec and send at once") {
 TEST_CASE("many connections are accepted by several tasks, each once") {
   everywhere([](auto where) {
     auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
-    const std::string address = listener.local_endpoint().to_string();
-    const auto accepting = [&] {
+    std::string const address = listener.local_endpoint().to_string();
+    auto const accepting = [&] {
       int count = 0;
       while (auto s = listener.accept()) {
         char room[1];
@@ -88,7 +88,7 @@ namespace {
 template <class Where>
 int accept_without_descriptors(Where where) {
   auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
-  const std::string address = listener.local_endpoint().to_string();
+  std::string const address = listener.local_endpoint().to_string();
   auto client = net::tcp_stream::connect(address).value();
   std::vector<int> taken;
   for (int fd; (fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;) taken.push_back(fd);
@@ -103,8 +103,8 @@ int accept_without_descriptors(Where where) {
 
 TEST_CASE("accept without descriptors waits and goes on") {
   if (!can_fork) return;
-  const auto in_child = [](int workers) {
-    const ::pid_t child = ::fork();
+  auto const in_child = [](int workers) {
+    ::pid_t const child = ::fork();
     if (child == 0) {
       rlimit limit{};
       ::getrlimit(RLIMIT_NOFILE, &limit);

@@ -15,7 +15,7 @@ struct scripted {
   std::error_code last{};
   std::size_t at = 0;
   weft::result<std::size_t> read_some(weft::net::mutable_buffer to) {
-    const std::size_t n = std::min({piece, text.size() - at, to.bytes.size()});
+    std::size_t const n = std::min({piece, text.size() - at, to.bytes.size()});
     if (n == 0 && last) return std::unexpected(last);
     std::copy_n(text.data() + at, n, reinterpret_cast<char*>(to.bytes.data()));
     at += n;
@@ -38,8 +38,8 @@ std::vector<std::string> lines(std::string text, std::size_t piece, std::size_t 
 }  // namespace
 
 TEST_CASE("lines come out without their ends, however the bytes arrive") {
-  const std::string text = "one\r\ntwo\n\n\r\nthe third is longer than the buffer\nlast";
-  const std::vector<std::string> expected = {"one", "two", "", "", "the third is longer than the buffer", "last"};
+  std::string const text = "one\r\ntwo\n\n\r\nthe third is longer than the buffer\nlast";
+  std::vector<std::string> const expected = {"one", "two", "", "", "the third is longer than the buffer", "last"};
   for (std::size_t piece : {1u, 2u, 3u, 7u, 1000u}) {
     for (std::size_t buffer : {0u, 16u, 4096u}) CHECK(lines(text, piece, buffer) == expected);
   }

@@ -11,7 +11,7 @@ TEST_CASE("copy moves all of one stream into another and counts it") {
   everywhere([](auto where) {
     auto [a, b] = tcp_pair();
     auto [c, d] = tcp_pair();
-    const std::string much(300'000, 'm');
+    std::string const much(300'000, 'm');
     auto source = where.start([&] {
       (void)a.write_all(much);
       a.close();
@@ -30,7 +30,7 @@ TEST_CASE("copy_both passes each direction's end on while the other goes on") {
     auto [far, server] = tcp_pair();
     auto relay = weft::spawn([&] { return error_of(net::copy_both(near, far)); });
     auto serving = weft::spawn([&] {
-      const std::string request = read_all(server);  // up to the end that the relay passed on
+      std::string const request = read_all(server);  // up to the end that the relay passed on
       (void)server.write_all("answer to ", request);
       server.close();
     });
@@ -56,7 +56,7 @@ TEST_CASE("an error in one direction of copy_both ends the other and is what it 
 TEST_CASE("serve gives each connection a task, and one that throws harms no other") {
   with_workers([] {
     auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
-    const std::string address = listener.local_endpoint().to_string();
+    std::string const address = listener.local_endpoint().to_string();
     auto server = weft::spawn([&] {
       return error_of(net::serve(listener, [](net::tcp_stream s) {
         char room[1];
@@ -79,12 +79,12 @@ TEST_CASE("serve gives each connection a task, and one that throws harms no othe
 TEST_CASE("serve holds back what goes beyond max_connections") {
   with_workers([] {
     auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
-    const std::string address = listener.local_endpoint().to_string();
+    std::string const address = listener.local_endpoint().to_string();
     std::atomic<int> now{0}, most{0};
     auto server = weft::spawn([&] {
       return error_of(net::serve(listener,
                                  [&](net::tcp_stream& s) {
-                                   const int n = ++now;
+                                   int const n = ++now;
                                    for (int m = most; n > m && !most.compare_exchange_weak(m, n);) {
                                    }
                                    char room[1];
@@ -108,7 +108,7 @@ TEST_CASE("serve holds back what goes beyond max_connections") {
 TEST_CASE("a cancelled serve stops accepting, lets handlers end within the grace, and throws") {
   with_workers([] {
     auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
-    const std::string address = listener.local_endpoint().to_string();
+    std::string const address = listener.local_endpoint().to_string();
     auto server = weft::spawn([&] {
       (void)net::serve(listener, [](net::tcp_stream s) {
         (void)s.write_all("?");
@@ -130,7 +130,7 @@ TEST_CASE("a cancelled serve stops accepting, lets handlers end within the grace
 TEST_CASE("handlers that outstay the grace are cancelled and waited for") {
   with_workers([] {
     auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
-    const std::string address = listener.local_endpoint().to_string();
+    std::string const address = listener.local_endpoint().to_string();
     bool unwound = false;
     auto server = weft::spawn([&] {
       (void)net::serve(listener,
@@ -158,9 +158,8 @@ TEST_CASE("handlers that outstay the grace are cancelled and waited for") {
 TEST_CASE("serve works with unix listeners") {
   with_workers([] {
     auto listener = net::unix_listener::bind("@weft-net-serve").value();
-    auto server = weft::spawn([&] {
-      return error_of(net::serve(listener, [](net::unix_stream s) { (void)s.write_all("hello"); }));
-    });
+    auto server = weft::spawn(
+        [&] { return error_of(net::serve(listener, [](net::unix_stream s) { (void)s.write_all("hello"); })); });
     auto client = net::unix_stream::connect("@weft-net-serve").value();
     CHECK(read_all(client) == "hello");
     listener.close();

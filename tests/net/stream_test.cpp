@@ -25,7 +25,7 @@ TEST_CASE("what is written to one end comes out of the other") {
     });
     auto client = net::tcp_stream::connect(listener.local_endpoint().to_string()).value();
     for (int i = 0; i != 200; ++i) {
-      const std::string message = "message " + std::to_string(i);
+      std::string const message = "message " + std::to_string(i);
       REQUIRE(client.write_all(message));
       std::string back(message.size(), 0);
       REQUIRE(client.read_exact(back));
@@ -80,7 +80,7 @@ TEST_CASE("an end that arrives together with the last data is read after it, in 
       std::string got;
       char some[100];
       for (;;) {
-        const auto n = b.read_some(some).value();
+        auto const n = b.read_some(some).value();
         if (n == 0) return got;
         got.append(some, n);
       }
@@ -92,7 +92,7 @@ TEST_CASE("an end that arrives together with the last data is read after it, in 
 TEST_CASE("an end that follows each short read is never missed") {
   everywhere([](auto where) {
     auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
-    const std::string address = listener.local_endpoint().to_string();
+    std::string const address = listener.local_endpoint().to_string();
     constexpr int rounds = 200;
     auto clients = where.start([&] {
       for (int i = 0; i != rounds; ++i) {
@@ -130,14 +130,15 @@ TEST_CASE("large writes wait for the reader and arrive whole, from any number of
     for (std::size_t i = 0; i != large.size(); ++i) large[i] = static_cast<char>(i * 31 >> 3);
     auto writer = where.start([&] {
       std::vector<net::const_buffer> parts;
-      for (std::size_t at = 0; at < large.size(); at += 7001) parts.emplace_back(std::string_view(large).substr(at, 7001));
-      const std::string none;
+      for (std::size_t at = 0; at < large.size(); at += 7001)
+        parts.emplace_back(std::string_view(large).substr(at, 7001));
+      std::string const none;
       bool good = a.write_all(none, large, none, large).has_value();
       good = good && a.write_all(parts).has_value();
       a.close();
       return good;
     });
-    const std::string got = read_all(b);
+    std::string const got = read_all(b);
     CHECK(writer.get());
     CHECK(got == large + large + large);
   });
@@ -145,8 +146,8 @@ TEST_CASE("large writes wait for the reader and arrive whole, from any number of
 
 TEST_CASE("buffers are taken from strings, literals, vectors, arrays and spans of char and byte") {
   auto [a, b] = tcp_pair();
-  const std::vector<std::byte> bytes(2, std::byte{'y'});
-  const std::byte raw[2] = {std::byte{'z'}, std::byte{'z'}};
+  std::vector<std::byte> const bytes(2, std::byte{'y'});
+  std::byte const raw[2] = {std::byte{'z'}, std::byte{'z'}};
   REQUIRE(a.write_all("lit", std::string("str"), std::string_view("view"), std::array{'a', 'b'}, bytes, raw,
                       std::vector<char>{'v'}));
   a.close();
@@ -184,7 +185,9 @@ TEST_CASE("one task reads while another writes, over the halves of a split strea
 TEST_CASE("a stream lives as long as one of its halves and close on either closes both") {
   auto [a, b] = tcp_pair();
   auto [read, write] = std::move(a).split();
-  { auto gone = std::move(write); }
+  {
+    auto gone = std::move(write);
+  }
   REQUIRE(b.write_all("x"));
   char room[1];
   CHECK(read.read_some(room).value() == 1);
@@ -227,7 +230,7 @@ TEST_CASE("connecting where nobody listens is refused") {
 
 TEST_CASE("unix streams connect by path and by abstract name") {
   everywhere([](auto where) {
-    const std::string path = "/tmp/weft-net-test-" + std::to_string(::getpid()) + ".sock";
+    std::string const path = "/tmp/weft-net-test-" + std::to_string(::getpid()) + ".sock";
     for (std::string name : {path, "@" + path}) {
       auto listener = net::unix_listener::bind(name).value();
       CHECK(listener.local_endpoint().to_string() == name);

@@ -17,7 +17,7 @@ char at(std::size_t position) { return static_cast<char>(position % 251); }
 long read_sequence(net::tcp_stream& from, std::size_t room) {
   std::vector<char> buffer(room);
   for (std::size_t total = 0;;) {
-    const auto n = from.read_some(buffer);
+    auto const n = from.read_some(buffer);
     if (!n && n.error() == std::errc::timed_out) {
       from.set_read_deadline(weft::time_point::max());
       continue;
@@ -49,7 +49,7 @@ TEST_CASE("bytes stay in order and none is lost while deadlines move") {
       auto [a, b] = tcp_pair();
       std::atomic<bool> over{false};
       auto reading = where.start([&] {
-        const long n = read_sequence(b, 777);
+        long const n = read_sequence(b, 777);
         over = true;
         return n;
       });
@@ -89,10 +89,10 @@ TEST_CASE("a reader cancelled at any moment loses no byte for the next one") {
     auto writing = weft::spawn([&] { return write_sequence(a, 100, 200'000); });
     std::size_t total = 0;
     bool good = true, ended = false;
-    const auto take = [&] {
+    auto const take = [&] {
       char room[64];
       for (;;) {
-        const auto n = b.read_some(room);
+        auto const n = b.read_some(room);
         if (!n || *n == 0) {
           ended = true;
           return;
@@ -117,17 +117,16 @@ TEST_CASE("a reader cancelled at any moment loses no byte for the next one") {
 TEST_CASE("many connections at once echo all they get") {
   with_workers([] {
     auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
-    const std::string address = listener.local_endpoint().to_string();
-    auto server = weft::spawn([&] {
-      return error_of(net::serve(listener, [](net::tcp_stream s) { (void)net::copy(s, s); }));
-    });
+    std::string const address = listener.local_endpoint().to_string();
+    auto server =
+        weft::spawn([&] { return error_of(net::serve(listener, [](net::tcp_stream s) { (void)net::copy(s, s); })); });
     std::vector<weft::join_handle<bool>> clients;
     for (int c = 0; c != 100; ++c) {
       clients.push_back(weft::spawn([&address, c] {
         auto s = net::tcp_stream::connect(address).value();
         std::string back(50, 0);
         for (int i = 0; i != 30; ++i) {
-          const std::string message(50, static_cast<char>('a' + (c + i) % 26));
+          std::string const message(50, static_cast<char>('a' + (c + i) % 26));
           if (!s.write_all(message) || !s.read_exact(back) || back != message) return false;
         }
         return s.shutdown_write().has_value() && s.read_some(back).value_or(9) == 0;

@@ -19,9 +19,9 @@ TEST_CASE("a datagram arrives whole, with its sender's address") {
     });
     char room[100];
     for (int i = 0; i != 20; ++i) {
-      const std::string message(static_cast<std::size_t>(i), 'x');  // the empty one too
+      std::string const message(static_cast<std::size_t>(i), 'x');  // the empty one too
       REQUIRE(a.send_to(message, b.local_endpoint()).value() == message.size());
-      const auto [n, from] = a.recv_from(room).value();
+      auto const [n, from] = a.recv_from(room).value();
       CHECK(std::string_view(room, n) == message);
       CHECK(from == b.local_endpoint());
     }

@@ -130,7 +130,8 @@ TEST_CASE("two tasks that lock two mutexes in opposite order are found, and lock
       });
 }
 
-TEST_CASE("a task that locks what it holds, a reader that wants to write, a call_once in itself are found", "[observe][deadlock]") {
+TEST_CASE("a task that locks what it holds, a reader that wants to write, a call_once in itself are found",
+          "[observe][deadlock]") {
   deadlocks(
       [] {
         weft::mutex m;
@@ -155,7 +156,8 @@ TEST_CASE("a task that locks what it holds, a reader that wants to write, a call
       [](std::string const& what) { CHECK(contains(what, "call_once")); });
 }
 
-TEST_CASE("a condition variable that nobody notifies is found, and its mutex is not unlocked twice", "[observe][deadlock]") {
+TEST_CASE("a condition variable that nobody notifies is found, and its mutex is not unlocked twice",
+          "[observe][deadlock]") {
   deadlocks(
       [] {
         weft::mutex m;
@@ -192,7 +194,9 @@ TEST_CASE("a deadlock that begins when the plain thread goes to sleep in run is 
 }
 
 TEST_CASE("what may still come from outside is no deadlock", "[observe][deadlock]") {
-  SECTION("a timer") { goes_on([] { weft::after(30ms).recv(); }); }
+  SECTION("a timer") {
+    goes_on([] { weft::after(30ms).recv(); });
+  }
   SECTION("a sleep") {
     goes_on([] {
       auto ch = weft::make_chan<int>();
@@ -329,7 +333,8 @@ TEST_CASE("what waits uncancellably in a deadlock is named, and the process ends
   CHECK(contains(end.errors, "channel receive"));
 }
 
-TEST_CASE("a program that is idle again and again for a moment is never taken for deadlocked", "[observe][deadlock][stress]") {
+TEST_CASE("a program that is idle again and again for a moment is never taken for deadlocked",
+          "[observe][deadlock][stress]") {
   for (unsigned const workers : weft::test::worker_counts) {
     INFO("with " << workers << " workers");
     // A plain thread wakes a chain of tasks after pauses around the one after which the question is asked.

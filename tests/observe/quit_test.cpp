@@ -30,7 +30,7 @@ std::size_t count_of(std::string const& text, std::string const& part) {
 }
 
 bool handled_by_default() {
-  struct sigaction now {};
+  struct sigaction now{};
   return ::sigaction(SIGQUIT, nullptr, &now) == 0 && now.sa_handler == SIG_DFL;
 }
 
@@ -99,7 +99,7 @@ TEST_CASE("a program's own handler for SIGQUIT stays", "[observe][quit]") {
     child_end const end = run_child([] {
       ::signal(SIGQUIT, own_handler);
       weft::run([] { ::raise(SIGQUIT); });
-      struct sigaction now {};
+      struct sigaction now{};
       ::sigaction(SIGQUIT, nullptr, &now);
       return own_calls == 1 && now.sa_handler == own_handler ? 4 : 5;
     });
@@ -112,7 +112,7 @@ TEST_CASE("a program's own handler for SIGQUIT stays", "[observe][quit]") {
         ::signal(SIGQUIT, own_handler);
         ::raise(SIGQUIT);
       });
-      struct sigaction now {};
+      struct sigaction now{};
       ::sigaction(SIGQUIT, nullptr, &now);
       return own_calls == 1 && now.sa_handler == own_handler ? 4 : 5;
     });

@@ -66,7 +66,8 @@ TEST_CASE("a task that outlives the grace is named with its place of spawn and i
       });
 }
 
-TEST_CASE("a ~join_handle that waits beyond the grace of a shutdown is named beside the task it waits for", "[observe][stuck]") {
+TEST_CASE("a ~join_handle that waits beyond the grace of a shutdown is named beside the task it waits for",
+          "[observe][stuck]") {
   is_reported(
       [](unsigned workers) {
         weft::run(impatient(workers), [] {

@@ -107,10 +107,8 @@ TEST_CASE("of two threads with a light and a heavy fence at least one sees the o
     heavy_fence();
     int const heavy_saw = x.load(std::memory_order_relaxed);
     while (done.load(std::memory_order_acquire) != i) {
-      if (heavy_saw == i)
-        cpu_relax();
-      else
-        std::this_thread::yield();
+      if (heavy_saw == i) cpu_relax();
+      else std::this_thread::yield();
     }
     missed += heavy_saw != i && light_saw != i;
   }

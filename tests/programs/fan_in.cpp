@@ -36,17 +36,17 @@ int merged(int sources, int each) {
   weft::ticker report(1ms);
   weft::timer quiet(10s);
   while (open) {
-    std::size_t const which = weft::select(
-        weft::on_recv(rx,
-                      [&](std::optional<reading> r) {
-                        if (!r) return void(open = false);
-                        auto const [at, first] = last.try_emplace(r->source, -1);
-                        in_order &= r->value == at->second + 1;
-                        at->second = r->value;
-                        ++seen;
-                      }),
-        weft::on_recv(report, [&] { ++reports; }), weft::on_recv(quiet, [](weft::time_point) { std::abort(); }),
-        weft::on_done(weft::this_task::context(), [&] { open = false; }));
+    std::size_t const which = weft::select(weft::on_recv(rx,
+                                                         [&](std::optional<reading> r) {
+                                                           if (!r) return void(open = false);
+                                                           auto const [at, first] = last.try_emplace(r->source, -1);
+                                                           in_order &= r->value == at->second + 1;
+                                                           at->second = r->value;
+                                                           ++seen;
+                                                         }),
+                                           weft::on_recv(report, [&] { ++reports; }),
+                                           weft::on_recv(quiet, [](weft::time_point) { std::abort(); }),
+                                           weft::on_done(weft::this_task::context(), [&] { open = false; }));
     if (which == 0) quiet.reset(10s);
   }
   producers.wait();

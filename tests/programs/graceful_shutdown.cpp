@@ -19,9 +19,10 @@ struct order {
 
 class journal {
  public:
-  journal() : writer_(weft::spawn({.name = "journal"}, [this, in = lines_.rx()] {
-      for (std::string const& line : in) written_.push_back(line);
-    })) {}
+  journal()
+      : writer_(weft::spawn({.name = "journal"}, [this, in = lines_.rx()] {
+          for (std::string const& line : in) written_.push_back(line);
+        })) {}
   void write(std::string line) const { lines_.send(std::move(line)); }
   std::vector<std::string> close() {
     lines_.close();
@@ -68,7 +69,8 @@ int app() {
   auto [stopping, stop] = weft::with_signals(weft::this_task::context(), {SIGTERM});
   auto [tx, rx] = weft::make_ends<order>();
   auto service = weft::spawn(serve, stopping, rx, std::cref(j));
-  for (int i = 0; i < 10; ++i) tx.send({i, i == 4 ? std::chrono::milliseconds(3'600'000) : std::chrono::milliseconds(i)});
+  for (int i = 0; i < 10; ++i)
+    tx.send({i, i == 4 ? std::chrono::milliseconds(3'600'000) : std::chrono::milliseconds(i)});
   std::raise(SIGTERM);
   service.join();
   rx = {};

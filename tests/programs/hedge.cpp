@@ -80,7 +80,8 @@ int main() {
     bool ok = is(hedged({{"a", 1ms}, {"b", 1ms}}, 10s) == "from a" && started == 1, "one attempt is enough");
     started = 0;
     ok &= is(hedged({{"a", 3600s}, {"b", 1ms}}, 2ms) == "from b" && started == 2, "the second wins");
-    ok &= is(hedged({{"a", 1ms, true}, {"b", 1ms, true}, {"c", 1ms}}, 10s) == "from c", "failures go on to the next at once");
+    ok &= is(hedged({{"a", 1ms, true}, {"b", 1ms, true}, {"c", 1ms}}, 10s) == "from c",
+             "failures go on to the next at once");
     try {
       (void)hedged({{"a", 1ms, true}, {"b", 2ms, true}}, 10s);
       ok = is(false, "all are down");
@@ -89,8 +90,8 @@ int main() {
     }
     auto const late = weft::within(5ms, [] { return hedged({{"a", 3600s}, {"b", 3600s}}, 1ms); });
     ok &= is(!late && late.error() == std::errc::timed_out, "the caller's deadline ends all attempts");
-    ok &= is(weft::race([] { return ask({"x", 3600s}); }, [] { return ask({"y", 1ms}); }, [] { return ask({"z", 0ms, true}); }) ==
-                 "from y",
+    ok &= is(weft::race([] { return ask({"x", 3600s}); }, [] { return ask({"y", 1ms}); },
+                        [] { return ask({"z", 0ms, true}); }) == "from y",
              "race");
     return ok ? 0 : 1;
   });

@@ -36,7 +36,8 @@ void lines(weft::sender<std::string> out, int count, int bad_at) {
 void parse(weft::receiver<std::string> in, weft::sender<item> out) {
   for (std::string const& line : in) {
     int v = 0;
-    if (std::from_chars(line.data(), line.data() + line.size(), v).ec != std::errc{}) throw bad_line("cannot parse " + line);
+    if (std::from_chars(line.data(), line.data() + line.size(), v).ec != std::errc{})
+      throw bad_line("cannot parse " + line);
     out.send(std::make_unique<record>(v));
   }
 }
@@ -82,7 +83,8 @@ int main() {
     bool ok = check(whole.error.empty() && whole.total == 999 * 500 && !whole.cut_off, "a whole run");
     run_result const broken = pipeline(1000, 500);
     ok &= check(broken.error == "cannot parse x", "the error comes out");
-    ok &= check(broken.cut_off && broken.total == 499 * 250, "what came before the error is there, and the end is no end");
+    ok &= check(broken.cut_off && broken.total == 499 * 250,
+                "what came before the error is there, and the end is no end");
     for (int i = 0; i < 50; ++i) ok &= check(pipeline(100, i).cut_off, "again");
     return ok;
   });

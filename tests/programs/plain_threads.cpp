@@ -64,13 +64,15 @@ bool threads_select() {
   int sum = 0;
   bool a_open = true, b_open = true;
   while (a_open || b_open)
-    weft::select(weft::when(a_open, weft::on_recv(a, [&](std::optional<int> v) { v ? void(sum += *v) : void(a_open = false); })),
-                 weft::when(b_open, weft::on_recv(b, [&](std::optional<int> v) { v ? void(sum += *v) : void(b_open = false); })),
-                 weft::on_timeout(10s, [] { std::abort(); }));
+    weft::select(
+        weft::when(a_open, weft::on_recv(a, [&](std::optional<int> v) { v ? void(sum += *v) : void(a_open = false); })),
+        weft::when(b_open, weft::on_recv(b, [&](std::optional<int> v) { v ? void(sum += *v) : void(b_open = false); })),
+        weft::on_timeout(10s, [] { std::abort(); }));
   auto const nothing = a.recv_for(1ms);
   auto const timeout = weft::make_chan<int>().recv_for(1ms);
-  return check(sum == 10'100 && nothing.error() == weft::chan_status::closed && timeout.error() == weft::chan_status::timeout,
-               "threads select");
+  return check(
+      sum == 10'100 && nothing.error() == weft::chan_status::closed && timeout.error() == weft::chan_status::timeout,
+      "threads select");
 }
 
 bool two_runtimes_share() {

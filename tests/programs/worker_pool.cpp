@@ -46,7 +46,7 @@ outcome run_pool(int workers, int jobs, std::chrono::milliseconds limit, std::si
         for (job const& j : in) {
           bool done = false;
           weft::defer count([&] { given_up += done ? 0 : 1; });
-          const long value = work(j);
+          long const value = work(j);
           out.send({j.number, value});
           done = true;
         }

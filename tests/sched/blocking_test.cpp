@@ -87,7 +87,7 @@ TEST_CASE("on a plain thread blocking just calls the function") {
 
 TEST_CASE("the function runs on the thread of the call") {
   with_workers([] {
-    const auto here = std::this_thread::get_id();
+    auto const here = std::this_thread::get_id();
     CHECK(weft::blocking([] { return std::this_thread::get_id(); }) == here);
   });
 }
@@ -173,7 +173,7 @@ TEST_CASE("a blocking call may wait on a channel and hold another blocking call"
     auto c = weft::make_chan<int>();
     auto t = weft::spawn([&] {
       return weft::blocking([&] {
-        const int got = c.recv().value_or(0);
+        int const got = c.recv().value_or(0);
         return weft::blocking([&] { return got + 1; });
       });
     });
@@ -202,14 +202,14 @@ TEST_CASE("many blocking calls end although there are few threads") {
 
 TEST_CASE("calls from many tasks at once return to at most as many running tasks as there are workers") {
   with_workers([] {
-    const int workers = static_cast<int>(weft::current_metrics().workers);
+    int const workers = static_cast<int>(weft::current_metrics().workers);
     std::atomic<int> running = 0, most = 0;
     weft::wait_group all;
     for (int i = 0; i < 32; ++i)
       all.go([&] {
         for (int k = 0; k < 5; ++k) {
           weft::blocking([] { block_for_ms(2); });
-          const int now = ++running;
+          int const now = ++running;
           for (int before = most; now > before && !most.compare_exchange_weak(before, now);) {
           }
           --running;

@@ -73,7 +73,7 @@ TEST_CASE("a ticker ticks beside as many spinning tasks as there are workers") {
 
 TEST_CASE("tasks that block in system calls block side by side") {
   with_workers([] {
-    const auto start = weft::now();
+    auto const start = weft::now();
     weft::wait_group all;
     for (int t = 0; t < 64; ++t)
       all.go([] {
@@ -137,7 +137,7 @@ TEST_CASE("with both thresholds at zero nothing is handed over") {
   weft::run(weft::options{.workers = 1, .hog_after = 0ns, .blocked_after = 0ns}, [] {
     std::atomic<bool> ran = false;
     weft::go([&] { ran = true; });
-    const auto until = weft::now() + 30ms;
+    auto const until = weft::now() + 30ms;
     while (weft::now() < until) {
     }
     block_for_ms(30);
@@ -150,9 +150,9 @@ TEST_CASE("with both thresholds at zero nothing is handed over") {
 
 TEST_CASE("blocked tasks keep to max_threads, which is said once, and all of them end") {
   for (unsigned workers : weft::test::worker_counts) {
-    const child_end end = run_child([workers] {
-      std::thread([] {}).join();  // a sanitizer starts its own with the first
-      const std::size_t others = threads_of_process() + 1;  // one of weft's that waits for signals
+    child_end const end = run_child([workers] {
+      std::thread([] {}).join();                            // a sanitizer starts its own with the first
+      std::size_t const others = threads_of_process() + 1;  // one of weft's that waits for signals
       std::atomic<std::size_t> most = 0;
       std::atomic<int> ran = 0;
       weft::run(weft::options{.workers = workers, .max_threads = 16}, [&] {
@@ -177,13 +177,15 @@ TEST_CASE("blocked tasks keep to max_threads, which is said once, and all of the
   }
 }
 
-TEST_CASE("when the system refuses threads, tasks behind a blocked one wait, none is lost, and later there is hand-over again") {
+TEST_CASE(
+    "when the system refuses threads, tasks behind a blocked one wait, none is lost, and later there is hand-over "
+    "again") {
   if (weft::rt::tsan || weft::rt::asan) return;  // they need address space without bounds
   for (unsigned workers : weft::test::worker_counts) {
-    const child_end end = run_child([workers] {
+    child_end const end = run_child([workers] {
       int result = 1;
       weft::run(weft::options{.workers = workers}, [&] {
-        const auto block_side_by_side = [] {
+        auto const block_side_by_side = [] {
           std::atomic<int> ran = 0;
           weft::wait_group all;
           for (int t = 0; t < 30; ++t)
@@ -202,7 +204,7 @@ TEST_CASE("when the system refuses threads, tasks behind a blocked one wait, non
         full.rlim_cur = 1;  // whatever there is already stays
         ::setrlimit(RLIMIT_AS, &full);
         block_side_by_side();
-        const std::size_t before = weft::current_metrics().threads;
+        std::size_t const before = weft::current_metrics().threads;
         ::setrlimit(RLIMIT_AS, &unlimited);
         while (weft::current_metrics().threads <= before) block_side_by_side();
         // The C library keeps some stacks of threads that have gone (five of the usual size), and these it can give.
@@ -230,9 +232,9 @@ TEST_CASE("calls that do not wait never switch threads without a processor") {
 
     std::mutex of_the_user;
     of_the_user.lock();
-    const int here = weft::rt::current_thread_id();
+    int const here = weft::rt::current_thread_id();
     bool same = true;
-    const auto look = [&] { same = same && here == weft::rt::current_thread_id() && !has_processor(); };
+    auto const look = [&] { same = same && here == weft::rt::current_thread_id() && !has_processor(); };
     for (int i = 0; i < 100; ++i) {
       children.go([] {});
       look();
@@ -241,7 +243,7 @@ TEST_CASE("calls that do not wait never switch threads without a processor") {
     look();
     contended.unlock();
     look();
-    const bool sent = waited_for.try_send(1) == weft::chan_status::ok;
+    bool const sent = waited_for.try_send(1) == weft::chan_status::ok;
     look();
     (void)channel.try_send(1);
     (void)channel.try_recv();
@@ -262,7 +264,7 @@ TEST_CASE("a task without a processor yields, sleeps, joins, waits and throws li
   with_workers([] {
     lose_processor();
     weft::yield();
-    const auto start = weft::now();
+    auto const start = weft::now();
     lose_processor();
     weft::sleep_for(3ms);
     CHECK(weft::now() - start >= 3ms);
@@ -298,7 +300,7 @@ TEST_CASE("errno and the exception being handled stay with a task that lost its 
           lose_processor();
           set_errno(100 + i);
           weft::sleep_for(1ms);
-          const bool kept = get_errno() == 100 + i;
+          bool const kept = get_errno() == 100 + i;
           weft::yield();
           try {
             throw;
@@ -353,7 +355,7 @@ TEST_CASE("thousands of tasks that lose their processors again and again all end
 }
 
 TEST_CASE("spare threads leave when they have slept long enough, and others come when they are needed") {
-  const std::int64_t usual = weft::rt::scheduler::spare_lives_ns.exchange(5'000'000);
+  std::int64_t const usual = weft::rt::scheduler::spare_lives_ns.exchange(5'000'000);
   with_workers([] {
     for (int round = 0; round < 3; ++round) {
       weft::wait_group all;
@@ -373,7 +375,7 @@ TEST_CASE("a runtime with a blocked task and nothing else to do uses no CPU") {
     ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
     block_for_ms(300);
     ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-    const double ms = static_cast<double>(after.tv_sec - before.tv_sec) * 1e3 +
+    double const ms = static_cast<double>(after.tv_sec - before.tv_sec) * 1e3 +
                       static_cast<double>(after.tv_nsec - before.tv_nsec) / 1e6;
     CHECK(ms < (weft::rt::tsan || weft::rt::asan ? 50 : 10));
   });
@@ -381,7 +383,7 @@ TEST_CASE("a runtime with a blocked task and nothing else to do uses no CPU") {
 
 TEST_CASE("shutdown names the tasks that spin or block, and the process ends with status 70") {
   for (unsigned workers : weft::test::worker_counts) {
-    const child_end end = run_child([workers] {
+    child_end const end = run_child([workers] {
       weft::run(weft::options{.workers = workers, .shutdown_grace = 50ms}, [] {
         for (int i = 0; i < 3; ++i) {
           weft::go({.name = "spinning"}, [] {

@@ -23,8 +23,8 @@ struct alignas(64) processor {
 
   /// One operation of a holder. False: somebody else is at it.
   bool use() {
-    const std::uint64_t before = a.load(std::memory_order_relaxed);
-    const bool whole = b.load(std::memory_order_relaxed) == before;
+    std::uint64_t const before = a.load(std::memory_order_relaxed);
+    bool const whole = b.load(std::memory_order_relaxed) == before;
     a.store(before + 1, std::memory_order_relaxed);
     b.store(before + 1, std::memory_order_relaxed);
     return whole;
@@ -81,7 +81,7 @@ outcome fight(std::chrono::milliseconds length, bool until_broken) {
   });
   outcome out;
   std::uint64_t monitor_uses = 0;
-  const auto end = std::chrono::steady_clock::now() + length;
+  auto const end = std::chrono::steady_clock::now() + length;
   while (std::chrono::steady_clock::now() < end || (!until_broken && out.takes < 100)) {
     for (int i = 0; i < 100; ++i) {
       if (!w.take(p, w.seq.load(std::memory_order_acquire), words::adrift)) continue;
@@ -102,8 +102,8 @@ outcome fight(std::chrono::milliseconds length, bool until_broken) {
 }  // namespace
 
 TEST_CASE("a robbed owner and its robber lose nothing and tear nothing") {
-  for (const bool as_without_membarrier : {false, true}) {
-    const outcome o = as_without_membarrier ? fight<full_fences>(1s, false) : fight<real_fences>(1s, false);
+  for (bool const as_without_membarrier : {false, true}) {
+    outcome const o = as_without_membarrier ? fight<full_fences>(1s, false) : fight<real_fences>(1s, false);
     CAPTURE(as_without_membarrier);
     INFO(o.owner_uses << " uses by the owner, " << o.takes << " takes");
     CHECK(o.torn == 0);
@@ -118,7 +118,7 @@ TEST_CASE("without the monitor's fence the owner and its robber meet") {
   if (weft::rt::tsan || weft::rt::usable_cpus() < 2) return;
   std::uint64_t broken = 0;
   for (int round = 0; round < 60 && broken == 0; ++round) {
-    const outcome o = fight<no_fences>(1s, true);
+    outcome const o = fight<no_fences>(1s, true);
     broken += o.torn + (o.lost != 0 ? 1 : 0);
   }
   CHECK(broken > 0);

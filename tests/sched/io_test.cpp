@@ -39,15 +39,15 @@ TEST_CASE("an event counts in the directions that it is about, a hang-up or an e
   io_table table(p);
   io_slot* s = io_open(some_descriptor(), io_kind::socket);
   ready_list woken;
-  const edges_of before(*s);
-  const poll_event readable = event(tag_of(*s), true, false), writable = event(tag_of(*s), false, true);
+  edges_of const before(*s);
+  poll_event const readable = event(tag_of(*s), true, false), writable = event(tag_of(*s), false, true);
   table.dispatch(&readable, 1, woken);
   table.dispatch(&writable, 1, woken);
   table.dispatch(&writable, 1, woken);
   CHECK(edges_of(*s).read == before.read + 1);
   CHECK(edges_of(*s).write == before.write + 2);
   CHECK_FALSE(s->hangup);
-  const poll_event both[] = {event(tag_of(*s), false, false, true), event(tag_of(*s), false, false, false, true)};
+  poll_event const both[] = {event(tag_of(*s), false, false, true), event(tag_of(*s), false, false, false, true)};
   table.dispatch(both, 2, woken);
   CHECK(edges_of(*s).read == before.read + 3);
   CHECK(edges_of(*s).write == before.write + 4);
@@ -60,13 +60,13 @@ TEST_CASE("an event of a slot's earlier life is dropped") {
   poller p;
   io_table table(p);
   io_slot* old = io_open(some_descriptor(), io_kind::socket);
-  const std::uint64_t stale = tag_of(*old);
+  std::uint64_t const stale = tag_of(*old);
   io_release(*old);
   io_slot* s = io_open(some_descriptor(), io_kind::socket);
   REQUIRE(s == old);  // the last slot that was given back is the next one taken
-  const edges_of before(*s);
+  edges_of const before(*s);
   ready_list woken;
-  const poll_event late = event(stale, true, true, true, true);
+  poll_event const late = event(stale, true, true, true, true);
   table.dispatch(&late, 1, woken);
   CHECK(edges_of(*s).read == before.read);
   CHECK(edges_of(*s).write == before.write);
@@ -75,10 +75,10 @@ TEST_CASE("an event of a slot's earlier life is dropped") {
 }
 
 TEST_CASE("a descriptor is given back by the last operation that leaves, and only once") {
-  const int fd = some_descriptor();
+  int const fd = some_descriptor();
   io_slot* s = io_open(fd, io_kind::other);
   {
-    const io_use reading(s);
+    io_use const reading(s);
     REQUIRE(reading);
     CHECK(io_close(*s));
     CHECK_FALSE(io_close(*s));

@@ -91,7 +91,7 @@ TEST_CASE("a lone task from a plain thread runs in bounded time beside busy work
         }
       });
     for (int i = 0; i < 20; ++i) {
-      const long before = spins;
+      long const before = spins;
       CHECK(r.spawn([&] { return spins.load(); }).join() >= before);
     }
     stop = true;
@@ -106,7 +106,7 @@ TEST_CASE("an idle runtime uses no CPU") {
       for (int i = 0; i < 100; ++i) all.go([] { weft::yield(); });
       all.wait();
       weft::sleep_for(50ms);
-      const double before = cpu_ms();
+      double const before = cpu_ms();
       weft::sleep_for(500ms);
       CHECK(cpu_ms() - before < (sanitized ? 50 : 10));
     });
@@ -118,12 +118,12 @@ TEST_CASE("sleeps end in the order of their deadlines and never early") {
     // A machine that stops this process for 20 ms before all sleep makes deadlines pass that nobody sleeps for: start anew then.
     for (bool too_late = true; too_late;) {
       auto order = weft::make_chan<int>(16);
-      const auto start = weft::now();
+      auto const start = weft::now();
       std::atomic<bool> passed = false, early = false;
       std::vector<weft::join_handle<void>> tasks;
       for (int i = 10; i-- > 0;)
         tasks.push_back(weft::spawn([&, i] {
-          const auto until = start + (i + 1) * 20ms;
+          auto const until = start + (i + 1) * 20ms;
           if (weft::now() >= until) passed = true;
           weft::sleep_until(until);
           if (weft::now() < until) early = true;
@@ -194,7 +194,7 @@ TEST_CASE("when the first task has ended, the others are cancelled, unwound and 
 }
 
 TEST_CASE("a task that does not end within the grace is named, and the process ends with status 70") {
-  const child_end end = run_child([] {
+  child_end const end = run_child([] {
     weft::run(weft::options{.workers = 2, .shutdown_grace = 50ms}, [] {
       weft::go({.name = "stubborn"}, [] {
         weft::uncancellable block;
@@ -208,8 +208,9 @@ TEST_CASE("a task that does not end within the grace is named, and the process e
   CHECK(end.errors.find("stubborn") != std::string::npos);
 }
 
-TEST_CASE("with stuck::abort a task that does not end makes a shutdown abort, and a waiting destructor is named beside it") {
-  const child_end end = run_child([] {
+TEST_CASE(
+    "with stuck::abort a task that does not end makes a shutdown abort, and a waiting destructor is named beside it") {
+  child_end const end = run_child([] {
     weft::runtime r(weft::options{.workers = 2, .shutdown_grace = 50ms, .on_stuck = weft::stuck::abort});
     auto begun = weft::make_chan<int>(1);
     r.go({.name = "owner"}, [begun] {
@@ -228,7 +229,7 @@ TEST_CASE("with stuck::abort a task that does not end makes a shutdown abort, an
 }
 
 TEST_CASE("WEFT_WORKERS counts where the options give no number, and is refused if it is none") {
-  const auto workers_with = [](char const* value, unsigned asked) {
+  auto const workers_with = [](char const* value, unsigned asked) {
     return run_child([=] {
       ::setenv("WEFT_WORKERS", value, 1);
       try {
@@ -245,8 +246,9 @@ TEST_CASE("WEFT_WORKERS counts where the options give no number, and is refused 
 }
 
 TEST_CASE("runtimes can be started and stopped many times") {
-  const int rounds = WEFT_TSAN ? 100 : 1000;
-  for (int i = 0; i < rounds; ++i) CHECK(weft::run(weft::options{.workers = 2}, [i] { return weft::spawn([i] { return i; }).join(); }) == i);
+  int const rounds = WEFT_TSAN ? 100 : 1000;
+  for (int i = 0; i < rounds; ++i)
+    CHECK(weft::run(weft::options{.workers = 2}, [i] { return weft::spawn([i] { return i; }).join(); }) == i);
 }
 
 TEST_CASE("two runtimes run side by side and talk over a channel") {
@@ -312,7 +314,8 @@ TEST_CASE("five thousand tasks park at once") {
 }
 
 TEST_CASE("a million tasks park at once under the default limit of mappings") {
-  if (sanitized) return;  // shadow memory for a million stacks is not to be had; the five thousand above are for sanitizers
+  if (sanitized)
+    return;  // shadow memory for a million stacks is not to be had; the five thousand above are for sanitizers
   weft::run(weft::options{.workers = 2}, [] {
     constexpr std::size_t n = 1'000'000;
     auto gate = weft::make_chan<int>();

@@ -43,8 +43,9 @@ TEST_CASE("a join returns the result or rethrows the exception of the task") {
 
 TEST_CASE("closures, arguments and results may be move-only") {
   with_workers([] {
-    auto h = weft::spawn([p = std::make_unique<int>(3)](std::unique_ptr<int> q) { return std::make_unique<int>(*p + *q); },
-                         std::make_unique<int>(4));
+    auto h =
+        weft::spawn([p = std::make_unique<int>(3)](std::unique_ptr<int> q) { return std::make_unique<int>(*p + *q); },
+                    std::make_unique<int>(4));
     CHECK(*h.join() == 7);
     auto nested = weft::spawn([] { return weft::spawn([] { return 5; }); });
     CHECK(nested.join().join() == 5);
@@ -177,7 +178,7 @@ TEST_CASE("go outside of a runtime throws no_runtime") {
 }
 
 TEST_CASE("an exception that escapes a go task ends the process with a line that names it") {
-  const child_end end = run_child([] {
+  child_end const end = run_child([] {
     weft::run([] {
       weft::go({.name = "reader"}, [] { throw std::runtime_error("disk on fire"); });
       weft::sleep_for(10s);
@@ -190,7 +191,7 @@ TEST_CASE("an exception that escapes a go task ends the process with a line that
 }
 
 TEST_CASE("the place of a spawn is told for go(f)") {
-  const child_end end = run_child([] {
+  child_end const end = run_child([] {
     weft::run([] {
       weft::go([] { throw 1; });
       weft::sleep_for(10s);
@@ -201,7 +202,7 @@ TEST_CASE("the place of a spawn is told for go(f)") {
 }
 
 TEST_CASE("run inside a task is a fatal misuse") {
-  const child_end end = run_child([] {
+  child_end const end = run_child([] {
     weft::run([] { weft::run([] {}); });
     return 0;
   });
@@ -248,13 +249,13 @@ TEST_CASE("errno and the rounding mode belong to the task") {
     std::vector<weft::join_handle<bool>> tasks;
     for (int i = 0; i < 100; ++i)
       tasks.push_back(weft::spawn([i] {
-        const int mode = i % 2 == 0 ? FE_UPWARD : FE_DOWNWARD;
+        int const mode = i % 2 == 0 ? FE_UPWARD : FE_DOWNWARD;
         std::fesetround(mode);
         bool right = true;
         for (int k = 0; k < 20; ++k) {
           set_errno(i);
           weft::yield();
-          const int now = get_errno();
+          int const now = get_errno();
           right = right && now == i && std::fegetround() == mode;
         }
         return right;
@@ -272,7 +273,7 @@ TEST_CASE("a task of another stack size runs, parks and resumes on it") {
       tasks.push_back(weft::spawn({.name = "deep", .stack_size = i % 2 == 0 ? 2048u * 1024 : 32u * 1024}, [c, i] {
         char volatile room[8 * 1024];
         room[i] = static_cast<char>(i);
-        const int got = *c.recv();
+        int const got = *c.recv();
         return got + room[i] - i;
       }));
     int sum = 0;
@@ -283,7 +284,7 @@ TEST_CASE("a task of another stack size runs, parks and resumes on it") {
 }
 
 TEST_CASE("a stack overflow ends the process and names the task, its stack and its place of spawn") {
-  const child_end end = run_child([] {
+  child_end const end = run_child([] {
     weft::run([] {
       struct deeper {
         static int down(int n) {
@@ -301,7 +302,8 @@ TEST_CASE("a stack overflow ends the process and names the task, its stack and i
   CHECK(end.errors.find("\"reader\" (256 KiB)") != std::string::npos);
 }
 
-TEST_CASE("an exception that unwinds a stack is counted in its own task alone, however often that parks in a destructor") {
+TEST_CASE(
+    "an exception that unwinds a stack is counted in its own task alone, however often that parks in a destructor") {
   with_workers([] {
     struct parks {
       int& seen;
@@ -317,10 +319,10 @@ TEST_CASE("an exception that unwinds a stack is counted in its own task alone, h
       tasks.push_back(weft::spawn([i] {
         int seen = 0;
         if (i % 2 != 0) {
-          const parks here{seen};
+          parks const here{seen};
         } else {
           try {
-            const parks here{seen};
+            parks const here{seen};
             throw i;
           } catch (int) {
           }

@@ -11,7 +11,7 @@ bool reports_race(child_end const& end) { return end.errors.find("data race") !=
 }  // namespace
 
 TEST_CASE("a race between two tasks on one worker is reported") {
-  const child_end end = run_child([] {
+  child_end const end = run_child([] {
     weft::run(weft::options{.workers = 1}, [] {
       int shared = 0;
       weft::wait_group both;
@@ -25,7 +25,7 @@ TEST_CASE("a race between two tasks on one worker is reported") {
 }
 
 TEST_CASE("tasks that hand a value on over a channel do not race") {
-  const child_end end = run_child([] {
+  child_end const end = run_child([] {
     weft::run(weft::options{.workers = 2}, [] {
       int shared = 0;
       auto turn = weft::make_chan<int>();

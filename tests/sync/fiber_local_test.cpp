@@ -293,7 +293,8 @@ TEST_CASE("a value whose constructor uses its own fiber_local ends the process w
     (void)*local;
   });
   CHECK(end.aborted);
-  CHECK(end.said.find("fiber_local: the constructor of a value uses the fiber_local that it is made for") != std::string::npos);
+  CHECK(end.said.find("fiber_local: the constructor of a value uses the fiber_local that it is made for") !=
+        std::string::npos);
 }
 
 TEST_CASE("destructors that make values without end end the process with a message") {

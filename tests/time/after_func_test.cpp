@@ -19,10 +19,10 @@ struct color {
 
 TEST_CASE("after_func runs the function as a task when the duration has passed") {
   with_workers([] {
-    const auto done = weft::make_chan<weft::time_point>(1);
-    const auto start = weft::now();
-    const weft::task_id mine = weft::this_task::id();
-    const auto stop = weft::after_func(2ms, [done, mine] {
+    auto const done = weft::make_chan<weft::time_point>(1);
+    auto const start = weft::now();
+    weft::task_id const mine = weft::this_task::id();
+    auto const stop = weft::after_func(2ms, [done, mine] {
       if (weft::this_task::id() != mine) done.send(weft::now());
     });
     CHECK(*done.recv() >= start + 2ms);
@@ -33,8 +33,8 @@ TEST_CASE("after_func runs the function as a task when the duration has passed")
 TEST_CASE("stop prevents the function once, destroys it, and says so") {
   with_workers([] {
     auto kept = std::make_shared<int>(1);
-    const auto stop = weft::after_func(1h, [kept] { FAIL(); });
-    const auto same = stop;
+    auto const stop = weft::after_func(1h, [kept] { FAIL(); });
+    auto const same = stop;
     CHECK(kept.use_count() == 2);
     CHECK(same());
     CHECK(kept.use_count() == 1);
@@ -44,7 +44,7 @@ TEST_CASE("stop prevents the function once, destroys it, and says so") {
 
 TEST_CASE("a function after no time starts at once, one after max() never") {
   with_workers([] {
-    const auto done = weft::make_chan<int>(1);
+    auto const done = weft::make_chan<int>(1);
     weft::after_func(-1s, [done] { done.send(1); });
     CHECK(done.recv() == 1);
     CHECK(weft::after_func(std::chrono::nanoseconds::max(), [] {})());
@@ -53,7 +53,7 @@ TEST_CASE("a function after no time starts at once, one after max() never") {
 
 TEST_CASE("the function runs although the stop_fn was dropped") {
   with_workers([] {
-    const auto done = weft::make_chan<int>(1);
+    auto const done = weft::make_chan<int>(1);
     weft::after_func(1ms, [done] { done.send(1); });
     CHECK(done.recv() == 1);
   });
@@ -66,7 +66,7 @@ TEST_CASE("of a stop and a firing that race exactly one wins") {
     weft::wait_group all;
     for (int i = 0; i < 500; ++i) {
       all.add();
-      const auto stop = weft::after_func(std::chrono::microseconds(i % 20), [&] {
+      auto const stop = weft::after_func(std::chrono::microseconds(i % 20), [&] {
         ran.fetch_add(1);
         all.done();
       });
@@ -82,7 +82,7 @@ TEST_CASE("of a stop and a firing that race exactly one wins") {
 }
 
 TEST_CASE("a function that is pending when the runtime ends is destroyed and does not run") {
-  const auto kept = std::make_shared<int>(1);
+  auto const kept = std::make_shared<int>(1);
   weft::stop_fn stop;
   weft::run([&] {
     stop = weft::after_func(1h, [kept] { std::abort(); });
@@ -95,8 +95,8 @@ TEST_CASE("a function that is pending when the runtime ends is destroyed and doe
 TEST_CASE("after_func of a context runs once that is cancelled, with its values and without its cancellation") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const auto done = weft::make_chan<int>(1);
-    const auto stop = weft::after_func(weft::with_value<color>(ctx, 7), [done] {
+    auto const done = weft::make_chan<int>(1);
+    auto const stop = weft::after_func(weft::with_value<color>(ctx, 7), [done] {
       weft::sleep_for(1ms);  // would throw under the cancelled context
       done.send(*weft::this_task::value<color>());
     });
@@ -111,8 +111,8 @@ TEST_CASE("after_func of a context that is cancelled already starts at once") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
     cancel();
-    const auto done = weft::make_chan<int>(1);
-    const auto stop = weft::after_func(ctx, [done] { done.send(1); });
+    auto const done = weft::make_chan<int>(1);
+    auto const stop = weft::after_func(ctx, [done] { done.send(1); });
     CHECK_FALSE(stop());
     CHECK(done.recv() == 1);
   });
@@ -122,7 +122,7 @@ TEST_CASE("a stopped after_func of a context does not run when that is cancelled
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
     auto kept = std::make_shared<int>(1);
-    const auto stop = weft::after_func(ctx, [kept] { std::abort(); });
+    auto const stop = weft::after_func(ctx, [kept] { std::abort(); });
     CHECK(stop());
     CHECK(kept.use_count() == 1);
     CHECK_FALSE(stop());
@@ -133,9 +133,10 @@ TEST_CASE("a stopped after_func of a context does not run when that is cancelled
 TEST_CASE("a function registered with a context that nobody holds runs when the parent is cancelled") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const auto done = weft::make_chan<int>(2);
-    weft::after_func(weft::with_value<color>(weft::with_value<color>(ctx, 1), 2), [done] { done.send(*weft::this_task::value<color>()); });
-    const auto stop = weft::after_func(weft::with_cancel(ctx).first, [done] { done.send(3); });
+    auto const done = weft::make_chan<int>(2);
+    weft::after_func(weft::with_value<color>(weft::with_value<color>(ctx, 1), 2),
+                     [done] { done.send(*weft::this_task::value<color>()); });
+    auto const stop = weft::after_func(weft::with_cancel(ctx).first, [done] { done.send(3); });
     CHECK(stop());
     cancel();
     CHECK(done.recv() == 2);
@@ -145,7 +146,7 @@ TEST_CASE("a function registered with a context that nobody holds runs when the 
 
 TEST_CASE("after_func of a context that its deadline cancels runs then") {
   with_workers([] {
-    const auto done = weft::make_chan<std::error_code>(1);
+    auto const done = weft::make_chan<std::error_code>(1);
     auto [ctx, cancel] = weft::with_timeout(1ms);
     weft::after_func(ctx, [done, of = ctx] { done.send(of.err()); });
     CHECK(*done.recv() == std::errc::timed_out);
@@ -183,7 +184,7 @@ TEST_CASE("after_func needs a runtime: the caller's or the context's") {
   CHECK_THROWS_AS(weft::after_func(weft::context::background(), [] {}), weft::no_runtime);
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
-    const auto done = weft::make_chan<int>(1);
+    auto const done = weft::make_chan<int>(1);
     std::thread plain([&, of = ctx] { weft::after_func(of, [done] { done.send(1); }); });
     plain.join();
     cancel();

@@ -18,9 +18,9 @@ using weft::time_point;
 
 TEST_CASE("a timer sends the time once, not before its duration has passed") {
   with_workers([] {
-    const time_point start = weft::now();
+    time_point const start = weft::now();
     weft::timer t(3ms);
-    const auto got = t.channel().recv();
+    auto const got = t.channel().recv();
     REQUIRE(got.has_value());
     CHECK(*got >= start + 3ms);
     CHECK(t.channel().try_recv().error() == weft::chan_status::empty);
@@ -64,12 +64,12 @@ TEST_CASE("a reset to an earlier or a later time holds, and the value is never o
   with_workers([] {
     weft::timer t(1h);
     for (int i = 0; i < 200; ++i) {
-      const auto wait = std::chrono::microseconds(i % 4 * 50);
-      const time_point reset_at = weft::now();
+      auto const wait = std::chrono::microseconds(i % 4 * 50);
+      time_point const reset_at = weft::now();
       t.reset(wait);
       if (i % 3 == 0) weft::sleep_for(100us);  // the value may be there already when the next reset comes
       if (i % 3 == 2) continue;
-      const auto got = t.channel().recv();
+      auto const got = t.channel().recv();
       REQUIRE(got.has_value());
       REQUIRE(*got >= reset_at + wait);
     }
@@ -84,8 +84,8 @@ TEST_CASE("no stale value is received after stop has returned, whoever races wit
         weft::yield();
         return t.stop();
       });
-      const bool prevented = stops.join();
-      const bool received = t.channel().try_recv().has_value();
+      bool const prevented = stops.join();
+      bool const received = t.channel().try_recv().has_value();
       REQUIRE(prevented);  // nobody received, so stop found it pending or took the value back
       REQUIRE_FALSE(received);
     }
@@ -98,7 +98,7 @@ TEST_CASE("of a stop and a receive that race exactly one has the value") {
       weft::timer t(std::chrono::microseconds(i % 30));
       auto stops = weft::spawn([t] { return t.stop(); });
       bool received = t.channel().try_recv().has_value();
-      const bool prevented = stops.join();
+      bool const prevented = stops.join();
       received = received || t.channel().try_recv().has_value();
       REQUIRE(prevented != received);
     }
@@ -127,10 +127,10 @@ TEST_CASE("copies of a timer are one timer, and the last one's going closes the 
 TEST_CASE("a ticker sends once a period, and a slow receiver misses ticks") {
   with_workers([] {
     weft::ticker every(1ms);
-    const auto rx = every.channel();
+    auto const rx = every.channel();
     time_point last = *rx.recv();
     for (int i = 0; i < 5; ++i) {
-      const time_point next = *rx.recv();
+      time_point const next = *rx.recv();
       CHECK(next > last);
       last = next;
     }
@@ -156,13 +156,13 @@ TEST_CASE("a period that is not positive is refused") {
 
 TEST_CASE("after sends one value and closes the channel") {
   with_workers([] {
-    const time_point start = weft::now();
+    time_point const start = weft::now();
     std::vector<time_point> got;
     for (time_point at : weft::after(2ms)) got.push_back(at);
     REQUIRE(got.size() == 1);
     CHECK(got[0] >= start + 2ms);
 
-    const auto at_once = weft::after(0s);
+    auto const at_once = weft::after(0s);
     CHECK(at_once.recv().has_value());
     CHECK_FALSE(at_once.recv().has_value());
     CHECK_FALSE(weft::after(std::chrono::hours::max()).recv_for(1ms).has_value());
@@ -181,19 +181,20 @@ TEST_CASE("a receiver of after or tick that is dropped leaves nothing behind") {
 
 TEST_CASE("timers stand in a select as sources") {
   with_workers([] {
-    const auto ch = weft::make_chan<int>();
+    auto const ch = weft::make_chan<int>();
     weft::timer soon(1ms), late(1h);
     weft::ticker every(1h);
-    const std::size_t which = weft::select(weft::on_recv(ch, [](int) {}), weft::on_recv(late, [](time_point) {}),
+    std::size_t const which = weft::select(weft::on_recv(ch, [](int) {}), weft::on_recv(late, [](time_point) {}),
                                            weft::on_recv(soon, [](time_point) {}), weft::on_recv(every, [] {}));
     CHECK(which == 2);
-    CHECK(weft::select(weft::on_recv(ch), weft::on_recv(weft::after(1ms), [](std::optional<time_point> t) { CHECK(t); })) == 1);
+    CHECK(weft::select(weft::on_recv(ch),
+                       weft::on_recv(weft::after(1ms), [](std::optional<time_point> t) { CHECK(t); })) == 1);
   });
 }
 
 TEST_CASE("a timer can be stopped, reset and waited for from a plain thread") {
   weft::runtime runtime;
-  const weft::timer t = runtime.run([] { return weft::timer(1h); });
+  weft::timer const t = runtime.run([] { return weft::timer(1h); });
   CHECK(t.stop());
   t.reset(1ms);
   CHECK(t.channel().recv().has_value());
@@ -227,10 +228,10 @@ TEST_CASE("many timers, stopped, reset and fired at once by several tasks, all c
         int received = 0;
         weft::timer t(1h);
         for (int i = 0; i < rounds; ++i) {
-          const time_point at = weft::now();
+          time_point const at = weft::now();
           t.reset(std::chrono::microseconds((i * 7 + n) % 40));
           if (i % 2 == 0) t.stop(), t.reset(10us);
-          const auto got = t.channel().recv();
+          auto const got = t.channel().recv();
           if (got && *got >= at) ++received;
         }
         return received;

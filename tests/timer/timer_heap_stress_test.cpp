@@ -124,10 +124,8 @@ TEST_CASE("each armed generation is either fired once or disarmed while collecto
     while (!stop.load(std::memory_order_acquire)) {
       timer_heap& heap = heaps[at++ % 2];
       std::int64_t const now = clock.load(std::memory_order_relaxed);
-      if (heap.needs_collect(now))
-        handle(due.data(), heap.collect(now, due.data(), due.size()));
-      else
-        std::this_thread::yield();
+      if (heap.needs_collect(now)) handle(due.data(), heap.collect(now, due.data(), due.size()));
+      else std::this_thread::yield();
     }
   };
 

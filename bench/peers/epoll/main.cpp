@@ -50,7 +50,7 @@ struct waiting_bytes {
 bool begins_no_case(std::string_view line, std::string_view lower) {
   if (line.size() < lower.size()) return false;
   for (std::size_t i = 0; i < lower.size(); ++i) {
-    const char c = line[i];
+    char const c = line[i];
     if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != lower[i]) return false;
   }
   return true;
@@ -66,10 +66,10 @@ class loop {
   [[noreturn]] void run() {
     std::array<epoll_event, 512> events;
     for (;;) {
-      const int n = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), -1);
+      int const n = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), -1);
       if (n < 0 && errno != EINTR) die("epoll_wait");
       for (int i = 0; i < n; ++i) {
-        const int fd = events[static_cast<std::size_t>(i)].data.fd;
+        int const fd = events[static_cast<std::size_t>(i)].data.fd;
         if (fd == listener_) accept_all();
         else if (!serve(fd, events[static_cast<std::size_t>(i)].events)) close_connection(fd);
       }
@@ -86,7 +86,7 @@ class loop {
 
   void accept_all() {
     for (;;) {
-      const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      int const fd = ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE) die("accept4");  // nothing could be measured
         return;
@@ -114,7 +114,7 @@ class loop {
       if ((events & EPOLLOUT) == 0) return (events & (EPOLLERR | EPOLLHUP)) == 0;
       out_ = std::move(before->out);
       before->out.clear();
-      const bool close = before->close;
+      bool const close = before->close;
       if (!write(fd, close)) return false;
       if (!out_.empty()) return true;
       watch(fd, EPOLLIN | EPOLLRDHUP, EPOLL_CTL_MOD);
@@ -125,14 +125,14 @@ class loop {
       have = before->in.copy(buffer_.data(), before->in.size());
       before.reset();
     }
-    const ssize_t n = ::read(fd, buffer_.data() + have, buffer_.size() - have);
+    ssize_t const n = ::read(fd, buffer_.data() + have, buffer_.size() - have);
     if (n < 0) return errno == EAGAIN || errno == EINTR;
     if (n == 0) return false;
     std::string_view in(buffer_.data(), have + static_cast<std::size_t>(n));
     bool close = false;
     out_.clear();
     while (!in.empty() && !close) {
-      const std::size_t end = in.find("\r\n\r\n");
+      std::size_t const end = in.find("\r\n\r\n");
       if (end == in.npos) break;
       close = answer(in.substr(0, end + 2));
       in.remove_prefix(end + 4);
@@ -148,12 +148,12 @@ class loop {
 
   /// Appends the answer to a request; true: and then close.
   bool answer(std::string_view header) {
-    const std::size_t line = header.find("\r\n");
-    const bool http11 = header.substr(0, line).ends_with(" HTTP/1.1");
+    std::size_t const line = header.find("\r\n");
+    bool const http11 = header.substr(0, line).ends_with(" HTTP/1.1");
     bool close = !http11, length = false;
     for (std::size_t at = line + 2; at < header.size();) {
-      const std::size_t end = header.find("\r\n", at);
-      const std::string_view field = header.substr(at, end - at);
+      std::size_t const end = header.find("\r\n", at);
+      std::string_view const field = header.substr(at, end - at);
       at = end + 2;
       if (begins_no_case(field, "connection:")) close = field.find("close") != field.npos || !http11;
       else if (begins_no_case(field, "content-length:") || begins_no_case(field, "transfer-encoding:")) length = true;
@@ -166,9 +166,16 @@ class loop {
 
   void put(std::string_view status, std::string_view type, std::string_view body, bool close) {
     char digits[8];
-    const auto end = std::to_chars(digits, digits + sizeof digits, body.size()).ptr;
-    out_.append("HTTP/1.1 ").append(status).append("\r\nDate: ").append(date()).append("\r\nContent-Type: ").append(type);
-    out_.append("\r\nContent-Length: ").append(digits, end).append(close ? "\r\nConnection: close\r\n\r\n" : "\r\n\r\n");
+    auto const end = std::to_chars(digits, digits + sizeof digits, body.size()).ptr;
+    out_.append("HTTP/1.1 ")
+        .append(status)
+        .append("\r\nDate: ")
+        .append(date())
+        .append("\r\nContent-Type: ")
+        .append(type);
+    out_.append("\r\nContent-Length: ")
+        .append(digits, end)
+        .append(close ? "\r\nConnection: close\r\n\r\n" : "\r\n\r\n");
     out_.append(body);
   }
 
@@ -188,7 +195,7 @@ class loop {
 
   /// Sends out_; what does not go is kept for when it does.
   bool write(int fd, bool close) {
-    const ssize_t n = ::send(fd, out_.data(), out_.size(), MSG_NOSIGNAL);
+    ssize_t const n = ::send(fd, out_.data(), out_.size(), MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN) return false;
     out_.erase(0, n < 0 ? 0 : static_cast<std::size_t>(n));
     if (out_.empty()) return true;
@@ -207,8 +214,8 @@ class loop {
 };
 
 int listen_on(sockaddr_in& at) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  const int on = 1;
+  int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  int const on = 1;
   if (fd < 0) die("socket");
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
@@ -223,17 +230,20 @@ int listen_on(sockaddr_in& at) {
 std::optional<sockaddr_in> address_of(std::string_view text) {
   sockaddr_in at{};
   at.sin_family = AF_INET;
-  const std::size_t colon = text.find(':');
-  if (colon == text.npos || ::inet_pton(AF_INET, std::string(text.substr(0, colon)).c_str(), &at.sin_addr) != 1) return std::nullopt;
+  std::size_t const colon = text.find(':');
+  if (colon == text.npos || ::inet_pton(AF_INET, std::string(text.substr(0, colon)).c_str(), &at.sin_addr) != 1)
+    return std::nullopt;
   std::uint16_t port = 0;
-  const auto [end, e] = std::from_chars(text.data() + colon + 1, text.data() + text.size(), port);
+  auto const [end, e] = std::from_chars(text.data() + colon + 1, text.data() + text.size(), port);
   if (e != std::errc() || end != text.data() + text.size()) return std::nullopt;
   at.sin_port = htons(port);
   return at;
 }
 
 int usage() {
-  std::fputs("usage: bench_peer_epoll [--listen IPv4:PORT] [--threads N]   (port 0: a free one; default one thread a CPU)\n", stderr);
+  std::fputs(
+      "usage: bench_peer_epoll [--listen IPv4:PORT] [--threads N]   (port 0: a free one; default one thread a CPU)\n",
+      stderr);
   return 2;
 }
 
@@ -248,9 +258,10 @@ int main(int argc, char** argv) {
   auto at = address_of("127.0.0.1:8080");
   unsigned threads = cpus();
   for (int i = 1; i < argc; i += 2) {
-    const std::string_view option = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
+    std::string_view const option = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
     if (option == "--listen") at = address_of(value);
-    else if (option == "--threads") threads = static_cast<unsigned>(std::strtoul(std::string(value).c_str(), nullptr, 10));
+    else if (option == "--threads")
+      threads = static_cast<unsigned>(std::strtoul(std::string(value).c_str(), nullptr, 10));
     else return usage();
     if (!at || threads == 0 || threads > 1024) return usage();
   }

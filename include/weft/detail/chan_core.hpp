@@ -20,7 +20,7 @@ namespace weft::detail {
 
 /// How an element moves. Nothing here throws.
 struct elem_ops {
-  std::size_t size;                                 // 0: nothing to store and nothing to move
+  std::size_t size;  // 0: nothing to store and nothing to move
   std::size_t align;
   void (*move)(void* to, void* from) noexcept;      // makes *to from *from; null: copies `size` bytes
   void (*relocate)(void* to, void* from) noexcept;  // the same, and ends *from; null together with move
@@ -48,7 +48,7 @@ struct chan_core {
   std::size_t const capacity;
 
   // Written under the channel's lock; stores release, so that a peek that finds something finds what led to it too.
-  std::atomic<std::size_t> count{0};     // elements in the ring
+  std::atomic<std::size_t> count{0};  // elements in the ring
   std::atomic<std::uint8_t> state{0};
 
   chan_core(std::size_t buffer, std::uint64_t first_ends) noexcept : ends(first_ends), capacity(buffer) {}
@@ -75,7 +75,8 @@ inline chan_core* moved_from() noexcept { return reinterpret_cast<chan_core*>(st
 /// Ends the process: `call` was made through a handle that was moved from.
 [[noreturn]] void fatal_moved_from(char const* call) noexcept;
 inline void check_not_moved(chan_core const* c, char const* call) noexcept {
-  if (reinterpret_cast<std::uintptr_t>(c) == 1) [[unlikely]] fatal_moved_from(call);
+  if (reinterpret_cast<std::uintptr_t>(c) == 1) [[unlikely]]
+    fatal_moved_from(call);
 }
 
 // ---- life -----------------------------------------------------------------------------------------------------------

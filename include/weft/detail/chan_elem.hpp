@@ -34,8 +34,8 @@ namespace weft::detail {
 /// Moves without throwing and without running anybody's code but the library's. Open for weft's own types.
 template <class T>
 inline constexpr bool moves_quietly =
-    std::is_trivially_copyable_v<T> ||
-    (std::is_nothrow_move_constructible_v<T> && std::is_nothrow_destructible_v<T> && !std::is_nothrow_copy_constructible_v<T>);
+    std::is_trivially_copyable_v<T> || (std::is_nothrow_move_constructible_v<T> && std::is_nothrow_destructible_v<T> &&
+                                        !std::is_nothrow_copy_constructible_v<T>);
 template <class C, class R>
 inline constexpr bool moves_quietly<std::basic_string<C, R, std::allocator<C>>> = true;
 template <class T>
@@ -169,7 +169,8 @@ class recv_slot {
 
   union {
     box_link* box_;
-    alignas(is_boxed<T> ? alignof(box_link*) : alignof(T)) std::byte bytes_[is_boxed<T> ? sizeof(box_link*) : sizeof(T)];
+    alignas(is_boxed<T> ? alignof(box_link*)
+                        : alignof(T)) std::byte bytes_[is_boxed<T> ? sizeof(box_link*) : sizeof(T)];
   };
 };
 
@@ -220,7 +221,8 @@ class send_box {
 
  private:
   // What can be neither assigned nor remade in place, for it may be the base of something, is copied in the first place.
-  static constexpr bool copies = !std::is_move_assignable_v<T> && std::has_virtual_destructor_v<T> && !std::is_final_v<T>;
+  static constexpr bool copies =
+      !std::is_move_assignable_v<T> && std::has_virtual_destructor_v<T> && !std::is_final_v<T>;
 
   static box<T>* make(T& v) {
     if constexpr (copies) {

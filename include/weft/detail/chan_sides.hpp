@@ -52,7 +52,7 @@ template <class T>
     return chan_send(c, std::addressof(copy), wait_ns);
   } else {
     send_box<T> b(v);
-    const chan_status status = chan_send(c, b.place(), wait_ns);
+    chan_status const status = chan_send(c, b.place(), wait_ns);
     if (status == chan_status::ok) b.sent();
     return status;
   }
@@ -70,9 +70,9 @@ template <class T>
   if constexpr (!is_boxed<T>) {
     return chan_try_send(c, std::addressof(v));
   } else {
-    if (const chan_status status = peek_send(c); status != chan_status::ok) return status;
+    if (chan_status const status = peek_send(c); status != chan_status::ok) return status;
     send_box<T> b(std::move(v));
-    const chan_status status = chan_try_send(c, b.place());
+    chan_status const status = chan_try_send(c, b.place());
     if (status == chan_status::ok) b.sent();
     else b.give_back(v);
     return status;
@@ -84,13 +84,13 @@ template <class T>
   if constexpr (std::is_trivially_copyable_v<T>) {
     return chan_try_send(c, const_cast<T*>(std::addressof(v)));
   } else {
-    if (const chan_status status = peek_send(c); status != chan_status::ok) return status;
+    if (chan_status const status = peek_send(c); status != chan_status::ok) return status;
     if constexpr (!is_boxed<T>) {
       T copy(v);
       return chan_try_send(c, std::addressof(copy));
     } else {
       send_box<T> b(v);
-      const chan_status status = chan_try_send(c, b.place());
+      chan_status const status = chan_try_send(c, b.place());
       if (status == chan_status::ok) b.sent();
       return status;
     }
@@ -177,7 +177,8 @@ class receiving {
     keep_receiver<T> const kept(core());
     chan_core* const c = core();
     recv_slot<T> slot;
-    if (const chan_status status = chan_try_recv(c, slot.place()); status != chan_status::ok) return std::unexpected(status);
+    if (chan_status const status = chan_try_recv(c, slot.place()); status != chan_status::ok)
+      return std::unexpected(status);
     return slot.template take_as<std::expected<T, chan_status>>(c);
   }
 
@@ -187,7 +188,7 @@ class receiving {
     keep_receiver<T> const kept(core());
     chan_core* const c = core();
     recv_slot<T> slot;
-    const chan_status status = chan_recv(c, slot.place(), saturated_ns(d));
+    chan_status const status = chan_recv(c, slot.place(), saturated_ns(d));
     if (status != chan_status::ok) return std::unexpected(status);
     return slot.template take_as<std::expected<T, chan_status>>(c);
   }
@@ -207,9 +208,9 @@ class receiving {
     std::size_t got = 1;
     while (got < max && c->may_receive()) {
       recv_slot<T> batch[batch_size];
-      const std::size_t room = std::min({batch_size, max - got, std::max<std::size_t>(1, size_hint(*c))});
+      std::size_t const room = std::min({batch_size, max - got, std::max<std::size_t>(1, size_hint(*c))});
       make_room(out, room);
-      const std::size_t n = chan_take(*c, batch[0].place(), sizeof(recv_slot<T>), room);
+      std::size_t const n = chan_take(*c, batch[0].place(), sizeof(recv_slot<T>), room);
       append(out, batch, n, c);
       got += n;
       if (n < room) break;
@@ -233,7 +234,9 @@ class receiving {
   static constexpr std::size_t batch_size = std::clamp<std::size_t>(512 / sizeof(recv_slot<T>), 1, 32);
 
   [[nodiscard]] chan_core* core() const noexcept { return core_of(static_cast<Self const&>(*this)); }
-  [[nodiscard]] static std::size_t size_hint(chan_core const& c) noexcept { return c.count.load(std::memory_order_relaxed); }
+  [[nodiscard]] static std::size_t size_hint(chan_core const& c) noexcept {
+    return c.count.load(std::memory_order_relaxed);
+  }
 
   static void make_room(std::vector<T>& out, std::size_t n) {
     if (out.capacity() - out.size() < n) out.reserve(std::max(out.capacity() * 2, out.size() + n));

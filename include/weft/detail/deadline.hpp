@@ -26,13 +26,13 @@ template <class R, class P>
 constexpr std::int64_t saturated_ns(std::chrono::duration<R, P> d) noexcept {
   using duration = std::chrono::duration<R, P>;
   if constexpr (std::is_floating_point_v<R>) {
-    const long double ns = std::chrono::duration<long double, std::nano>(d).count();
+    long double const ns = std::chrono::duration<long double, std::nano>(d).count();
     if (!(ns < static_cast<long double>(never))) return never;  // also not-a-number
     return ns <= 0 ? 0 : static_cast<std::int64_t>(ns + 0.999999L);
   } else {
     if (d == duration::max()) return never;
     if (d <= duration::zero()) return 0;
-    const long double ns = std::chrono::duration<long double, std::nano>(d).count();
+    long double const ns = std::chrono::duration<long double, std::nano>(d).count();
     if (ns >= static_cast<long double>(never)) return never;
     return std::chrono::ceil<std::chrono::nanoseconds>(d).count();
   }
@@ -43,7 +43,7 @@ constexpr std::int64_t saturated_ns(std::chrono::duration<R, P> d) noexcept {
 
 template <class R, class P>
 std::int64_t deadline_after(std::chrono::duration<R, P> d) noexcept {
-  const std::int64_t ns = saturated_ns(d);
+  std::int64_t const ns = saturated_ns(d);
   return ns == never ? never : deadline_in(ns);
 }
 
@@ -52,7 +52,7 @@ template <class Clock, class D>
 std::int64_t deadline_at(std::chrono::time_point<Clock, D> at) noexcept {
   if (at == std::chrono::time_point<Clock, D>::max()) return never;
   if constexpr (std::is_same_v<Clock, steady_clock>) {
-    const auto since = at.time_since_epoch();
+    auto const since = at.time_since_epoch();
     return since <= D::zero() ? 0 : saturated_ns(since);
   } else {
     return deadline_after(at - Clock::now());

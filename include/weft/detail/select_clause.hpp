@@ -93,7 +93,8 @@ class send_clause {
   using store = std::conditional_t<in_place, no_store, copy_store>;
 
   template <class H>
-  send_clause(H&& dest, value& v, F&& f) : to_(std::forward<H>(dest), false), value_(std::addressof(v)), handler_(std::forward<F>(f)) {}
+  send_clause(H&& dest, value& v, F&& f)
+      : to_(std::forward<H>(dest), false), value_(std::addressof(v)), handler_(std::forward<F>(f)) {}
 
   void describe(select_case& c, store& s) noexcept {
     c.kind = select_kind::send;
@@ -104,7 +105,9 @@ class send_clause {
       s.clause = this;
       c.ready_slot = false;
       c.self = &s;
-      c.prepare = [](void* self) { return static_cast<copy_store*>(self)->clause->form_value(*static_cast<copy_store*>(self)); };
+      c.prepare = [](void* self) {
+        return static_cast<copy_store*>(self)->clause->form_value(*static_cast<copy_store*>(self));
+      };
     }
   }
   [[nodiscard]] bool looks_ready() const noexcept { return to_.core() != nullptr && to_.core()->may_send(); }

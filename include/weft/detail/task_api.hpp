@@ -46,11 +46,11 @@ void escaped_from_go() noexcept;
 
 // What a join handle does.
 [[nodiscard]] bool task_done(rt::task*) noexcept;
-void task_wait(rt::task*);                              // cancellation point
+void task_wait(rt::task*);  // cancellation point
 [[nodiscard]] bool task_wait_until(rt::task*, std::int64_t deadline);
 void task_cancel(rt::task*);
-void task_stop(rt::task*) noexcept;                     // cancel, wait uncancellably
-void task_release(rt::task*) noexcept;                  // the handle's reference
+void task_stop(rt::task*) noexcept;     // cancel, wait uncancellably
+void task_release(rt::task*) noexcept;  // the handle's reference
 [[nodiscard]] rt::completion* task_completion(rt::task*) noexcept;
 
 }  // namespace detail

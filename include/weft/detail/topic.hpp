@@ -25,10 +25,11 @@ namespace weft::detail {
 struct subscription : receivers_watcher {
   explicit subscription(chan_core& to) noexcept;
 
-  chan_core* const out;                  // one sender of it counted
-  std::atomic<std::uint32_t> refs{2};    // the topic's list, the receivers together
-  std::atomic<std::uint64_t> missed{0};  // values that had to make room; written under the channel's lock, before the next is there
-  subscription* next_gone = nullptr;     // link of those taken off the list
+  chan_core* const out;                // one sender of it counted
+  std::atomic<std::uint32_t> refs{2};  // the topic's list, the receivers together
+  std::atomic<std::uint64_t> missed{
+      0};  // values that had to make room; written under the channel's lock, before the next is there
+  subscription* next_gone = nullptr;  // link of those taken off the list
 };
 
 /// Copies of one value: elements in a row, of which `count` are there, and room for one more at `spare`. With stride 0 it is one
@@ -78,7 +79,8 @@ class topic {
 template <class T>
 void send_to_all(topic& to, T const& v, topic_hook* hook = nullptr) {
   if constexpr (std::is_trivially_copyable_v<T>) {
-    element_batch one{reinterpret_cast<std::byte*>(const_cast<T*>(std::addressof(v))), 0, 1, nullptr};  // the core only reads it
+    element_batch one{reinterpret_cast<std::byte*>(const_cast<T*>(std::addressof(v))), 0, 1,
+                      nullptr};  // the core only reads it
     (void)to.send(one, hook);
   } else {
     using element = std::conditional_t<is_boxed<T>, box_link*, T>;
@@ -107,7 +109,7 @@ void send_to_all(topic& to, T const& v, topic_hook* hook = nullptr) {
         std::swap(batch, larger.batch);
       }
     } all;
-    while (const std::size_t n = to.send(all.batch, hook)) all.make(v, n);
+    while (std::size_t const n = to.send(all.batch, hook)) all.make(v, n);
   }
 }
 

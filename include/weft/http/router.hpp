@@ -84,8 +84,12 @@ class router {
         else return (*p)();
       });
     } else if constexpr (std::invocable<closure&, request&>) {
-      if constexpr (std::same_as<std::invoke_result_t<closure&, request&>, response>) return handler(std::forward<H>(h));
-      else return [f = closure(std::forward<H>(h))](request& q) mutable { return answer([&]() -> decltype(auto) { return f(q); }); };
+      if constexpr (std::same_as<std::invoke_result_t<closure&, request&>, response>)
+        return handler(std::forward<H>(h));
+      else
+        return [f = closure(std::forward<H>(h))](request& q) mutable {
+          return answer([&]() -> decltype(auto) { return f(q); });
+        };
     } else {
       return [f = closure(std::forward<H>(h))](request&) mutable { return answer(f); };
     }

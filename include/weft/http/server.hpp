@@ -24,10 +24,10 @@ struct server_options {
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(60);
   /// Then the context of the handler is cancelled, and the answer is 503.
   std::chrono::nanoseconds request_timeout = std::chrono::nanoseconds::max();
-  std::size_t max_header_bytes = 64 * 1024;       // 431 beyond
-  std::size_t max_body_bytes = 8 * 1024 * 1024;   // 413 beyond
-  std::size_t max_connections = 100000;           // no more are accepted until one has ended
-  std::size_t max_target_bytes = 8 * 1024;        // 414 beyond
+  std::size_t max_header_bytes = 64 * 1024;      // 431 beyond
+  std::size_t max_body_bytes = 8 * 1024 * 1024;  // 413 beyond
+  std::size_t max_connections = 100000;          // no more are accepted until one has ended
+  std::size_t max_target_bytes = 8 * 1024;       // 414 beyond
   /// How long requests in progress may go on when serve(context) ends by its context.
   std::chrono::nanoseconds shutdown_grace = std::chrono::seconds(5);
 };

@@ -17,12 +17,12 @@ namespace weft::net {
 template <class A, class B>
 result<std::uint64_t> copy(A& from, B& to) {
   constexpr std::size_t room = 32 * 1024;
-  const auto memory = std::make_unique_for_overwrite<std::byte[]>(room);
+  auto const memory = std::make_unique_for_overwrite<std::byte[]>(room);
   for (std::uint64_t total = 0;;) {
-    const auto n = from.read_some(std::span(memory.get(), room));
+    auto const n = from.read_some(std::span(memory.get(), room));
     if (!n) return std::unexpected(n.error());
     if (*n == 0) return total;
-    const auto written = to.write_all(std::span<std::byte const>(memory.get(), *n));
+    auto const written = to.write_all(std::span<std::byte const>(memory.get(), *n));
     if (!written) return std::unexpected(written.error());
     total += *n;
   }
@@ -35,7 +35,7 @@ namespace weft::detail {
 /// One direction of copy_both.
 template <class A, class B>
 result<void> pass_on(A& from, B& to) {
-  const auto n = net::copy(from, to);
+  auto const n = net::copy(from, to);
   if (n) {
     (void)to.shutdown_write();  // a peer that is gone already has no use for it
     return {};
@@ -55,8 +55,8 @@ namespace weft::net {
 template <class A, class B>
 result<void> copy_both(A& a, B& b) {
   auto back = weft::spawn([&a, &b] { return detail::pass_on(b, a); });
-  const result<void> there = detail::pass_on(a, b);
-  const result<void> here = back.join();
+  result<void> const there = detail::pass_on(a, b);
+  result<void> const here = back.join();
   // The direction that was closed from within this call is not the cause.
   if (!there && (here || there.error() != errc::closed)) return there;
   return here;

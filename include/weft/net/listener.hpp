@@ -47,7 +47,7 @@ class unix_listener {
  public:
   unix_listener(unix_listener&&) noexcept = default;
   unix_listener& operator=(unix_listener&& other) noexcept {
-    const unix_listener old(std::move(*this));
+    unix_listener const old(std::move(*this));
     handle_ = std::move(other.handle_);
     path_ = std::move(other.path_);
     return *this;
@@ -88,7 +88,7 @@ class udp_socket {
   /// Waits for one datagram; what does not fit into the buffer is lost. A length of 0 is an empty datagram, not an end.
   [[nodiscard]] result<std::pair<std::size_t, endpoint>> recv_from(mutable_buffer to);
 
-  void set_read_deadline(time_point at) noexcept;   // as stream_base's
+  void set_read_deadline(time_point at) noexcept;  // as stream_base's
   void set_write_deadline(time_point at) noexcept;
   void close() noexcept;
   [[nodiscard]] int native_handle() const noexcept;

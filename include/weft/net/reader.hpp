@@ -31,15 +31,15 @@ class reader {
   /// a line longer than longest_line (nothing is lost: the bytes are still buffered). Else errors as read_some's.
   [[nodiscard]] result<std::optional<std::string_view>> read_line() {
     for (std::size_t looked = 0;;) {
-      const std::string_view have = unread();
-      if (const std::size_t end = have.find('\n', looked); end != have.npos) {
+      std::string_view const have = unread();
+      if (std::size_t const end = have.find('\n', looked); end != have.npos) {
         if (end > longest_line_ + (end != 0 && have[end - 1] == '\r')) return too_long();
         begin_ += end + 1;
         return without_return(have.substr(0, end));
       }
       if (have.size() > longest_line_ + 1) return too_long();
       looked = have.size();
-      const auto more = fill();
+      auto const more = fill();
       if (!more) return std::unexpected(more.error());
       if (*more) continue;
       if (have.empty()) return std::nullopt;
@@ -52,7 +52,7 @@ class reader {
   /// so that a large n from a peer costs nothing before its bytes do.
   [[nodiscard]] result<std::string_view> read_exact(std::size_t n) {
     while (buffered() < n) {
-      const auto more = fill();
+      auto const more = fill();
       if (!more) return std::unexpected(more.error());
       if (!*more) return std::unexpected(make_error_code(errc::eof));
     }
@@ -63,7 +63,7 @@ class reader {
   /// As the stream's, what is buffered first.
   [[nodiscard]] result<std::size_t> read_some(mutable_buffer to) {
     if (buffered() == 0) return from_->read_some(to);
-    const std::size_t n = std::min(buffered(), to.bytes.size());
+    std::size_t const n = std::min(buffered(), to.bytes.size());
     if (n != 0) std::memcpy(to.bytes.data(), data_.get() + begin_, n);
     begin_ += n;
     return n;
@@ -88,16 +88,16 @@ class reader {
   result<bool> fill() {
     if (begin_ == end_) begin_ = end_ = 0;
     if (end_ == size_) make_room();
-    const auto n = from_->read_some(std::span<char>(data_.get() + end_, size_ - end_));
+    auto const n = from_->read_some(std::span<char>(data_.get() + end_, size_ - end_));
     if (!n) return std::unexpected(n.error());
     end_ += *n;
     return *n != 0;
   }
 
   void make_room() {
-    const std::size_t have = buffered();
+    std::size_t const have = buffered();
     if (begin_ == 0) {
-      const std::size_t size = size_ == 0 ? start_size_ : 2 * size_;
+      std::size_t const size = size_ == 0 ? start_size_ : 2 * size_;
       auto larger = std::make_unique_for_overwrite<char[]>(size);
       if (have != 0) std::memcpy(larger.get(), data_.get(), have);
       data_ = std::move(larger);

@@ -32,12 +32,12 @@ class serving {
   serving& operator=(serving const&) = delete;
   ~serving();  // waits for the handlers, without grace
 
-  void wait_for_room();                          // max_connections; a cancellation point
-  void begin_spawn() noexcept;                   // what is spawned now runs under the handlers' context, and counts
+  void wait_for_room();         // max_connections; a cancellation point
+  void begin_spawn() noexcept;  // what is spawned now runs under the handlers' context, and counts
   void end_spawn(bool spawned) noexcept;
-  void refused(char const* why);                 // a connection could not get a task: says so, waits a little
+  void refused(char const* why);  // a connection could not get a task: says so, waits a little
   void end_one() noexcept;
-  void drain() noexcept;                         // waits till all have ended; cancels them when the grace is over
+  void drain() noexcept;  // waits till all have ended; cancels them when the grace is over
 
   static void report(std::exception_ptr) noexcept;  // of a handler that threw
 
@@ -61,7 +61,7 @@ template <class L, class F>
 result<void> serve(L& listener, F&& handler, serve_options options = {}) {
   using stream_type = std::remove_cvref_t<decltype(*listener.accept())>;
   detail::serving connections(options);
-  const auto handle = [&connections, &handler](stream_type stream) {
+  auto const handle = [&connections, &handler](stream_type stream) {
     try {
       stream_type mine(std::move(stream));  // closed before the handler counts as ended
       if constexpr (std::is_invocable_v<std::remove_reference_t<F>&, stream_type>) {

@@ -37,7 +37,7 @@ class stream_base {
   template <std::convertible_to<const_buffer>... B>
     requires(sizeof...(B) > 0)
   [[nodiscard]] result<void> write_all(B const&... from) {
-    const const_buffer buffers[] = {const_buffer(from)...};
+    const_buffer const buffers[] = {const_buffer(from)...};
     return write_all(std::span<const_buffer const>(buffers));
   }
   [[nodiscard]] result<void> write_all(std::span<const_buffer const> from);
