@@ -39,6 +39,7 @@ struct slab {
   std::size_t stride = 0;  // constant: guard and stack
   unsigned capacity = 0;   // constant
   unsigned cut = 0;        // stacks made; the first `cut` places
+  unsigned idle = 0;       // of these, in the warm or the cold list
   unsigned cold = 0;       // of these, in the cold list
   unsigned mprotect_guards = 0;
   unsigned size_class = 0;  // constant
@@ -105,44 +106,46 @@ stack* stack_pool::get(std::size_t size) noexcept {
     return nullptr;
   }
   unsigned const index = class_of(whole);
-  guard const held(lock_);
-  stack* const idle = take_idle(classes_[index]);
-  return idle != nullptr ? idle : cut_new(index);
+  for (bool again = false;; again = true) {
+    {
+      guard const held(lock_);
+      stack* taken = take_idle(classes_[index]);
+      if (taken == nullptr) taken = cut_new(index);
+      if (taken != nullptr || again || surplus() == 0) return taken;
+    }
+    trim_all();
+  }
 }
 
 stack* stack_pool::get_many(std::size_t count) noexcept {
   unsigned const index = class_of(default_size_);
   stack* first = nullptr;
-  guard const held(lock_);
-  for (; count > 0; --count) {
-    stack* idle = take_idle(classes_[index]);
-    if (idle == nullptr && first == nullptr) idle = cut_new(index);
-    if (idle == nullptr) break;
-    idle->next = first;
-    first = idle;
-  }
-  return first;
-}
-
-void stack_pool::put(stack* idle) noexcept {
-  idle->next = nullptr;
-  put_many(idle);
-}
-
-void stack_pool::put_many(stack* first) noexcept {
-  stack* surplus = nullptr;
   {
     guard const held(lock_);
-    while (first != nullptr) {
-      stack* const next = first->next;
-      if (stack* const rested = add_warm(first)) {  // P1
-        rested->next = surplus;
-        surplus = rested;
-      }
-      first = next;
+    for (; count > 0; --count) {
+      stack* const idle = take_idle(classes_[index]);
+      if (idle == nullptr) break;
+      idle->next = first;
+      first = idle;
     }
   }
-  if (surplus != nullptr) cool(surplus);
+  return first != nullptr ? first : get(default_size_);
+}
+
+bool stack_pool::put(stack* idle) noexcept {
+  idle->next = nullptr;
+  return put_many(idle);
+}
+
+bool stack_pool::put_many(stack* first) noexcept {
+  guard const held(lock_);
+  std::size_t const before = surplus();
+  while (first != nullptr) {
+    stack* const next = first->next;
+    add_warm(first);
+    first = next;
+  }
+  return before == 0 && surplus() != 0;
 }
 
 stack_counts stack_pool::counts() const noexcept {
@@ -156,17 +159,21 @@ stack* stack_pool::take_idle(size_class& from) noexcept {
   if (list.count == 0 || list.count < least_resting) return nullptr;
   stack* const taken = tsan ? list.last : list.first;
   list.remove(taken);
+  --taken->home->idle;
   if (taken->cold) {
     taken->cold = false;
     --taken->home->cold;
+  } else {
+    from.low = std::min(from.low, list.count);
+    if (trims && list.count >= high_water) surplus_.store(surplus() - 1, std::memory_order_relaxed);
   }
   --counts_.idle;
   tsan_acquire(taken);
   return taken;
 }
 
-// P1, and the first half of P2: gives back the one that must leave the warm list, which belongs to nobody then.
-stack* stack_pool::add_warm(stack* idle) noexcept {
+// P1.
+void stack_pool::add_warm(stack* idle) noexcept {
   tsan_release(idle);
   if (asan && !idle->fresh) {
     auto* const sp = static_cast<char*>(idle->exec.sp);
@@ -175,27 +182,107 @@ stack* stack_pool::add_warm(stack* idle) noexcept {
   idle->owner = nullptr;
   stack_list& warm = classes_[idle->size_class].warm;
   warm.push_front(idle);
+  ++idle->home->idle;
   ++counts_.idle;
-  if (!trims || warm.count <= high_water) return nullptr;
-  stack* const rested = warm.last;
-  warm.remove(rested);
-  return rested;
+  if (trims && warm.count > high_water) surplus_.store(surplus() + 1, std::memory_order_relaxed);
 }
 
-// P2, P3.
-void stack_pool::cool(stack* surplus) noexcept {
-  for (stack* each = surplus; each != nullptr; each = each->next) discard_below(*each);
+void stack_pool::count_surplus() noexcept {
+  std::size_t sum = 0;
+  for (size_class const& each : classes_)
+    if (each.warm.count > high_water) sum += each.warm.count - high_water;
+  surplus_.store(sum, std::memory_order_relaxed);
+}
+
+void stack_pool::begin_trim() noexcept {
+  if (!trims) return;
+  guard const held(lock_);
+  for (size_class& each : classes_) {
+    each.budget = each.low > high_water ? each.low - high_water : 0;
+    each.low = each.warm.count;
+  }
+}
+
+bool stack_pool::trim(std::size_t most) noexcept {
+  stack* rested = nullptr;
+  slab* dead = nullptr;
+  bool more = false;
+  {
+    guard const held(lock_);
+    for (size_class& each : classes_) {
+      std::size_t const before = each.budget;
+      if (before == 0) continue;
+      if (most != 0) {
+        if (slab* const whole = rest(each, std::min(most, before), rested)) {
+          whole->next = dead;
+          dead = whole;
+        }
+        most -= std::min(most, before - each.budget);
+      }
+      more |= each.budget != 0;
+    }
+    count_surplus();
+  }
+  if (rested != nullptr) cool(rested);
+  while (dead != nullptr) {
+    slab* const next = dead->next;
+    unmap(dead);
+    dead = next;
+  }
+  return more;
+}
+
+void stack_pool::trim_all() noexcept {
+  {
+    guard const held(lock_);
+    for (size_class& each : classes_) each.low = each.warm.count;
+  }
+  begin_trim();
+  while (trim(stacks_per_slab)) {
+  }
+}
+
+// P2's choice, and P3: takes up to `most` out of the warm list, which belong to nobody then; or one slab as a whole.
+slab* stack_pool::rest(size_class& of, std::size_t most, stack*& rested) noexcept {
+  while (most > 0) {
+    if (of.warm.count <= high_water) {  // somebody needed them after all
+      of.budget = 0;
+      break;
+    }
+    stack* const oldest = of.warm.last;
+    slab* const home = oldest->home;
+    unsigned const warm = home->idle - home->cold;
+    if (home->idle == home->capacity && of.warm.count - warm >= high_water) {
+      of.budget -= std::min<std::size_t>(of.budget, warm);
+      take_apart(*home);
+      of.low = std::min(of.low, of.warm.count);
+      return home;
+    }
+    of.warm.remove(oldest);
+    --home->idle;  // in no list for now: nobody may unmap the slab
+    oldest->next = rested;
+    rested = oldest;
+    --of.budget;
+    --most;
+  }
+  of.low = std::min(of.low, of.warm.count);
+  return nullptr;
+}
+
+// The rest of P2, and P3.
+void stack_pool::cool(stack* rested) noexcept {
+  for (stack* each = rested; each != nullptr; each = each->next) discard_below(*each);
   slab* dead = nullptr;
   {
     guard const held(lock_);
-    while (surplus != nullptr) {
-      stack* const next = surplus->next;
-      if (slab* const whole = add_cold(surplus)) {
+    while (rested != nullptr) {
+      stack* const next = rested->next;
+      if (slab* const whole = add_cold(rested)) {
         take_apart(*whole);
         whole->next = dead;
         dead = whole;
       }
-      surplus = next;
+      rested = next;
     }
   }
   while (dead != nullptr) {
@@ -210,12 +297,13 @@ slab* stack_pool::add_cold(stack* idle) noexcept {
   classes_[idle->size_class].cold.push_front(idle);
   idle->cold = true;
   slab* const home = idle->home;
+  ++home->idle;
   return ++home->cold == home->capacity ? home : nullptr;
 }
 
 void stack_pool::take_apart(slab& dead) noexcept {
   size_class& of = classes_[dead.size_class];
-  for (unsigned i = 0; i < dead.cut; ++i) of.cold.remove(dead.stacks[i]);
+  for (unsigned i = 0; i < dead.cut; ++i) (dead.stacks[i]->cold ? of.cold : of.warm).remove(dead.stacks[i]);
   (dead.prev != nullptr ? dead.prev->next : of.slabs) = dead.next;
   if (dead.next != nullptr) dead.next->prev = dead.prev;
   if (of.newest == &dead) of.newest = nullptr;

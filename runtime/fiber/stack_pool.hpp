@@ -7,17 +7,20 @@
 // unwinds. They are never reset, since resetting a stack would leave the sanitizers with a wrong picture of it. The
 // pool hands such stacks out first, last in first out, for their warm pages.
 //
-//   P1  put: to the front of the warm list of its class.
-//   P2  more than high_water in the warm list: the one that rested longest gives back the memory below its stack
-//       pointer and goes to the cold list (outside the lock: it is a system call).
-//   P3  all stacks ever cut from a slab are cold: the slab is unmapped, suspended loops and all.
-//   P4  get: warm, cold, a new cut from the newest slab, a new slab.
+//   P1  put: to the front of the warm list of its class. No system call: whoever puts a stack back has tasks to run.
+//   P2  trim, by a thread that has time: of the stacks beyond high_water that nobody has needed since the period before (the
+//       shortest that the warm list has been), those that rested longest give back the memory below their stack pointers and go
+//       to the cold list (outside the lock: it is a system call).
+//   P3  all stacks of a slab are idle when P2 comes to one of them, and the warm list can spare them: the slab is unmapped
+//       instead, suspended loops and all. The same if all of them are cold.
+//   P4  get: warm, cold, a new cut from the newest slab, a new slab; if that is refused, once more after trimming all.
 //
 // Under the sanitizers P2 and P3 stay out. Under ThreadSanitizer a stack carries its logical thread with it, and the
 // pool is first in, first out with at least 64 resting: a user and the next but sixty-three share a logical thread, and
 // neighbours never do. A holder's own cache in front of the pool would undo that, so there is none in that build.
 //
-// Rejected: a mapping a stack (at 65,530 mappings the process can neither map nor start threads); resetting stacks by
+// Rejected: giving memory back as stacks come (a third of what a hundred thousand tasks that end at once cost, and a program whose
+// number of tasks swings pays at each swing); a mapping a stack (at 65,530 mappings the process can neither map nor start threads); resetting stacks by
 // make_fcontext at each use (a store or two, but wrong shadow memory after an exit from deep frames).
 #pragma once
 
@@ -55,12 +58,20 @@ class stack_pool {
   // A stack of at least `size` usable bytes. nullptr: memory or mappings are exhausted, see error().
   stack* get(std::size_t size) noexcept;
   stack* get() noexcept { return get(default_size_); }
-  void put(stack* idle) noexcept;
+  // True: with it a surplus has begun that trim() is to see to.
+  bool put(stack* idle) noexcept;
 
   // Lists linked by `next`, for the processors' caches of default-sized stacks. get_many gives at most
   // `count`: the idle ones; if there is none, one new; nullptr as get.
   stack* get_many(std::size_t count) noexcept;
-  void put_many(stack* first) noexcept;
+  bool put_many(stack* first) noexcept;
+
+  // Idle stacks beyond high_water; what a trim may find to do. Racy.
+  std::size_t surplus() const noexcept { return surplus_.load(std::memory_order_relaxed); }
+  // A period ends and the next begins: what nobody has needed in it is what trim() may take.
+  void begin_trim() noexcept;
+  // P2, P3 for at most `most` stacks. False: nothing is left of what begin_trim() found.
+  bool trim(std::size_t most) noexcept;
 
   stack_counts counts() const noexcept;
 
@@ -86,6 +97,8 @@ class stack_pool {
   struct size_class {
     stack_list warm;
     stack_list cold;
+    std::size_t low = 0;     // the least that warm had since begin_trim()
+    std::size_t budget = 0;  // what trim() may still take
     slab* newest = nullptr;  // the one that is being cut
     slab* slabs = nullptr;   // all of them
   };
@@ -94,8 +107,11 @@ class stack_pool {
   stack* take_idle(size_class& from) noexcept WEFT_REQUIRES(lock_);
   stack* cut_new(unsigned index) noexcept WEFT_REQUIRES(lock_);
   slab* map_slab(unsigned index) noexcept WEFT_REQUIRES(lock_);
-  stack* add_warm(stack* idle) noexcept WEFT_REQUIRES(lock_);
-  void cool(stack* surplus) noexcept;
+  void add_warm(stack* idle) noexcept WEFT_REQUIRES(lock_);
+  void count_surplus() noexcept WEFT_REQUIRES(lock_);
+  void trim_all() noexcept;
+  slab* rest(size_class& of, std::size_t most, stack*& rested) noexcept WEFT_REQUIRES(lock_);
+  void cool(stack* rested) noexcept;
   slab* add_cold(stack* idle) noexcept WEFT_REQUIRES(lock_);
   void take_apart(slab& dead) noexcept WEFT_REQUIRES(lock_);
   void unmap(slab* dead) noexcept;
@@ -106,7 +122,8 @@ class stack_pool {
   mutable ranked_lock lock_{lock_rank::stack_pool};
   size_class classes_[class_count] WEFT_GUARDED_BY(lock_);
   stack_counts counts_ WEFT_GUARDED_BY(lock_);
-  std::atomic<char const*> error_{""};  // points to constants only
+  std::atomic<std::size_t> surplus_{0};  // written under lock_
+  std::atomic<char const*> error_{""};   // points to constants only
 };
 
 }  // namespace weft::rt

@@ -131,7 +131,4 @@ void cancel_own(task& t);
 void register_wait(task& t, cancel_node& n, unsigned shard_hint) noexcept;
 void unregister(task& t) noexcept;
 
-/// The current task's context, or the root of none: null on a plain thread.
-[[nodiscard]] cancel_node* current_context() noexcept;
-
 }  // namespace weft::rt

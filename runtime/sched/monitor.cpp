@@ -22,6 +22,9 @@
 // (a processor whose tick has not moved between two looks, with something in its queue, a timer that is overdue, or a poller that nobody
 // sleeps in), and there is an idle processor, the monitor wakes a searcher, which steals, fires or polls.
 //
+// It also gives back the memory of stacks that nobody has needed for a tenth of a second (stack_pool.hpp, P2): a few at each look, all of
+// them if nothing goes on.
+//
 // It looks 20 us after it did something, doubling to 1 ms, earlier if a worker that stands still is due before; and sleeps while all
 // processors are idle and nothing is queued. The worker that takes the first one wakes it.
 
@@ -38,8 +41,10 @@ namespace weft::rt {
 namespace {
 constexpr std::int64_t shortest_ns = 20'000;
 constexpr std::int64_t longest_ns = 1'000'000;
-constexpr std::int64_t keeps_idle_ns =
-    10'000'000;  // V5: how long a blocked worker may keep a processor that nobody needs
+// V5: how long a blocked worker may keep a processor that nobody needs.
+constexpr std::int64_t keeps_idle_ns = 10'000'000;
+constexpr std::int64_t trim_period_ns = 100'000'000;
+constexpr std::size_t trimmed_at_once = 32;  // 50 us
 }  // namespace
 
 class monitor {
@@ -54,8 +59,9 @@ class monitor {
     std::atomic<std::uint32_t> never_woken{0};
     std::int64_t pause = shortest_ns;
     while (!s_.stopping_.load(std::memory_order_acquire)) {
+      trim();
       if (nothing_goes_on()) {
-        sleep();
+        if (!trimming_) sleep();
         pause = shortest_ns;
         continue;
       }
@@ -85,8 +91,28 @@ class monitor {
   void sleep() noexcept {
     s_.monitor_word_.store(1, std::memory_order_seq_cst);
     // Pairs with take_idle_processor_locked: either it sees the word, or idle_ is seen lowered here.
-    if (nothing_goes_on() && !s_.stopping_.load(std::memory_order_seq_cst)) futex_wait(s_.monitor_word_, 1);
+    if (nothing_goes_on() && !s_.stopping_.load(std::memory_order_seq_cst)) {
+      if (s_.stacks_.surplus() == 0) {  // pairs with want_trim
+        futex_wait(s_.monitor_word_, 1);
+      } else {
+        futex_wait_until(s_.monitor_word_, 1, period_ends_);
+      }
+    }
     s_.monitor_word_.store(0, std::memory_order_relaxed);
+  }
+
+  void trim() noexcept {
+    if (s_.stacks_.surplus() == 0) {
+      trimming_ = false;
+      return;
+    }
+    if (!trimming_) {
+      std::int64_t const now = clock_ns();
+      if (now < period_ends_) return;
+      s_.stacks_.begin_trim();
+      period_ends_ = now + trim_period_ns;
+    }
+    trimming_ = s_.stacks_.trim(trimmed_at_once);
   }
 
   /// True: something was taken, asked for or woken.
@@ -182,11 +208,21 @@ class monitor {
   std::int64_t const hog_after_;
   std::vector<view> views_;
   bool left_out_ = false;          // the last look woke a searcher
+  bool trimming_ = false;          // the pool has stacks that are to be trimmed now
+  std::int64_t period_ends_ = 0;   // of the pool's trimming
   std::int64_t due_ = longest_ns;  // when the first worker that stands still may be taken, from now
 };
 
 void scheduler::wake_monitor() noexcept {
   if (monitor_word_.exchange(0, std::memory_order_seq_cst) == 1) futex_wake(monitor_word_, 1);
+}
+
+void scheduler::want_trim() noexcept {
+  {
+    guard hold(lock_);
+    start_monitor_locked();
+  }
+  wake_monitor();
 }
 
 void scheduler::monitor_main() noexcept {

@@ -171,7 +171,7 @@ stack* scheduler::take_loop(processor& p) noexcept {
 void scheduler::put_loop(processor* p, stack* s) noexcept {
   bool const starving = starving_.load(std::memory_order_relaxed);
   if (tsan || p == nullptr || starving || s->size != default_stack_size_) {
-    stacks_.put(s);
+    if (stacks_.put(s)) want_trim();
   } else {
     s->next = p->loops;
     p->loops = s;
@@ -183,7 +183,7 @@ void scheduler::put_loop(processor* p, stack* s) noexcept {
       p->loops = last->next;
       last->next = nullptr;
       p->loop_count -= loops_kept / 2;
-      stacks_.put_many(first);
+      if (stacks_.put_many(first)) want_trim();
     }
   }
   if (starving_.load(std::memory_order_relaxed)) [[unlikely]]

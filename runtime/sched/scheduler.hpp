@@ -203,6 +203,7 @@ class scheduler {
   // monitor.cpp
   void monitor_main() noexcept;
   void wake_monitor() noexcept;
+  void want_trim() noexcept;  // the pool has stacks to spare, which the monitor gives back
 
   [[nodiscard]] bool all_ended() const noexcept;
   [[noreturn]] void throw_out_of_stacks() const;

@@ -152,12 +152,6 @@ waiter& uncancellable_waiter() {
   return t != nullptr ? *t : this_thread_waiter();
 }
 
-void throw_cancelled() {
-  task* t = current_task();
-  cancel_node* n = t != nullptr ? t->current_context() : nullptr;
-  throw weft::cancelled(n);
-}
-
 std::uint64_t begin_wait(waiter& w) noexcept {
   std::uint64_t const generation = wait_word::generation(w.word.load(std::memory_order_relaxed)) + 1;
   w.word.store(generation << wait_word::generation_shift, std::memory_order_relaxed);  // W3: IDLE

@@ -41,6 +41,15 @@ void run_on(stack& each) {
   jump(native, each.exec);
 }
 
+// Two periods in which nobody needs anything.
+void trim_all(stack_pool& pool) {
+  for (int period = 0; period < 2; ++period) {
+    pool.begin_trim();
+    while (pool.trim(32)) {
+    }
+  }
+}
+
 std::size_t resident_pages(stack const& of) {
   std::vector<unsigned char> map(of.size / page_size());
   ::mincore(of.base, of.size, map.data());
@@ -149,9 +158,38 @@ TEST_CASE("a hundred thousand stacks exist at once under the default limit of ma
     CHECK(pool.counts().in_use() == 100000);
     for (stack* const each : all) pool.put(each);
     CHECK(pool.counts().in_use() == 0);
+    trim_all(pool);
     CHECK(pool.counts().cut < 1000);
     CHECK(pool.counts().mapped_bytes < 1000 * 512 * kib);
   }
+}
+
+TEST_CASE("a trim takes what nobody needed in the period before and leaves the rest") {
+  if (asan || tsan) return;  // the sanitizers keep what is mapped
+  constexpr std::size_t many = 1000;
+  stack_pool pool(64 * kib);
+  std::vector<stack*> all;
+  for (std::size_t i = 0; i < many; ++i) all.push_back(pool.get());
+  for (std::size_t i = 0; i < many; ++i)  // the first surplus is said, once
+    CHECK(pool.put(all[i]) == (i == stack_pool::high_water));
+  CHECK(pool.surplus() == many - stack_pool::high_water);
+  pool.begin_trim();  // they have come in this period
+  CHECK_FALSE(pool.trim(many));
+  CHECK(pool.counts().cut == many);
+
+  all.clear();
+  for (int i = 0; i < 500; ++i) all.push_back(pool.get());  // needed in the second period
+  for (stack* const each : all) pool.put(each);
+  pool.begin_trim();
+  while (pool.trim(10)) {
+  }
+  CHECK(pool.surplus() > 500 - stack_pool::stacks_per_slab);
+  CHECK(pool.surplus() <= 500);
+  CHECK(pool.counts().cut < 900);
+  trim_all(pool);
+  CHECK(pool.surplus() == 0);
+  CHECK(pool.counts().cut <= stack_pool::high_water + 2 * stack_pool::stacks_per_slab);
+  CHECK(pool.counts().in_use() == 0);
 }
 
 TEST_CASE("idle suspended loops beyond the mark give back their memory and can be resumed") {
@@ -163,6 +201,7 @@ TEST_CASE("idle suspended loops beyond the mark give back their memory and can b
   for (stack* const each : all) run_on(*each);
   CHECK(resident_pages(*all[0]) > 10);
   for (std::size_t i = 0; i < all.size(); i += 2) pool.put(all[i]);
+  trim_all(pool);
   std::size_t rested = 0;
   for (std::size_t i = 0; i < all.size(); i += 2) rested += resident_pages(*all[i]) <= 2;
   CHECK(rested == 400 - stack_pool::high_water);

@@ -313,6 +313,24 @@ TEST_CASE("five thousand tasks park at once") {
   });
 }
 
+TEST_CASE("the stacks that many tasks have left are given back while nothing goes on") {
+  if (sanitized) return;                                                  // the sanitizers keep what is mapped
+  for (std::chrono::nanoseconds const hand_over : {0ns, 10'000'000ns}) {  // without it there is no monitor at first
+    weft::runtime r(weft::options{.workers = 1, .hog_after = hand_over, .blocked_after = hand_over});
+    r.run([] {
+      constexpr std::size_t n = 5000;
+      auto gate = weft::make_chan<int>();
+      weft::wait_group all;
+      for (std::size_t i = 0; i < n; ++i) all.go([gate] { gate.recv(); });
+      while (weft::current_metrics().parked < n) weft::yield();
+      CHECK(weft::current_metrics().bytes >= n * 256 * 1024);
+      gate.close();
+      all.wait();
+      while (weft::current_metrics().bytes >= 1000 * 320 * 1024) weft::sleep_for(10ms);  // the test's time limit
+    });
+  }
+}
+
 TEST_CASE("a million tasks park at once under the default limit of mappings") {
   if (sanitized)
     return;  // shadow memory for a million stacks is not to be had; the five thousand above are for sanitizers
