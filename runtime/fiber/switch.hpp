@@ -132,16 +132,52 @@ __attribute__((always_inline)) inline std::uint32_t load_mxcsr() noexcept {
 }
 #endif
 
-/// The rounding mode as a task finds it at its beginning. fegetround() costs a call for each task that merely ends.
-inline void reset_rounding() noexcept {
+/// Whether another rounding mode is set than "to nearest". fegetround() costs a call for each task that merely ends.
+inline bool rounds_otherwise() noexcept {
 #if defined(__x86_64__)
   std::uint16_t x87;
   __asm__ volatile("fnstcw %0" : "=m"(x87));
-  if (((load_mxcsr() >> 3 | x87) & 0xc00) == 0) [[likely]]
-    return;  // both have "to nearest", 0, in their two bits
+  return ((load_mxcsr() >> 3 | x87) & 0xc00) != 0;  // both have "to nearest", 0, in their two bits
+#else
+  return std::fegetround() != FE_TONEAREST;
 #endif
-  if (std::fegetround() != FE_TONEAREST) std::fesetround(FE_TONEAREST);
 }
+
+/// The rounding mode as a task finds it at its beginning.
+inline void reset_rounding() noexcept {
+  if (rounds_otherwise()) [[unlikely]]
+    std::fesetround(FE_TONEAREST);
+}
+
+/// What of the thread's state is the caller's own, put aside while another task runs on the caller's stack, which finds none of it. put_back
+/// is given the addresses anew: it may be another thread by then.
+class set_aside {
+ public:
+  set_aside(abi::__cxa_eh_globals* exceptions, int const* errno_pointer) noexcept : errno_(*errno_pointer) {
+    auto* const here = reinterpret_cast<exception_state*>(exceptions);
+    exceptions_.caught = here->caught;
+    exceptions_.uncaught = here->uncaught;
+    here->caught = nullptr;
+    here->uncaught = 0;
+    if (rounds_otherwise()) [[unlikely]] {
+      rounding_ = std::fegetround();
+      std::fesetround(FE_TONEAREST);
+    }
+  }
+  void put_back(abi::__cxa_eh_globals* exceptions, int* errno_pointer) const noexcept {
+    auto* const here = reinterpret_cast<exception_state*>(exceptions);
+    here->caught = exceptions_.caught;
+    here->uncaught = exceptions_.uncaught;
+    *errno_pointer = errno_;
+    if (rounding_ != FE_TONEAREST || rounds_otherwise()) [[unlikely]]
+      std::fesetround(rounding_);
+  }
+
+ private:
+  exception_state exceptions_;
+  int errno_;
+  int rounding_ = FE_TONEAREST;
+};
 
 __attribute__((always_inline)) inline void agree_on_float_flags([[maybe_unused]] void* saved_context) noexcept {
 #if defined(__x86_64__)

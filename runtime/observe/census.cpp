@@ -30,6 +30,11 @@ struct taking {
   }
 };
 
+std::int64_t waited(task const& t, std::int64_t now) noexcept {
+  std::uint32_t const steps = coarse_time(now) - t.parked_at.load(std::memory_order_relaxed);
+  return steps > UINT32_MAX / 2 ? 0 : static_cast<std::int64_t>(steps) << 20;  // it may have begun since `now` was read
+}
+
 /// Frozen, without allocating: the task goes on as soon as this returns.
 std::size_t read_parked(task const& t, task_entry& e, std::int64_t now, void** frames) noexcept {
   park_request const& request = *t.request;
@@ -38,8 +43,7 @@ std::size_t read_parked(task const& t, task_entry& e, std::int64_t now, void** f
   if (request.deadline != never) e.left_ns = request.deadline - now;
   // The joiner's handle keeps whom it joins.
   if (request.reason == wait_reason::join) e.joins = static_cast<task const*>(request.object)->id;
-  std::uint32_t const steps = coarse_time(now) - t.parked_at.load(std::memory_order_relaxed);
-  e.waited_ns = steps > UINT32_MAX / 2 ? 0 : static_cast<std::int64_t>(steps) << 20;  // parked since `now` was read
+  e.waited_ns = waited(t, now);
   return frames_of(*t.own_stack, frames, frames_most);
 }
 
@@ -51,6 +55,11 @@ bool visit(task& t, void* arg) {
     case task_phase::fresh: e.state = task_state::not_begun; break;
     case task_phase::running: e.state = task_state::running; break;
     case task_phase::yielded: e.state = task_state::ready; break;
+    case task_phase::joining:  // its frames are below those of the task that it joins
+      e.state = task_state::parked;
+      e.reason = wait_reason::join;
+      e.waited_ns = waited(t, to.now);
+      break;
     case task_phase::parked:
       e.state = task_state::ready;
       break;  // unless it can be frozen: then nobody has claimed its wait

@@ -75,6 +75,10 @@ struct pass {
     if (t.sched != of) return true;
     task_phase const phase = t.phase.load(std::memory_order_relaxed);
     if (phase == task_phase::free || phase == task_phase::ended) return true;
+    if (phase == task_phase::joining) {  // it waits as long as the task above it does, which is looked at itself
+      tasks += 1;
+      return true;
+    }
     bool waits = true;
     if (reasons) {
       waits = freeze(t);

@@ -317,7 +317,8 @@ runtime_metrics scheduler::metrics() const noexcept {
   for_each_task(
       [](task& t, void* arg) {
         auto& to = *static_cast<census*>(arg);
-        if (t.phase.load(std::memory_order_acquire) == task_phase::parked && t.sched == to.of) ++to.parked;
+        task_phase const phase = t.phase.load(std::memory_order_acquire);
+        if ((phase == task_phase::parked || phase == task_phase::joining) && t.sched == to.of) ++to.parked;
         return true;
       },
       &c);

@@ -22,6 +22,10 @@
 // (a processor whose tick has not moved between two looks, with something in its queue, a timer that is overdue, or a poller that nobody
 // sleeps in), and there is an idle processor, the monitor wakes a searcher, which steals, fires or polls.
 //
+// A task that comes back to the scheduler each few milliseconds is none of these, but looks at timers and the global queue each 61st time
+// only, and one that joins what it spawns runs that before others that are queued. So where something is overdue at two looks in a row
+// the holder is told to look around at its next pick (look_soon).
+//
 // It also gives back the memory of stacks that nobody has needed for a tenth of a second (stack_pool.hpp, P2): a few at each look, all of
 // them if nothing goes on.
 //
@@ -82,6 +86,8 @@ class monitor {
     std::int64_t cpu = 0;        // at the last one
     std::int64_t same_seq = 0;   // since when, on weft's clock
     std::int64_t still = 0;      // the same, and no CPU time used
+    std::uint32_t first = 0;     // of the queue: where its oldest task lies
+    bool owes = false;           // something was overdue
   };
 
   [[nodiscard]] bool nothing_goes_on() const noexcept {
@@ -125,6 +131,7 @@ class monitor {
       p.coarse_now = coarse_time(now);
       bool const same_task = views_[i].tick == p.tick.get();
       acted |= look_at(p, views_[i], now);
+      look_for_overdue(p, views_[i], now);
       left_out |= same_task && (p.queue.peek_next() != nullptr || !p.queue.ring_empty() ||
                                 s_.poll_until_.load(std::memory_order_relaxed) == 0);
       left_out |= p.timers.next_deadline() <= now;
@@ -134,6 +141,15 @@ class monitor {
     acted |= left_out && !left_out_;  // if it comes again nobody could be woken for it
     left_out_ = left_out;
     return acted;
+  }
+
+  void look_for_overdue(processor& p, view& v, std::int64_t now) noexcept {
+    std::uint32_t const first = p.queue.first();
+    bool const owes =
+        p.timers.next_deadline() <= now || s_.global_.size() != 0 || (first == v.first && !p.queue.ring_empty());
+    if (owes && v.owes && v.holder != nullptr) p.look_soon.store(true, std::memory_order_relaxed);
+    v.first = first;
+    v.owes = owes;
   }
 
   bool look_at(processor& p, view& v, std::int64_t now) noexcept {
@@ -150,7 +166,11 @@ class monitor {
     if (thread == 0) return false;  // it is just starting
     std::int64_t const cpu = thread_cpu_ns({w->clock});
     if (v.holder != w || v.tick != tick) {  // V1
-      v = {w, tick, seq, cpu, cpu, now, now};
+      v.holder = w;
+      v.tick = tick;
+      v.seq = seq;
+      v.first_cpu = v.cpu = cpu;
+      v.same_seq = v.still = now;
       return false;
     }
     if (v.seq != seq || (seq & 1) != 0) {

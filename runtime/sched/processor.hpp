@@ -44,6 +44,10 @@ struct alignas(64) processor {
   owned<task_id> next_id, last_id;  // ids set aside for spawns here
   owned<std::int64_t> last_poll;    // when the network was last looked at from here
   owned<std::uint32_t> coarse_now;  // coarse_time at the last look at the clock; by the holder, and by the monitor
+  /// Somebody waits for more than a moment: to the native stack at the next pick. Set by the monitor, cleared by the holder.
+  std::atomic<bool> look_soon{false};
+  owned<bool>
+      joins_here;  // the last spawner that had nothing else queued has joined its task before anybody had begun it
   std::unique_ptr<global_queue::port> port;
   unsigned index = 0;  // constant
   std::atomic<worker*> holder{

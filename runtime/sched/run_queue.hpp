@@ -9,6 +9,15 @@
 //   steal  Q3 read head (acquire), tail (acquire), copy half, compare-exchange head (acq_rel); lost: again
 //          A copy that was torn by the owner's wrapping around is never used: head has moved, and the exchange fails
 //   next   Q4 exchanges: a thief may take it too, but only after it stood there untouched for a while (see scheduler)
+//   retract  the owner takes back what it pushed last, to run it itself:
+//          Q5 tail - 1 (release)   Q6 compare-exchange head -> the same place, next version (acq_rel); head has passed it: stolen, tail back
+//
+// Q5 and Q6: head is a place and a version. A thief that read head before Q6 fails at its exchange, however many places it saw; one
+// that reads head after it has what Q6 released, the shorter ring. So no place is both retracted and stolen, and a place that is
+// pushed again is never taken for the old one. A thief may see tail one short of head between Q5 and the undoing: empty. (A
+// version has 32 bits: it would have to come round within one steal.)
+//
+// Thieves leave the task that was pushed last, too, until it stood there for a while: mostly its pusher is about to join it.
 //
 // With a single processor there are no thieves, and pop needs no locked instruction.
 #pragma once
@@ -31,7 +40,7 @@ class run_queue {
 
   /// Owner. False: full.
   bool push(task* t) noexcept {
-    std::uint32_t const head = head_.load(std::memory_order_acquire);  // pairs with Q2, Q3: places freed by thieves
+    std::uint32_t const head = place(head_.load(std::memory_order_acquire));  // pairs with Q2, Q3: freed by thieves
     std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
     if (tail - head >= capacity) return false;
     slots_[tail % capacity].store(t, std::memory_order_relaxed);
@@ -63,18 +72,41 @@ class run_queue {
   }
 
   task* pop_ring(bool single) noexcept {
-    std::uint32_t head = head_.load(std::memory_order_acquire);
+    std::uint64_t head = head_.load(std::memory_order_acquire);
     for (;;) {
       std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
-      if (tail == head) return nullptr;
-      task* t = slots_[head % capacity].load(std::memory_order_relaxed);
+      if (tail == place(head)) return nullptr;
+      task* t = slots_[place(head) % capacity].load(std::memory_order_relaxed);
       if (single) {
-        head_.store(head + 1, std::memory_order_relaxed);
+        head_.store(after(head, 1), std::memory_order_relaxed);
         return t;
       }
-      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+      if (head_.compare_exchange_weak(head, after(head, 1), std::memory_order_acq_rel, std::memory_order_acquire))
         return t;  // Q2
     }
+  }
+
+  /// Owner: the task pushed last, or null. A thief may take it meanwhile.
+  [[nodiscard]] task* newest() const noexcept {
+    std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
+    return first() == tail ? nullptr : slots_[(tail - 1) % capacity].load(std::memory_order_relaxed);
+  }
+
+  /// Owner. True: t was the one pushed last, and is the caller's now.
+  bool retract(task const* t, bool single) noexcept {
+    std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
+    std::uint64_t head = head_.load(std::memory_order_acquire);
+    if (newest() != t) return false;
+    if (single) {
+      tail_.store(tail - 1, std::memory_order_relaxed);
+      return true;
+    }
+    tail_.store(tail - 1, std::memory_order_release);  // Q5
+    while (place(head) != tail)
+      if (head_.compare_exchange_weak(head, next_version(head), std::memory_order_acq_rel, std::memory_order_acquire))
+        return true;  // Q6
+    tail_.store(tail, std::memory_order_release);
+    return false;
   }
 
   /// Owner or thief: the task in the next slot, or null.
@@ -89,32 +121,33 @@ class run_queue {
 
   /// Owner, when push failed: takes half of the ring out, oldest first. Returns how many; 0: thieves were there first.
   std::uint32_t take_half(std::array<task*, capacity / 2>& out) noexcept {
-    std::uint32_t head = head_.load(std::memory_order_acquire);
+    std::uint64_t head = head_.load(std::memory_order_acquire);
     std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
-    std::uint32_t const n = (tail - head) / 2;
-    for (std::uint32_t i = 0; i < n; ++i) out[i] = slots_[(head + i) % capacity].load(std::memory_order_relaxed);
-    if (n == 0 || !head_.compare_exchange_strong(head, head + n, std::memory_order_acq_rel)) return 0;
+    std::uint32_t const n = (tail - place(head)) / 2;
+    for (std::uint32_t i = 0; i < n; ++i) out[i] = slots_[(place(head) + i) % capacity].load(std::memory_order_relaxed);
+    if (n == 0 || !head_.compare_exchange_strong(head, after(head, n), std::memory_order_acq_rel)) return 0;
     return n;
   }
 
   /// Thief: moves half of the victim's ring to this one, whose owner is the caller and whose ring is empty; returns one of
-  /// them to run at once, or null.
-  task* steal_from(run_queue& victim) noexcept {
-    std::uint32_t head = victim.head_.load(std::memory_order_acquire);
+  /// them to run at once, or null. Takes the last one only `if_alone`.
+  task* steal_from(run_queue& victim, bool if_alone) noexcept {
+    std::uint64_t head = victim.head_.load(std::memory_order_acquire);
     for (;;) {
-      std::uint32_t const tail = victim.tail_.load(std::memory_order_acquire);  // Q3, pairs with Q1
-      std::uint32_t n = tail - head;
+      std::uint32_t const tail = victim.tail_.load(std::memory_order_acquire);  // Q3, pairs with Q1, Q5
+      std::uint32_t n = tail - place(head);
+      if (static_cast<std::int32_t>(n) < (if_alone ? 1 : 2)) return nullptr;
       n = n - n / 2;
-      if (n == 0) return nullptr;
       if (n > capacity / 2) {  // head and tail were read apart
         head = victim.head_.load(std::memory_order_acquire);
         continue;
       }
       std::uint32_t const mine = tail_.load(std::memory_order_relaxed);
       for (std::uint32_t i = 0; i < n; ++i)
-        slots_[(mine + i) % capacity].store(victim.slots_[(head + i) % capacity].load(std::memory_order_relaxed),
+        slots_[(mine + i) % capacity].store(victim.slots_[(place(head) + i) % capacity].load(std::memory_order_relaxed),
                                             std::memory_order_relaxed);
-      if (!victim.head_.compare_exchange_weak(head, head + n, std::memory_order_acq_rel, std::memory_order_acquire))
+      if (!victim.head_.compare_exchange_weak(head, after(head, n), std::memory_order_acq_rel,
+                                              std::memory_order_acquire))
         continue;
       if (n > 1) tail_.store(mine + n - 1, std::memory_order_release);
       return slots_[(mine + n - 1) % capacity].load(std::memory_order_relaxed);
@@ -123,22 +156,31 @@ class run_queue {
 
   /// Owner: the task that the ring will give after n more, or null. A thief may take it meanwhile: good for a prefetch.
   [[nodiscard]] task* ahead(std::uint32_t n) const noexcept {
-    std::uint32_t const at = head_.load(std::memory_order_relaxed) + n;
+    std::uint32_t const at = place(head_.load(std::memory_order_relaxed)) + n;
     if (static_cast<std::int32_t>(tail_.load(std::memory_order_relaxed) - at) <= 0) return nullptr;
     return slots_[at % capacity].load(std::memory_order_relaxed);
   }
 
   /// Anybody; a snapshot.
   [[nodiscard]] std::uint32_t size() const noexcept {
-    std::uint32_t const head = head_.load(std::memory_order_relaxed);
+    std::uint32_t const head = first();
     std::uint32_t const tail = tail_.load(std::memory_order_acquire);
     return tail - head > capacity ? 0 : tail - head;
   }
+  /// Anybody: the place of the oldest; it moves when that goes.
+  [[nodiscard]] std::uint32_t first() const noexcept { return place(head_.load(std::memory_order_relaxed)); }
   [[nodiscard]] bool ring_empty() const noexcept { return size() == 0; }
   [[nodiscard]] task* peek_next() const noexcept { return next_.load(std::memory_order_relaxed); }
 
  private:
-  alignas(64) std::atomic<std::uint32_t> head_{0};  // owner and thieves, compare-exchange
+  // head_: the place in the low half, the version in the high one.
+  static constexpr std::uint32_t place(std::uint64_t head) noexcept { return static_cast<std::uint32_t>(head); }
+  static constexpr std::uint64_t after(std::uint64_t head, std::uint32_t n) noexcept {
+    return (head >> 32 << 32) | static_cast<std::uint32_t>(place(head) + n);
+  }
+  static constexpr std::uint64_t next_version(std::uint64_t head) noexcept { return head + (std::uint64_t{1} << 32); }
+
+  alignas(64) std::atomic<std::uint64_t> head_{0};  // owner and thieves, compare-exchange
   alignas(64) std::atomic<std::uint32_t> tail_{0};  // written by the owner alone
   std::atomic<task*> next_{nullptr};                // owner and thieves, exchange
   owned<std::uint32_t> next_runs_;                  // owner: how often in a row the next slot was used

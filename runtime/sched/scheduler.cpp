@@ -68,8 +68,15 @@ void scheduler::start(task* t) noexcept {
   section const inside(w);
   processor* p = inside.proc();
   note_spawn(p);
+  // A spawner that joins at once needs no second worker, and waking one each time would cost more than the task. If it computes
+  // instead this time, the monitor wakes somebody, and the next spawn does so itself.
+  bool const joins_here = p != nullptr && t->has_handle && p->joins_here.get() && p->queue.ring_empty();
   push(p, t);
-  wake_if_idle(p);
+  if (joins_here) {
+    p->joins_here = false;
+  } else {
+    wake_if_idle(p);
+  }
 }
 
 void scheduler::make_ready(task* t) noexcept {
@@ -267,7 +274,8 @@ void scheduler::throw_out_of_stacks() const {
 task* scheduler::pick_local(processor& p) noexcept {
   std::uint64_t const tick = p.tick + 1;
   p.tick = tick;
-  if (tick % global_every == 0) return nullptr;  // to the native stack, which looks around
+  // To the native stack, which looks around.
+  if (tick % global_every == 0 || p.look_soon.load(std::memory_order_relaxed)) return nullptr;
   task* t = p.queue.pop(single());
   // With many tasks each is cold when its turn comes: the header two places ahead, the stack of the next, whose header is here by now.
   if (task* soon = p.queue.ahead(2)) {
@@ -281,6 +289,16 @@ task* scheduler::pick_local(processor& p) noexcept {
     }
   }
   return t;
+}
+
+bool scheduler::take_back(processor& p, task* t) noexcept {
+  if (p.queue.newest() != t) return false;
+  p.joins_here = true;
+  std::uint64_t const tick = p.tick + 1;
+  if (tick % global_every == 0 || p.look_soon.load(std::memory_order_relaxed)) return false;
+  if (!p.queue.retract(t, single())) return false;
+  p.tick = tick;
+  return true;
 }
 
 task* scheduler::take_global(processor& p, std::size_t max) noexcept {
@@ -339,9 +357,10 @@ void scheduler::note_time(worker& w, processor& p, std::int64_t now) noexcept {
 }
 
 task* scheduler::find_now(worker& w, processor& p) {
-  bool const look_around = p.tick.get() % global_every == 0;
+  bool const look_around = p.tick.get() % global_every == 0 || p.look_soon.load(std::memory_order_relaxed);
   p.tick += 1;
   if (look_around) {
+    p.look_soon.store(false, std::memory_order_relaxed);
     std::int64_t const now = clock_ns();
     note_time(w, p, now);
     run_timers(p, now);
@@ -398,7 +417,7 @@ task* scheduler::search(worker& w, processor& p) noexcept {
     searching_.fetch_add(1, std::memory_order_seq_cst);
     w.searching = true;
   }
-  // The last round also takes next slots, from processors that have not moved since the round before.
+  // The last round also takes next slots and single tasks, from processors that have not moved for a while.
   constexpr int rounds = 4;
   for (int round = 0; round < rounds; ++round) {
     if (task* t = steal(w, p, round == rounds - 1)) return t;
@@ -409,21 +428,24 @@ task* scheduler::search(worker& w, processor& p) noexcept {
   return nullptr;
 }
 
-task* scheduler::steal(worker& w, processor& p, bool next_slots) noexcept {
+task* scheduler::steal(worker& w, processor& p, bool last_round) noexcept {
   auto const start = static_cast<unsigned>(w.random.below(processor_count_));
   for (unsigned i = 0; i < processor_count_; ++i) {
     processor& victim = processors_[(start + i) % processor_count_];
     if (&victim == &p) continue;
-    if (task* t = p.queue.steal_from(victim.queue)) {
+    if (task* t = p.queue.steal_from(victim.queue, false)) {
       p.count.steals += 1;
       return t;
     }
-    if (!next_slots || victim.queue.peek_next() == nullptr) continue;
-    // A task in a next slot is about to run where its data is warm. It is taken only if that processor stands still.
+    if (!last_round || (victim.queue.peek_next() == nullptr && victim.queue.ring_empty())) continue;
+    // A task in a next slot is about to run where its data is warm, one that is alone in the ring is about to be joined or run. It is
+    // taken only if that processor stands still.
     std::uint64_t const tick = victim.tick;
     for (int pause = 0; pause < 200; ++pause) cpu_relax();
     if (victim.tick.get() != tick) continue;
-    if (task* t = victim.queue.take_next()) {
+    task* t = victim.queue.take_next();
+    if (t == nullptr) t = p.queue.steal_from(victim.queue, true);
+    if (t != nullptr) {
       p.count.steals += 1;
       return t;
     }
@@ -434,7 +456,7 @@ task* scheduler::steal(worker& w, processor& p, bool next_slots) noexcept {
 bool scheduler::work_anywhere(std::int64_t now) noexcept {
   if (global_.size() != 0) return true;
   for (unsigned i = 0; i < processor_count_; ++i)
-    if (!processors_[i].queue.ring_empty() || processors_[i].timers.next_deadline() <= now) return true;
+    if (processors_[i].queue.size() > 1 || processors_[i].timers.next_deadline() <= now) return true;
   return false;
 }
 

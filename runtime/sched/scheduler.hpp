@@ -132,6 +132,13 @@ class scheduler {
   // ---- the switching side (switching.cpp), always inside a section ----
   /// The next task from the local queue; null: go to the native stack.
   [[nodiscard]] task* pick_local(processor& p) noexcept;
+  /// For who joins t: true: t has not begun, was queued last, and is the caller's to run; nobody else waits for long.
+  [[nodiscard]] bool take_back(processor& p, task* t) noexcept;
+  /// After take_back(), if it is not to be run after all.
+  void put_back(processor& p, task* t) noexcept {
+    push_local(p, t);
+    wake_if_idle(&p);
+  }
   [[nodiscard]] stack* take_loop(processor& p) noexcept;  // a suspended loop, from the processor's cache only
   void put_loop(processor* p, stack* s) noexcept;
   void queue_yielded(worker& w, task* t) noexcept;
@@ -146,7 +153,7 @@ class scheduler {
   void note_time(worker& w, processor& p, std::int64_t now) noexcept;
   [[nodiscard]] task* take_global(processor& p, std::size_t max) noexcept;
   [[nodiscard]] task* search(worker& w, processor& p) noexcept;
-  [[nodiscard]] task* steal(worker& w, processor& p, bool next_slots) noexcept;
+  [[nodiscard]] task* steal(worker& w, processor& p, bool last_round) noexcept;
   [[nodiscard]] bool work_anywhere(std::int64_t now) noexcept;
   bool run_timers(processor& p, std::int64_t now);
   void poll_network(worker& w, std::int64_t timeout_ns);

@@ -18,6 +18,9 @@ void park_task(worker& w, processor* p, task& t, park_request const& request) no
 /// of any section, when its turn has come.
 void yield_task(worker& w, processor* p, task& t) noexcept;
 
+/// For join(): runs t to its end on the caller's stack, if it has not begun and nothing stands against it. False: it was not run.
+[[nodiscard]] bool run_for_join(task& t) noexcept;
+
 /// H1 to H6.
 void park_hook(worker& w, task& t, park_request const& request) noexcept;
 

@@ -14,6 +14,7 @@
 #include "runtime/base/check.hpp"
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/switching.hpp"
 #include "runtime/sched/task_end.hpp"
 #include "runtime/sched/task_pool.hpp"
 #include "runtime/sched/task_timer.hpp"
@@ -87,14 +88,22 @@ void clear_locals(task* t) noexcept {
 
 /// Until what is destroyed has made none anew: it is the user's code, and may use a fiber_local.
 void drop_extra(task* t) noexcept {
-  for (;;) {
+  while (t->extra.load(std::memory_order_acquire) != nullptr) {
     clear_locals(t);
     task_extra* e = t->extra.exchange(nullptr, std::memory_order_acq_rel);
-    if (e == nullptr) return;
     wait_for_walks();
     drop(e->own.load(std::memory_order_relaxed), 1 + e->own_credit);
     delete e;
   }
+}
+
+/// True: the reference goes back to those that the calling task has counted ahead for its children (inherit_context).
+bool kept_for_children(cancel_node* inherited) noexcept {
+  task* const parent = current_task();
+  task_extra* const e = parent != nullptr ? parent->extra.load(std::memory_order_acquire) : nullptr;
+  if (e == nullptr || e->own.load(std::memory_order_relaxed) != inherited || e->own_credit == UINT32_MAX) return false;
+  e->own_credit += 1;
+  return true;
 }
 
 /// What is the user's: the result, and contexts, whose values and causes are.
@@ -102,7 +111,7 @@ void destroy_contents(task* t) noexcept {
   cancel_node* inherited = std::exchange(t->inherited, nullptr);
   if (t->ops->destroy_result != nullptr) t->ops->destroy_result(t->body());
   drop_extra(t);
-  if (inherited != nullptr && !inherited->is_root) {
+  if (inherited != nullptr && !inherited->is_root && !kept_for_children(inherited)) {
     drop(inherited);
     drop_extra(t);
   }
@@ -304,7 +313,7 @@ bool wait_for_end(task* t, waiter& self, std::int64_t deadline,
 
 void task_wait(task* t) {
   waiter& self = cancellation_point();
-  if (!task_done(t)) (void)wait_for_end(t, self, never, true);
+  if (!task_done(t) && !run_for_join(*t)) (void)wait_for_end(t, self, never, true);
 }
 
 bool task_wait_until(task* t, std::int64_t deadline) {

@@ -3,6 +3,7 @@
 // States, and who owns what
 //   fresh     in a queue. Whoever pops it from the queue owns it. No stack.
 //   running   called by the loop on some stack. The worker that runs it owns it; the stack is the loop's.
+//   joining   has called join() for a task that had not begun, which runs above it on the same stack (run_for_join).
 //   parked    waits (waiter::word tells). Its stack is its own: the loop's frames lie at the stack's base and go on when the
 //             task has ended. Nobody owns it; who claims its wait does, until ready() has queued it.
 //   ended     its closure is destroyed, its stack has gone back to the loop. Only the result and the completion are left.
@@ -53,7 +54,7 @@ struct task_extra {
 };
 
 /// Release when written, acquire when read by reports. free: also a task that is being made, until it starts.
-enum class task_phase : std::uint8_t { free, fresh, running, yielded, parked, ended };
+enum class task_phase : std::uint8_t { free, fresh, running, yielded, joining, parked, ended };
 
 struct task : waiter {
   std::atomic<task_phase> phase{task_phase::free};  // for reports
