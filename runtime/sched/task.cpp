@@ -313,7 +313,12 @@ bool wait_for_end(task* t, waiter& self, std::int64_t deadline,
 
 void task_wait(task* t) {
   waiter& self = cancellation_point();
-  if (!task_done(t) && !run_for_join(*t)) (void)wait_for_end(t, self, never, true);
+  if (task_done(t)) return;
+  if (run_for_join(*t)) {
+    (void)cancellation_point();  // J2: what cancelled the child meanwhile would have ended this wait too
+  } else {
+    (void)wait_for_end(t, self, never, true);
+  }
 }
 
 bool task_wait_until(task* t, std::int64_t deadline) {

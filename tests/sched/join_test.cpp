@@ -134,7 +134,7 @@ TEST_CASE("a cancelled joiner is woken with the task that it joins") {
   with_workers([] {
     auto never = weft::make_chan<int>();
     weft::latch parked(1);
-    std::atomic<bool> below{false}, above{false};
+    std::atomic<bool> below{false}, above{false}, joinable{false};
     auto joiner = weft::spawn([&] {
       auto child = weft::spawn([&] {
         parked.count_down();
@@ -149,6 +149,7 @@ TEST_CASE("a cancelled joiner is woken with the task that it joins") {
         child.join();
       } catch (weft::cancelled const&) {
         above = true;
+        joinable = child.joinable();
         throw;
       }
     });
@@ -157,6 +158,7 @@ TEST_CASE("a cancelled joiner is woken with the task that it joins") {
     CHECK_THROWS_AS(joiner.join(), weft::cancelled);
     CHECK(below);
     CHECK(above);
+    CHECK(joinable);
   });
 }
 
