@@ -251,7 +251,7 @@ bool cancel_from(cancel_node& n, cancel_kind kind, std::exception_ptr const& cau
     last = last->work_next = c;
     used |= c->used.load(std::memory_order_seq_cst);
   }
-  if (used) heavy_fence();  // C2, C3: pairs with H2
+  if (used) process_fences::heavy();  // C2, C3: pairs with H2
   while (marked != nullptr) {
     cancel_node* c = marked;
     marked = c->work_next;

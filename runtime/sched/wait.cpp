@@ -193,10 +193,7 @@ void park_hook(worker& w, task& t, park_request const& request) noexcept {
   bool const cancellable = t.wait_cancellable && n != nullptr;
   std::int64_t const deadline = request.deadline;
   t.phase.store(task_phase::parked, std::memory_order_release);
-  t.word.store(
-      (generation << wait_word::generation_shift) | wait_word::waiting | (cancellable ? wait_word::cancellable : 0),
-      std::memory_order_release);  // H1
-  light_fence();                   // H2, pairs with C3
+  publish_wait<process_fences>(t, generation, cancellable);  // H1, H2
   bool mine = false;
   if (cancellable) {  // H3
     bool flagged = n->is_cancelled();

@@ -135,6 +135,16 @@ struct wait_record {
 /// W3. Starts a new wait of `w` and returns its generation, for the records.
 [[nodiscard]] std::uint64_t begin_wait(waiter& w) noexcept;
 
+/// H1 and H2: from here on the wait can be claimed, and what the caller then reads (H3) is as new as what a canceller reads. A template
+/// over the fences, since the argument stands on H2 and C3: a test takes them away and sees a cancellation get lost.
+template <class Fences>
+void publish_wait(waiter& w, std::uint64_t generation, bool cancellable) noexcept {
+  w.word.store(
+      (generation << wait_word::generation_shift) | wait_word::waiting | (cancellable ? wait_word::cancellable : 0),
+      std::memory_order_release);  // H1
+  Fences::light();                 // H2, pairs with C3
+}
+
 /// How to park. `unlock` is called once, on another stack (a plain thread calls it itself), and releases every lock that
 /// the caller holds; it must not throw, allocate or run user code.
 struct park_request {

@@ -45,7 +45,7 @@ struct task;
 /// What the code that arrives on a stack must do for the one that was left: it cannot be done before the old stack is left.
 enum class after_switch : std::uint8_t { nothing, park, yield, retire_stack };
 
-/// Protocol A's fences (hand_over.hpp), E2 and M3.
+/// The fences of protocol A (hand_over.hpp: E2, M3) and of protocol B (wait.hpp: H2, C3).
 struct process_fences {
   static void light() noexcept { light_fence(); }
   static void heavy() noexcept { heavy_fence(); }
