@@ -47,7 +47,15 @@ std::int64_t deadline_after(std::chrono::duration<R, P> d) noexcept {
   return ns == never ? never : deadline_in(ns);
 }
 
-/// A steady_clock deadline is taken as it is; one of another clock is turned into a duration from that clock's now().
+/// Seconds since the clock's epoch, from any representation without overflow.
+template <class Clock, class D>
+constexpr long double seconds_of(std::chrono::time_point<Clock, D> at) noexcept {
+  return std::chrono::duration<long double>(at.time_since_epoch()).count();
+}
+
+/// A steady_clock deadline is taken as it is; one of another clock is turned into a duration from that clock's now(). Exactly, if it
+/// is within 30 years of it: the difference, and even the common type, of what is further apart may not fit (sys_days of the year
+/// 9999 are no nanoseconds), and nanoseconds are of no matter there.
 template <class Clock, class D>
 std::int64_t deadline_at(std::chrono::time_point<Clock, D> at) noexcept {
   if (at == std::chrono::time_point<Clock, D>::max()) return never;
@@ -55,7 +63,10 @@ std::int64_t deadline_at(std::chrono::time_point<Clock, D> at) noexcept {
     auto const since = at.time_since_epoch();
     return since <= D::zero() ? 0 : saturated_ns(since);
   } else {
-    return deadline_after(at - Clock::now());
+    auto const now = Clock::now();
+    long double const ahead = seconds_of(at) - seconds_of(now);
+    if (ahead < -1e9L || ahead > 1e9L) return deadline_after(std::chrono::duration<long double>(ahead));
+    return deadline_after(at - now);
   }
 }
 
