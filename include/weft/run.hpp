@@ -94,7 +94,7 @@ class runtime {
   /// Cancels the root context, waits until no task is left, and stops the threads; may be called again. Tasks that have not ended
   /// after the grace (options::shutdown_grace) are named on stderr and the process ends with status 70. From a plain thread.
   void shutdown();
-  void shutdown(std::chrono::nanoseconds grace);
+  void shutdown(detail::patience grace);
 
   /// A snapshot; walks all tasks, so not for hot paths.
   [[nodiscard]] runtime_metrics metrics() const;

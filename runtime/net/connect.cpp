@@ -94,8 +94,8 @@ result<detail::io_handle> connect_to(endpoint const& target, io_kind kind, std::
   return handle;
 }
 
-result<tcp_stream> tcp_stream::connect(std::string_view address, std::chrono::nanoseconds patience) {
-  std::int64_t const until = detail::deadline_after(patience);
+result<tcp_stream> tcp_stream::connect(std::string_view address, detail::patience patience) {
+  std::int64_t const until = detail::deadline_after(patience.get());
   auto const targets = resolve_until(address, false, until);
   if (!targets) return fail(targets.error());
   std::error_code error;
@@ -108,8 +108,8 @@ result<tcp_stream> tcp_stream::connect(std::string_view address, std::chrono::na
   return fail(error);
 }
 
-result<unix_stream> unix_stream::connect(std::string_view path, std::chrono::nanoseconds patience) {
-  std::int64_t const until = detail::deadline_after(patience);
+result<unix_stream> unix_stream::connect(std::string_view path, detail::patience patience) {
+  std::int64_t const until = detail::deadline_after(patience.get());
   auto const target = endpoint::unix_path(path);
   if (!target) return fail(target.error());
   auto handle = connect_to(*target, io_kind::socket, until);

@@ -57,12 +57,12 @@ void runtime::throw_if_deadlocked() const {
 
 void runtime::shutdown() { shutdown(state_->sched.opts().shutdown_grace); }
 
-void runtime::shutdown(std::chrono::nanoseconds grace) {
+void runtime::shutdown(detail::patience grace) {
   if (rt::current_task() != nullptr) rt::fatal("runtime::shutdown called inside a task");
   std::lock_guard hold(state_->lock);
   if (state_->down.exchange(true, std::memory_order_seq_cst)) return;
   while (state_->spawning.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
-  state_->sched.shutdown(grace.count() < 0 ? 0 : grace.count());
+  state_->sched.shutdown(grace.get().count());
 }
 
 runtime_metrics runtime::metrics() const { return state_->sched.metrics(); }

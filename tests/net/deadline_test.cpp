@@ -181,3 +181,24 @@ TEST_CASE("a cancelled task's socket calls throw, waiting or not, and leave the 
     CHECK_THROWS_AS(writing.join(), weft::cancelled);
   });
 }
+
+TEST_CASE("a patience is a duration of any type, of which max() means never and a negative one now") {
+  everywhere([](auto where) {
+    auto [a, b] = tcp_pair();
+    auto const late = [&](auto d) { return error_of(net::wait_readable(b.native_handle(), d)); };
+    CHECK(late(std::chrono::hours::min()) == std::errc::timed_out);
+    CHECK(late(-1h) == std::errc::timed_out);
+    CHECK(late(std::chrono::duration<double>(0.0005)) == std::errc::timed_out);
+    auto readable =
+        where.start([&] { return error_of(net::wait_readable(b.native_handle(), std::chrono::hours::max())); });
+    auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+    auto connecting = where.start([&] {
+      return error_of(net::tcp_stream::connect(listener.local_endpoint().to_string(), std::chrono::hours::max()));
+    });
+    CHECK(listener.accept());
+    CHECK_FALSE(connecting.get());
+    CHECK(net::wait_writable(b.native_handle(), std::chrono::years::max()));
+    REQUIRE(a.write_all("x"));
+    CHECK_FALSE(readable.get());
+  });
+}

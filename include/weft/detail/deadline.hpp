@@ -38,6 +38,17 @@ constexpr std::int64_t saturated_ns(std::chrono::duration<R, P> d) noexcept {
   }
 }
 
+/// A duration of any type as a parameter of what is no template: hours::max() would be a negative number of nanoseconds.
+class patience {
+ public:
+  template <class R, class P>
+  constexpr patience(std::chrono::duration<R, P> d) noexcept : ns_(saturated_ns(d)) {}
+  [[nodiscard]] constexpr std::chrono::nanoseconds get() const noexcept { return std::chrono::nanoseconds(ns_); }
+
+ private:
+  std::int64_t ns_;
+};
+
 /// The instant `ns` nanoseconds from now, saturating at `never`.
 [[nodiscard]] std::int64_t deadline_in(std::int64_t ns) noexcept;
 

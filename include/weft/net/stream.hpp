@@ -99,7 +99,7 @@ class tcp_stream : public stream_base {
   /// "127.0.0.1:80", "[::1]:80", "name:80". Tries the addresses of a name in turn; std::errc::timed_out when `patience`, which
   /// covers the look-up too, has run out; else the last address's error.
   [[nodiscard]] static result<tcp_stream> connect(std::string_view address,
-                                                  std::chrono::nanoseconds patience = std::chrono::nanoseconds::max());
+                                                  weft::detail::patience patience = std::chrono::nanoseconds::max());
 
   [[nodiscard]] std::pair<read_half, write_half> split() &&;
 
@@ -115,7 +115,7 @@ class unix_stream : public stream_base {
 
   /// By path; '@' at its start means the abstract namespace. Waits while the listener's backlog is full.
   [[nodiscard]] static result<unix_stream> connect(std::string_view path,
-                                                   std::chrono::nanoseconds patience = std::chrono::nanoseconds::max());
+                                                   weft::detail::patience patience = std::chrono::nanoseconds::max());
 
   [[nodiscard]] std::pair<read_half, write_half> split() &&;
 
@@ -141,8 +141,8 @@ class fd_stream : public stream_base {
 };
 
 /// Waits until a descriptor of the caller's can be read from (has hung up, has failed), whatever else waits for it.
-[[nodiscard]] result<void> wait_readable(int fd, std::chrono::nanoseconds patience = std::chrono::nanoseconds::max());
+[[nodiscard]] result<void> wait_readable(int fd, weft::detail::patience patience = std::chrono::nanoseconds::max());
 /// The same for writing.
-[[nodiscard]] result<void> wait_writable(int fd, std::chrono::nanoseconds patience = std::chrono::nanoseconds::max());
+[[nodiscard]] result<void> wait_writable(int fd, weft::detail::patience patience = std::chrono::nanoseconds::max());
 
 }  // namespace weft::net
