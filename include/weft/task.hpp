@@ -120,7 +120,8 @@ struct result_box {
         c();
         value.emplace();
       } else if constexpr (std::is_reference_v<R>) {
-        value.emplace(std::addressof(c()));
+        R r = c();
+        value.emplace(std::addressof(r));
       } else {
         struct from_call {  // elides the move: results need not be movable to be stored
           C& call;
