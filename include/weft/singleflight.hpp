@@ -14,6 +14,7 @@
 #include <utility>
 
 #include <weft/condition_variable.hpp>
+#include <weft/detail/countdown.hpp>
 #include <weft/error.hpp>
 #include <weft/mutex.hpp>
 
@@ -27,12 +28,12 @@ namespace weft {
 template <class K, class V>
 class singleflight {
  public:
-  /// f(), or the result of the call with this key that is running. Blocks; waiting for another's call is a
-  /// cancellation point. If the caller that makes the call is cancelled, one of those that wait for it makes it anew
-  /// with its own f.
+  /// f(), or the result of the call with this key that is running. Blocks; a cancellation point. If the caller that makes
+  /// the call is cancelled, one of those that wait for it makes it anew with its own f.
   template <class F>
     requires std::convertible_to<std::invoke_result_t<F&>, V>
   V run(K const& key, F&& f) {
+    detail::countdown::cancellation_point();  // who finds no call to wait for, too
     for (;;) {
       std::unique_lock lock(mutex_);
       auto const [at, first] = flights_.try_emplace(key);
