@@ -183,6 +183,7 @@ result<std::vector<endpoint>> resolve_until(std::string_view address, bool liste
 }
 
 result<std::vector<endpoint>> resolve(std::string_view host_and_port) {
+  (void)rt::cancellation_point();  // also for a number, which asks nobody
   return resolve_until(host_and_port, false, rt::never);
 }
 
