@@ -87,11 +87,11 @@ template <class T, std::uint64_t A, std::uint64_t B>
   return core_of(a) == core_of(b);
 }
 
-/// One handle's share of the channel while it lives, without a type of handle: what an iterator holds.
+/// One handle's share of the channel while it lives, without a type of handle: what an iterator holds. For the member `of` of chan.
 class counted_receiver {
  public:
-  explicit counted_receiver(chan_core* c) noexcept : core_(c) {
-    check_not_moved(c, "begin");
+  counted_receiver(chan_core* c, char const* of) noexcept : core_(c) {
+    check_not_moved(c, of);
     if (c != nullptr) add_ends(*c, chan_core::one_receiver);
   }
   counted_receiver(counted_receiver&& other) noexcept : core_(std::exchange(other.core_, moved_from())) {}
@@ -117,7 +117,7 @@ class recv_iterator {
   using difference_type = std::ptrdiff_t;
   using iterator_concept = std::input_iterator_tag;
 
-  explicit recv_iterator(chan_core* c) noexcept : from_(c) {}
+  explicit recv_iterator(chan_core* c) noexcept : from_(c, "begin") {}
   recv_iterator(recv_iterator&&) = default;
   recv_iterator& operator=(recv_iterator&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
     if (this != &other) {
