@@ -1,0 +1,146 @@
+// A message is a line.
+//
+//   reader -> lines -> parsers -> one channel a service -> writers
+//
+// Lines are sent one by one; who receives takes what is there, so that a task is not woken for each. A line points into its
+// block, which is free again when its last line has been written or dropped (block_pool::leave). With more than one parser a
+// file's lines are those of the other pipeline, but not in the input's order.
+#include "output.hpp"
+#include "pipeline.hpp"
+
+#include <weft/chan.hpp>
+#include <weft/guarded.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace logs {
+
+namespace {
+
+struct line {
+  block* from;
+  record text;
+};
+constexpr std::size_t at_once = 128;
+
+void read(job& j, weft::sender<line> lines, weft::context until) try {
+  // A block owes this many until the reader knows how many lines it has: so that it is not freed by those who are faster.
+  constexpr std::uint32_t unknown = 1U << 31;
+  for (;;) {
+    block* b = nullptr;
+    {
+      weft::scoped_context const in(until);  // for the waiting, not for the sending: what has been read goes on
+      b = j.pool.take();
+      if (!j.source.fill(*b)) return;
+    }
+    std::uint32_t n = 0;
+    b->owed.store(unknown, std::memory_order_relaxed);  // ordered by the channel's sends
+    each_line(b->text(), [&](std::string_view text) {
+      lines.send({b, {text.data(), static_cast<std::uint32_t>(text.size()), 0}});
+      ++n;
+    });
+    j.pool.leave(b, unknown - n);
+  }
+} catch (weft::cancelled const&) {
+  j.done.interrupted = true;
+}
+
+/// Says of lines that they are done, in as few atomic operations as there are blocks among them.
+class leaving {
+ public:
+  explicit leaving(block_pool const& pool) : pool_(pool) {}
+  ~leaving() { flush(); }
+  leaving(leaving const&) = delete;
+  leaving& operator=(leaving const&) = delete;
+  void one(block* b) {
+    if (b != block_) flush(), block_ = b;
+    ++n_;
+  }
+  void flush() {
+    if (n_ != 0) pool_.leave(block_, std::exchange(n_, 0));
+  }
+
+ private:
+  block_pool const& pool_;
+  block* block_ = nullptr;
+  std::uint32_t n_ = 0;
+};
+
+void write(job& j, output_file file, weft::receiver<line> in) {
+  std::vector<line> batch;
+  std::string text;
+  while (in.recv_many(batch, at_once) != 0) {
+    leaving done(j.pool);
+    for (line const& l : batch) {
+      text.append(l.text.text, l.text.size + 1);  // with its end
+      done.one(l.from);
+    }
+    batch.clear();
+    if (text.size() >= write_bytes) file.write(text), text.clear();
+  }
+  file.write(text);
+}
+
+/// The channel of each service, made with its writer when the first line comes for it. The last parser to go closes them all.
+class writers {
+ public:
+  writers(job& j, weft::task_group& g) : job_(j), group_(g) {}
+  weft::sender<line> of(std::uint32_t service) {
+    auto const all = channels_.lock();
+    if (service >= all->size()) all->resize(service + 1);
+    weft::sender<line>& tx = (*all)[service];
+    if (!tx) {
+      auto ends = weft::make_ends<line>(1024);
+      output_file file(file_of(job_.folder, service, job_.names.name_of(service)));
+      group_.spawn({.name = "writer"}, write, std::ref(job_), std::move(file), std::move(ends.rx));
+      tx = std::move(ends.tx);
+    }
+    return tx;
+  }
+
+ private:
+  job& job_;
+  weft::task_group& group_;
+  weft::guarded<std::vector<weft::sender<line>>> channels_;
+};
+
+void parse(job& j, weft::receiver<line> lines, std::shared_ptr<writers> all) {
+  line_parser parser(j.names, j.least);
+  std::vector<weft::sender<line>> known;
+  std::vector<line> batch;
+  while (lines.recv_many(batch, at_once) != 0) {
+    std::uint64_t bytes = 0, below = 0, malformed = 0;
+    leaving done(j.pool);
+    for (line& l : batch) {
+      verdict const v = parser.parse(l.text.view());
+      bytes += l.text.size + 1;
+      if (v.is == verdict::below) {
+        ++below;
+        done.one(l.from);
+        continue;
+      }
+      if (v.is == verdict::malformed) ++malformed;
+      if (v.service >= known.size()) known.resize(v.service + 1);
+      weft::sender<line>& to = known[v.service];
+      if (!to) to = all->of(v.service);
+      to.send(l);
+    }
+    j.done.add(bytes, batch.size(), below, malformed);
+    batch.clear();
+  }
+}
+
+}  // namespace
+
+void by_line(job& j, weft::task_group& g, weft::context until) {
+  auto [tx, rx] = weft::make_ends<line>(1024);
+  auto const all = std::make_shared<writers>(j, g);
+  g.spawn({.name = "reader"}, read, std::ref(j), std::move(tx), std::move(until));
+  for (std::size_t i = 0; i < j.parsers; ++i) g.spawn({.name = "parser"}, parse, std::ref(j), rx, all);
+}
+
+}  // namespace logs

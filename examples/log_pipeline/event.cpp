@@ -1,0 +1,198 @@
+// Lines by simdjson's On-Demand API: its index of a line's structure is made in a vector pass, and this walks it once.
+//
+// On-Demand checks only what it is asked for. So that "malformed" has one meaning, whatever comes after the level and the
+// service, every value is looked at: numbers by the grammar, the literals by their text, nested values by walking them. A
+// string's UTF-8 and control characters are checked by the index; only escapes are left, and a line without a backslash,
+// which is nearly every one, has none.
+#include "event.hpp"
+
+#include "block.hpp"
+
+#include <simdjson.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+
+namespace logs {
+
+namespace od = simdjson::ondemand;
+static_assert(padding >= simdjson::SIMDJSON_PADDING);
+
+namespace {
+
+constexpr std::array<std::string_view, 6> level_names{"trace", "debug", "info", "warn", "error", "fatal"};
+constexpr int deepest = 32;
+
+std::optional<level> level_of(std::string_view s) noexcept {
+  for (std::size_t i = 0; i < level_names.size(); ++i) {
+    if (s == level_names[i]) return static_cast<level>(i);
+  }
+  return std::nullopt;
+}
+
+/// number = [ "-" ] int [ frac ] [ exp ]
+bool is_number(std::string_view s) noexcept {
+  auto const digits = [&s] {
+    std::size_t n = 0;
+    while (n < s.size() && s[n] >= '0' && s[n] <= '9') ++n;
+    s.remove_prefix(n);
+    return n;
+  };
+  if (s.starts_with('-')) s.remove_prefix(1);
+  bool const zero = s.starts_with('0');
+  std::size_t const whole = digits();
+  if (whole == 0 || (zero && whole > 1)) return false;
+  if (s.starts_with('.')) {
+    s.remove_prefix(1);
+    if (digits() == 0) return false;
+  }
+  if (s.starts_with('e') || s.starts_with('E')) {
+    s.remove_prefix(1);
+    if (s.starts_with('+') || s.starts_with('-')) s.remove_prefix(1);
+    if (digits() == 0) return false;
+  }
+  return s.empty();
+}
+
+std::string_view trimmed(std::string_view token) noexcept {
+  while (!token.empty() && (token.back() == ' ' || token.back() == '\t' || token.back() == '\r'))
+    token.remove_suffix(1);
+  return token;
+}
+
+/// One line's walk. Every member is false, or nullopt, for what is not JSON.
+struct walk {
+  bool escapes;  // whether the line has any
+
+  std::optional<std::string_view> text(od::value v) const {
+    if (escapes) {
+      std::string_view s;
+      if (v.get_string().get(s) != simdjson::SUCCESS) return std::nullopt;
+      return s;
+    }
+    std::string_view const token = trimmed(v.raw_json_token());
+    od::raw_json_string raw;
+    if (v.get_raw_json_string().get(raw) != simdjson::SUCCESS || token.size() < 2 || token.back() != '"')
+      return std::nullopt;
+    return token.substr(1, token.size() - 2);
+  }
+
+  bool key(od::field& f) const {
+    std::string_view ignored;
+    return !escapes || f.unescaped_key().get(ignored) == simdjson::SUCCESS;
+  }
+
+  bool value(od::value v, int depth) const {
+    od::json_type type;
+    if (v.type().get(type) != simdjson::SUCCESS) return false;
+    switch (type) {
+      case od::json_type::string: return text(v).has_value();
+      case od::json_type::number: return is_number(trimmed(v.raw_json_token()));
+      case od::json_type::boolean: {
+        std::string_view const token = trimmed(v.raw_json_token());
+        return token == "true" || token == "false";
+      }
+      case od::json_type::null: return trimmed(v.raw_json_token()) == "null";
+      case od::json_type::array: return array(v, depth + 1);
+      case od::json_type::object: return object(v, depth + 1);
+    }
+    return false;
+  }
+
+  bool array(od::value v, int depth) const {
+    od::array a;
+    if (depth > deepest || v.get_array().get(a) != simdjson::SUCCESS) return false;
+    for (auto item : a) {
+      od::value inner;
+      if (item.get(inner) != simdjson::SUCCESS || !value(inner, depth)) return false;
+    }
+    return true;
+  }
+
+  bool object(od::value v, int depth) const {
+    od::object o;
+    if (depth > deepest || v.get_object().get(o) != simdjson::SUCCESS) return false;
+    for (auto member : o) {
+      od::field f;
+      if (std::move(member).get(f) != simdjson::SUCCESS || !key(f) || !value(f.value(), depth)) return false;
+    }
+    return true;
+  }
+};
+
+}  // namespace
+
+bool is_service_name(std::string_view s) noexcept {
+  return !s.empty() && s.size() <= 64 && s[0] != '.' && std::ranges::all_of(s, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.';
+  });
+}
+
+std::uint32_t service_names::number_of(std::string_view name) {
+  auto const t = table_.lock();
+  if (auto const found = t->numbers.find(name); found != t->numbers.end()) return found->second;
+  if (t->names.size() > most) throw std::runtime_error("more than 1024 services: is \"service\" what it says?");
+  auto const number = static_cast<std::uint32_t>(t->names.size());
+  t->names.emplace_back(name);
+  t->numbers.emplace(name, number);
+  return number;
+}
+
+std::string service_names::name_of(std::uint32_t number) { return table_.lock()->names.at(number); }
+
+struct line_parser::state {
+  service_names& names;
+  level least;
+  od::parser parser{};
+  name_map seen{};  // of `names`, without its lock
+};
+
+line_parser::line_parser(service_names& names, level least) : state_(new state{names, least}) {}
+line_parser::~line_parser() = default;
+
+verdict line_parser::parse(std::string_view line) {
+  constexpr verdict bad{verdict::malformed, 0};
+  state& s = *state_;
+  od::document doc;
+  od::object all;
+  if (s.parser.iterate(simdjson::padded_string_view(line, line.size() + padding)).get(doc) != simdjson::SUCCESS ||
+      doc.get_object().get(all) != simdjson::SUCCESS)
+    return bad;
+  walk const at{line.find('\\') != line.npos};
+  std::optional<level> severity;
+  std::optional<std::string_view> service;
+  for (auto member : all) {
+    od::field f;
+    if (std::move(member).get(f) != simdjson::SUCCESS) return bad;
+    bool is_level = false, is_service = false;
+    if (at.escapes) {
+      std::string_view key;
+      if (f.unescaped_key().get(key) != simdjson::SUCCESS) return bad;
+      is_level = key == "level", is_service = key == "service";
+    } else {
+      is_level = f.key() == "level", is_service = f.key() == "service";
+    }
+    od::value const v = f.value();
+    if (is_level) {
+      auto const name = at.text(v);
+      if (!name || !(severity = level_of(*name))) return bad;
+    } else if (is_service) {
+      service = at.text(v);
+      if (!service || !is_service_name(*service)) return bad;
+    } else if (!at.value(v, 1)) {
+      return bad;
+    }
+  }
+  // Nothing may follow the object: the end of the index is where we must be.
+  if (!severity || !service || doc.current_location().error() != simdjson::OUT_OF_BOUNDS) return bad;
+  if (*severity < s.least) return {verdict::below, 0};
+  auto known = s.seen.find(*service);
+  if (known == s.seen.end()) known = s.seen.emplace(*service, s.names.number_of(*service)).first;
+  return {verdict::kept, known->second};
+}
+
+}  // namespace logs

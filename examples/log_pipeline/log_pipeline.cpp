@@ -1,0 +1,117 @@
+// Sorts a log into files, by service, as fast as the machine reads it: parse, filter by level, route over channels.
+//
+//   log_generate --bytes 1G --out /tmp/logs.json
+//   log_pipeline /tmp/logs.json --out /tmp/sorted --level warn --check
+//   tail -f app.json | log_pipeline - --out /tmp/sorted
+//
+// Each line must be a JSON object with a "level" and a "service"; those at or above --level go to OUT/<service>.log, as they
+// are, malformed ones to OUT/rejected.lines. Ctrl-C stops the reading; what has been read is written to the end. Exit status: 0;
+// 1: failed, or --check found a difference; 2: bad usage; 130: interrupted.
+#include "check.hpp"
+#include "pipeline.hpp"
+
+#include "output.hpp"
+#include "progress.hpp"
+
+#include <weft/signal.hpp>
+#include <weft/weft.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <string>
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace {
+
+struct settings {
+  std::string input, out;
+  logs::level least = logs::level::warn;
+  bool by_line = false, overwrite = false, check = false;
+  unsigned workers = 0;
+  std::size_t parsers = 0;
+};
+
+/// The group ends with the pipeline; an exception of any stage comes out here.
+void pump(logs::job& j, bool by_line) {
+  weft::task_group stages;
+  auto const [until, forget] = weft::with_signals(stages.ctx(), {SIGINT, SIGTERM});
+  by_line ? logs::by_line(j, stages, until) : logs::by_block(j, stages, until);
+  auto bar = weft::join_handle<void>();
+  if (isatty(STDERR_FILENO) == 1)
+    bar = weft::spawn([&j] { logs::draw_progress([&j] { return j.done.bytes.load(); }, j.source.size()); });
+  stages.wait();
+}
+
+void print_services(logs::job& j) {
+  std::map<std::string, std::uintmax_t> sizes;
+  for (auto const& file : std::filesystem::directory_iterator(j.folder)) {
+    if (file.is_regular_file()) sizes[file.path().filename().string()] = file.file_size();
+  }
+  for (auto const& [name, size] : sizes) std::cout << "  " << name << ": " << size << " bytes\n";
+}
+
+int run(settings const& set) try {
+  logs::line_source source(set.input);
+  logs::prepare(set.out, set.overwrite);
+  std::size_t const workers = weft::current_metrics().workers;
+  logs::job j(source, set.out, set.least, set.parsers != 0 ? set.parsers : workers);
+  auto const began = weft::now();
+  pump(j, set.by_line);
+  double const seconds = std::chrono::duration<double>(weft::now() - began).count();
+  logs::check_totals const totals{j.done.lines, j.done.below, j.done.malformed, j.done.kept};
+  struct rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  std::cout << totals.lines << " lines, " << j.done.bytes << " bytes in " << seconds << " s, at most "
+            << used.ru_maxrss / 1024 << " MB of memory\n"
+            << totals.kept << " kept, " << totals.below << " below the level, " << totals.malformed << " malformed\n";
+  print_services(j);
+  if (j.done.interrupted) {
+    std::cerr << "log_pipeline: interrupted: the files have what had been read\n";
+    return 130;
+  }
+  if (!set.check) return 0;
+  bool const in_order = !set.by_line || j.parsers == 1;
+  bool const same =
+      weft::blocking([&] { return logs::check(set.input, set.out, set.least, totals, in_order, std::cerr); });
+  std::cout << "check: " << (same ? "as a plain pass has it\n" : "DIFFERENT\n");
+  return same ? 0 : 1;
+} catch (std::exception const& e) {
+  std::cerr << "log_pipeline: " << e.what() << '\n';
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  settings set;
+  CLI::App app("Sorts lines of JSON into files by service.", "log_pipeline");
+  app.add_option("input", set.input, "file to read, or - for standard input")->required();
+  app.add_option("--out", set.out, "folder for the files; made if it is not there")->required();
+  std::map<std::string, logs::level> const levels{{"trace", logs::level::trace}, {"debug", logs::level::debug},
+                                                  {"info", logs::level::info},   {"warn", logs::level::warn},
+                                                  {"error", logs::level::error}, {"fatal", logs::level::fatal}};
+  app.add_option("--level", set.least, "lines below it are dropped: trace, debug, info, warn (default), error, fatal")
+      ->transform(CLI::Transformer(levels));
+  app.add_flag("--by-line", set.by_line, "a message is a line, not a block of lines");
+  app.add_option("--parsers", set.parsers, "tasks that parse; 0: one for each worker")->check(CLI::Range(0, 1024));
+  app.add_option("--workers", set.workers, "threads that run tasks; 0: one for each CPU")->check(CLI::Range(0, 1024));
+  app.add_flag("--overwrite", set.overwrite, "remove what an earlier run has left in the folder");
+  app.add_flag("--check", set.check, "then read all again, plainly, and compare");
+  try {
+    app.parse(argc, argv);
+    if (set.check && set.input == "-") throw CLI::ValidationError("--check", "needs a file to read again");
+  } catch (CLI::ParseError const& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help
+    std::cerr << "log_pipeline: " << e.what() << '\n';
+    return 2;
+  }
+  return weft::run({.workers = set.workers}, run, set);
+}

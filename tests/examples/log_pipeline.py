@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""log_pipeline.py LOG_GENERATE LOG_PIPELINE: both pipelines give what a plain pass gives, whatever the input and the number of
+workers; errors end them with one line; Ctrl-C loses nothing that was read."""
+import array
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+GENERATE, PIPELINE = sys.argv[1:3]
+LIMIT = 300
+LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"]
+
+
+def fail(message):
+    print(f"log_pipeline: {message}")
+    sys.exit(1)
+
+
+def run(*args, status=0, stdin=None):
+    done = subprocess.run(args, input=stdin, capture_output=True, timeout=LIMIT)
+    if done.returncode != status:
+        fail(f"{args} ended with {done.returncode}, not {status}\n{done.stdout.decode()}{done.stderr.decode()}")
+    return done
+
+
+def refused(status, *args, says, stdin=b""):
+    said = run(*args, status=status, stdin=stdin).stderr.decode()
+    name = os.path.basename(args[0])
+    if not said.startswith(name + ": ") or said.count("\n") != 1 or says not in said:
+        fail(f"{args} said: {said}")
+
+
+def content(folder):
+    found = {}
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), "rb") as f:
+            found[name] = f.read()
+    return found
+
+
+# What the pipeline takes for well-formed, by Python's parser. It takes NaN and Infinity for numbers, which JSON does not have.
+def expected(lines, least):
+    files = {}
+    for line in lines:
+        name = "rejected.lines"
+        try:
+            said = json.loads(line.decode("utf-8"), parse_constant=lambda _: 1 / 0)
+            level, service = said["level"], said["service"]
+            if re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}", service):
+                if LEVELS.index(level) < LEVELS.index(least):
+                    continue
+                name = service + ".log"
+        except (ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError):
+            pass
+        files[name] = files.get(name, b"") + line + b"\n"
+    return files
+
+
+ODD = [
+    b'{"level":"warn","service":"a"}',
+    b'  { "service" : "a" , "level" : "error" }  ',
+    b'{"level":"warn","service":"a"}\r',
+    b'{"level":"info","service":"a"}',
+    b'{"level":"warn","service":"b","x":[1,-2.5e+10,{"y":[null,true,false,[]]},{}]}',
+    b'{"level":"w\\u0061rn","service":"\\u0061b"}',
+    b'{"l\\u0065vel":"warn","service":"c"}',
+    b'{"level":"info","service":"a","level":"warn","service":"last-wins"}',
+    b'{"level":"warn","service":"u","m":"\xc3\xa9 \xf0\x9f\x90\x8c"}',
+    b'{"level":"warn","service":"big","n":123456789012345678901234567890}',
+    b'', b' ', b'{}', b'[]', b'null', b'"text"', b'17', b'{', b'}', b'{"level"', b'{"level":"warn","service":"a"',
+    b'{"level":"warn","service":"a"}}', b'{"level":"warn","service":"a"} x', b'{"level":"warn","service":"a"}{}',
+    b'{"level":"warn","service":"a",}', b'{"level":"warn" "service":"a"}', b'{"level":"warn","service":"a","x":}',
+    b'{"level":"warn","service":"a","x":tru}', b'{"level":"warn","service":"a","x":truex}',
+    b'{"level":"warn","service":"a","x":nul}', b'{"level":"warn","service":"a","x":01}',
+    b'{"level":"warn","service":"a","x":1.}', b'{"level":"warn","service":"a","x":-}',
+    b'{"level":"warn","service":"a","x":1e}', b'{"level":"warn","service":"a","x":+1}',
+    b'{"level":"warn","service":"a","x":NaN}', b'{"level":"warn","service":"a","x":[1,]}',
+    b'{"level":"warn","service":"a","x":[1}', b'{"level":"warn","service":"a","x":"\\q"}',
+    b'{"level":"warn","service":"a","x":"\\u12"}', b'{"level":"warn","service":"a","x":"\t"}',
+    b'{"level":"warn","service":"a","x":"\xff"}', b'{"level":"warn","service":"a","x":"open}',
+    b'{"level":"warn"x,"service":"a"}', b'{"level":"warn","service":"a"x}', b'{level:"warn","service":"a"}',
+    b'{"level":"loud","service":"a"}', b'{"level":3,"service":"a"}', b'{"level":null,"service":"a"}',
+    b'{"level":"warn","service":""}', b'{"level":"warn","service":"../up"}', b'{"level":"warn","service":".hidden"}',
+    b'{"level":"warn","service":["a"]}', b'{"level":"warn"}', b'{"service":"a"}',
+    b'{"level":"warn","service":"' + b'n' * 64 + b'"}', b'{"level":"warn","service":"' + b'n' * 65 + b'"}',
+    b'{"level":"warn","service":"deep","x":' + b'[' * 30 + b']' * 30 + b'}',
+    b'{"level":"warn","service":"a"}',
+]
+
+
+def odd_lines(folder):
+    path = os.path.join(folder, "odd.json")
+    text = b"\n".join(ODD * 40)  # several times, so that each stands beside each; the last line has no end
+    with open(path, "wb") as f:
+        f.write(text)
+    for least in ("trace", "warn", "fatal"):
+        out = os.path.join(folder, "odd-" + least)
+        run(PIPELINE, path, "--out", out, "--level", least, "--check")
+        want, have = expected(ODD * 40, least), content(out)
+        for name in sorted(want.keys() | have.keys()):
+            if want.get(name) != have.get(name):
+                w, h = (d.get(name, b"").split(b"\n") for d in (want, have))
+                fail(f"{least}/{name}: missing {set(w) - set(h)}, too much {set(h) - set(w)}, or in another order")
+        run(PIPELINE, path, "--out", out, "--level", least, "--check", "--by-line", "--overwrite")
+        if {n: sorted(c) for n, c in content(out).items()} != {n: sorted(c) for n, c in have.items()}:
+            fail(f"{least}: line by line gives something else")
+
+
+def same_everywhere(folder):
+    log, again, other = (os.path.join(folder, n) for n in ("log.json", "again.json", "other.json"))
+    for path, seed in ((log, "1"), (again, "1"), (other, "2")):
+        run(GENERATE, "--bytes", "5M", "--seed", seed, "--malformed", "100", "--out", path)
+    bytes_of = {}
+    for path in (log, again, other):
+        with open(path, "rb") as f:
+            bytes_of[path] = f.read()
+    if bytes_of[log] != bytes_of[again] or bytes_of[log] == bytes_of[other]:
+        fail("a seed does not fix the lines")
+    first = None
+    for workers in ("1", "2", "4"):
+        out = os.path.join(folder, "out" + workers)
+        run(PIPELINE, log, "--out", out, "--workers", workers, "--check", "--parsers", "3")
+        first = first or content(out)
+        if content(out) != first:
+            fail(f"{workers} workers give other files")
+        run(PIPELINE, log, "--out", out, "--workers", workers, "--check", "--parsers", "3", "--by-line", "--overwrite")
+        run(PIPELINE, log, "--out", out, "--workers", workers, "--check", "--parsers", "1", "--by-line", "--overwrite")
+        if content(out) != first:
+            fail(f"{workers} workers and one parser give other files line by line")
+    run(PIPELINE, "-", "--out", os.path.join(folder, "piped"), stdin=bytes_of[log])
+    if content(os.path.join(folder, "piped")) != first:
+        fail("standard input gives other files")
+    # The check sees a difference: one file's lines go nowhere.
+    lossy = os.path.join(folder, "lossy")
+    os.mkdir(lossy)
+    os.symlink("/dev/null", os.path.join(lossy, "search.log"))
+    if b"DIFFERENT" not in run(PIPELINE, log, "--out", lossy, "--overwrite", "--check", status=1).stdout:
+        fail("--check did not see that a file's lines were gone")
+    long = b'{"level":"warn","service":"long","m":"' + b"m" * 3_000_000 + b'"}\n'
+    with open(other, "wb") as f:
+        f.write(long + bytes_of[log])
+    run(PIPELINE, other, "--out", os.path.join(folder, "long"), "--check")
+    if content(os.path.join(folder, "long"))["long.log"] != long:
+        fail("a long line did not come through")
+    return log
+
+
+def errors(folder, log):
+    out = os.path.join(folder, "errors")
+    refused(1, PIPELINE, os.path.join(folder, "none"), "--out", out, says="cannot read")
+    refused(1, PIPELINE, folder, "--out", out, says="Is a directory")
+    refused(1, PIPELINE, log, "--out", os.path.join(folder, "out1"), says="--overwrite")
+    refused(1, PIPELINE, log, "--out", log, says="")
+    refused(2, PIPELINE, log, says="--out")
+    refused(2, PIPELINE, "--out", out, says="input")
+    refused(2, PIPELINE, log, "--out", out, "--level", "loud", says="loud")
+    refused(2, PIPELINE, log, "--out", out, "--workers", "many", says="many")
+    refused(2, PIPELINE, "-", "--out", out, "--check", says="--check")
+    refused(2, GENERATE, "--bytes", "few", says="few")
+    refused(1, GENERATE, "--bytes", "5M", "--out", "/dev/full", says="No space left")
+    for mode in ([], ["--by-line"]):
+        full = os.path.join(folder, "full" + "".join(mode))
+        os.mkdir(full)
+        os.symlink("/dev/full", os.path.join(full, "search.log"))
+        refused(1, PIPELINE, log, "--out", full, "--overwrite", *mode, says="No space left")
+        refused(1, PIPELINE, "-", "--out", os.path.join(folder, "17M"), "--overwrite", *mode, says="16 MiB",
+                stdin=b"x" * (17 * 1024 * 1024))
+        refused(1, PIPELINE, "-", "--out", os.path.join(folder, "many"), "--overwrite", *mode, says="1024 services",
+                stdin=b"".join(b'{"level":"warn","service":"s%d"}\n' % i for i in range(1100)))
+    for program in (GENERATE, PIPELINE):
+        run(program, "--help")
+
+
+def interrupted(folder, log):
+    """SIGINT once everything that was sent has been read: it is all there at the end."""
+    with open(log, "rb") as f:
+        lines = f.read().split(b"\n")[:5000]
+    text = b"\n".join(lines) + b"\n"
+    for mode in ([], ["--by-line"]):
+        out = os.path.join(folder, "interrupted" + "".join(mode))
+        p = subprocess.Popen([PIPELINE, "-", "--out", out, "--workers", "2", "--parsers", "1", *mode],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            p.stdin.write(text)
+            p.stdin.flush()
+            unread, deadline = array.array("i", [1]), time.monotonic() + LIMIT
+            while unread[0] != 0:
+                if time.monotonic() > deadline or p.poll() is not None:
+                    fail("the input was not read")
+                fcntl.ioctl(p.stdin.fileno(), termios.FIONREAD, unread)
+                time.sleep(0.001)
+            p.send_signal(signal.SIGINT)
+            stdout, stderr = p.stdout.read(), p.stderr.read()  # to its end: the input stays open
+            status = p.wait(timeout=LIMIT)
+        finally:
+            if p.poll() is None:
+                p.kill()
+                p.wait()
+        if status != 130 or b"interrupted" not in stderr or not stdout.startswith(b"5000 lines"):
+            fail(f"SIGINT gave {status}: {stdout.decode()}{stderr.decode()}")
+        if content(out) != expected(lines, "warn"):
+            fail(f"SIGINT lost or added lines {mode}")
+
+
+with tempfile.TemporaryDirectory() as top:
+    odd_lines(top)
+    log_file = same_everywhere(top)
+    errors(top, log_file)
+    interrupted(top, log_file)
+print("log_pipeline: passed")
