@@ -11,6 +11,7 @@
 #pragma once
 
 #include <weft/http/client.hpp>
+#include <weft/http/errc.hpp>
 #include <weft/http/json.hpp>
 #include <weft/http/message.hpp>
 #include <weft/http/router.hpp>

@@ -213,28 +213,6 @@ result<http::response> http_client::send(request_state const& q) {
 
 namespace weft::http {
 
-namespace {
-
-struct category final : std::error_category {
-  char const* name() const noexcept override { return "weft.http"; }
-  std::string message(int code) const override {
-    switch (static_cast<errc>(code)) {
-      case errc::bad_url: return "not a URL of the form http://host[:port]/path";
-      case errc::unsupported_scheme: return "only http:// URLs are supported (no TLS)";
-      case errc::bad_response: return "the response is malformed or cut short";
-      case errc::response_too_large: return "the response is larger than the client's limit";
-    }
-    return "unknown error";
-  }
-};
-
-}  // namespace
-
-std::error_category const& http_category() noexcept {
-  static constinit category const one;
-  return one;
-}
-
 client::client(client_options options) : impl_(std::make_shared<rt::http_client>(options)) {}
 
 result<response> client::send(request q) { return impl_->send(rt::http_access::state(q)); }

@@ -3,66 +3,27 @@
 
 #include "runtime/base/message.hpp"
 #include "runtime/http/body_sink.hpp"
+#include "runtime/http/input.hpp"
 #include "runtime/http/parser.hpp"
+#include "runtime/http/request_stream.hpp"
 #include "runtime/http/response_text.hpp"
 #include "runtime/http/server_state.hpp"
 #include "runtime/http/workspace.hpp"
 
 #include <weft/context.hpp>
+#include <weft/defer.hpp>
 #include <weft/task.hpp>
 
 #include <algorithm>
-#include <cstring>
+#include <memory>
 
 namespace weft::rt {
 
 namespace {
 
-constexpr std::size_t first_large_buffer = 16 * 1024;
 constexpr std::size_t largest_batch = 64 * 1024;   // of responses that wait for more requests
 constexpr std::size_t largest_copied = 32 * 1024;  // a body beyond this is written from where it is
-constexpr std::size_t lingering_bytes = 1024 * 1024;
-
-/// The bytes that have been read and not parsed: in the connection's small buffer, and for what does not fit there in the workspace's.
-class input {
- public:
-  input(http_workspace& w, std::span<char> small, std::size_t n) noexcept
-      : w_(w), data_(small.data()), size_(small.size()), end_(n) {}
-
-  [[nodiscard]] std::string_view unread() const noexcept { return {data_ + begin_, end_ - begin_}; }
-  [[nodiscard]] bool empty() const noexcept { return begin_ == end_; }
-  void consume(std::size_t n) noexcept { begin_ += n; }
-
-  /// Room behind what is unread.
-  [[nodiscard]] std::span<char> room() {
-    if (empty()) begin_ = end_ = 0;
-    if (end_ == size_) make_room();
-    return {data_ + end_, size_ - end_};
-  }
-  void add(std::size_t n) noexcept { end_ += n; }
-
- private:
-  void make_room() {
-    std::size_t const have = end_ - begin_;
-    if (data_ == w_.in.get()) {
-      if (begin_ != 0) std::memmove(data_, data_ + begin_, have);
-      else w_.grow_in(2 * size_, have);
-    } else {
-      w_.grow_in(std::max(first_large_buffer, 2 * size_), 0);
-      std::memcpy(w_.in.get(), data_ + begin_, have);
-    }
-    data_ = w_.in.get();
-    size_ = w_.in_size;
-    begin_ = 0;
-    end_ = have;
-  }
-
-  http_workspace& w_;
-  char* data_;
-  std::size_t size_;
-  std::size_t begin_ = 0;
-  std::size_t end_;
-};
+constexpr std::size_t lingering_bytes = 16 * 1024 * 1024;
 
 class exchange {
  public:
@@ -79,11 +40,18 @@ class exchange {
 
  private:
   bool one_request();
-  bool receive(request_parser& p);
+  enum class received {
+    nothing,
+    whole,
+    header
+  };  // at the end; to be answered or refused; with a body for the handler to read
+  received receive(request_parser& p);
   bool read_more(request_parser& p);
-  result<std::size_t> read(std::span<char> to);
+  bool answer_streamed(request_parser& p, response_frame f);
   bool refuse(int status);
-  http::response answer();
+  http::response answer(request_stream* body = nullptr);
+  void require_final(http::response& r);
+  http::response fallback(request_stream const* body, char const* what);
   void report(char const* what);
   bool send(http::response const& r, response_frame f);
   bool flush() { return write_out(c_, w_.out); }
@@ -94,6 +62,8 @@ class exchange {
   http_connection& c_;
   http_workspace& w_;
   input in_;
+  route const* route_ = nullptr;  // of a request with a body
+  bool rest_may_come_ = false;    // of a body that nobody will read
 };
 
 bool exchange::one_request() {
@@ -103,27 +73,30 @@ bool exchange::one_request() {
   response_frame frame;
   {
     request_parser parser(q, s_.limits);
-    if (!receive(parser)) return false;
-    if (parser.refused() != 0) return refuse(parser.refused());
+    received const what = receive(parser);
+    if (what == received::nothing) return false;
+    if (what == received::whole && parser.refused() != 0) return refuse(parser.refused());
     frame.http11 = parser.is_http11();
     frame.head = q.method == "HEAD";
     frame.keep_alive = parser.keep_alive();
+    if (what == received::header) return answer_streamed(parser, frame);
   }
   c_.enter(frame.http11 && w_.out.empty() ? connection_phase::handling : connection_phase::working);
   http::response r = answer();
-  if (r.status() < 200) {  // the client would wait for the final one behind it
-    report("an interim status is no answer");
-    r = plain_response(500);
-  }
+  require_final(r);
   frame.keep_alive = frame.keep_alive && !http_access::wants_close(r) && !draining();
   return send(r, frame);
 }
 
-/// A whole request, or a reason to refuse it. False: the connection is at its end.
-bool exchange::receive(request_parser& p) {
+exchange::received exchange::receive(request_parser& p) {
+  route_ = nullptr;
   for (bool in_body = false;;) {
     in_.consume(p.feed(in_.unread()));
-    if (p.refused() != 0 || p.done()) return true;
+    if (p.header_done() && !in_body && p.has_body() && (p.refused() == 0 || p.refused() == 413)) {
+      route_ = &s_.table->find(http_access::state(w_.request));
+      if (route_->streamed) return received::header;
+    }
+    if (p.refused() != 0 || p.done()) return received::whole;
     if (p.header_done() && !in_body) {
       in_body = true;
       c_.enter(connection_phase::body);
@@ -131,16 +104,16 @@ bool exchange::receive(request_parser& p) {
       if (p.expects_continue()) w_.out += "HTTP/1.1 100 Continue\r\n\r\n";
     }
     if (!w_.out.empty()) {
-      if (!flush()) return false;
+      if (!flush()) return received::nothing;
       c_.enter(in_body ? connection_phase::body : connection_phase::header);
     }
-    if (!read_more(p)) return false;
+    if (!read_more(p)) return received::nothing;
   }
 }
 
 bool exchange::read_more(request_parser& p) {
   counted_body* const body = p.header_done() && in_.empty() ? p.body_by_length() : nullptr;
-  result<std::size_t> const n = read(body ? body->room() : in_.room());
+  result<std::size_t> const n = read_within(c_, body ? body->room() : in_.room());
   if (body) body->commit(n.value_or(0));
   else in_.add(n.value_or(0));
   if (n && *n != 0) {
@@ -153,13 +126,28 @@ bool exchange::read_more(request_parser& p) {
   return false;
 }
 
-/// As read_some, but past a deadline that was not meant for what the connection is doing.
-result<std::size_t> exchange::read(std::span<char> to) {
-  for (;;) {
-    auto n = c_.stream.read_some(to);
-    if (n || n.error() != std::errc::timed_out || c_.is_expired()) return n;
-    c_.stream.set_read_deadline(time_point::max());
-  }
+/// The handler reads the body: see request_stream.hpp.
+bool exchange::answer_streamed(request_parser& p, response_frame f) {
+  auto const stream = std::make_shared<request_stream>(c_, w_, in_, p, s_.options.max_streamed_bytes);
+  if (stream->fault() != 0) return refuse(stream->fault());
+  http_access::state(w_.request).stream = stream;
+  defer const at_end([&] {
+    stream->detach();
+    http_access::renew(w_.request).stream.reset();
+  });
+  c_.enter(connection_phase::working);
+  http::response r = answer(stream.get());
+  require_final(r);
+  bool const goes_on = stream->begin_response();
+  f.keep_alive = f.keep_alive && goes_on && !http_access::wants_close(r) && !draining();
+  rest_may_come_ = !stream->at_end();
+  if (!flush()) return false;  // what was owed before, so that nothing of it waits for the body of this response
+  if (!send(r, f)) return false;
+  if (stream->at_end()) return true;
+  if (!flush()) return false;
+  rest_may_come_ = !stream->drop_rest();
+  if (rest_may_come_) linger();
+  return !rest_may_come_;
 }
 
 bool exchange::refuse(int status) {
@@ -173,7 +161,7 @@ bool exchange::refuse(int status) {
 void exchange::linger() {
   if (!c_.stream.shutdown_write()) return;
   c_.stream.set_read_deadline(weft::now() + std::chrono::seconds(1));
-  w_.grow_in(first_large_buffer, 0);
+  w_.grow_in(input::first_large_buffer, 0);
   for (std::size_t dropped = 0; dropped < lingering_bytes;) {
     auto const n = c_.stream.read_some(std::span(w_.in.get(), w_.in_size));
     if (!n || *n == 0) return;
@@ -200,14 +188,14 @@ bool exchange::send(http::response const& r, response_frame f) {
   }
   if (!sent) return false;
   if (f.keep_alive) return true;
-  if (flush() && !in_.empty()) linger();
+  if (flush() && (!in_.empty() || rest_may_come_)) linger();
   return false;
 }
 
 /// Calls the handler, and turns what it throws into a response.
-http::response exchange::answer() {
+http::response exchange::answer(request_stream* body) {
   try {
-    http::handler const& h = s_.table->find(http_access::state(w_.request));
+    http::handler const& h = (route_ ? *route_ : s_.table->find(http_access::state(w_.request))).handler;
     if (s_.options.request_timeout == std::chrono::nanoseconds::max()) return h(w_.request);
     auto in_time = within(s_.options.request_timeout, [&] { return h(w_.request); });
     return in_time ? std::move(*in_time) : plain_response(503);
@@ -216,13 +204,26 @@ http::response exchange::answer() {
     report(e.what());
     return plain_response(e.status() >= 300 && e.status() <= 599 ? e.status() : 500);
   } catch (std::exception const& e) {
-    report(e.what());
+    return fallback(body, e.what());
   } catch (cancelled const& e) {
     if (this_task::context().cancelled()) throw;  // the end of a shutdown's grace
-    report(e.what());
+    return fallback(body, e.what());
   } catch (...) {
-    report("an exception of unknown type");
+    return fallback(body, "an exception of unknown type");
   }
+}
+
+/// The client would wait for the final response behind an interim one.
+void exchange::require_final(http::response& r) {
+  if (r.status() >= 200) return;
+  report("an interim status is no answer");
+  r = plain_response(500);
+}
+
+/// A handler has thrown. If it could not read its request's body, that is the client's fault.
+http::response exchange::fallback(request_stream const* body, char const* what) {
+  if (body && body->fault() != 0) return plain_response(body->fault());
+  report(what);
   return plain_response(500);
 }
 

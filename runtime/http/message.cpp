@@ -1,6 +1,7 @@
 // request and response: their parts, and what may be set in them.
 #include <weft/http/message.hpp>
 
+#include "runtime/http/request_stream.hpp"
 #include "runtime/http/state.hpp"
 
 #include <algorithm>
@@ -21,6 +22,9 @@ void request_state::clear() noexcept {
   params.clear();
   query.clear();
   query_split = false;
+  trailers.clear();
+  stream.reset();
+  body_read = 0;
   body.clear();
   allow.clear();
 }
@@ -31,6 +35,7 @@ void request_state::copy_from(request_state const& other) {
   target = text.add(other.target);
   for (auto const& f : other.fields) fields.push_back({text.add(f.name), text.add(f.value)});
   for (auto const& p : other.params) params.push_back({text.add(p.name), text.add(p.value)});
+  for (auto const& t : other.trailers) trailers.push_back({text.add(t.name), text.add(t.value)});
   body = other.body;
   allow = other.allow;
   [[maybe_unused]] bool const well_formed = split_target();  // the other's was split too
@@ -183,6 +188,7 @@ std::string_view request::param(std::string_view name) const {
 
 std::string const& request::body() const& { return state_->body; }
 std::string request::body() && { return std::move(state_->body); }
+body_reader request::reader() { return {state_.get(), state_->stream}; }
 
 response::response(int status, std::string body) : status_(status), body_(std::move(body)) {
   if (status < 100 || status > 999) throw std::invalid_argument("weft::http::response: a status has three digits");

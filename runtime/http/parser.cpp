@@ -83,9 +83,25 @@ void counted_body::commit(std::size_t n) {
 // ---- requests ------------------------------------------------------------------------------------------
 
 request_parser::request_parser(request_state& into, parse_limits const& limits)
-    : into_(into), limits_(limits), body_(into.body, 0) {
+    : into_(into),
+      limits_(limits),
+      body_text_(&into.body),
+      text_(&into.text),
+      trailers_(&into.trailers),
+      body_(into.body, 0) {
   base::header_limit(beast_limit(limits.header));
-  base::body_limit(limits.body);
+  base::body_limit(boost::none);  // see check_header
+}
+
+void request_parser::stream_into(std::string& window, text_arena& text, std::vector<text_pair>& trailers,
+                                 std::uint64_t most) {
+  body_text_ = &window;
+  text_ = &text;
+  trailers_ = &trailers;
+  body_.append_to(window);
+  base::body_limit(most);
+  if (refused_ == 413 && body_.left() <= most) refused_ = 0;
+  else if (body_.left() > most) refuse(413);
 }
 
 bool request_parser::done() const noexcept {
@@ -147,14 +163,14 @@ void request_parser::check_header() {
   if (q.method == "CONNECT") return refuse(501);
   if (!is_target(q.target) || !q.split_target() || (q.target == "*" && q.method != "OPTIONS")) return refuse(400);
   if (!q.target.starts_with('/') && q.target != "*" && !take_authority()) return refuse(400);
-  if (length && *length > limits_.body)
-    return refuse(413);  // Beast has the same limit; said once more for a length of 0 bytes
   if (bad_expectation_) return refuse(417);
   if (length && *length > 0) {
     by_length_ = true;
     body_ = counted_body(q.body, *length);
   }
   expects_continue_ = expects_continue_ && http11_ && (by_length_ || base::chunked());
+  base::body_limit(limits_.body);                     // of what comes in chunks
+  if (length && *length > limits_.body) refuse(413);  // last: stream_into() may take it back
 }
 
 /// A target in absolute form: its host counts, whatever the Host field says (RFC 9112, 3.2.2). False: it names none.
@@ -177,7 +193,10 @@ void request_parser::on_request_impl(beast_http::verb, view method, view target,
 }
 
 void request_parser::on_field_impl(field f, view name, view value, error_code&) {
-  if (base::is_header_done() || header_done_) return;  // a trailer
+  if (base::is_header_done() || header_done_) {
+    trailers_->push_back({text_->add(std_view(name)), text_->add(trim_blanks(std_view(value)))});
+    return;
+  }
   text_pair const p{into_.text.add(std_view(name)), into_.text.add(trim_blanks(std_view(value)))};
   into_.fields.push_back(p);
   switch (f) {
@@ -200,12 +219,12 @@ void request_parser::on_field_impl(field f, view name, view value, error_code&) 
 
 std::size_t request_parser::on_body_impl(view body,
                                          error_code&) {  // not reached: a body with a length is taken by counted_body
-  into_.body.append(body.data(), body.size());
+  body_text_->append(body.data(), body.size());
   return body.size();
 }
 
 std::size_t request_parser::on_chunk_body_impl(std::uint64_t, view body, error_code&) {
-  into_.body.append(body.data(), body.size());
+  body_text_->append(body.data(), body.size());
   return body.size();
 }
 

@@ -7,7 +7,7 @@
 //      HTTP/1.0, codings other than chunked, targets and hosts that are none; a request that two programs in a row could split
 //      differently is refused (request smuggling);
 //   3. a body with Content-Length does not go through Beast: the caller may read straight into it.
-// Trailers are checked and dropped: merged into the header they could change what it means after it was checked.
+// Trailers are checked and kept apart: merged into the header they could change what it means after it was checked.
 #pragma once
 
 #include "runtime/http/state.hpp"
@@ -21,6 +21,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace weft::rt {
 
@@ -37,6 +38,10 @@ class counted_body {
   [[nodiscard]] bool complete() const noexcept { return left_ == 0; }
   /// Takes what belongs to the body from the front of `in`; says how much.
   std::size_t take(std::string_view in);
+  [[nodiscard]] std::uint64_t left() const noexcept { return left_; }
+  /// So much of it was read elsewhere.
+  void skip(std::size_t n) noexcept { left_ -= n; }
+  void append_to(std::string& into) noexcept { into_ = &into; }
   /// Room at the end of the body to read into; then commit() how much was read, before anything else.
   [[nodiscard]] std::span<char> room();
   void commit(std::size_t n);
@@ -68,6 +73,11 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   [[nodiscard]] bool keep_alive() const { return base::keep_alive(); }
   [[nodiscard]] bool is_http11() const noexcept { return http11_; }
   [[nodiscard]] bool expects_continue() const noexcept { return expects_continue_; }
+  [[nodiscard]] bool has_body() const { return by_length_ || (base::chunked() && !base::is_done()); }
+  /// Behind the header, before any of the body: the body goes into `window`, which the caller empties as it likes, and trailers into
+  /// `trailers`, their text into `text`. `most` is the limit of the body instead of that for bodies in memory, so a refusal with
+  /// 413 is taken back if this one allows it.
+  void stream_into(std::string& window, text_arena& text, std::vector<text_pair>& trailers, std::uint64_t most);
   /// Null unless the body has a Content-Length.
   [[nodiscard]] counted_body* body_by_length() noexcept { return by_length_ ? &body_ : nullptr; }
 
@@ -91,8 +101,11 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   std::size_t on_chunk_body_impl(std::uint64_t, view body, error_code&) override;
   void on_finish_impl(error_code&) override {}
 
-  request_state& into_;
+  request_state& into_;  // until the header is done
   parse_limits const& limits_;
+  std::string* body_text_;  // where a body goes, and trailers
+  text_arena* text_;
+  std::vector<text_pair>* trailers_;
   counted_body body_;
   std::size_t header_size_ = 0;  // taken so far
   int refused_ = 0;

@@ -39,6 +39,7 @@ struct route {
   std::vector<std::string> names;  // of the parameters, left to right
   http::handler handler;
   route_scope* scope;
+  bool streamed;  // called before the body is read
 };
 
 struct route_node {
@@ -52,15 +53,15 @@ struct route_table {
   route_table();
 
   /// Each may throw std::invalid_argument, and std::logic_error once frozen.
-  void add(route_scope& scope, std::string_view method, std::string_view pattern, http::handler handler);
+  void add(route_scope& scope, std::string_view method, std::string_view pattern, http::handler handler, bool streamed);
   void use(route_scope& scope, http::middleware m);
   http::router& group(route_scope& scope, std::string_view prefix, http::middleware m);
 
   /// Idempotent, from any thread.
   void freeze();
 
-  /// The handler for q's method and raw_path, with q.params set; that of 404 or 405 if there is none. Never null once frozen.
-  [[nodiscard]] http::handler const& find(request_state& q) const;
+  /// The route for q's method and raw_path, with q.params set; that of 404 or 405 if there is none. Once frozen.
+  [[nodiscard]] route const& find(request_state& q) const;
 
   route_scope* outermost() noexcept { return &scopes_.front(); }
 
@@ -72,7 +73,7 @@ struct route_table {
   route_node root_;
   std::list<route_scope> scopes_;
   std::list<http::router> groups_;  // what group() returned; their handles own nothing
-  http::handler unmatched_;         // answers 404 and 405
+  route unmatched_{};               // answers 404 and 405
   std::atomic<bool> frozen_{false};
   std::once_flag freeze_once_;
 };

@@ -144,7 +144,8 @@ void route_table::check_open(char const* call) const {
   }
 }
 
-void route_table::add(route_scope& scope, std::string_view method, std::string_view pattern, http::handler handler) {
+void route_table::add(route_scope& scope, std::string_view method, std::string_view pattern, http::handler handler,
+                      bool streamed) {
   check_open("handle");
   if (method != "*" && !is_field_name(method)) {
     throw std::invalid_argument("weft::http::router: '" + std::string(method) + "' is not a method");
@@ -163,7 +164,8 @@ void route_table::add(route_scope& scope, std::string_view method, std::string_v
                                   " answers the same requests as " + other.method + " " + other.pattern);
     }
   }
-  node->routes.push_back({std::string(method), std::move(whole), std::move(names), std::move(handler), &scope});
+  node->routes.push_back(
+      {std::string(method), std::move(whole), std::move(names), std::move(handler), &scope, streamed});
 }
 
 void route_table::use(route_scope& scope, http::middleware m) {
@@ -189,7 +191,7 @@ void route_table::wrap(route_node& node) {
 void route_table::freeze() {
   std::call_once(freeze_once_, [this] {
     wrap(root_);
-    unmatched_ = wrapped(
+    unmatched_.handler = wrapped(
         [](http::request& q) {
           request_state const& state = http_access::state(q);
           if (state.allow.empty()) return http::response(404, "Not Found\n");
@@ -200,9 +202,9 @@ void route_table::freeze() {
   });
 }
 
-http::handler const& route_table::find(request_state& q) const {
+route const& route_table::find(request_state& q) const {
   if (q.raw_path.starts_with('/')) {
-    if (auto const* r = search(q).walk(root_, q.raw_path.substr(1), false)) return r->handler;
+    if (auto const* r = search(q).walk(root_, q.raw_path.substr(1), false)) return *r;
   }
   q.params.clear();
   return unmatched_;
@@ -218,8 +220,8 @@ void router::use(middleware m) { table_->use(*scope_, std::move(m)); }
 
 router& router::group(std::string_view prefix, middleware m) { return table_->group(*scope_, prefix, std::move(m)); }
 
-void router::add(std::string_view method, std::string_view pattern, handler h) {
-  table_->add(*scope_, method, pattern, std::move(h));
+void router::add(std::string_view method, std::string_view pattern, handler h, bool streamed) {
+  table_->add(*scope_, method, pattern, std::move(h), streamed);
 }
 
 }  // namespace weft::http

@@ -22,6 +22,8 @@ struct text_pair {
   std::string_view value;
 };
 
+class request_stream;
+
 struct request_state {
   text_arena text;
   std::string_view method;
@@ -35,7 +37,10 @@ struct request_state {
   std::vector<text_pair> query;   // of raw_query, once query_split
   bool query_split = false;
   std::string body;
-  std::string allow;  // the methods that the path has, if it has not this one
+  std::size_t body_read = 0;               // by body_reader, of `body`
+  std::vector<text_pair> trailers;         // of a chunked body that was read whole
+  std::shared_ptr<request_stream> stream;  // of a body that its handler reads
+  std::string allow;                       // the methods that the path has, if it has not this one
 
   void clear() noexcept;
   void copy_from(request_state const& other);

@@ -66,6 +66,17 @@ class wire {
       if (!more()) return std::exchange(in_, {});
     }
   }
+  /// All up to and including `mark`, or up to the end of the stream.
+  std::string until(std::string_view mark) {
+    for (;;) {
+      if (auto const at = in_.find(mark); at != in_.npos) {
+        std::string r = in_.substr(0, at + mark.size());
+        in_.erase(0, r.size());
+        return r;
+      }
+      if (!more()) return std::exchange(in_, {});
+    }
+  }
   /// All there is up to the end of the stream.
   std::string rest() {
     while (more()) {

@@ -25,7 +25,7 @@ answer ask(http::router const& r, std::string_view method, std::string_view targ
   auto const& table = rt::http_access::table(r);
   table->freeze();
   http::request q(method, "http://h" + std::string(target));
-  http::response const a = table->find(rt::http_access::state(q))(q);
+  http::response const a = table->find(rt::http_access::state(q)).handler(q);
   return {a.status(), a.body(), std::string(a.header("Allow").value_or(""))};
 }
 

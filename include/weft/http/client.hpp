@@ -2,6 +2,7 @@
 #pragma once
 
 #include <weft/error.hpp>
+#include <weft/http/errc.hpp>
 #include <weft/http/message.hpp>
 
 #include <chrono>
@@ -9,19 +10,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <system_error>
-#include <type_traits>
 
 namespace weft::rt {
 struct http_client;
 }
 
 namespace weft::http {
-
-/// What is wrong with a URL or a response; errors of the connection are those of weft::net.
-enum class errc { bad_url = 1, unsupported_scheme, bad_response, response_too_large };
-[[nodiscard]] std::error_category const& http_category() noexcept;
-[[nodiscard]] inline std::error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), http_category()}; }
 
 struct client_options {
   std::chrono::nanoseconds connect_timeout = std::chrono::seconds(30);
@@ -53,6 +47,3 @@ class client {
 [[nodiscard]] result<response> get(std::string_view url);
 
 }  // namespace weft::http
-
-template <>
-struct std::is_error_code_enum<weft::http::errc> : std::true_type {};

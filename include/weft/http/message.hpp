@@ -4,6 +4,12 @@
 // destroyed, also after header(name, value) has added to it. A server's request lives as long as its handler runs.
 #pragma once
 
+#include <weft/error.hpp>
+#include <weft/http/errc.hpp>
+#include <weft/net/buffer.hpp>
+
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -16,6 +22,7 @@ namespace weft::rt {
 struct request_state;
 struct http_access;
 class body_sink;
+class request_stream;
 }  // namespace weft::rt
 
 namespace weft::http {
@@ -28,6 +35,39 @@ struct error : std::runtime_error {
 
  private:
   int status_;
+};
+
+/// A request's body as it comes: what a handler with two parameters gets, before any of it has been read.
+///
+///   routes.post("/upload/{name}", [](http::request& q, http::body_reader& body) {
+///     std::vector<char> some(64 * 1024);
+///     while (std::size_t const n = body.read_some(some).value()) keep(q.param("name"), std::span(some).first(n));
+///   });
+///
+/// A handle: copies read the same body. Good while the handler runs, and the callback of a streamed response that it returns; from one
+/// task at a time. Later calls say weft::errc::closed.
+class body_reader {
+ public:
+  /// Waits for at least one byte, and says how many there were; 0: the end (or a buffer without room). A cancellation
+  /// point. Who expects 100-continue is told to go on by the first call, if that comes before the response has begun.
+  /// Errors: http::errc::bad_request (chunks that are none), http::errc::request_too_large, std::errc::timed_out (nothing for
+  /// server_options::idle_timeout), weft::errc::eof (the client ended before its body did), or the connection's. After
+  /// any of them the connection is closed behind the response; a handler that throws then answers with 400, 413 or 408.
+  [[nodiscard]] result<std::size_t> read_some(net::mutable_buffer to);
+  /// All that is left, if it is no more than `most` bytes: http::errc::request_too_large otherwise.
+  [[nodiscard]] result<std::string> read_all(std::size_t most);
+  /// The body's length, if it was announced by Content-Length. Does not wait.
+  [[nodiscard]] std::optional<std::uint64_t> length() const;
+  /// The first trailer field of that name, once the end has been read; good until the request is destroyed. Nobody has checked
+  /// what trailers say.
+  [[nodiscard]] std::optional<std::string_view> trailer(std::string_view name) const;
+
+ private:
+  friend class request;
+  body_reader(rt::request_state* whole, std::shared_ptr<rt::request_stream> stream)
+      : whole_(whole), stream_(std::move(stream)) {}
+  rt::request_state* whole_;
+  std::shared_ptr<rt::request_stream> stream_;
 };
 
 class request {
@@ -53,8 +93,11 @@ class request {
   [[nodiscard]] std::optional<std::string_view> query(std::string_view name) const;
   /// What the `{name}` of the route's pattern stood for, percent-decoded; empty if the pattern has no such name.
   [[nodiscard]] std::string_view param(std::string_view name) const;
+  /// The whole body. Empty in a handler that takes a body_reader.
   [[nodiscard]] std::string const& body() const&;
   [[nodiscard]] std::string body() &&;  // moves it out
+  /// Reads the body piece by piece: as it comes in a handler that takes a body_reader, else out of body().
+  [[nodiscard]] body_reader reader();
 
  private:
   friend struct rt::http_access;

@@ -27,9 +27,13 @@ namespace weft::http {
 
 using middleware = std::function<handler(handler)>;
 
+/// A handler that takes a body_reader as well is called before the body has been read: see body_reader.
+template <class H>
+concept streaming = !std::invocable<H&, request&> && std::invocable<H&, request&, body_reader&>;
+
 /// What a handler may return besides a response: text becomes 200 text/plain, nothing 204.
 template <class H>
-concept routable = std::invocable<H&, request&> || std::invocable<H&>;
+concept routable = std::invocable<H&, request&> || std::invocable<H&> || streaming<H>;
 
 class router {
  public:
@@ -45,22 +49,22 @@ class router {
   /// Each throws std::invalid_argument if the pattern is malformed, or if another route already answers the same requests.
   template <routable H>
   void get(std::string_view pattern, H&& h) {
-    add("GET", pattern, make_handler(std::forward<H>(h)));
+    add("GET", pattern, make_handler(std::forward<H>(h)), streaming<H>);
   }
   template <routable H>
   void post(std::string_view pattern, H&& h) {
-    add("POST", pattern, make_handler(std::forward<H>(h)));
+    add("POST", pattern, make_handler(std::forward<H>(h)), streaming<H>);
   }
   template <routable H>
   void handle(std::string_view method, std::string_view pattern, H&& h) {
-    add(method, pattern, make_handler(std::forward<H>(h)));
+    add(method, pattern, make_handler(std::forward<H>(h)), streaming<H>);
   }
 
  private:
   friend struct rt::http_access;
   friend struct rt::route_table;
   router(std::shared_ptr<rt::route_table> table, rt::route_scope* scope) : table_(std::move(table)), scope_(scope) {}
-  void add(std::string_view method, std::string_view pattern, handler h);
+  void add(std::string_view method, std::string_view pattern, handler h, bool streamed);
 
   template <class F>
   static response answer(F&& f) {
@@ -81,6 +85,7 @@ class router {
     if constexpr (!std::copy_constructible<closure>) {  // std::function copies: a move-only closure is shared
       return make_handler([p = std::make_shared<closure>(std::forward<H>(h))](request& q) {
         if constexpr (std::invocable<closure&, request&>) return (*p)(q);
+        else if constexpr (streaming<closure>) return read_with(*p, q);
         else return (*p)();
       });
     } else if constexpr (std::invocable<closure&, request&>) {
@@ -90,9 +95,19 @@ class router {
         return [f = closure(std::forward<H>(h))](request& q) mutable {
           return answer([&]() -> decltype(auto) { return f(q); });
         };
+    } else if constexpr (streaming<closure>) {
+      return [f = closure(std::forward<H>(h))](request& q) mutable {
+        return answer([&]() -> decltype(auto) { return read_with(f, q); });
+      };
     } else {
       return [f = closure(std::forward<H>(h))](request&) mutable { return answer(f); };
     }
+  }
+
+  template <class F>
+  static decltype(auto) read_with(F& f, request& q) {
+    body_reader body = q.reader();
+    return f(q, body);
   }
 
   std::shared_ptr<rt::route_table> table_;

@@ -7,6 +7,8 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <string_view>
 
@@ -28,6 +30,8 @@ struct server_options {
   std::size_t max_body_bytes = 8 * 1024 * 1024;  // 413 beyond
   std::size_t max_connections = 100000;          // no more are accepted until one has ended
   std::size_t max_target_bytes = 8 * 1024;       // 414 beyond
+  /// Of a body that its handler reads as it comes, which is never held in memory: 413 beyond.
+  std::uint64_t max_streamed_bytes = std::numeric_limits<std::uint64_t>::max();
   /// How long requests in progress may go on when serve(context) ends by its context.
   std::chrono::nanoseconds shutdown_grace = std::chrono::seconds(5);
 };
