@@ -183,4 +183,58 @@ TEST_CASE("anything with channel() can be received from") {
   });
 }
 
+TEST_CASE("handlers run in the calling task") {
+  with_workers([] {
+    auto const here = weft::this_task::id();
+    auto const c = weft::make_chan<int>();
+    auto other = weft::spawn([c] { return weft::select(on_recv(c, [](int) { return weft::this_task::id(); })); });
+    CHECK(weft::select(on_send(c, 1, [] { return weft::this_task::id(); })) == here);
+    weft::task_id const there = other.join();
+    CHECK(there != here);
+    CHECK(there != 0);
+  });
+}
+
+TEST_CASE("the index counts every case: when, otherwise and timeouts too, also where select is biased") {
+  with_workers([] {
+    auto const c = weft::make_chan<int>();
+    auto const nothing = [] {};
+    CHECK(weft::select(weft::when(false, on_recv(c)), on_timeout(1h, nothing), on_recv(c, [](int) {}),
+                       otherwise(nothing)) == 3);
+    CHECK(weft::select(weft::biased, on_recv(c, nothing), on_timeout(0s, nothing)) == 1);
+    CHECK(weft::select(weft::biased, on_timeout(0s, [] { return 'a'; }), otherwise([] { return 2.0; })) == 'a');
+    static_assert(std::is_same_v<decltype(weft::select(weft::biased, on_recv(c), otherwise())), std::size_t>);
+    static_assert(
+        std::is_same_v<decltype(weft::select(on_timeout(0s, [] { return 1; }), on_recv(c))), std::optional<int>>);
+  });
+}
+
+TEST_CASE("what handlers return may be move-only, or common only by conversion") {
+  with_workers([] {
+    auto const c = weft::make_chan<std::unique_ptr<int>>(1);
+    c.send(std::make_unique<int>(3));
+    auto p = weft::select(on_recv(c, [](std::unique_ptr<int> v) { return v; }),
+                          on_timeout(1h, [] { return std::unique_ptr<int>(); }));
+    CHECK(*p == 3);
+    auto s = weft::select(on_timeout(0s, [] { return "literal"; }), on_recv(c, [] { return std::string(); }));
+    static_assert(std::is_same_v<decltype(s), std::string>);
+    CHECK(s == "literal");
+  });
+}
+
+TEST_CASE("a handler of a timeout, a deadline, a context or otherwise that throws makes select throw it") {
+  with_workers([] {
+    auto const fails = [] { throw std::logic_error("handler"); };
+    auto [ctx, cancel] = weft::with_cancel();
+    cancel();
+    auto ended = weft::spawn([] {});
+    CHECK_THROWS_AS(weft::select(on_timeout(0s, fails)), std::logic_error);
+    CHECK_THROWS_AS(weft::select(weft::on_deadline(weft::now(), fails)), std::logic_error);
+    CHECK_THROWS_AS(weft::select(weft::on_done(ctx, fails)), std::logic_error);
+    CHECK_THROWS_AS(weft::select(otherwise(fails)), std::logic_error);
+    CHECK_THROWS_AS(weft::select(weft::on_join(ended, fails)), std::logic_error);
+    CHECK_FALSE(ended.joinable());
+  });
+}
+
 }  // namespace

@@ -245,4 +245,69 @@ TEST_CASE("select with otherwise sees a channel that is always ready through its
   });
 }
 
+TEST_CASE("on_send sends to a chan or a sender, on_recv receives from a chan or a receiver, given as lvalues or not") {
+  with_workers([] {
+    auto const c = weft::make_chan<std::string>(2);
+    auto const tx = c.tx();
+    auto const rx = c.rx();
+    CHECK(weft::select(on_send(tx, "a"), otherwise()) == 0);
+    CHECK(weft::select(on_send(c.tx(), std::string("b")), otherwise()) == 0);
+    std::string got;
+    weft::select(on_recv(rx, [&](std::string& v) { got += v; }));
+    weft::select(on_recv(c.rx(), [&](std::string v) { got += v; }));
+    CHECK(got == "ab");
+  });
+}
+
+TEST_CASE("on_done of any context is taken when that is cancelled, before select or while it waits") {
+  with_workers([] {
+    auto never = weft::make_chan<int>();
+    auto [first, cancel_first] = weft::with_cancel();
+    auto [second, cancel_second] = weft::with_cancel();
+    cancel_first();
+    CHECK(weft::select(on_recv(never), weft::on_done(second), weft::on_done(first)) == 2);
+    CHECK(weft::select(weft::on_done(second), otherwise()) == 1);
+    auto waits = weft::spawn([&, of = second] {
+      return weft::select(on_recv(never, [](int) { return 0; }), weft::on_done(of, [] { return 7; }));
+    });
+    await_receivers(never);
+    cancel_second();
+    CHECK(waits.join() == 7);
+    CHECK(weft::select(weft::on_done(weft::context::background()), on_timeout(1ms)) == 1);
+  });
+}
+
+TEST_CASE("a task whose on_join did not happen stays joinable, and one that was cancelled makes select throw that") {
+  with_workers([] {
+    auto const gate = weft::make_chan<int>();
+    auto slow = weft::spawn([gate] { return std::make_unique<int>(*gate.recv()); });
+    auto quick = weft::spawn([] { return std::make_unique<int>(1); });
+    int got = 0;
+    CHECK(weft::select(weft::on_join(slow), weft::on_join(quick, [&](std::unique_ptr<int> p) { got = *p; })) == 1);
+    CHECK(got == 1);
+    CHECK(slow.joinable());
+    CHECK_FALSE(quick.joinable());
+    gate.send(5);
+    CHECK(weft::select(weft::on_join(slow, [](std::unique_ptr<int>& p) { return *p; })) == 5);
+    auto cancelled = weft::spawn([] { weft::sleep_for(1h); });
+    cancelled.cancel();
+    CHECK_THROWS_AS(weft::select(weft::on_join(cancelled)), weft::cancelled);
+    CHECK_FALSE(weft::this_task::context().cancelled());
+  });
+}
+
+TEST_CASE("a value of which a case waits in vain stays where it is") {
+  with_workers([] {
+    auto const c = weft::make_chan<std::unique_ptr<int>>();
+    auto p = std::make_unique<int>(1), q = std::make_unique<int>(2);
+    CHECK(weft::select(on_send(c, std::move(p)), on_send(c, q), on_timeout(1ms)) == 2);
+    CHECK(*p == 1);
+    CHECK(*q == 2);
+    auto receives = weft::spawn([c] { return **c.recv(); });
+    auto const which = weft::select(on_send(c, std::move(p)), on_send(c, q));
+    CHECK(receives.join() == static_cast<int>(which) + 1);
+    CHECK((which == 0 ? !p && q : p && !q));  // the one that happened, and no other
+  });
+}
+
 }  // namespace

@@ -4,7 +4,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -150,5 +153,112 @@ TEST_CASE("rearming with another type, or what is no send, is a fatal misuse") {
   CHECK(end.said.find("selector::rearm") != std::string::npos);
 }
 #endif
+
+TEST_CASE("a selector's handlers get T, T& or an optional by their declaration, and close is as in select") {
+  with_workers([] {
+    auto const c = weft::make_chan<std::string>(8);
+    std::string got;
+    weft::selector s;
+    auto const next = [&](auto handler) {
+      s.clear();
+      c.send("v");
+      s.recv(c, handler);
+      s.wait();
+    };
+    next([&](std::string v) { got += v; });
+    next([&](std::string& v) { got += std::move(v); });
+    next([&](std::optional<std::string> v) { got += *v; });
+    next([&](auto v) { got += v.value(); });
+    next([&] { got += "-"; });
+    CHECK(got == "vvvv-");
+    s.clear();
+    c.send("kept");
+    auto const receive = s.recv(c.rx());
+    CHECK(s.wait() == receive);
+    CHECK(c.size() == 0);  // without a handler it is received all the same
+    c.close();
+    int closed = 0;
+    s.clear();
+    s.recv(c, [&](std::optional<std::string> v) { closed += !v; });
+    s.wait();
+    s.clear();
+    s.recv(c, [&] { ++closed; });
+    s.wait();
+    CHECK(closed == 2);
+    s.clear();
+    s.recv(c, [&](std::string&) {});
+    CHECK_THROWS_AS(s.wait(), weft::closed_channel);
+  });
+}
+
+TEST_CASE("a selector chooses uniformly among what is ready, two sends on one channel included") {
+  with_workers([] {
+    auto const ready = weft::make_chan<int>();
+    ready.close();
+    weft::selector s;
+    for (int i = 0; i < 3; ++i) s.recv(ready);
+    constexpr int rounds = 3000;
+    std::vector<int> counts(3);
+    for (int i = 0; i < rounds; ++i) ++counts.at(s.wait());
+    for (int n : counts) CHECK(std::abs(n - rounds / 3) < 250);  // nearly ten standard deviations
+
+    auto const out = weft::make_chan<int>(1);
+    weft::selector sends;
+    sends.send(out, 0);
+    sends.send(out, 1);
+    int ones = 0;
+    for (int i = 0; i < rounds; ++i) {
+      std::size_t const which = sends.wait();
+      CHECK(out.recv() == static_cast<int>(which));
+      ones += which == 1;
+      sends.rearm(which, static_cast<int>(which));
+    }
+    CHECK(std::abs(ones - rounds / 2) < 280);
+  });
+}
+
+TEST_CASE("a selector of nothing, or of nil channels and rested sends alone, blocks for ever") {
+  with_workers([] {
+    auto nothing = weft::spawn([] { weft::selector().wait(); });
+    auto nil = weft::spawn([] {
+      weft::selector s;
+      s.recv(weft::chan<int>());
+      s.send(weft::sender<int>(), 1);
+      s.timeout(std::chrono::hours::max());
+      s.wait();
+    });
+    auto rested = weft::spawn([] {
+      weft::selector s;
+      auto const c = weft::make_chan<int>(5);
+      s.send(c, 1);
+      s.wait();
+      s.wait();
+    });
+    CHECK_FALSE(nothing.wait_for(2ms));
+    CHECK_FALSE(nil.done());
+    CHECK_FALSE(rested.done());
+    nothing.stop();
+    nil.stop();
+    rested.stop();
+  });
+}
+
+TEST_CASE("what a selector's handler throws goes out of wait, and the selector can be used again") {
+  with_workers([] {
+    auto const c = weft::make_chan<std::unique_ptr<int>>(2);
+    weft::selector s;
+    bool fail = true;
+    auto const send = s.send(c, std::make_unique<int>(1), [&] {
+      if (fail) throw std::runtime_error("handler");
+    });
+    auto const none = s.otherwise();
+    CHECK_THROWS_AS(s.wait(), std::runtime_error);
+    CHECK(c.size() == 1);  // the case had happened: it rests
+    CHECK(s.wait() == none);
+    fail = false;
+    s.rearm(send, std::make_unique<int>(2));
+    CHECK(s.wait() == send);
+  });
+}
 
 }  // namespace

@@ -118,4 +118,60 @@ TEST_CASE("a thread may wait in a thread_local's destructor, at its very end, wh
   in = {};
 }
 
+TEST_CASE("a plain thread selects on contexts and tasks, and with a selector, without being a task") {
+  for (unsigned workers : weft::test::worker_counts) {
+    weft::runtime r({.workers = workers});
+    auto const gate = weft::make_chan<int>();
+    auto task = r.spawn([gate] { return gate.recv().value(); });
+    auto [ctx, cancel] = weft::with_cancel();
+    CHECK(weft::select(weft::on_join(task), weft::on_done(ctx), weft::on_timeout(1ms)) == 2);
+    r.go([cancel_it = cancel] { cancel_it(); });
+    CHECK(weft::select(weft::on_join(task), weft::on_done(ctx)) == 1);
+    gate.send(4);
+    int got = 0;
+    weft::selector s;
+    auto const join = s.join(task, [&](int v) { got = v; });
+    s.recv(gate);
+    CHECK(s.wait() == join);
+    CHECK(got == 4);
+    CHECK(weft::select(weft::on_recv(gate), weft::otherwise()) == 1);
+    CHECK(weft::this_task::id() == 0);
+  }
+}
+
+TEST_CASE("plain threads use every operation of a channel that tasks wait on") {
+  for (unsigned workers : weft::test::worker_counts) {
+    weft::runtime r({.workers = workers});
+    auto const in = weft::make_chan<int>(2), out = weft::make_chan<int>();
+    auto echo = r.spawn([=] {
+      int n = 0;
+      for (int v : in) {
+        out.send(v);
+        ++n;
+      }
+      out.close();
+      return n;
+    });
+    std::vector<int> got;
+    in.send(1);
+    got.push_back(out.recv().value());
+    CHECK(in.push(2));
+    got.push_back(out.recv_for(1h).value());
+    CHECK(in.send_for(3, 1h) == chan_status::ok);
+    out.recv_many(got, 1);
+    while (in.try_send(4) != chan_status::ok) std::this_thread::yield();
+    for (auto v = out.try_recv();; v = out.try_recv()) {
+      if (!v) continue;
+      got.push_back(*v);
+      break;
+    }
+    weft::select(weft::on_send(in, 5));
+    weft::select(weft::on_recv(out, [&](int v) { got.push_back(v); }));
+    in.close();
+    for (int v : out) got.push_back(-v);
+    CHECK(got == std::vector{1, 2, 3, 4, 5});
+    CHECK(echo.join() == 5);
+  }
+}
+
 }  // namespace
