@@ -3,11 +3,16 @@
 
 #include "runtime/http/state.hpp"
 
+#include "runtime/base/check.hpp"
+#include "runtime/net/system.hpp"
 #include "runtime/platform/platform.hpp"
 
 #include <weft/context.hpp>
+#include <weft/defer.hpp>
 #include <weft/task.hpp>
 
+#include <stdexcept>
+#include <string>
 #include <system_error>
 
 namespace weft::rt {
@@ -16,9 +21,14 @@ bool write_out(http_connection& c, std::string& out, std::string_view behind) {
   static constexpr std::size_t piece = 256 * 1024;
   c.enter(connection_phase::writing);  // O1
   light_fence();                       // O2, pairs with I2
-  while (c.interim.load(std::memory_order_acquire)) [[unlikely]]
-    weft::yield();  // O3: as long as a send of some bytes takes
+  while (c.probing.load(std::memory_order_acquire)) [[unlikely]]
+    weft::yield();  // O3: as long as a send of one byte takes
   std::string_view first = out;
+  if (std::size_t const sent = c.ahead.load(std::memory_order_relaxed); sent != 0) [[unlikely]] {
+    WEFT_CHECK(first.starts_with(response_start), "http: what follows the start of a response");
+    first.remove_prefix(sent);  // O4
+    c.ahead.store(0, std::memory_order_relaxed);
+  }
   while (!first.empty() || !behind.empty()) {
     std::string_view const a = first.substr(0, piece);
     std::string_view const b = behind.substr(0, piece - a.size());
@@ -70,16 +80,35 @@ void body_sink::flush() {
 
 void body_sink::finish() {
   close_chunk();
-  if (chunked_) out_ += "0\r\n\r\n";
+  if (chunked_) out_.append("0\r\n").append(trailers_).append("\r\n");
+}
+
+void body_sink::trailer(std::string_view name, std::string_view value) {
+  check_field("weft::http::body_writer::trailer", name, value);
+  static constexpr std::string_view of_the_header[] = {
+      "Transfer-Encoding", "Content-Length", "Trailer",       "Host",      "Connection",
+      "Content-Encoding",  "Content-Type",   "Content-Range", "Set-Cookie"};
+  for (auto const& known : of_the_header) {
+    if (equal_no_case(name, known))
+      throw std::invalid_argument("weft::http::body_writer::trailer: " + std::string(name) +
+                                  " belongs into the header");
+  }
+  trailers_.append(name).append(": ").append(value).append("\r\n");
 }
 
 streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form) {
   body_sink sink(c, out, form == body_form::chunked);
+  // A body whose end is the end of the connection would look whole: a reset tells. Chunks without a last one tell by themselves.
+  bool whole = false;
+  defer const tell([&] {
+    if (!whole && sink.sent() && form == body_form::to_end) net::system::reset_on_close(c.stream.native_handle());
+  });
   try {
     http::body_writer to = sink.writer();
     c.enter(connection_phase::working);
     http_access::writer(r)(to);
     sink.finish();
+    whole = true;
     return sink.broken() ? streamed::cut : streamed::whole;
   } catch (cancelled const&) {
     throw;
@@ -98,5 +127,6 @@ namespace weft::http {
 
 void body_writer::write(std::string_view bytes) { sink_->write(bytes); }
 void body_writer::flush() { sink_->flush(); }
+void body_writer::trailer(std::string_view name, std::string_view value) { sink_->trailer(name, value); }
 
 }  // namespace weft::http

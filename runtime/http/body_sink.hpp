@@ -28,6 +28,7 @@ class body_sink {
   void write(std::string_view bytes);
   void flush();
   void finish();
+  void trailer(std::string_view name, std::string_view value);
   [[nodiscard]] http::body_writer writer() noexcept { return http::body_writer(*this); }
   [[nodiscard]] bool broken() const noexcept { return broken_; }
   [[nodiscard]] bool sent() const noexcept { return sent_; }
@@ -40,6 +41,7 @@ class body_sink {
   http_connection& c_;
   std::string& out_;
   std::string chunk_;  // bytes that no chunk header stands before yet
+  std::string trailers_;
   bool chunked_;
   bool broken_ = false;  // the client is gone
   bool sent_ = false;    // something has been written

@@ -81,7 +81,7 @@ bool exchange::one_request() {
     frame.keep_alive = parser.keep_alive();
     if (what == received::header) return answer_streamed(parser, frame);
   }
-  c_.enter(frame.http11 && w_.out.empty() ? connection_phase::handling : connection_phase::working);
+  c_.enter(w_.out.empty() ? connection_phase::handling : connection_phase::working);
   http::response r = answer();
   require_final(r);
   frame.keep_alive = frame.keep_alive && !http_access::wants_close(r) && !draining();

@@ -17,12 +17,17 @@
 //
 // A client that goes away while a handler runs: nobody reads meanwhile, so the sweep looks at the sockets of those whose handler takes
 // long, and cancels the connection's task. A socket that is broken is plain to see. A client that has ended its side only may still
-// wait for its answer, and looks like one that is gone altogether: the kernel of the latter answers what is sent to it with a reset.
-// So such a client, if it speaks HTTP/1.1, is sent "102 Processing" once, which it must know to pass over (RFC 9110, 15.2).
-//   I1  the sweep: `interim` is set           I2  heavy fence       I3  `activity` is what it was, of phase handling: the 102 is sent
-//   I4  `interim` is cleared
-//   O1  the connection's task, before it writes: enters the phase writing   O2  light fence   O3  waits while `interim` is set
-// Of I3 and O3 at least one sees what the other side has stored, so that nothing is sent into a response.
+// wait for its answer, and looks like one that is gone altogether: only data makes a difference, since the kernel of the latter
+// answers it with a reset. (A keep-alive probe does not: it is acknowledged as long as that kernel remembers the connection.)
+// Whatever the response will be, it begins with `response_start`: so such a client is sent one byte of that ahead, and another
+// after twice the time, and so on. The response then goes out without them, and nobody can tell.
+//   I1  the sweep: `probing` is set           I2  heavy fence       I3  `activity` is what it was, of phase handling: a byte is
+//   sent and counted in `ahead`               I4  `probing` is cleared
+//   O1  the connection's task, before it writes: enters the phase writing   O2  light fence   O3  waits while `probing` is set
+//   O4  leaves out `ahead` bytes
+// Of I3 and O3 at least one sees what the other side has stored, so that nothing is sent into a response. `ahead` is written at I3, and
+// at O4, which comes either behind that I4 or with an I3 that sends nothing.
+// Rejected: 102 Processing (RFC 2518), which HTTP/1.1 clients must pass over and hand-made ones do not, and which HTTP/1.0 has not.
 #pragma once
 
 #include "runtime/sched/worker.hpp"
@@ -33,6 +38,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace weft::rt {
 
@@ -42,10 +48,13 @@ enum class connection_phase : std::uint32_t {
   idle,
   header,
   body,
-  handling,  // a handler runs, nothing waits to be written, and an interim response may be sent
+  handling,  // a handler runs, and nothing waits to be written: the next byte is the first of a response
   working,   // a handler or the callback of a streamed body runs, and nobody else may write
   writing
 };
+
+/// What each response begins with.
+inline constexpr std::string_view response_start = "HTTP/1.1 ";
 
 struct http_connection {
   explicit http_connection(net::tcp_stream&& s) noexcept : stream(std::move(s)) {}
@@ -57,14 +66,15 @@ struct http_connection {
   std::atomic<std::uint32_t> activity{0};
   // Written by the sweep before it moves the deadline (release), read after a time-out (acquire).
   std::atomic<std::uint32_t> expired{~0u};
-  std::atomic<bool> interim{false};  // I1 to I4
+  std::atomic<bool> probing{false};    // I1 to I4
+  std::atomic<std::uint8_t> ahead{0};  // bytes of response_start that have been sent
   task* const self = current_task();
 
   // Of the sweep, guarded by the shard's lock.
   std::uint32_t seen = ~0u;
   std::int64_t seen_at = 0;
   std::uint32_t rested = 0;  // the idleness for which the stack was given back
-  std::uint32_t told = ~0u;  // the handling of which the client was told by a 102
+  std::uint64_t acked = 0;   // bytes that the client had acknowledged then
   http_connection* next = nullptr;
   http_connection* prev = nullptr;
 

@@ -97,8 +97,6 @@ void http_access::add_field(http::response& r, std::string_view name, std::strin
   r.fields_.append(name).append(": ").append(value).append("\r\n");
 }
 
-namespace {
-
 void check_field(char const* call, std::string_view name, std::string_view value) {
   if (!is_field_name(name))
     throw std::invalid_argument(std::string(call) + ": '" + std::string(name) + "' is not a field name");
@@ -107,6 +105,8 @@ void check_field(char const* call, std::string_view name, std::string_view value
                                 "' has control characters");
   }
 }
+
+namespace {
 
 void check_response_field(std::string_view name, std::string_view value) {
   check_field("weft::http::response::header", name, value);

@@ -42,7 +42,7 @@ constexpr auto poke_interval = 100ms;
 constexpr auto after_force = 1s;  // for cancelled handlers to unwind
 constexpr auto accept_retry = 10ms;
 constexpr auto look_interval = 250ms;  // while handlers run
-constexpr std::chrono::nanoseconds tell_after = 500ms;
+constexpr std::chrono::nanoseconds probe_after = 500ms;
 constexpr std::size_t most_lost = 256;      // a sweep
 constexpr std::size_t first_buffer = 1024;  // on the stack of an idle connection; most requests fit
 
@@ -234,17 +234,16 @@ bool http_server::client_is_gone(http_connection& c, std::uint32_t activity, std
   int const fd = c.stream.native_handle();
   short const state = net::system::hang_up(fd);
   if ((state & (POLLERR | POLLHUP)) != 0) return true;
-  bool const may_tell = http_connection::phase_of(activity) == connection_phase::handling && c.told != activity;
-  if ((state & POLLRDHUP) == 0 || !may_tell || handling_for < tell_after.count()) return false;
-  static constexpr std::string_view processing = "HTTP/1.1 102 Processing\r\n\r\n";
-  std::ptrdiff_t sent = 0;
-  c.told = activity;
-  c.interim.store(true, std::memory_order_relaxed);  // I1
+  std::uint8_t const sent = c.ahead.load(std::memory_order_relaxed);
+  bool const may_probe =
+      http_connection::phase_of(activity) == connection_phase::handling && sent < response_start.size();
+  if ((state & POLLRDHUP) == 0 || !may_probe || handling_for < probe_after.count() << sent) return false;
+  c.probing.store(true, std::memory_order_relaxed);  // I1
   heavy_fence();                                     // I2, pairs with O2
-  if (c.activity.load(std::memory_order_relaxed) == activity)
-    sent = net::system::send(fd, processing.data(), processing.size());  // I3
-  c.interim.store(false, std::memory_order_release);  // I4: what is written from here on comes behind
-  return sent > 0 && static_cast<std::size_t>(sent) != processing.size();  // a part of it: nothing can follow
+  if (c.activity.load(std::memory_order_relaxed) == activity && net::system::send(fd, &response_start[sent], 1) == 1)
+    c.ahead.store(sent + 1, std::memory_order_relaxed);  // I3
+  c.probing.store(false, std::memory_order_release);     // I4: what is written from here on comes behind
+  return false;                                          // if it is gone, its reset will say so
 }
 
 /// Their handlers are cancelled, and all that those have started. Without any lock: it may run what waits for a context.
@@ -283,6 +282,13 @@ bool http_server::sweep() {
           lost_.push_back(c->self);
         }
         continue;
+      }
+      if (p == connection_phase::writing) {  // a large write to a slow reader gets on without an end
+        std::uint64_t const acked = net::system::bytes_acked(c->stream.native_handle());
+        if (std::exchange(c->acked, acked) != acked) {
+          c->seen_at = at;
+          continue;
+        }
       }
       bool const served = activity != 0;
       if (p == connection_phase::idle && served && c->rested != activity && at - c->seen_at >= rest_after) {

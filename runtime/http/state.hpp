@@ -50,6 +50,9 @@ struct request_state {
   void split_query();
 };
 
+/// Throws std::invalid_argument, in the name of `call`, if name or value cannot stand in a header.
+void check_field(char const* call, std::string_view name, std::string_view value);
+
 struct http_access {
   static http::request make_request() { return {}; }
   static request_state& state(http::request& q) { return *q.state_; }

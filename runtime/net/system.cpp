@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstddef>
 
 #include <fcntl.h>
+#include <linux/tcp.h>  // <netinet/tcp.h> has an old tcp_info
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -135,6 +138,18 @@ int is_ready(int fd, short events) noexcept {
   int const got = retried([&] { return ::poll(&one, 1, 0); });
   if (got > 0 && (one.revents & POLLNVAL) != 0) return -EBADF;
   return got;
+}
+
+std::uint64_t bytes_acked(int fd) noexcept {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
+  return size >= offsetof(tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked ? info.tcpi_bytes_acked : 0;
+}
+
+void reset_on_close(int fd) noexcept {
+  linger const at_once{1, 0};
+  [[maybe_unused]] int const ignored = ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
 short hang_up(int fd) noexcept {

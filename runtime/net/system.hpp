@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <system_error>
 
 #include <sys/socket.h>
@@ -43,6 +44,10 @@ namespace weft::net::system {
 
 /// What poll(2) says of a socket without waiting: of POLLRDHUP, POLLHUP and POLLERR what holds; 0 if it cannot tell.
 [[nodiscard]] short hang_up(int fd) noexcept;
+/// How many bytes the other side of a TCP connection has acknowledged; 0 if the kernel does not say.
+[[nodiscard]] std::uint64_t bytes_acked(int fd) noexcept;
+/// Closing the socket will break the connection with a reset, and drop what has not been sent.
+void reset_on_close(int fd) noexcept;
 
 /// For a negative result of the above.
 [[nodiscard]] inline std::error_code error(std::ptrdiff_t negative) noexcept {

@@ -36,6 +36,16 @@ http::router routes() {
       w.write(" two");
     });
   });
+  r.get("/trailers", [](http::request&) {
+    return http::response(200, "text/plain", [](http::body_writer& w) {
+      w.write("body");
+      w.trailer("X-Sum", "4");
+      w.trailer("X-Other", "y");
+      for (char const* bad : {"Content-Length", "transfer-encoding", "a b", ""})
+        CHECK_THROWS_AS(w.trailer(bad, "1"), std::invalid_argument);
+      CHECK_THROWS_AS(w.trailer("X", "a\r\nb"), std::invalid_argument);
+    });
+  });
   r.get("/stream-throw/{when}", [](http::request& q) {
     return http::response(200, "text/plain", [late = q.param("when") == "late"](http::body_writer& w) {
       w.write("begun");
@@ -195,6 +205,25 @@ TEST_CASE("a streamed body goes out in chunks, or up to the end for HTTP/1.0") {
     CHECK_FALSE(has(raw, "secret"));
     CHECK_FALSE(raw.ends_with("0\r\n\r\n"));
     CHECK(http::get("http://" + at + "/stream-throw/early")->status() == 500);  // nothing had been sent
+  });
+}
+
+TEST_CASE("trailers of a streamed body come behind it to HTTP/1.1 and not at all to HTTP/1.0") {
+  with_server(routes, {}, [](std::string const& at, auto&) {
+    wire w(at);
+    std::string r = w.send(get("/trailers")).until("\r\n0\r\n");
+    r += w.until("\r\n\r\n");
+    CHECK(body_of(r) == "4\r\nbody\r\n0\r\nX-Sum: 4\r\nX-Other: y\r\n\r\n");
+    CHECK(status_of(w.send(get("/hello")).response()) == 200);
+    CHECK(body_of(wire(at).send("GET /trailers HTTP/1.0\r\n\r\n").rest()) == "body");
+  });
+}
+
+TEST_CASE("a client of HTTP/1.0 can tell that a streamed body was cut, by the reset") {
+  with_server(routes, {}, [](std::string const& at, auto&) {
+    std::string const raw = wire(at).send("GET /stream-throw/late HTTP/1.0\r\n\r\n").rest();
+    CHECK(has(raw, "<Connection reset by peer>"));
+    CHECK(status_of(wire(at).send("GET /stream-throw/early HTTP/1.0\r\n\r\n").rest()) == 500);
   });
 }
 

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <vector>
 
+#include <sys/socket.h>
+
 using namespace http_test;
 
 TEST_CASE("shutdown under load cuts no request") {
@@ -178,6 +180,41 @@ TEST_CASE("a connection that stands still is closed: idle in silence, within a r
     CHECK(status_of(half.rest()) == 408);
     CHECK(status_of(body.rest()) == 408);
     CHECK(body_of(slow.response()) == "slow");
+  });
+}
+
+TEST_CASE("a client that reads slowly gets its response as long as it gets on, and one that reads nothing is let go") {
+  http::server_options o;
+  o.idle_timeout = 600ms;
+  std::string const body(200'000, 'b');
+  auto const routes = [&] {
+    http::router r;
+    r.get("/", [&] { return body; });
+    return r;
+  };
+  with_server(routes, o, [&](std::string const& at, auto&) {
+    int const small = 64 * 1024;
+    wire slow(at), still(at);
+    std::string requests;
+    for (int i = 0; i < 30; ++i) requests += get("/");
+    for (wire* w : {&slow, &still}) {
+      REQUIRE(::setsockopt(w->stream().native_handle(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
+      w->send(requests);
+    }
+    std::size_t got = 0;
+    std::vector<char> some(48 * 1024);
+    for (int i = 0; i < 12;
+         ++i, got += some.size()) {  // the server writes 256 KB at a time: each takes longer than the time-out
+      REQUIRE(slow.stream().read_exact(some));
+      weft::sleep_for(150ms);
+    }
+    for (;;) {
+      auto const n = got > 30 * body.size() ? 0 : slow.stream().read_some(some);
+      if (n.value_or(0) == 0) break;
+      got += *n;
+    }
+    CHECK(got > 30 * body.size());  // and the headers
+    CHECK(still.rest().size() < 30 * body.size());
   });
 }
 

@@ -112,6 +112,9 @@ class body_writer {
   void write(std::string_view bytes);
   /// Sends what is buffered. May park; throws likewise.
   void flush();
+  /// A field to be sent behind the body, in chunks to HTTP/1.1; others do not get it. Throws std::invalid_argument if name or value
+  /// cannot stand there. A header field Trailer that announces it is the caller's to set.
+  void trailer(std::string_view name, std::string_view value);
 
  private:
   friend class rt::body_sink;
