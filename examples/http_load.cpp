@@ -396,7 +396,8 @@ int main(int argc, char** argv) {
   std::map<std::string, double> const units{{"ms", 1e-3}, {"s", 1}, {"m", 60}};
   app.add_option("--duration", set.seconds, "how long: 10s, 500ms, 2m")
       ->capture_default_str()
-      ->transform(CLI::AsNumberWithUnit(units));
+      ->transform(CLI::AsNumberWithUnit(units))
+      ->check(CLI::Range(0.001, 1e7));
   app.add_option("--rate", set.rate, "requests a second in all; 0: as many as go")->check(CLI::NonNegativeNumber);
   app.add_option("--workers,--threads", set.workers, "threads that run tasks; 0: one for each CPU");
   app.add_option("--server-pid", set.server_pid, "process whose memory and CPU time to show")

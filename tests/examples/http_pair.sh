@@ -61,6 +61,12 @@ output=$("$load" --url "http://$address/hello" --connections 50 --duration 1s --
   fail "http_load ended with status $?: $output"
 printf '%s\n' "$output"
 
+for bad in -1s 0s 5x ''; do # not so long
+  status=0
+  said=$("$load" --url "http://$address/hello" "--duration=$bad" 2>&1 </dev/null) || status=$?
+  [[ $status == 2 && $said == "http_load: "* ]] || fail "http_load --duration=$bad gave status $status: $said"
+done
+
 # fails STATUS ARGUMENT ...: one line on stderr and that status.
 fails() {
   local status=0 said
