@@ -21,6 +21,14 @@ elseif(WEFT_SANITIZE)
   message(FATAL_ERROR "WEFT_SANITIZE is '${WEFT_SANITIZE}': it may be empty, address or thread")
 endif()
 
+# Coverage for libFuzzer, in the libraries as well as in the fuzz targets.
+if(WEFT_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang" OR NOT WEFT_SANITIZE STREQUAL "address")
+    message(FATAL_ERROR "WEFT_FUZZ needs Clang and WEFT_SANITIZE=address (preset fuzz)")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # weft_target(<target>): C++23, warnings, and frame pointers for the backtraces of dumps and overflow reports.
 function(weft_target target)
   target_compile_features(${target} PRIVATE cxx_std_23)

@@ -119,6 +119,7 @@ std::size_t request_parser::feed(std::string_view in) {
     if (header_done_ && by_length_) return taken + body_.take(rest);
     if (header_done_ && rest.size() < shortest_last_chunk) return taken;
     error_code e;
+    chunk_header_ = false;
     std::size_t const n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
     taken += n;
     if (!header_done_) header_size_ += n;
@@ -130,13 +131,15 @@ std::size_t request_parser::feed(std::string_view in) {
       check_header();
       header_done_ = true;
       return taken;
-    } else if (!header_done_ && !line_done_ && rest.substr(0, rest.find('\n')).size() > limits_.target + 64) {
+    } else if (!header_done_ && !line_done_ && rest.substr(0, rest.find('\n')).size() > longest_line()) {
       refuse(414);
     } else if (!header_done_ && header_size_ + unread > limits_.header) {
       refuse(431);
     } else if (e) {  // more of a header, or of a chunk's header or the trailers
       if (unread > limits_.header) refuse(431);
       return taken;
+    } else if (chunk_header_ && n > limits_.header) {  // as above, had it come in pieces
+      refuse(431);
     }
   }
   return taken;
@@ -153,7 +156,10 @@ int request_parser::status_of(error_code const& e, std::string_view unread) cons
 void request_parser::check_header() {
   auto& q = into_;
   auto const length = base::content_length();
-  if (q.target.size() > limits_.target) return refuse(414);
+  keep_alive_ = base::keep_alive();
+  constexpr std::size_t rest_of_line = std::string_view("  HTTP/1.1\r").size();
+  if (q.target.size() > limits_.target || q.method.size() + q.target.size() + rest_of_line > longest_line())
+    return refuse(414);
   if (hosts_ > 1 || (hosts_ == 0 && http11_)) return refuse(400);
   if (auto const host = q.field("Host"); host && !is_authority(*host)) return refuse(400);
   if (codings_ > 0) {
@@ -243,9 +249,11 @@ std::size_t response_parser::feed(std::string_view in) {
     bool const in_body = header_done_;
     if (rest.empty() || (in_body && base::chunked() && rest.size() < shortest_last_chunk)) break;
     error_code e;
+    chunk_header_ = false;
     std::size_t const n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
     taken += n;
     if (!in_body) header_size_ += n;
+    if (chunk_header_ && n > limits_.header) outcome_ = outcome::too_large;
     std::size_t const unread = in.size() - taken;
     if (header_size_ + (header_done_ ? 0 : unread) > limits_.header) outcome_ = outcome::too_large;
     if (e == beast_http::error::need_more) {
@@ -276,6 +284,11 @@ http::response response_parser::take() {
   for (auto const& [name, value] : fields_) http_access::add_field(r, name, value);
   http_access::set_body(r, std::move(body_));
   return r;
+}
+
+void response_parser::on_response_impl(int status, view, int, error_code& e) {
+  status_ = status;
+  if (status < 100) e = beast_http::error::bad_status;  // three digits, as Beast has it, are not enough
 }
 
 void response_parser::on_field_impl(field, view name, view value, error_code&) {

@@ -70,7 +70,7 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   /// The status that the request is to be refused with, 0 if none so far. Nothing can be fed any more.
   [[nodiscard]] int refused() const noexcept { return refused_; }
   // From here on: only once header_done().
-  [[nodiscard]] bool keep_alive() const { return base::keep_alive(); }
+  [[nodiscard]] bool keep_alive() const noexcept { return keep_alive_; }
   [[nodiscard]] bool is_http11() const noexcept { return http11_; }
   [[nodiscard]] bool expects_continue() const noexcept { return expects_continue_; }
   [[nodiscard]] bool has_body() const { return by_length_ || (base::chunked() && !base::is_done()); }
@@ -87,6 +87,8 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   using view = boost::beast::string_view;
 
   void refuse(int status) noexcept { refused_ = status; }
+  /// Of a request line with its return, whatever it consists of: 414 beyond.
+  [[nodiscard]] std::size_t longest_line() const noexcept { return limits_.target + 64; }
   void check_header();
   [[nodiscard]] bool take_authority();
   [[nodiscard]] int status_of(error_code const& e, std::string_view unread) const noexcept;
@@ -97,7 +99,7 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   void on_header_impl(error_code&) override {}
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
   std::size_t on_body_impl(view, error_code&) override;
-  void on_chunk_header_impl(std::uint64_t, view, error_code&) override {}
+  void on_chunk_header_impl(std::uint64_t, view, error_code&) override { chunk_header_ = true; }
   std::size_t on_chunk_body_impl(std::uint64_t, view body, error_code&) override;
   void on_finish_impl(error_code&) override {}
 
@@ -111,7 +113,9 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   int refused_ = 0;
   bool line_done_ = false;  // the request line has been taken
   bool header_done_ = false;
+  bool chunk_header_ = false;  // one has just been taken
   bool http11_ = false;
+  bool keep_alive_ = false;  // as the header says: Beast would let a trailer change it
   bool by_length_ = false;
   bool expects_continue_ = false;
   bool bad_expectation_ = false;
@@ -149,12 +153,12 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   void settle(error_code const& e);
 
   void on_request_impl(boost::beast::http::verb, view, view, int, error_code&) override {}
-  void on_response_impl(int status, view, int, error_code&) override { status_ = status; }
+  void on_response_impl(int status, view, int, error_code&) override;
   void on_field_impl(field, view name, view value, error_code&) override;
   void on_header_impl(error_code&) override { header_done_ = true; }
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
   std::size_t on_body_impl(view body, error_code&) override;
-  void on_chunk_header_impl(std::uint64_t, view, error_code&) override {}
+  void on_chunk_header_impl(std::uint64_t, view, error_code&) override { chunk_header_ = true; }
   std::size_t on_chunk_body_impl(std::uint64_t, view body, error_code&) override;
   void on_finish_impl(error_code&) override {}
 
@@ -163,6 +167,7 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   int status_ = 0;
   std::size_t header_size_ = 0;
   bool header_done_ = false;
+  bool chunk_header_ = false;  // one has just been taken
   std::vector<std::pair<std::string, std::string>> fields_;
   std::string body_;
 };

@@ -120,6 +120,7 @@ TEST_CASE("bad, cut, over-long and interim responses") {
   o.max_header_bytes = 1000;
   weft::run([&] {
     script s({{"nonsense\r\n\r\n"},
+              {"HTTP/1.1 024 No\r\n\r\n"},
               {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc"},
               {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"},
               {"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n"},
@@ -129,6 +130,7 @@ TEST_CASE("bad, cut, over-long and interim responses") {
               {"HTTP/1.0 200 OK\r\n\r\nto the end"},
               {"HTTP/1.1 204 No Content\r\n\r\n"}});
     http::client c(o);
+    CHECK(error_of(c.get(s.at)) == http::errc::bad_response);
     CHECK(error_of(c.get(s.at)) == http::errc::bad_response);
     CHECK(error_of(c.get(s.at)) == http::errc::bad_response);
     CHECK(error_of(c.get(s.at)) == http::errc::bad_response);

@@ -210,6 +210,7 @@ TEST_CASE("whether a connection is kept follows version and Connection field") {
   CHECK(kept("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
   CHECK_FALSE(kept("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
   CHECK_FALSE(kept("GET / HTTP/1.1\r\nHost: h\r\nConnection: x, Close\r\n\r\n"));
+  CHECK(kept(with("Transfer-Encoding: chunked\r\n", "0\r\nConnection: close\r\n\r\n")));  // a trailer
   CHECK_FALSE(kept("GET / HTTP/1.0\r\n\r\n"));
   CHECK(kept("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
 }
@@ -234,6 +235,9 @@ TEST_CASE("limits on target, header, trailers and body have a status each") {
     CHECK(status(with("Transfer-Encoding: chunked\r\n", "6\r\nabcdef\r\n5\r\nabcde\r\n0\r\n\r\n"), piece) == 413);
     CHECK(status(with("Transfer-Encoding: chunked\r\n", "ffffffffffffffff\r\n"), piece) == 413);
     CHECK(status(with("Transfer-Encoding: chunked\r\n", "1;" + std::string(6000, 'e')), piece) == 431);
+    CHECK(status(with("Transfer-Encoding: chunked\r\n", "1;" + std::string(600, 'e') + "\r\nx\r\n0\r\n\r\n"), piece) ==
+          431);
+    CHECK(status(std::string(200, 'M') + " / HTTP/1.1\r\nHost: h\r\n\r\n", piece) == 414);
     CHECK(status(with("Transfer-Encoding: chunked\r\n", "0\r\nX: " + std::string(6000, 't')), piece) == 431);
   }
 }

@@ -41,9 +41,15 @@ http::router routes() {
       w.write("body");
       w.trailer("X-Sum", "4");
       w.trailer("X-Other", "y");
-      for (char const* bad : {"Content-Length", "transfer-encoding", "a b", ""})
-        CHECK_THROWS_AS(w.trailer(bad, "1"), std::invalid_argument);
-      CHECK_THROWS_AS(w.trailer("X", "a\r\nb"), std::invalid_argument);
+      for (auto [name, value] :
+           {std::pair("Content-Length", "1"), {"transfer-encoding", "x"}, {"a b", "1"}, {"", "1"}, {"X", "a\r\nb"}}) {
+        try {
+          w.trailer(name, value);
+          w.write(" accepted");
+        } catch (std::invalid_argument const&) {
+          w.write(" refused");
+        }
+      }
     });
   });
   r.get("/stream-throw/{when}", [](http::request& q) {
@@ -213,9 +219,9 @@ TEST_CASE("trailers of a streamed body come behind it to HTTP/1.1 and not at all
     wire w(at);
     std::string r = w.send(get("/trailers")).until("\r\n0\r\n");
     r += w.until("\r\n\r\n");
-    CHECK(body_of(r) == "4\r\nbody\r\n0\r\nX-Sum: 4\r\nX-Other: y\r\n\r\n");
+    CHECK(body_of(r) == "2c\r\nbody refused refused refused refused refused\r\n0\r\nX-Sum: 4\r\nX-Other: y\r\n\r\n");
     CHECK(status_of(w.send(get("/hello")).response()) == 200);
-    CHECK(body_of(wire(at).send("GET /trailers HTTP/1.0\r\n\r\n").rest()) == "body");
+    CHECK(body_of(wire(at).send("GET /trailers HTTP/1.0\r\n\r\n").rest()).starts_with("body refused"));
   });
 }
 
