@@ -14,6 +14,7 @@
 #include <weft/http/errc.hpp>
 #include <weft/http/json.hpp>
 #include <weft/http/message.hpp>
+#include <weft/http/middleware.hpp>
 #include <weft/http/router.hpp>
 #include <weft/http/server.hpp>
 #include <weft/net.hpp>

@@ -1,5 +1,6 @@
 // Output of a connection.
 #include "runtime/http/body_sink.hpp"
+#include "runtime/http/failure.hpp"
 
 #include "runtime/http/state.hpp"
 

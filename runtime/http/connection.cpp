@@ -1,8 +1,8 @@
 // Requests in, responses out: step 2 of connection.hpp.
 #include "runtime/http/connection.hpp"
 
-#include "runtime/base/message.hpp"
 #include "runtime/http/body_sink.hpp"
+#include "runtime/http/failure.hpp"
 #include "runtime/http/input.hpp"
 #include "runtime/http/parser.hpp"
 #include "runtime/http/request_stream.hpp"
@@ -51,7 +51,6 @@ class exchange {
   bool refuse(int status);
   http::response answer(request_stream* body = nullptr);
   void require_final(http::response& r);
-  http::response fallback(request_stream const* body, char const* what);
   void report(char const* what);
   bool send(http::response const& r, response_frame f);
   bool flush() { return write_out(c_, w_.out); }
@@ -199,18 +198,16 @@ http::response exchange::answer(request_stream* body) {
     if (s_.options.request_timeout == std::chrono::nanoseconds::max()) return h(w_.request);
     auto in_time = within(s_.options.request_timeout, [&] { return h(w_.request); });
     return in_time ? std::move(*in_time) : plain_response(503);
-  } catch (http::error const& e) {
-    if (e.status() >= 400 && e.status() < 500) return http::response(e.status(), e.what());
-    report(e.what());
-    return plain_response(e.status() >= 300 && e.status() <= 599 ? e.status() : 500);
-  } catch (std::exception const& e) {
-    return fallback(body, e.what());
+  } catch (std::exception const&) {
+    request_state const& q = http_access::renew(w_.request);  // the handler may have moved it away
+    return response_to(std::current_exception(), q.method, q.path, body);
   } catch (cancelled const& e) {
     if (this_task::context().cancelled()) throw;  // the end of a shutdown's grace
-    return fallback(body, e.what());
+    report(e.what());
   } catch (...) {
-    return fallback(body, "an exception of unknown type");
+    report("an exception of unknown type");
   }
+  return plain_response(500);
 }
 
 /// The client would wait for the final response behind an interim one.
@@ -218,13 +215,6 @@ void exchange::require_final(http::response& r) {
   if (r.status() >= 200) return;
   report("an interim status is no answer");
   r = plain_response(500);
-}
-
-/// A handler has thrown. If it could not read its request's body, that is the client's fault.
-http::response exchange::fallback(request_stream const* body, char const* what) {
-  if (body && body->fault() != 0) return plain_response(body->fault());
-  report(what);
-  return plain_response(500);
 }
 
 void exchange::report(char const* what) {
@@ -242,23 +232,6 @@ void exchange::report(char const* what) {
     report_failure("connection", "", e.what());
     return false;
   }
-}
-
-[[gnu::noinline]] void report_failure(std::string_view method, std::string_view path, char const* what) noexcept {
-  auto const add = [](message& to, std::string_view text) {  // one line, whatever is in it
-    for (std::size_t i = 0; i < std::min<std::size_t>(text.size(), 400); ++i) {
-      char const c = static_cast<unsigned char>(text[i]) < 0x20 ? ' ' : text[i];
-      to << std::string_view(&c, 1);
-    }
-  };
-  message line;
-  line << "weft: http: ";
-  add(line, method);
-  line << " ";
-  add(line, path);
-  line << ": ";
-  add(line, what ? what : "");
-  line.write_line();
 }
 
 }  // namespace weft::rt

@@ -95,7 +95,4 @@ struct http_connection {
 /// throw weft::cancelled, at the end of a shutdown's grace.
 [[nodiscard]] bool serve_requests(http_server& server, http_connection& c, std::span<char> buffer, std::size_t n);
 
-/// One line on stderr: what a handler threw.
-void report_failure(std::string_view method, std::string_view path, char const* what) noexcept;
-
 }  // namespace weft::rt

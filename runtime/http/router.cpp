@@ -194,6 +194,9 @@ void route_table::freeze() {
     unmatched_.handler = wrapped(
         [](http::request& q) {
           request_state const& state = http_access::state(q);
+          if (state.method == "OPTIONS" && !state.allow.empty())
+            return http::response(204).header("Allow", state.allow + ", OPTIONS");
+          if (state.method == "OPTIONS" && state.path == "*") return http::response(204);  // of the server: it is here
           if (state.allow.empty()) return http::response(404, "Not Found\n");
           return http::response(405, "Method Not Allowed\n").header("Allow", state.allow);
         },

@@ -9,6 +9,7 @@
 //      that were between the two.
 //   4. At g the context of the connections is cancelled and their sockets are closed.
 // So no request is cut within the grace: only a connection's own task ends it, and only between requests.
+#include "runtime/http/failure.hpp"
 #include "runtime/http/server_state.hpp"
 
 #include "runtime/http/stack_rest.hpp"

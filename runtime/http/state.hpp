@@ -56,6 +56,7 @@ void check_field(char const* call, std::string_view name, std::string_view value
 struct http_access {
   static http::request make_request() { return {}; }
   static request_state& state(http::request& q) { return *q.state_; }
+  static request_state const* state_or_null(http::request const& q) noexcept { return q.state_.get(); }
   /// A request that a handler has moved away gets a new state.
   static request_state& renew(http::request& q) {
     if (!q.state_) q.state_ = std::make_unique<request_state>();

@@ -130,6 +130,7 @@ std::vector<attack> attacks() {
       {"no method", " /f HTTP/1.1\r\n" + h + "\r\n", {"400"}, true},
       {"a method that is no token", "G@T /f HTTP/1.1\r\n" + h + "\r\n", {"400"}, true},
       {"a method that nobody knows", "BREW /f HTTP/1.1\r\n" + h + "\r\n", {"BREW /f []"}, false},
+      {"OPTIONS of the server", "OPTIONS * HTTP/1.1\r\n" + h + "\r\n", {"204"}, false},
       {"CONNECT", "CONNECT t:80 HTTP/1.1\r\n" + h + "\r\n", {"501"}, true},
       {"two blanks", "GET  /f HTTP/1.1\r\n" + h + "\r\n", {"400"}, true},
       {"a blank in the target", "GET /f x HTTP/1.1\r\n" + h + "\r\n", {"400"}, true},

@@ -89,6 +89,20 @@ TEST_CASE("a path under another method gives 405 with Allow, an unknown one 404"
   CHECK(ask(r, "GET", "/y/z").status == 404);
 }
 
+TEST_CASE("OPTIONS is answered with what a path has, unless it has a handler of its own") {
+  http::router r;
+  r.get("/x", says("get"));
+  r.post("/x", says("post"));
+  r.handle("OPTIONS", "/own", says("own"));
+  r.handle("*", "/any", says("any"));
+  answer const a = ask(r, "OPTIONS", "/x");
+  CHECK(a.status == 204);
+  CHECK(a.allow == "GET, HEAD, POST, OPTIONS");
+  CHECK(ask(r, "OPTIONS", "/own").body == "own");
+  CHECK(ask(r, "OPTIONS", "/any").body == "any");
+  CHECK(ask(r, "OPTIONS", "/none").status == 404);
+}
+
 TEST_CASE("HEAD has its own route if one is given") {
   http::router r;
   r.get("/x", says("get"));

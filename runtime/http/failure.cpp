@@ -1,0 +1,47 @@
+// What becomes of what a handler throws: a response, or a line on stderr.
+#include "runtime/http/failure.hpp"
+
+#include "runtime/base/message.hpp"
+#include "runtime/http/request_stream.hpp"
+#include "runtime/http/response_text.hpp"
+
+#include <algorithm>
+
+namespace weft::rt {
+
+int status_of(http::error const& e) noexcept { return e.status() >= 300 && e.status() <= 599 ? e.status() : 500; }
+
+http::response response_to(std::exception_ptr const& thrown, std::string_view method, std::string_view path,
+                           request_stream const* body) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (http::error const& e) {
+    int const status = status_of(e);
+    if (status >= 400 && status < 500) return http::response(status, e.what());
+    report_failure(method, path, e.what());
+    return plain_response(status);
+  } catch (std::exception const& e) {
+    if (body && body->fault() != 0) return plain_response(body->fault());
+    report_failure(method, path, e.what());
+    return plain_response(500);
+  }
+}
+
+[[gnu::noinline]] void report_failure(std::string_view method, std::string_view path, char const* what) noexcept {
+  auto const add = [](message& to, std::string_view text) {  // one line, whatever is in it
+    for (std::size_t i = 0; i < std::min<std::size_t>(text.size(), 400); ++i) {
+      char const c = static_cast<unsigned char>(text[i]) < 0x20 ? ' ' : text[i];
+      to << std::string_view(&c, 1);
+    }
+  };
+  message line;
+  line << "weft: http: ";
+  add(line, method);
+  line << " ";
+  add(line, path);
+  line << ": ";
+  add(line, what ? what : "");
+  line.write_line();
+}
+
+}  // namespace weft::rt

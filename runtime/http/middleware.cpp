@@ -1,0 +1,69 @@
+// Logging and recovery.
+#include <weft/http/middleware.hpp>
+
+#include "runtime/base/message.hpp"
+#include "runtime/http/failure.hpp"
+#include "runtime/http/state.hpp"
+
+#include <weft/detail/deadline.hpp>
+
+#include <chrono>
+#include <exception>
+#include <string>
+#include <utility>
+
+namespace weft::http {
+
+namespace {
+
+std::string line_of(std::string const& subject, int status, std::chrono::nanoseconds took) {
+  auto const tenths = std::chrono::duration_cast<std::chrono::microseconds>(took).count() / 100;
+  return subject + ' ' + std::to_string(status) + ' ' + std::to_string(tenths / 10) + '.' +
+         std::to_string(tenths % 10) + "ms";
+}
+
+void to_stderr(std::string_view line) {
+  rt::message m;
+  m << line;
+  m.write_line();
+}
+
+}  // namespace
+
+middleware log_requests(std::function<void(std::string_view)> sink) {
+  if (!sink) sink = to_stderr;
+  return [sink](handler next) -> handler {
+    return [sink, next](request& q) {
+      // Taken before: the handler may move the request away.
+      std::string const subject = std::string(q.method()) + ' ' + std::string(q.target());
+      time_point const began = weft::now();
+      try {
+        response r = next(q);
+        sink(line_of(subject, r.status(), weft::now() - began));
+        return r;
+      } catch (error const& e) {
+        sink(line_of(subject, rt::status_of(e), weft::now() - began));
+        throw;
+      } catch (std::exception const&) {
+        sink(line_of(subject, 500, weft::now() - began));
+        throw;
+      }
+    };
+  };
+}
+
+middleware recover() {
+  return [](handler next) -> handler {
+    return [next](request& q) {
+      std::string const method(q.method()), path(q.path());
+      try {
+        return next(q);
+      } catch (std::exception const&) {
+        rt::request_state const* const state = rt::http_access::state_or_null(q);  // null: moved away
+        return rt::response_to(std::current_exception(), method, path, state ? state->stream.get() : nullptr);
+      }
+    };
+  };
+}
+
+}  // namespace weft::http
