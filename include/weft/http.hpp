@@ -12,6 +12,7 @@
 
 #include <weft/http/client.hpp>
 #include <weft/http/errc.hpp>
+#include <weft/http/files.hpp>
 #include <weft/http/json.hpp>
 #include <weft/http/message.hpp>
 #include <weft/http/middleware.hpp>

@@ -4,6 +4,7 @@
 #include "runtime/http/body_sink.hpp"
 #include "runtime/http/failure.hpp"
 #include "runtime/http/input.hpp"
+#include "runtime/http/open_file.hpp"
 #include "runtime/http/parser.hpp"
 #include "runtime/http/request_stream.hpp"
 #include "runtime/http/response_text.hpp"
@@ -177,6 +178,9 @@ bool exchange::send(http::response const& r, response_frame f) {
   if (!f.head && form == body_form::counted) {
     if (r.body().size() <= largest_copied) w_.out += r.body();
     else sent = write_out(c_, w_.out, r.body());
+  } else if (!f.head && form == body_form::file) {
+    file_part const& part = *file_of(r);
+    sent = flush() && (part.length == 0 || c_.stream.write_file(part.file->fd.get(), part.offset, part.length));
   } else if (!f.head && (form == body_form::chunked || form == body_form::to_end)) {
     streamed const how = stream_body(c_, w_.out, r, form);
     if (how == streamed::unsent) {

@@ -1,6 +1,7 @@
 // Writing status lines and headers straight into the output.
 #include "runtime/http/response_text.hpp"
 
+#include "runtime/http/open_file.hpp"
 #include "runtime/http/state.hpp"
 
 #include <charconv>
@@ -32,6 +33,7 @@ std::string_view reason_of(int status) noexcept {
     case 410: return "Gone";
     case 412: return "Precondition Failed";
     case 413: return "Content Too Large";
+    case 416: return "Range Not Satisfiable";
     case 414: return "URI Too Long";
     case 415: return "Unsupported Media Type";
     case 417: return "Expectation Failed";
@@ -51,6 +53,7 @@ std::string_view reason_of(int status) noexcept {
 body_form form_of(http::response const& r, response_frame const& f) noexcept {
   if (r.status() < 200 || r.status() == 204 || r.status() == 304) return body_form::none;
   if (!http_access::writer(r)) return body_form::counted;
+  if (file_of(r)) return body_form::file;
   return f.http11 ? body_form::chunked : body_form::to_end;
 }
 
@@ -82,6 +85,10 @@ void append_header(std::string& out, http::response const& r, response_frame con
   if (form == body_form::counted) {
     out += "Content-Length: ";
     append_number(out, r.body().size());
+    out += "\r\n";
+  } else if (form == body_form::file) {
+    out += "Content-Length: ";
+    append_number(out, file_of(r)->length);
     out += "\r\n";
   } else if (form == body_form::chunked) {
     out += "Transfer-Encoding: chunked\r\n";

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "runtime/base/lock.hpp"
+#include "runtime/http/http_date.hpp"
 #include "runtime/http/state.hpp"
 
 #include <cstddef>
@@ -30,7 +31,7 @@ struct http_workspace {
 
  private:
   std::int64_t date_second_ = -1;
-  char date_[29];
+  char date_[http_date_size];
 };
 
 class workspace_pool {

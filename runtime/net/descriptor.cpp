@@ -15,8 +15,6 @@ namespace weft::net {
 using rt::io_direction;
 using rt::io_kind;
 
-namespace {
-
 /// A handler that does nothing, not SIG_IGN: programs that this one starts would inherit that. A handler of the program's own,
 /// or its SIG_IGN, is left alone. Blocking the signal around each write would cost three system calls.
 void survive_broken_pipes() noexcept {
@@ -31,6 +29,8 @@ void survive_broken_pipes() noexcept {
     return ::sigaction(SIGPIPE, &quiet, nullptr) == 0;
   }();
 }
+
+namespace {
 
 /// How to read and write it; or an error.
 result<io_kind> kind_of(int fd) noexcept {

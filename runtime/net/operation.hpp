@@ -54,6 +54,9 @@ template <class Attempt>
 /// The descriptor for the user, -1 if closed. From then on it may have duplicates.
 [[nodiscard]] int expose(rt::io_slot* slot) noexcept;
 
+/// For calls that cannot be told to leave SIGPIPE out: write(2), sendfile(2).
+void survive_broken_pipes() noexcept;
+
 /// Connects a fresh socket and waits until `until`.
 [[nodiscard]] result<detail::io_handle> connect_to(endpoint const& target, rt::io_kind kind, std::int64_t until);
 

@@ -111,6 +111,23 @@ result<void> stream_base::write_all(std::span<const_buffer const> from) {
   return {};
 }
 
+result<void> stream_base::write_file(int file, std::uint64_t offset, std::uint64_t length) {
+  constexpr std::uint64_t at_once = 1024 * 1024;  // so that a fast reader of a large file does not hold the worker
+  rt::io_slot* slot = handle_.slot();
+  if (slot != nullptr && slot->kind == io_kind::blocking) return fail(std::errc::invalid_argument);
+  survive_broken_pipes();
+  while (length != 0) {
+    auto const n = operate(slot, io_direction::write, [&](int fd) {
+      return system::send_file(fd, file, offset, static_cast<std::size_t>(std::min(length, at_once)));
+    });
+    if (!n) return fail(n.error());
+    if (*n == 0) return fail(errc::eof);
+    offset += *n;
+    length -= *n;
+  }
+  return {};
+}
+
 result<void> stream_base::shutdown_write() {
   rt::io_use const use(handle_.slot());
   if (!use) return fail(errc::closed);

@@ -9,6 +9,7 @@
 #include <linux/tcp.h>  // <netinet/tcp.h> has an old tcp_info
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,6 +68,13 @@ std::ptrdiff_t send_parts(int fd, iovec* parts, std::size_t n) noexcept {
 
 std::ptrdiff_t write_parts(int fd, iovec* parts, std::size_t n) noexcept {
   return retried([=] { return ::writev(fd, parts, static_cast<int>(n)); });
+}
+
+std::ptrdiff_t send_file(int fd, int file, std::uint64_t offset, std::size_t n) noexcept {
+  return retried([=] {
+    auto from = static_cast<off_t>(offset);
+    return ::sendfile(fd, file, &from, n);
+  });
 }
 
 std::ptrdiff_t send_to(int fd, void const* from, std::size_t n, void const* address, socklen_t length) noexcept {

@@ -23,6 +23,7 @@ namespace weft::net::system {
 [[nodiscard]] std::ptrdiff_t send(int fd, void const* from, std::size_t n) noexcept;    // no SIGPIPE
 [[nodiscard]] std::ptrdiff_t send_parts(int fd, iovec* parts, std::size_t n) noexcept;  // no SIGPIPE
 [[nodiscard]] std::ptrdiff_t write_parts(int fd, iovec* parts, std::size_t n) noexcept;
+[[nodiscard]] std::ptrdiff_t send_file(int fd, int file, std::uint64_t offset, std::size_t n) noexcept;
 [[nodiscard]] std::ptrdiff_t send_to(int fd, void const* from, std::size_t n, void const* address,
                                      socklen_t length) noexcept;
 [[nodiscard]] std::ptrdiff_t recv_from(int fd, void* to, std::size_t n, sockaddr_storage& address,

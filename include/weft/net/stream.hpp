@@ -9,6 +9,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -41,6 +42,11 @@ class stream_base {
     return write_all(std::span<const_buffer const>(buffers));
   }
   [[nodiscard]] result<void> write_all(std::span<const_buffer const> from);
+
+  /// Writes `length` bytes of a file from `offset` on, without a copy through the program (sendfile). errc::eof if the file
+  /// ends before. The file's own offset stays. Reading from the disk may block: the other tasks go on. std::errc::invalid_argument for
+  /// what sendfile cannot read, and for terminals and the standard descriptors.
+  [[nodiscard]] result<void> write_file(int file, std::uint64_t offset, std::uint64_t length);
 
   /// Tells the peer that no more will come; reading goes on.
   result<void> shutdown_write();

@@ -1,0 +1,207 @@
+// Files as responses: what is served, what is not, parts and conditions.
+#include "runtime/http/file_request.hpp"
+#include "runtime/http/http_date.hpp"
+
+#include "tests/http/harness.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+using namespace http_test;
+namespace fs = std::filesystem;
+namespace rt = weft::rt;
+
+namespace {
+
+/// A folder of this test's own, with a secret beside the root.
+struct tree {
+  tree() {
+    std::string name = (fs::temp_directory_path() / "weft_files_XXXXXX").string();
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    base = name;
+    fs::create_directories(base / "root/sub/.git");
+    write("secret.txt", "secret");
+    write("root/hello.txt", "hello world");
+    write("root/index.html", "<p>root");
+    write("root/empty", "");
+    write("root/a b%.txt", "odd name");
+    write("root/.hidden", "secret");
+    write("root/sub/index.html", "<p>sub");
+    write("root/sub/page.HTML", "<p>page");
+    write("root/sub/.git/config", "secret");
+    write("root/big.bin", std::string(3'000'000, 'b'));
+    fs::create_symlink("../secret.txt", base / "root/link.txt");
+    fs::create_symlink("hello.txt", base / "root/inner.txt");
+    fs::create_directory_symlink("..", base / "root/up");
+    REQUIRE(::mkfifo((base / "root/pipe").c_str(), 0600) == 0);
+    fs::create_directory_symlink("root", base / "root_link");
+  }
+  ~tree() { fs::remove_all(base); }
+  tree(tree const&) = delete;
+  tree& operator=(tree const&) = delete;
+  void write(std::string const& name, std::string const& text) const { std::ofstream(base / name) << text; }
+  fs::path base;
+};
+
+std::string field_of(std::string_view response, std::string const& name) {
+  auto const at = response.find("\r\n" + name + ": ");
+  if (at == response.npos) return "";
+  auto const from = at + name.size() + 4;
+  return std::string(response.substr(from, response.find("\r\n", from) - from));
+}
+
+}  // namespace
+
+TEST_CASE("files below the root are served, and nothing else") {
+  tree const t;
+  for (char const* root : {"root", "root_link"}) {
+    auto const routes = [&] {
+      http::router r;
+      r.get("/f/{path...}", http::files((t.base / root).string()));
+      return r;
+    };
+    with_server(routes, {}, [](std::string const& at, auto&) {
+      wire w(at);
+      std::string const hello = w.send(get("/f/hello.txt")).response();
+      CHECK(status_of(hello) == 200);
+      CHECK(body_of(hello) == "hello world");
+      CHECK(field_of(hello, "Content-Type") == "text/plain; charset=utf-8");
+      CHECK(field_of(hello, "Accept-Ranges") == "bytes");
+      CHECK(body_of(w.send(get("/f/a%20b%25.txt")).response()) == "odd name");
+      CHECK(body_of(w.send(get("/f/empty")).response()) == "");
+      CHECK(body_of(w.send(get("/f/")).response()) == "<p>root");
+      CHECK(body_of(w.send(get("/f/sub/")).response()) == "<p>sub");
+      std::string const page = w.send(get("/f/sub/page.HTML")).response();
+      CHECK(field_of(page, "Content-Type") == "text/html; charset=utf-8");
+      CHECK(body_of(w.send(get("/f/big.bin")).response()) == std::string(3'000'000, 'b'));
+      std::string const head = w.send("HEAD /f/big.bin HTTP/1.1\r\nHost: t\r\n\r\n").response(false);
+      CHECK(field_of(head, "Content-Length") == "3000000");
+      std::string const folder = w.send(get("/f/sub?x=1")).response();
+      CHECK(status_of(folder) == 308);
+      CHECK(field_of(folder, "Location") == "/f/sub/?x=1");
+      for (char const* none :
+           {"/f/none", "/f/.hidden", "/f/sub/.git/config", "/f/link.txt", "/f/inner.txt", "/f/up/", "/f/up/secret.txt",
+            "/f/up/root/hello.txt", "/f/pipe", "/f/hello.txt/", "/f//hello.txt", "/f/sub//index.html", "/f/big.bin/x",
+            "/f/%2fetc/passwd", "/f//etc/passwd", "/f/...", "/f/sub/.."}) {
+        CAPTURE(none);
+        std::string const r = w.send(get(none)).response();
+        CHECK((status_of(r) == 404 || status_of(r) == 400));
+        CHECK_FALSE(has(r, "secret"));
+        if (status_of(r) == 400) w = wire(at);  // ".." has closed it
+      }
+      CHECK(body_of(w.send(get("/f/hello.txt")).response()) == "hello world");
+    });
+  }
+  CHECK_THROWS_AS(http::files((t.base / "none").string()), std::system_error);
+}
+
+TEST_CASE("a part of a file, and a file only if it has changed") {
+  tree const t;
+  auto const routes = [&] {
+    http::router r;
+    r.get("/{path...}", http::files((t.base / "root").string(), {.cache_control = "max-age=60"}));
+    return r;
+  };
+  with_server(routes, {}, [](std::string const& at, auto&) {
+    wire w(at);
+    auto const ask = [&](std::string const& fields) { return w.send(get("/hello.txt", fields)).response(); };
+    std::string const whole = ask("");
+    std::string const tag = field_of(whole, "ETag"), date = field_of(whole, "Last-Modified");
+    REQUIRE(rt::read_http_date(date));
+    CHECK(field_of(whole, "Cache-Control") == "max-age=60");
+    struct part {
+      char const *range, *body, *content_range;
+      int status;
+    };
+    for (auto const& [range, body, content_range, status] :
+         std::vector<part>{{"bytes=0-4", "hello", "bytes 0-4/11", 206},
+                           {"bytes=6-", "world", "bytes 6-10/11", 206},
+                           {"bytes=6-99", "world", "bytes 6-10/11", 206},
+                           {"bytes=-5", "world", "bytes 6-10/11", 206},
+                           {"bytes=-99", "hello world", "bytes 0-10/11", 206},
+                           {"bytes=11-", "", "bytes */11", 416},
+                           {"bytes=-0", "", "bytes */11", 416},
+                           {"bytes=4-3", "hello world", "", 200},
+                           {"bytes=0-1,3-4", "hello world", "", 200},
+                           {"bytes=x-", "hello world", "", 200},
+                           {"bytes=-", "hello world", "", 200},
+                           {"bytes=18446744073709551616-", "hello world", "", 200},
+                           {"lines=0-1", "hello world", "", 200}}) {
+      CAPTURE(range);
+      std::string const r = ask("Range: " + std::string(range) + "\r\n");
+      CHECK(status_of(r) == status);
+      CHECK(body_of(r) == body);
+      CHECK(field_of(r, "Content-Range") == content_range);
+    }
+    CHECK(status_of(ask("Range: bytes=0-4\r\nIf-Range: " + tag + "\r\n")) == 206);
+    CHECK(status_of(ask("Range: bytes=0-4\r\nIf-Range: " + date + "\r\n")) == 206);
+    CHECK(status_of(ask("Range: bytes=0-4\r\nIf-Range: \"other\"\r\n")) == 200);
+    CHECK(status_of(ask("Range: bytes=0-4\r\nIf-Range: W/" + tag + "\r\n")) == 200);
+    std::string const same = w.send(get("/hello.txt", "If-None-Match: \"x\", W/" + tag + "\r\n")).response(false);
+    CHECK(status_of(same) == 304);
+    CHECK(field_of(same, "ETag") == tag);
+    CHECK(status_of(ask("If-None-Match: *\r\n")) == 304);
+    CHECK(status_of(ask("If-Modified-Since: " + date + "\r\n")) == 304);
+    CHECK(status_of(ask("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n")) == 200);
+    CHECK(status_of(ask("If-Modified-Since: yesterday\r\n")) == 200);
+    CHECK(status_of(ask("If-None-Match: \"x\"\r\nIf-Modified-Since: " + date + "\r\n")) == 200);
+  });
+}
+
+TEST_CASE("a client that goes away in the middle of a file harms nobody") {
+  tree const t;
+  auto const routes = [&] {
+    http::router r;
+    r.get("/{path...}", http::files((t.base / "root").string()));
+    return r;
+  };
+  with_server(routes, {}, [&](std::string const& at, auto&) {
+    for (int i = 0; i < 20; ++i) {
+      wire w(at);
+      w.send(get("/big.bin") + get("/big.bin") + get("/big.bin"));
+      char some[100];
+      REQUIRE(w.stream().read_some(some));
+      w.stream().close();
+    }
+    CHECK(body_of(wire(at).send(get("/hello.txt")).response()) == "hello world");
+  });
+}
+
+TEST_CASE("a file that shrinks while it is sent cuts the connection") {
+  tree const t;
+  auto const routes = [&] {
+    http::router r;
+    r.get("/{path...}", http::files((t.base / "root").string()));
+    return r;
+  };
+  with_server(routes, {}, [&](std::string const& at, auto&) {
+    std::uintmax_t const size = 64 << 20;  // more than the kernel buffers
+    fs::resize_file(t.base / "root/big.bin", size);
+    wire w(at);
+    std::string const head = w.send(get("/big.bin")).until("\r\n\r\n");
+    CHECK(field_of(head, "Content-Length") == std::to_string(size));
+    fs::resize_file(t.base / "root/big.bin", 0);
+    CHECK(w.rest().size() < size);
+  });
+}
+
+TEST_CASE("dates are written as HTTP has them, and nothing else is read") {
+  for (std::int64_t second : {0LL, 784111777LL, 951827696LL, 4102444799LL}) {
+    char text[rt::http_date_size];
+    rt::write_http_date(text, second);
+    CHECK(rt::read_http_date({text, sizeof text}) == second);
+  }
+  CHECK(rt::read_http_date("Sun, 06 Nov 1994 08:49:37 GMT") == 784111777);
+  for (char const* bad :
+       {"", "Mon, 06 Nov 1994 08:49:37 GMT", "Sun, 06 nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT",
+        "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 UTC", "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08-49-37 GMT", "Sun, 06 ovD 1994 08:49:37 GMT"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(rt::read_http_date(bad));
+  }
+}
