@@ -1,0 +1,118 @@
+// A cache that speaks the Redis protocol: redis-cli, redis-benchmark and client libraries work with it as they are.
+//
+//   cache_server --listen 127.0.0.1:6379 --max-bytes 1G --policy lru --snapshot /var/tmp/cache.snapshot --save-every 5m
+//   redis-cli set greeting hello ex 60
+//
+// A task a connection, a lock a shard, a task that removes what has expired. SIGINT and SIGTERM, as SHUTDOWN, save and end it. Exit
+// status: 0; 1: cannot listen, a snapshot that is damaged or cannot be written; 2: bad usage.
+#include "connection.hpp"
+#include "server.hpp"
+
+#include <weft/signal.hpp>
+#include <weft/weft.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <csignal>
+#include <exception>
+#include <iostream>
+#include <map>
+#include <string>
+
+#include <sys/resource.h>
+
+namespace {
+
+struct settings {
+  std::string listen = "127.0.0.1:6379", policy = "lru", snapshot;
+  std::size_t max_bytes = 0;
+  double save_every = 0;
+  unsigned workers = 0;
+};
+
+void sweep(cache::store& keys) {
+  weft::ticker tick(std::chrono::milliseconds(100));
+  for ([[maybe_unused]] auto _ : tick.channel()) keys.sweep();
+}
+
+void save_often(cache::server_state& server, double seconds) {
+  weft::ticker tick(std::chrono::duration<double>{seconds});
+  for ([[maybe_unused]] auto _ : tick.channel()) {
+    std::uint64_t const changes = server.changes;
+    if (changes == 0) continue;
+    try {
+      server.snapshots.save(server.keys);
+      server.changes -= changes;
+    } catch (std::exception const& e) {
+      std::cerr << "cache_server: " << e.what() << '\n';
+    }
+  }
+}
+
+int run(settings const& set) try {
+  cache::store keys(set.max_bytes, cache::policy_named(set.policy));
+  cache::snapshot_file snapshots(set.snapshot);
+  cache::server_state server(keys, snapshots, set.policy);
+  std::size_t const loaded = weft::blocking([&] { return snapshots.load(keys); });
+  if (loaded != 0) std::cout << "loaded " << loaded << " keys from " << set.snapshot << '\n';
+
+  auto listener = weft::net::tcp_listener::bind(set.listen);
+  if (!listener) {
+    std::cerr << "cache_server: cannot listen on " << set.listen << ": " << listener.error().message() << '\n';
+    return listener.error() == std::errc::invalid_argument ? 2 : 1;
+  }
+  server.port = listener->local_endpoint().port();
+  std::cout << "listening on " << listener->local_endpoint().to_string() << std::endl;
+
+  weft::task_group background;
+  server.background = &background;
+  background.spawn({.name = "sweeper"}, sweep, std::ref(keys));
+  if (snapshots.enabled() && set.save_every > 0)
+    background.spawn({.name = "saver"}, save_often, std::ref(server), set.save_every);
+  auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
+  server.stop = stop;
+  try {
+    weft::scoped_context const in(until);
+    // Nobody would notice the end of an idle connection; those at work get a moment.
+    auto const ended = weft::net::serve(*listener, [&](weft::net::tcp_stream& stream) { serve_client(server, stream); },
+                                        {.grace = std::chrono::milliseconds(100)});
+    if (!ended) std::cerr << "cache_server: " << ended.error().message() << '\n';
+  } catch (weft::cancelled const&) {
+  }
+  background.cancel();
+  if (snapshots.enabled() && server.save_at_end) snapshots.save(keys);
+  return 0;
+} catch (std::exception const& e) {
+  std::cerr << "cache_server: " << e.what() << '\n';
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  settings set;
+  CLI::App app("A cache that speaks the Redis protocol.", "cache_server");
+  app.add_option("--listen", set.listen, "address and port; port 0: any free one")->capture_default_str();
+  app.add_option("--max-bytes", set.max_bytes, "evict beyond it: 500M, 4G; 0: no limit")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--policy", set.policy, "which key goes: lru, lfu, fifo, random, ttl, none")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"lru", "lfu", "fifo", "random", "ttl", "none"}));
+  app.add_option("--snapshot", set.snapshot,
+                 "file that is loaded at the start and saved at the end; JSON if it ends in .json");
+  std::map<std::string, double> const units{{"s", 1}, {"m", 60}, {"h", 3600}};
+  app.add_option("--save-every", set.save_every, "also saved so often, if anything has changed: 30s, 5m")
+      ->transform(CLI::AsNumberWithUnit(units));
+  app.add_option("--workers", set.workers, "threads that run tasks; 0: one for each CPU")->check(CLI::Range(0, 1024));
+  try {
+    app.parse(argc, argv);
+  } catch (CLI::ParseError const& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help
+    std::cerr << "cache_server: " << e.what() << '\n';
+    return 2;
+  }
+  rlimit files{};  // a connection is a descriptor
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) files.rlim_cur = files.rlim_max, setrlimit(RLIMIT_NOFILE, &files);
+  return weft::run({.workers = set.workers}, run, set);
+}

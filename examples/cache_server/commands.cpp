@@ -1,0 +1,75 @@
+// Which command it is, and the answer when it is none.
+#include "commands.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string>
+
+namespace cache {
+
+namespace {
+
+/// A name of at most eight letters as one number, regardless of case; 0 if it is longer.
+std::uint64_t packed(std::string_view name) noexcept {
+  if (name.size() > 8) return 0;
+  std::uint64_t n = 0;
+  for (char const c : name) n = n << 8 | static_cast<unsigned char>(upper(c));
+  return n;
+}
+
+/// Open addressing over packed names: found at the first look nearly always.
+class command_table {
+ public:
+  command_table() {
+    for (auto const group : {string_commands(), key_commands(), server_commands()}) {
+      for (command const& c : group) {
+        std::size_t i = slot(packed(c.name));
+        while (slots_[i].what != nullptr) i = (i + 1) % slots_.size();
+        slots_[i] = {packed(c.name), &c};
+      }
+    }
+  }
+  [[nodiscard]] command const* find(std::string_view name) const noexcept {
+    std::uint64_t const n = packed(name);
+    for (std::size_t i = slot(n); slots_[i].what != nullptr; i = (i + 1) % slots_.size()) {
+      if (slots_[i].name == n) return slots_[i].what;
+    }
+    return nullptr;
+  }
+
+ private:
+  struct entry {
+    std::uint64_t name = 0;
+    command const* what = nullptr;
+  };
+  static std::size_t slot(std::uint64_t n) noexcept { return (n * 0x9e3779b97f4a7c15U) >> 56; }
+  std::array<entry, 256> slots_{};
+};
+
+}  // namespace
+
+void execute(session& s, arguments args) {
+  static command_table const table;
+  ++s.commands;
+  command const* const c = table.find(args[0]);
+  if (c == nullptr) {
+    std::string text = "ERR unknown command '" + std::string(args[0].substr(0, 128)) + "', with args beginning with: ";
+    for (std::string_view const a : args.subspan(1)) {
+      if (text.size() > 128) break;
+      text.append(1, '\'').append(a.substr(0, 128)).append("' ");
+    }
+    s.out.error(text);
+    return;
+  }
+  auto const n = static_cast<int>(args.size());
+  if (c->arity >= 0 ? n != c->arity : n < -c->arity) {
+    std::string name(c->name);
+    std::ranges::transform(name, name.begin(), [](char l) { return static_cast<char>(l + 32); });
+    s.out.error("ERR wrong number of arguments for '" + name + "' command");
+    return;
+  }
+  c->run(s, args);
+}
+
+}  // namespace cache

@@ -1,0 +1,48 @@
+// The commands, by group. commands.cpp has the table of them all.
+#pragma once
+
+#include "server.hpp"
+
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace cache {
+
+namespace errors {
+inline constexpr std::string_view not_integer = "ERR value is not an integer or out of range";
+inline constexpr std::string_view syntax = "ERR syntax error";
+inline constexpr std::string_view no_room = "OOM command not allowed when used memory > 'maxmemory'.";
+}  // namespace errors
+
+/// A whole number as Redis takes it: no '+', no spaces, no zeros in front.
+[[nodiscard]] inline std::optional<std::int64_t> integer_of(std::string_view s) noexcept {
+  std::int64_t n = 0;
+  auto const [end, failed] = std::from_chars(s.data(), s.data() + s.size(), n);
+  if (failed != std::errc() || end != s.data() + s.size() || s.empty()) return std::nullopt;
+  if (s != "0" && (s[0] == '0' || s.starts_with("-0"))) return std::nullopt;
+  return n;
+}
+
+[[nodiscard]] constexpr char upper(char c) noexcept { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
+/// Regardless of case; `word` is upper case.
+[[nodiscard]] constexpr bool is_word(std::string_view s, std::string_view word) noexcept {
+  if (s.size() != word.size()) return false;
+  for (std::size_t i = 0; i < s.size(); ++i) {
+    if (upper(s[i]) != word[i]) return false;
+  }
+  return true;
+}
+
+struct command {
+  std::string_view name;  // upper case, 8 letters at most
+  int arity;              // arguments with the name; negative: at least so many
+  void (*run)(session&, arguments);
+};
+
+[[nodiscard]] std::span<command const> string_commands() noexcept;
+[[nodiscard]] std::span<command const> key_commands() noexcept;
+[[nodiscard]] std::span<command const> server_commands() noexcept;
+
+}  // namespace cache

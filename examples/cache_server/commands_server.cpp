@@ -1,0 +1,230 @@
+// The connection and the server: what clients ask before they begin, snapshots, and the end.
+#include "commands.hpp"
+#include "glob.hpp"
+
+#include <array>
+#include <exception>
+#include <iostream>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+namespace cache {
+
+namespace {
+
+constexpr std::string_view version = "7.0.0";  // of Redis: what clients look at to know which commands there are
+
+void ping(session& s, arguments a) {
+  if (a.size() > 2) s.out.error("ERR wrong number of arguments for 'ping' command");
+  else if (a.size() == 2) s.out.bulk(a[1]);
+  else s.out.simple("PONG");
+}
+void echo(session& s, arguments a) { s.out.bulk(a[1]); }
+void quit(session& s, arguments) {
+  s.out.ok();
+  s.closing = true;
+}
+void select_db(session& s, arguments a) {
+  auto const n = integer_of(a[1]);
+  if (!n) s.out.error(errors::not_integer);
+  else if (*n != 0) s.out.error("ERR DB index is out of range");
+  else s.out.ok();
+}
+void auth(session& s, arguments) {
+  s.out.error(
+      "ERR AUTH <password> called without any password configured for the default user. Are you sure your "
+      "configuration is correct?");
+}
+void reset(session& s, arguments) {
+  s.out.version(2);
+  s.name.clear();
+  s.out.simple("RESET");
+}
+
+void hello(session& s, arguments a) {
+  int v = s.out.version();
+  std::string_view name = s.name;
+  std::size_t i = 1;
+  if (a.size() > 1) {
+    auto const n = integer_of(a[i++]);
+    if (!n) return s.out.error("ERR Protocol version is not an integer or out of range");
+    if (*n != 2 && *n != 3) return s.out.error("NOPROTO unsupported protocol version");
+    v = static_cast<int>(*n);
+  }
+  for (; i < a.size(); i += 2) {
+    if (is_word(a[i], "SETNAME") && i + 1 < a.size()) name = a[i + 1];
+    else if (is_word(a[i], "AUTH")) return auth(s, a);
+    else return s.out.error("ERR Syntax error in HELLO option '" + std::string(a[i]) + "'");
+  }
+  s.out.version(v);
+  s.name = std::string(name);
+  s.out.map(7);
+  s.out.bulk("server"), s.out.bulk("redis");
+  s.out.bulk("version"), s.out.bulk(version);
+  s.out.bulk("proto"), s.out.integer(v);
+  s.out.bulk("id"), s.out.integer(static_cast<std::int64_t>(s.id));
+  s.out.bulk("mode"), s.out.bulk("standalone");
+  s.out.bulk("role"), s.out.bulk("master");
+  s.out.bulk("modules"), s.out.array(0);
+}
+
+void client(session& s, arguments a) {
+  if (is_word(a[1], "SETNAME") && a.size() == 3) {
+    s.name = std::string(a[2]);
+    s.out.ok();
+  } else if (is_word(a[1], "GETNAME")) {
+    if (s.name.empty()) s.out.null();
+    else s.out.bulk(s.name);
+  } else if (is_word(a[1], "ID")) {
+    s.out.integer(static_cast<std::int64_t>(s.id));
+  } else if (is_word(a[1], "SETINFO") || is_word(a[1], "NO-EVICT") || is_word(a[1], "NO-TOUCH")) {
+    s.out.ok();
+  } else if (is_word(a[1], "LIST") || is_word(a[1], "INFO")) {
+    s.out.bulk("id=" + std::to_string(s.id) + " name=" + s.name + " db=0 resp=" + std::to_string(s.out.version()) +
+               "\n");
+  } else {
+    s.out.error("ERR unknown subcommand '" + std::string(a[1]) + "'. Try CLIENT HELP.");
+  }
+}
+
+/// redis-cli asks for the documentation of commands at its start; it can do without.
+void commands(session& s, arguments a) {
+  if (a.size() > 1 && is_word(a[1], "COUNT"))
+    return s.out.integer(
+        static_cast<std::int64_t>(string_commands().size() + key_commands().size() + server_commands().size()));
+  if (a.size() > 1 && is_word(a[1], "DOCS")) return s.out.map(0);
+  if (a.size() > 1 && is_word(a[1], "LIST")) {
+    s.out.array(string_commands().size() + key_commands().size() + server_commands().size());
+    for (auto const group : {string_commands(), key_commands(), server_commands()}) {
+      for (command const& c : group) s.out.bulk(c.name);
+    }
+    return;
+  }
+  s.out.array(0);
+}
+
+void config(session& s, arguments a) {
+  if (is_word(a[1], "RESETSTAT")) {
+    for (auto* n : {&s.server.commands, &s.server.connections, &s.server.hits, &s.server.misses}) *n = 0;
+    return s.out.ok();
+  }
+  if (!is_word(a[1], "GET") || a.size() < 3)
+    return s.out.error("ERR unknown subcommand or wrong number of arguments for '" + std::string(a[1]) +
+                       "'. Try CONFIG HELP.");
+  std::pair<std::string_view, std::string> const all[] = {{"save", ""},
+                                                          {"appendonly", "no"},
+                                                          {"databases", "1"},
+                                                          {"port", std::to_string(s.server.port)},
+                                                          {"maxmemory", std::to_string(s.server.keys.max_bytes())},
+                                                          {"maxmemory-policy", s.server.policy_name},
+                                                          {"dbfilename", s.server.snapshots.path().string()}};
+  std::vector<std::pair<std::string_view, std::string> const*> found;
+  for (auto const& option : all) {
+    for (std::string_view const pattern : a.subspan(2)) {
+      if (!matches(pattern, option.first)) continue;
+      found.push_back(&option);
+      break;
+    }
+  }
+  s.out.map(found.size());
+  for (auto const* const o : found) s.out.bulk(o->first), s.out.bulk(o->second);
+}
+
+void info(session& s, arguments a) {
+  s.flush_counts();
+  auto const t = s.server.keys.count();
+  std::ostringstream out;
+  auto const section = [&](std::string_view name) {
+    bool wanted = a.size() == 1;
+    for (std::string_view const w : a.subspan(1)) {
+      std::string capital(w);
+      for (char& c : capital) c = upper(c);
+      wanted = wanted || is_word(name, capital) || capital == "ALL" || capital == "EVERYTHING" || capital == "DEFAULT";
+    }
+    if (wanted) out << (out.tellp() > 0 ? "\r\n# " : "# ") << name << "\r\n";
+    return wanted;
+  };
+  if (section("Server"))
+    out << "redis_version:" << version << "\r\nredis_mode:standalone\r\nprocess_id:" << getpid()
+        << "\r\ntcp_port:" << s.server.port << "\r\nuptime_in_seconds:" << (s.now - s.server.started) / 1000 << "\r\n";
+  if (section("Clients")) out << "connected_clients:" << s.server.connected << "\r\n";
+  if (section("Memory"))
+    out << "used_memory:" << t.bytes << "\r\nmaxmemory:" << s.server.keys.max_bytes()
+        << "\r\nmaxmemory_policy:" << s.server.policy_name << "\r\n";
+  if (section("Persistence"))
+    out << "loading:0\r\nrdb_changes_since_last_save:" << s.server.changes
+        << "\r\nrdb_bgsave_in_progress:" << s.server.snapshots.saving()
+        << "\r\nrdb_last_save_time:" << s.server.snapshots.last_save() / 1000
+        << "\r\nrdb_last_bgsave_status:" << (s.server.snapshots.last_ok() ? "ok" : "err") << "\r\n";
+  if (section("Stats"))
+    out << "total_connections_received:" << s.server.connections << "\r\ntotal_commands_processed:" << s.server.commands
+        << "\r\nexpired_keys:" << t.expired << "\r\nevicted_keys:" << t.evicted << "\r\nkeyspace_hits:" << s.server.hits
+        << "\r\nkeyspace_misses:" << s.server.misses << "\r\n";
+  if (section("Replication")) out << "role:master\r\nconnected_slaves:0\r\n";
+  if (section("Keyspace") && t.keys != 0) out << "db0:keys=" << t.keys << ",expires=" << t.mortal << ",avg_ttl=0\r\n";
+  s.out.bulk(out.view());
+}
+
+/// The changes that are counted meanwhile stay counted.
+void save_now(server_state& server) {
+  std::uint64_t const before = server.changes;
+  server.snapshots.save(server.keys);
+  server.changes -= before;
+}
+
+bool can_save(session& s) {
+  if (!s.server.snapshots.enabled())
+    return s.out.error("ERR no snapshot file: start the server with --snapshot"), false;
+  if (s.server.snapshots.saving()) return s.out.error("ERR Background save already in progress"), false;
+  return true;
+}
+
+void save(session& s, arguments) {
+  if (!can_save(s)) return;
+  s.flush_counts();
+  try {
+    save_now(s.server);
+    s.out.ok();
+  } catch (std::exception const& e) {
+    s.out.error(std::string("ERR ") + e.what());
+  }
+}
+
+void bgsave(session& s, arguments) {
+  if (!can_save(s)) return;
+  s.flush_counts();
+  s.server.background->spawn({.name = "save"}, [&server = s.server] {
+    try {
+      save_now(server);
+    } catch (std::exception const& e) {
+      std::cerr << "cache_server: " << e.what() << '\n';
+    }
+  });
+  s.out.simple("Background saving started");
+}
+
+void last_save(session& s, arguments) { s.out.integer(s.server.snapshots.last_save() / 1000); }
+
+void shut_down(session& s, arguments a) {
+  if (a.size() == 2 && is_word(a[1], "NOSAVE")) s.server.save_at_end = false;
+  else if (a.size() > 2 || (a.size() == 2 && !is_word(a[1], "SAVE"))) return s.out.error(errors::syntax);
+  s.closing = true;
+  s.server.stop();
+}
+
+constexpr command table[] = {
+    {"PING", -1, ping},        {"ECHO", 2, echo},          {"QUIT", -1, quit},          {"SELECT", 2, select_db},
+    {"AUTH", -2, auth},        {"RESET", 1, reset},        {"HELLO", -1, hello},        {"CLIENT", -2, client},
+    {"COMMAND", -1, commands}, {"CONFIG", -2, config},     {"INFO", -1, info},          {"SAVE", 1, save},
+    {"BGSAVE", -1, bgsave},    {"LASTSAVE", 1, last_save}, {"SHUTDOWN", -1, shut_down},
+};
+
+}  // namespace
+
+std::span<command const> server_commands() noexcept { return table; }
+
+}  // namespace cache

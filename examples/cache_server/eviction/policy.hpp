@@ -1,0 +1,40 @@
+// Which entry goes when there is no room. One policy object a shard, called under the shard's lock.
+#pragma once
+
+#include "../entry.hpp"
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cache {
+
+class eviction_policy {
+ public:
+  eviction_policy() = default;
+  eviction_policy(eviction_policy const&) = delete;
+  eviction_policy& operator=(eviction_policy const&) = delete;
+  virtual ~eviction_policy() = default;
+
+  /// An entry has come, or has a new value or another time to live: then removed() was called before. `rank` is 0 if it is new,
+  /// else as the policy left it. older, newer and rank are the policy's as long as it has the entry.
+  virtual void added(entry& e) = 0;
+  virtual void removed(entry& e) = 0;
+  virtual void read(entry&) {}
+  /// The one to go, still with the policy; null: none.
+  [[nodiscard]] virtual entry* victim() = 0;
+};
+
+[[nodiscard]] std::unique_ptr<eviction_policy> make_lru();
+[[nodiscard]] std::unique_ptr<eviction_policy> make_lfu();
+[[nodiscard]] std::unique_ptr<eviction_policy> make_fifo();
+[[nodiscard]] std::unique_ptr<eviction_policy> make_random();
+[[nodiscard]] std::unique_ptr<eviction_policy> make_ttl_first();
+[[nodiscard]] std::unique_ptr<eviction_policy> make_no_eviction();
+
+using policy_maker = std::unique_ptr<eviction_policy> (*)();
+/// lru, lfu, fifo, random, ttl, none; null for another name.
+[[nodiscard]] policy_maker policy_named(std::string_view name);
+
+}  // namespace cache

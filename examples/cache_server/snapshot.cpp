@@ -1,0 +1,113 @@
+#include "snapshot.hpp"
+
+#include <weft/blocking.hpp>
+#include <weft/defer.hpp>
+
+#include <cerrno>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace cache {
+
+namespace {
+
+std::unique_ptr<snapshot_format> format_of(std::filesystem::path const& path) {
+  return path.extension() == ".json" ? make_json_format() : make_binary_format();
+}
+
+[[noreturn]] void failed(std::filesystem::path const& path) {
+  throw std::runtime_error(path.string() + ": " + std::generic_category().message(errno));
+}
+
+class descriptor {
+ public:
+  descriptor(std::filesystem::path const& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
+    if (fd_ < 0) failed(path);
+  }
+  descriptor(descriptor const&) = delete;
+  descriptor& operator=(descriptor const&) = delete;
+  ~descriptor() { ::close(fd_); }
+  [[nodiscard]] int get() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+void write_all(int fd, std::string_view text, std::filesystem::path const& path) {
+  while (!text.empty()) {
+    ssize_t const n = ::write(fd, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) failed(path);
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+}  // namespace
+
+void snapshot_file::write(store& from) {
+  auto const format = format_of(path_);
+  auto const fresh = path_.string() + ".new";
+  descriptor const file(fresh, O_WRONLY | O_CREAT | O_TRUNC);
+  std::string text;
+  auto const flush = [&] {
+    format->written(text);
+    weft::blocking([&] { write_all(file.get(), text, fresh); });
+    text.clear();
+  };
+  format->begin(text);
+  time_ms const now = wall_clock();
+  for (std::size_t i = 0; i < from.parts(); ++i) {
+    from.at(i).with([&](shard& s) {
+      s.each([&](entry const& e) {
+        if (!e.expired(now)) format->add(text, {e.key(), e.value(), e.expires});
+      });
+    });
+    flush();  // without the lock
+  }
+  format->end(text);
+  weft::blocking([&] {
+    write_all(file.get(), text, fresh);
+    if (::fsync(file.get()) != 0) failed(fresh);
+    if (::rename(fresh.c_str(), path_.c_str()) != 0) failed(path_);
+    auto const folder = path_.has_parent_path() ? path_.parent_path() : std::filesystem::path(".");
+    descriptor const dir(folder, O_RDONLY | O_DIRECTORY);
+    if (::fsync(dir.get()) != 0) failed(folder);
+  });
+}
+
+void snapshot_file::save(store& from) {
+  weft::permit const mine(one_);
+  saving_ = true;
+  last_ok_ = false;
+  weft::defer const over([this] { saving_ = false; });  // cancelled, too
+  write(from);
+  last_ok_ = true;
+  last_save_ = wall_clock();
+}
+
+std::size_t snapshot_file::load(store& to) {
+  if (path_.empty() || !std::filesystem::exists(path_)) return 0;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> const in(std::fopen(path_.c_str(), "rb"),
+                                                           [](std::FILE* f) { return std::fclose(f); });
+  if (!in) failed(path_);
+  std::size_t n = 0;
+  time_ms const now = wall_clock();
+  try {
+    format_of(path_)->load(in.get(), [&](saved_entry const& e) {
+      if (e.expires != 0 && e.expires <= now) return;
+      std::uint64_t const hash = hash_of(e.key);
+      // What has no room under a limit that has become smaller is gone, as it would be had it come in now.
+      if (to.part_of(hash).lock()->put(e.key, hash, e.value, e.expires, now)) ++n;
+    });
+  } catch (std::runtime_error const& e) {
+    throw std::runtime_error(path_.string() + ": " + e.what());
+  }
+  last_save_ = now;
+  return n;
+}
+
+}  // namespace cache

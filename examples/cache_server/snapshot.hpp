@@ -1,0 +1,71 @@
+// The store in a file, whole or not at all.
+//
+// 1. The new snapshot is written to FILE.new, 2. synced to the disk, 3. renamed to FILE, 4. and the folder is synced. Killed before 3,
+// the old FILE is there and FILE.new is overwritten by the next one; killed after it, the new one is there.
+// Each shard is saved as it is at one moment, the shards one after the other.
+#pragma once
+
+#include "store.hpp"
+
+#include <weft/semaphore.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace cache {
+
+struct saved_entry {
+  std::string_view key, value;
+  time_ms expires;
+};
+
+/// How a snapshot is spelled. An object writes or reads one; what goes wrong is a std::runtime_error.
+class snapshot_format {
+ public:
+  snapshot_format() = default;
+  snapshot_format(snapshot_format const&) = delete;
+  snapshot_format& operator=(snapshot_format const&) = delete;
+  virtual ~snapshot_format() = default;
+  virtual void begin(std::string& out) = 0;
+  virtual void add(std::string& out, saved_entry const& e) = 0;
+  virtual void end(std::string& out) = 0;
+  /// Sees all bytes that are written, in order (a checksum).
+  virtual void written(std::string_view) {}
+  /// Calls f for each entry of a file. Nothing must have been kept of a file that is damaged: f is called once all is known to be well.
+  virtual void load(std::FILE* in, std::function<void(saved_entry const&)> const& f) = 0;
+};
+[[nodiscard]] std::unique_ptr<snapshot_format> make_binary_format();
+[[nodiscard]] std::unique_ptr<snapshot_format> make_json_format();
+
+class snapshot_file {
+ public:
+  /// An empty path: nothing is saved. The format is JSON if `path` ends in ".json".
+  explicit snapshot_file(std::filesystem::path path) : path_(std::move(path)) {}
+
+  [[nodiscard]] bool enabled() const noexcept { return !path_.empty(); }
+  [[nodiscard]] std::filesystem::path const& path() const noexcept { return path_; }
+
+  /// Puts what is in the file into the store; how many. 0 if there is no file. Throws std::runtime_error that names it if it is damaged.
+  std::size_t load(store& to);
+  /// Waits for a save that is in progress, then saves. Throws std::runtime_error that names the file.
+  void save(store& from);
+  [[nodiscard]] time_ms last_save() const noexcept { return last_save_; }
+  [[nodiscard]] bool last_ok() const noexcept { return last_ok_; }
+  [[nodiscard]] bool saving() const noexcept { return saving_; }
+
+ private:
+  void write(store& from);
+
+  std::filesystem::path path_;
+  weft::binary_semaphore one_{1};
+  std::atomic<time_ms> last_save_{0};
+  std::atomic<bool> last_ok_{true}, saving_{false};
+};
+
+}  // namespace cache

@@ -1,0 +1,114 @@
+#include "examples/cache_server/snapshot.hpp"
+
+#include <weft/run.hpp>
+
+#include "tests/support/catch.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <string>
+#include <utility>
+
+#include <unistd.h>
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct folder {
+  fs::path path = fs::temp_directory_path() / ("weft-snapshot-" + std::to_string(getpid()));
+  folder() { fs::create_directories(path); }
+  ~folder() { fs::remove_all(path); }
+};
+
+using content = std::map<std::string, std::pair<std::string, cache::time_ms>>;
+
+content content_of(cache::store& s) {
+  content out;
+  s.each_part([&](cache::shard& p) {
+    p.each([&](cache::entry const& e) { out[std::string(e.key())] = {std::string(e.value()), e.expires}; });
+  });
+  return out;
+}
+
+void fill(cache::store& s) {
+  cache::time_ms const later = cache::wall_clock() + 3'600'000;
+  for (int i = 0; i < 500; ++i) {
+    std::string const key = "key" + std::to_string(i), value(static_cast<std::size_t>(i * 7), static_cast<char>(i));
+    std::uint64_t const h = cache::hash_of(key);
+    REQUIRE(s.part_of(h).lock()->put(key, h, value, i % 3 == 0 ? later + i : 0, 0));
+  }
+  for (std::string const& odd : {std::string(), std::string("\0\xff\xc3", 3), std::string("gr\xc3\xbc\xc3\x9f\"\\\n"),
+                                 std::string("\xed\xa0\x80")}) {
+    std::uint64_t const h = cache::hash_of(odd);
+    REQUIRE(s.part_of(h).lock()->put(odd, h, odd, 0, 0));
+  }
+}
+
+std::string read(fs::path const& p) {
+  std::ifstream in(p, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+}  // namespace
+
+TEST_CASE("what is saved is loaded again, in both formats") {
+  folder const f;
+  for (auto const* name : {"a.snapshot", "a.json"}) {
+    weft::run([&] {
+      cache::store from(0, cache::make_no_eviction), to(0, cache::make_no_eviction);
+      fill(from);
+      cache::snapshot_file file(f.path / name);
+      CHECK(file.load(to) == 0);  // none yet
+      file.save(from);
+      CHECK(file.load(to) == 504);
+      CHECK(content_of(to) == content_of(from));
+      CHECK_FALSE(fs::exists(f.path / (std::string(name) + ".new")));
+    });
+  }
+}
+
+TEST_CASE("of a damaged snapshot nothing is taken") {
+  folder const f;
+  for (auto const* name : {"a.snapshot", "a.json"}) {
+    weft::run([&] {
+      cache::store from(0, cache::make_no_eviction);
+      fill(from);
+      cache::snapshot_file file(f.path / name);
+      file.save(from);
+      std::string const whole = read(file.path());
+      auto const refused = [&](std::string const& text) {
+        std::ofstream(file.path(), std::ios::binary) << text;
+        cache::store to(0, cache::make_no_eviction);
+        CHECK_THROWS_AS(file.load(to), std::runtime_error);
+        CHECK(to.count().keys == 0);
+      };
+      for (std::size_t n = 0; n + 2 < whole.size(); n += 1 + whole.size() / 50) refused(whole.substr(0, n));
+      if (name == std::string("a.snapshot")) {
+        for (std::size_t n = 0; n < whole.size(); n += 1 + whole.size() / 50) {
+          std::string other = whole;
+          other[n] = static_cast<char>(other[n] ^ 1);
+          refused(other);
+        }
+      }
+      refused("[]");
+    });
+  }
+}
+
+TEST_CASE("a snapshot that cannot be written leaves the old one") {
+  folder const f;
+  weft::run([&] {
+    cache::store from(0, cache::make_no_eviction), to(0, cache::make_no_eviction);
+    fill(from);
+    cache::snapshot_file file(f.path / "a.snapshot");
+    file.save(from);
+    fs::create_directory(f.path / "a.snapshot.new");  // nothing can be written there
+    CHECK_THROWS_AS(file.save(from), std::runtime_error);
+    CHECK_FALSE(file.last_ok());
+    CHECK_FALSE(file.saving());
+    CHECK(file.load(to) == 504);
+  });
+}

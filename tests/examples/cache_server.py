@@ -1,0 +1,396 @@
+#!/usr/bin/env python3
+"""cache_server.py CACHE_SERVER: the server as its clients see it. What it answers is compared with a transcript that Redis gave
+(cache_server.transcript beside this file; --record PORT writes it anew from a Redis there); redis-cli and redis-benchmark are
+run against it; it is killed while it saves; its errors and its end are looked at."""
+import os
+import random
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TRANSCRIPT = os.path.join(HERE, "cache_server.transcript")
+LIMIT = 120
+
+
+def fail(message):
+    print(f"cache_server: {message}")
+    sys.exit(1)
+
+
+class Server:
+    def __init__(self, *args, status=0):
+        self.expected = status
+        self.process = subprocess.Popen([SERVER, "--listen", "127.0.0.1:0", *args], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        self.said = []
+        for line in self.process.stdout:
+            self.said.append(line.strip())
+            if line.startswith("listening on "):
+                self.port = int(line.rsplit(":", 1)[1])
+                return
+        fail(f"it did not start: {self.said} {self.process.stderr.read()}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        self.ended(self.expected)
+
+    def ended(self, status=0):
+        try:
+            _, err = self.process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            fail("it did not end")
+        if self.process.returncode != status:
+            fail(f"it ended with {self.process.returncode}, not {status}: {err}")
+        return err
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+class Client:
+    """Speaks RESP itself: raw answers, to be compared byte by byte."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+        self.data = b""
+
+    def close(self):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def call(self, *args):
+        self.send(encoded(*args))
+        return self.answer()
+
+    def line(self):
+        while b"\r\n" not in self.data:
+            self.more()
+        line, self.data = self.data.split(b"\r\n", 1)
+        return line + b"\r\n"
+
+    def more(self):
+        got = self.socket.recv(65536)
+        if not got:
+            raise EOFError
+        self.data += got
+
+    def answer(self):
+        line = self.line()
+        if line[:1] in b"$=" and line != b"$-1\r\n":
+            n = int(line[1:]) + 2
+            while len(self.data) < n:
+                self.more()
+            text, self.data = self.data[:n], self.data[n:]
+            return line + text
+        if line[:1] in b"*~%" and line != b"*-1\r\n":
+            return line + b"".join(self.answer() for _ in range(int(line[1:]) * (2 if line[:1] == b"%" else 1)))
+        return line
+
+    def rest(self):
+        parts = [self.data]
+        try:
+            while got := self.socket.recv(1 << 20):
+                parts.append(got)
+        except ConnectionResetError:
+            pass
+        return b"".join(parts)
+
+
+def encoded(*args):
+    out = [b"*%d\r\n" % len(args)]
+    for a in args:
+        a = a if isinstance(a, bytes) else str(a).encode()
+        out.append(b"$%d\r\n%s\r\n" % (len(a), a))
+    return b"".join(out)
+
+
+def transcript():
+    """(typed line, answer) of each entry."""
+    with open(TRANSCRIPT) as f:
+        entries = [e.split("\n") for e in f.read().strip().split("\n\n")]
+    return [(e[0][2:].encode(), "".join(e[1:]).encode().decode("unicode_escape").encode("latin-1")) for e in entries]
+
+
+def written(line, answer):
+    shown = "".join(chr(c) if 32 <= c < 127 and c != 92 else {13: "\\r", 10: "\\n"}.get(c, f"\\x{c:02x}") for c in answer)
+    return f"> {line}\n" + shown.replace("\\r\\n", "\\r\\n\n").rstrip("\n") + "\n\n"
+
+
+def record(port):
+    """Asks the server there what the transcript's commands give (a fresh one: nothing may be in it)."""
+    lines = [line.decode() for line, _ in transcript()]
+    c = Client(port)
+    answers = []
+    for line in lines:
+        c.send(line.encode() + b"\r\n")
+        answers.append(written(line, c.answer()))
+    with open(TRANSCRIPT, "w") as f:
+        f.write("".join(answers).rstrip("\n") + "\n")
+
+
+def answers_as_redis():
+    entries = transcript()
+    with Server("--workers", "2") as s:
+        c = Client(s.port)
+        for line, want in entries:
+            c.send(line + b"\r\n")  # typed, with its escapes
+            if (have := c.answer()) != want:
+                fail(f"{line}: {have}, and Redis says {want}")
+        c.close()
+        # The same in one go, and byte by byte: pipelining, and commands in pieces.
+        c = Client(s.port)
+        c.call("FLUSHALL")
+        c.send(b"".join(line + b"\r\n" for line, _ in entries))
+        for line, want in entries:
+            if (have := c.answer()) != want:
+                fail(f"pipelined, {line}: {have}, not {want}")
+        for byte in encoded("SET", "slow", b"\r\n\0") + encoded("GET", "slow"):
+            c.send(bytes([byte]))
+        if (c.answer(), c.answer()) != (b"+OK\r\n", b"$3\r\n\r\n\0\r\n"):
+            fail("a command byte by byte is not understood")
+        c.close()
+        for broken, says in ((b"*1\r\nPING\r\n", b"expected '$', got 'P'"), (b"*x\r\n", b"invalid multibulk length"),
+                             (b"*1\r\n$-5\r\n", b"invalid bulk length"), (b'get "a\r\n', b"unbalanced quotes in request"),
+                             (b"x" * 70000, b"too big inline request")):
+            c = Client(s.port)
+            c.send(encoded("PING") + broken)
+            if (have := c.rest()) != b"+PONG\r\n-ERR Protocol error: " + says + b"\r\n":
+                fail(f"{broken[:20]}: {have}")
+            c.close()
+        c = Client(s.port)
+        if c.call("HELLO", 3)[:1] != b"%" or c.call("GET", "none") != b"_\r\n" or c.call("CONFIG", "GET", "port")[:1] != b"%":
+            fail("version 3 of the protocol is not spoken")
+        big = os.urandom(3_000_000)
+        if c.call("SET", "big", big) != b"+OK\r\n" or c.call("GET", "big") != b"$3000000\r\n" + big + b"\r\n":
+            fail("a large value does not come back")
+        c.send(encoded("MGET", *["big"] * 30) + encoded("QUIT"))
+        if len(c.rest()) < 90_000_000:
+            fail("a large answer does not come whole")
+        c.close()
+
+
+def keys_expire():
+    with Server() as s:
+        c = Client(s.port)
+        c.call("SET", "short", "v", "PX", 30)
+        c.call("SET", "long", "v", "EX", 1000)
+        deadline = time.monotonic() + LIMIT
+        while c.call("DBSIZE") != b":1\r\n":  # the sweeper's work: nobody asks for the key
+            if time.monotonic() > deadline:
+                fail("the sweeper does not remove what has expired")
+            time.sleep(0.01)
+        if c.call("GET", "short") != b"$-1\r\n" or b"expired_keys:1\r\n" not in c.call("INFO", "stats"):
+            fail("an expired key is there, or not counted")
+        c.close()
+
+
+def keys_are_evicted():
+    for policy in ("lru", "lfu", "fifo", "random", "ttl"):
+        with Server("--max-bytes", "200K", "--policy", policy) as s:
+            c = Client(s.port)
+            c.send(b"".join(encoded("SET", f"key:{i}", "v" * 100) for i in range(10_000)))
+            if {c.answer() for _ in range(10_000)} != {b"+OK\r\n"}:
+                fail(f"{policy}: a write is refused")
+            used = int(re.search(rb"used_memory:(\d+)", c.call("INFO", "memory"))[1])
+            if not 150_000 < used <= 204_800:
+                fail(f"{policy}: {used} bytes are used")
+            c.close()
+    with Server("--max-bytes", "200K", "--policy", "none") as s:
+        c = Client(s.port)
+        answers = {c.call("SET", f"key:{i}", "v" * 100) for i in range(2000)}
+        if answers != {b"+OK\r\n", b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"}:
+            fail(f"none: {answers}")
+        c.close()
+
+
+def many_at_once():
+    """Increments from many connections are none lost, and an MSET is seen whole."""
+    with Server("--workers", "4") as s:
+        clients = [Client(s.port) for _ in range(20)]
+        for c in clients:
+            c.send(encoded("INCR", "n") * 500)
+        for c in clients:
+            for _ in range(500):
+                c.answer()
+        if clients[0].call("GET", "n") != b"$5\r\n10000\r\n":
+            fail("increments are lost")
+        clients[0].send(b"".join(encoded("MSET", "a", i, "b", i, "c", i) for i in range(2000)))
+        clients[1].send(b"".join(encoded("MSET", "c", i, "b", i, "a", i) for i in range(2000)))
+        for c in clients[:2]:
+            if {c.answer() for _ in range(2000)} != {b"+OK\r\n"}:
+                fail("MSET fails")
+        values = {clients[2].call("GET", k) for k in "abc"}
+        if len(values) != 1:
+            fail(f"two MSETs are mixed: {values}")
+        for c in clients:
+            c.close()
+
+
+def snapshots(folder):
+    for name in ("a.snapshot", "a.json"):
+        path = os.path.join(folder, name)
+        with Server("--snapshot", path) as s:
+            c = Client(s.port)
+            c.call("SET", "kept", b"v\0\xff", "EX", 1000)
+            c.call("SET", "gone", "v", "PX", 1)
+            if c.call("SAVE") != b"+OK\r\n" or not os.path.exists(path):
+                fail("SAVE saves nothing")
+            c.call("SET", "late", "w")
+            c.close()
+        with Server("--snapshot", path) as s:  # the end saved, too
+            c = Client(s.port)
+            if c.call("MGET", "kept", "late", "gone") != b"*3\r\n$3\r\nv\0\xff\r\n$1\r\nw\r\n$-1\r\n" or c.call("TTL", "kept") == b":-1\r\n":
+                fail(f"{name} does not bring back what was there")
+            c.call("SET", "unsaved", "x")
+            c.send(encoded("SHUTDOWN", "NOSAVE"))
+            c.rest()
+            s.ended()
+        with Server("--snapshot", path) as s:
+            c = Client(s.port)
+            if c.call("EXISTS", "unsaved", "kept") != b":1\r\n":
+                fail("SHUTDOWN NOSAVE saved")
+            c.send(encoded("SHUTDOWN"))
+            c.rest()
+            s.ended()
+        with open(path, "r+b") as f:
+            f.truncate(os.path.getsize(path) - 5)
+        p = subprocess.run([SERVER, "--listen", "127.0.0.1:0", "--snapshot", path], capture_output=True, text=True, timeout=LIMIT)
+        if p.returncode != 1 or "damaged" not in p.stderr or p.stderr.count("\n") != 1:
+            fail(f"a damaged snapshot gave {p.returncode}: {p.stderr}")
+    with Server() as s:
+        c = Client(s.port)
+        if not c.call("SAVE").startswith(b"-ERR no snapshot file"):
+            fail("SAVE without a file is not refused")
+        c.close()
+
+
+def killed_while_saving(folder):
+    """Generation g sets every key to g and saves. Whenever it is killed, the file has one whole generation, none older than the
+    last whose SAVE was answered."""
+    path, keys, value = os.path.join(folder, "killed.snapshot"), 2000, "x" * 1000
+    rng = random.Random(7)
+    generation, killed_within = 0, 0
+    for round_ in range(12):
+        s = Server("--snapshot", path)
+        c = Client(s.port)
+        saved = generation
+        for _ in range(2):
+            generation += 1
+            c.send(b"".join(encoded("SET", f"k{i}", f"{generation}:{value}") for i in range(keys)))
+            for _ in range(keys):
+                c.answer()
+            c.send(encoded("SAVE"))
+            if c.answer() != b"+OK\r\n":
+                fail("SAVE fails")
+            saved = generation
+        generation += 1
+        c.send(b"".join(encoded("SET", f"k{i}", f"{generation}:{value}") for i in range(keys)))
+        for _ in range(keys):
+            c.answer()
+        c.send(encoded("SAVE"))
+        # From the moment when the new file is there, a random while.
+        deadline = time.monotonic() + LIMIT
+        while not os.path.exists(path + ".new") and not select_ready(c):
+            if time.monotonic() > deadline:
+                fail("the save does not begin")
+        time.sleep(rng.random() * 0.015)
+        s.kill()
+        killed_within += os.path.exists(path + ".new")
+        c.close()
+        with Server("--snapshot", path) as after:
+            c = Client(after.port)
+            first = {c.call("GET", f"k{i}").split(b"\r\n")[1].split(b":")[0] for i in range(keys)}
+            if len(first) != 1 or not saved <= int(min(first)) <= generation:
+                fail(f"round {round_}: generations {sorted(first)}, {saved} was saved and {generation} begun")
+            generation = max(generation, int(min(first)))
+            c.send(encoded("SHUTDOWN", "NOSAVE"))
+            c.rest()
+            after.ended()
+    print(f"killed 12 times, {killed_within} of them while a file was half written")
+
+
+def select_ready(c):
+    return bool(select.select([c.socket], [], [], 0)[0])
+
+
+def tools():
+    cli, bench = shutil.which("redis-cli"), shutil.which("redis-benchmark")
+    if cli is None or bench is None:
+        print("no redis-cli or redis-benchmark here (scripts/setup installs them): what they do is not tested")
+        return
+    with Server() as s:
+        def said(*args, stdin=None):
+            return subprocess.run([cli, "-p", str(s.port), *args], input=stdin, capture_output=True, text=True, timeout=LIMIT).stdout
+        typed = "set greeting \"hello world\" ex 60\nget greeting\nincr n\nmget greeting n none\nnosuch\nttl none\n"
+        want = "OK\nhello world\n1\nhello world\n1\n\nERR unknown command 'nosuch', with args beginning with: \n\n-2\n"
+        if (have := said(stdin=typed)) != want:
+            fail(f"redis-cli shows {have!r}")
+        if (have := said("-3", "--json", "mget", "greeting", "n", "none")) != '["hello world","1",null]\n':
+            fail(f"redis-cli -3 shows {have!r}")
+        for i in range(0, 3000, 500):
+            said("mset", *[w for k in range(i, i + 500) for w in (f"scan:{k}", "v")])
+        if (n := len(set(said("--scan", "--pattern", "scan:*").split()))) != 3000:
+            fail(f"redis-cli --scan finds {n} keys of 3000")
+        mass = "".join(encoded("SET", f"mass:{i}", i).decode() for i in range(5000))
+        if "errors: 0, replies: 5000" not in said("--pipe", stdin=mass):
+            fail("redis-cli --pipe has errors")
+        for extra in ([], ["-P", "16"], ["-c", "500"]):
+            b = subprocess.run([bench, "-p", str(s.port), "-n", "20000", "-q", "-t", "ping,set,get,incr,mset", "-r", "1000", *extra],
+                               capture_output=True, text=True, timeout=LIMIT)
+            if b.returncode != 0 or b.stdout.count("requests per second") != 6 or "rror" in b.stdout + b.stderr:
+                fail(f"redis-benchmark {extra}: {b.stdout}{b.stderr}")
+
+
+def refused(status, *args, says):
+    p = subprocess.run([SERVER, *args], capture_output=True, text=True, timeout=LIMIT)
+    if p.returncode != status or not p.stderr.startswith("cache_server: ") or p.stderr.count("\n") != 1 or says not in p.stderr:
+        fail(f"{args} gave {p.returncode}: {p.stderr}")
+
+
+def errors():
+    with Server() as s:
+        refused(1, "--listen", f"127.0.0.1:{s.port}", says="in use")
+        idle = Client(s.port)  # does not keep the server from ending
+        began = time.monotonic()
+        s.process.send_signal(signal.SIGTERM)
+        s.ended()
+        if time.monotonic() - began > 10:
+            fail("it ends too late")
+        idle.close()
+    refused(2, "--listen", "nonsense", says="nonsense")
+    refused(2, "--policy", "best", says="best")
+    refused(2, "--max-bytes", "much", says="much")
+    refused(2, "--no-such-option", says="no-such-option")
+    if subprocess.run([SERVER, "--help"], capture_output=True, timeout=LIMIT).returncode != 0:
+        fail("--help fails")
+
+
+if sys.argv[1] == "--record":
+    record(int(sys.argv[2]))
+    sys.exit(0)
+SERVER = sys.argv[1]
+with tempfile.TemporaryDirectory() as top:
+    answers_as_redis()
+    keys_expire()
+    keys_are_evicted()
+    many_at_once()
+    snapshots(top)
+    killed_while_saving(top)
+    tools()
+    errors()
+print("cache_server: passed")
