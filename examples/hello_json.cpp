@@ -1,0 +1,79 @@
+// Go's net/http example in C++: JSON answers, path parameters, a query, a middleware that says how long each request took.
+//
+//   GET /hello                   {"message":"hello world"}
+//   GET /users/{user}/posts/{n}  {"user":"ann","post":7}; 400 if n is not a number
+//   GET /search?q=text           {"query":"text"}; 400 without q
+//
+// Try: hello_json --log & curl 'http://127.0.0.1:8080/users/ann/posts/7'
+#include <weft/http.hpp>
+#include <weft/run.hpp>
+#include <weft/signal.hpp>
+#include <weft/time.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <charconv>
+#include <chrono>
+#include <iostream>
+#include <sstream>
+#include <string>
+#include <string_view>
+
+namespace http = weft::http;
+
+static int number(std::string_view text) {
+  int n = 0;
+  auto const [end, failed] = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (failed != std::errc() || end != text.data() + text.size()) throw http::error(400, "not a number\n");
+  return n;
+}
+
+static http::handler timed(http::handler next) {
+  return [next = std::move(next)](http::request& q) {
+    auto const began = weft::now();
+    http::response r = next(q);
+    std::ostringstream line;  // one write a line: requests end at the same time
+    line << q.method() << ' ' << q.target() << ' ' << r.status() << ' '
+         << std::chrono::duration_cast<std::chrono::microseconds>(weft::now() - began).count() << " us\n";
+    std::clog << line.view();
+    return r;
+  };
+}
+
+static http::router routes(bool log) {
+  http::router r;
+  if (log) r.use(timed);
+  r.get("/hello", [] { return http::json({{"message", "hello world"}}); });
+  r.get("/users/{user}/posts/{n}",
+        [](http::request& q) { return http::json({{"user", q.param("user")}, {"post", number(q.param("n"))}}); });
+  r.get("/search", [](http::request& q) {
+    auto const text = q.query("q");
+    return text ? http::json({{"query", *text}}) : http::json(400, {{"error", "what is to be searched for? ?q=..."}});
+  });
+  return r;
+}
+
+static int serve(std::string const& address, bool log) {
+  http::server server(routes(log));
+  auto const at = server.listen(address);
+  if (!at) return std::cerr << "hello_json: " << address << ": " << at.error().message() << '\n', 1;
+  auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
+  std::cout << "listening on " << at->to_string() << std::endl;
+  server.serve(until);
+  return 0;
+}
+
+int main(int argc, char** argv) {
+  std::string address = "127.0.0.1:8080";
+  bool log = false;
+  CLI::App app("Answers with JSON.", "hello_json");
+  app.add_option("--listen", address, "host:port; port 0 takes a free one")->capture_default_str();
+  app.add_flag("--log", log, "a line on stderr for each request");
+  try {
+    app.parse(argc, argv);
+  } catch (CLI::ParseError const& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help
+    return std::cerr << "hello_json: " << e.what() << '\n', 2;
+  }
+  return weft::run(serve, address, log);
+}

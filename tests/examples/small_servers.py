@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""small_servers.py HELLO_JSON THREAD_PER_CONNECTION HTTP_LOAD: what the two servers answer, under a load as well, how they fail,
+and that SIGINT ends them with status 0."""
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+
+HELLO, THREADS, LOAD = sys.argv[1:4]
+LIMIT = 60
+
+
+def fail(message):
+    print(f"small_servers: {message}")
+    sys.exit(1)
+
+
+class Server:
+    def __init__(self, *args):
+        self.process = subprocess.Popen(args + ("--listen", "127.0.0.1:0"), stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        if not line.startswith("listening on "):
+            fail(f"{args[0]} said {line!r}: {self.process.stderr.read()}")
+        self.address = line.split()[-1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        try:
+            _, self.log = self.process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            fail("SIGINT does not end it")
+        if self.process.returncode != 0:
+            fail(f"SIGINT gave status {self.process.returncode}")
+
+
+def ask(connection, target, status, body, method="GET"):
+    connection.request(method, target)
+    r = connection.getresponse()
+    text = r.read()
+    said = json.loads(text) if r.headers.get("Content-Type", "").startswith("application/json") else text.decode()
+    if (r.status, said) != (status, body):
+        fail(f"{method} {target} gave {r.status} {said!r}")
+
+
+def refused(status, *args):
+    p = subprocess.run(args, capture_output=True, text=True, timeout=LIMIT)
+    if p.returncode != status or p.stderr.count("\n") != 1 or not p.stderr.startswith(os.path.basename(args[0]) + ": "):
+        fail(f"{args} gave {p.returncode}: {p.stderr}")
+
+
+with Server(HELLO, "--log") as s:
+    c = http.client.HTTPConnection(s.address, timeout=LIMIT)
+    ask(c, "/hello", 200, {"message": "hello world"})
+    ask(c, "/users/a%22b/posts/7", 200, {"user": 'a"b', "post": 7})
+    ask(c, "/users/ann/posts/x", 400, "not a number\n")
+    ask(c, "/search?q=a+b%26", 200, {"query": "a b&"})
+    ask(c, "/search", 400, {"error": "what is to be searched for? ?q=..."})
+    c.request("GET", "/none")
+    r = c.getresponse()
+    r.read()
+    if r.status != 404:
+        fail(f"/none gave {r.status}")
+    c.request("POST", "/hello")
+    r = c.getresponse()
+    r.read()
+    if r.status != 405 or "GET" not in r.headers["Allow"]:
+        fail(f"POST /hello gave {r.status}")
+    refused(1, HELLO, "--listen", s.address)
+if "GET /hello 200 " not in s.log or "GET /none 404 " not in s.log:
+    fail(f"the log is {s.log}")
+
+with Server(THREADS) as s:
+    c = http.client.HTTPConnection(s.address, timeout=LIMIT)
+    for _ in range(3):
+        ask(c, "/hello", 200, {"message": "hello world"})
+    load = subprocess.run([LOAD, "--url", f"http://{s.address}/hello", "--connections", "100", "--duration", "500ms",
+                           "--server-pid", str(s.process.pid)], capture_output=True, text=True, timeout=LIMIT)
+    if load.returncode != 0:
+        fail(f"http_load: {load.stdout}{load.stderr}")
+    refused(1, THREADS, "--listen", s.address)
+
+for program in (HELLO, THREADS):
+    refused(2, program, "--no-such-option")
+    if subprocess.run([program, "--help"], capture_output=True, timeout=LIMIT).returncode != 0:
+        fail("--help fails")
+refused(2, THREADS, "--listen", "nonsense")
+print("small_servers: passed")
