@@ -151,4 +151,76 @@ TEST_CASE("a cancelled task still waits for another's call_once, and returns whe
   });
 }
 
+/// A flight that is held until `followers` tasks wait for it.
+template <class V, class Result>
+struct held_flight {
+  weft::singleflight<std::string, V> flights;
+  std::atomic<int> calls{0};
+  weft::latch inside{1}, go_on{1};
+  weft::join_handle<V> leader;
+  std::vector<weft::join_handle<V>> followers;
+
+  held_flight(int n, Result result) {
+    auto const call = [this, result] {
+      return flights.run("key", [this, result] {
+        int const number = ++calls;
+        if (number == 1) inside.count_down();
+        go_on.wait();
+        return result(number);
+      });
+    };
+    leader = weft::spawn(call);
+    inside.wait();
+    for (int i = 0; i < n; ++i) followers.push_back(weft::spawn(call));
+    auto const all = static_cast<std::size_t>(n) + 1;
+    while (weft::current_metrics().parked < all) weft::yield();
+  }
+};
+
+TEST_CASE("callers of one key that wait share exactly one call, and the next caller makes another") {
+  with_workers([] {
+    held_flight<int, int (*)(int)> flight(5, [](int n) { return n * 10; });
+    CHECK(flight.calls == 1);
+    flight.go_on.count_down();
+    CHECK(flight.leader.join() == 10);
+    for (auto& h : flight.followers) CHECK(h.join() == 10);
+    CHECK(flight.calls == 1);
+    CHECK(flight.flights.run("key", [] { return 3; }) == 3);
+  });
+}
+
+TEST_CASE("what a shared call throws goes to every caller that waits, and is not kept") {
+  with_workers([] {
+    held_flight<int, int (*)(int)> flight(4, [](int) -> int { throw std::runtime_error("shared"); });
+    flight.go_on.count_down();
+    CHECK_THROWS_AS(flight.leader.join(), std::runtime_error);
+    for (auto& h : flight.followers) CHECK_THROWS_AS(h.join(), std::runtime_error);
+    CHECK(flight.calls == 1);
+    CHECK(flight.flights.run("key", [] { return 3; }) == 3);
+  });
+}
+
+TEST_CASE("those that wait for a cancelled leader get the result of a call made anew") {
+  with_workers([] {
+    held_flight<int, int (*)(int)> flight(4, [](int n) { return n; });
+    flight.leader.cancel();
+    CHECK_THROWS_AS(flight.leader.join(), weft::cancelled);
+    flight.go_on.count_down();
+    for (auto& h : flight.followers) CHECK(h.join() >= 2);
+    CHECK(flight.calls >= 2);
+  });
+}
+
+TEST_CASE("a follower that is cancelled leaves the shared call alone") {
+  with_workers([] {
+    held_flight<int, int (*)(int)> flight(2, [](int) { return 6; });
+    flight.followers[0].cancel();
+    CHECK_THROWS_AS(flight.followers[0].join(), weft::cancelled);
+    flight.go_on.count_down();
+    CHECK(flight.leader.join() == 6);
+    CHECK(flight.followers[1].join() == 6);
+    CHECK(flight.calls == 1);
+  });
+}
+
 }  // namespace
