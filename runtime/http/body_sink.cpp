@@ -45,11 +45,10 @@ bool write_out(http_connection& c, std::string& out, std::string_view behind) {
 
 void body_sink::put(std::string_view bytes) {
   sent_ = true;
-  if (broken_ || !write_out(c_, out_, bytes)) {
+  if (broken_ || !write_(to_, out_, bytes)) {
     broken_ = true;
-    throw std::system_error(std::make_error_code(std::errc::broken_pipe), "weft::http: the client is gone");
+    throw std::system_error(std::make_error_code(std::errc::broken_pipe), "weft::http: the other side is gone");
   }
-  c_.enter(connection_phase::working);  // what the callback does between two writes takes as long as it takes
 }
 
 void body_sink::close_chunk() {
@@ -98,7 +97,13 @@ void body_sink::trailer(std::string_view name, std::string_view value) {
 }
 
 streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form) {
-  body_sink sink(c, out, form == body_form::chunked);
+  auto const write = [](void* to, std::string& first, std::string_view behind) {
+    auto& connection = *static_cast<http_connection*>(to);
+    if (!write_out(connection, first, behind)) return false;
+    connection.enter(connection_phase::working);  // what the callback does between two writes takes as long as it takes
+    return true;
+  };
+  body_sink sink(write, &c, out, form == body_form::chunked);
   // A body whose end is the end of the connection would look whole: a reset tells. Chunks without a last one tell by themselves.
   bool whole = false;
   defer const tell([&] {

@@ -21,10 +21,13 @@ enum class streamed { whole, cut, unsent };
 /// Sends `out` (the header) and the body that the response's callback writes.
 [[nodiscard]] streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form);
 
-/// Behind http::body_writer.
+/// Behind http::body_writer: collects, makes chunks, and gives both to a connection of a server or a client.
 class body_sink {
  public:
-  body_sink(http_connection& c, std::string& out, bool chunked) noexcept : c_(c), out_(out), chunked_(chunked) {}
+  /// Writes `out` and then `behind`, and empties `out`. False: the other side is gone.
+  using target = bool (*)(void* to, std::string& out, std::string_view behind);
+  body_sink(target how, void* to, std::string& out, bool chunked) noexcept
+      : write_(how), to_(to), out_(out), chunked_(chunked) {}
   void write(std::string_view bytes);
   void flush();
   void finish();
@@ -38,12 +41,13 @@ class body_sink {
   void put(std::string_view bytes);
   void close_chunk();
 
-  http_connection& c_;
+  target write_;
+  void* to_;
   std::string& out_;
   std::string chunk_;  // bytes that no chunk header stands before yet
   std::string trailers_;
   bool chunked_;
-  bool broken_ = false;  // the client is gone
+  bool broken_ = false;  // the other side is gone
   bool sent_ = false;    // something has been written
 };
 

@@ -5,12 +5,15 @@
 //   3. If the response allows it and nothing is left over, the connection goes back into the pool.
 //   4. A server may close a kept connection at any moment, also just as the request goes out. If that is what happened, and the
 //      method may be repeated, once more from 1 with a new connection.
+//   5. A redirection is a new request, from 1, as often as the options allow.
 // A connection on which anything else went wrong, or whose request was cancelled, is closed.
 #include <weft/http/client.hpp>
 
 #include "runtime/base/lock.hpp"
+#include "runtime/http/body_sink.hpp"
 #include "runtime/http/parser.hpp"
 #include "runtime/http/state.hpp"
+#include "runtime/http/url.hpp"
 
 #include <weft/net/stream.hpp>
 
@@ -26,43 +29,6 @@
 namespace weft::rt {
 
 namespace {
-
-struct url_parts {
-  std::string host;     // as the Host field has it
-  std::string address;  // host:port
-  std::string target;   // path and query
-};
-
-bool begins_no_case(std::string_view s, std::string_view with) noexcept {
-  return s.size() >= with.size() && equal_no_case(s.substr(0, with.size()), with);
-}
-
-result<url_parts> split_url(std::string_view url) {
-  auto const bad = std::unexpected(make_error_code(http::errc::bad_url));
-  if (begins_no_case(url, "https://")) return std::unexpected(make_error_code(http::errc::unsupported_scheme));
-  if (!begins_no_case(url, "http://")) {
-    return url.find("://") == url.npos ? bad : std::unexpected(make_error_code(http::errc::unsupported_scheme));
-  }
-  url.remove_prefix(7);
-  url = url.substr(0, url.find('#'));
-  bool const plain =
-      std::ranges::none_of(url, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; });
-  auto const end = std::min(url.find_first_of("/?"), url.size());
-  std::string_view const authority = url.substr(0, end);
-  if (!plain || authority.empty() || authority.find('@') != authority.npos) return bad;
-  auto const colon = authority.rfind(':');
-  bool const has_port = colon != authority.npos && authority.find(']', colon) == authority.npos;
-  std::string_view const host = has_port ? authority.substr(0, colon) : authority;
-  std::string_view const port = has_port ? authority.substr(colon + 1) : std::string_view();
-  if (host.empty() || port.size() > 5 || !std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; }))
-    return bad;
-  url_parts parts;
-  parts.host = authority;
-  parts.address = std::string(host) + ':' + (port.empty() ? "80" : std::string(port));
-  parts.target = url.substr(end);
-  if (!parts.target.starts_with('/')) parts.target.insert(0, 1, '/');
-  return parts;
-}
 
 /// May be sent twice without harm (RFC 9110, 9.2.2).
 bool may_be_repeated(std::string_view method) noexcept {
@@ -81,7 +47,9 @@ std::string header_of(request_state const& q, url_parts const& url) {
     if (equal_no_case(f.name, "Content-Length") || equal_no_case(f.name, "Transfer-Encoding")) continue;  // ours to say
     out.append(f.name).append(": ").append(f.value).append("\r\n");
   }
-  if (!q.body.empty() || q.method == "POST" || q.method == "PUT" || q.method == "PATCH") {
+  if (q.write) {
+    out += "Transfer-Encoding: chunked\r\n";
+  } else if (!q.body.empty() || q.method == "POST" || q.method == "PUT" || q.method == "PATCH") {
     out.append("Content-Length: ").append(std::to_string(q.body.size())).append("\r\n");
   }
   return out += "\r\n";
@@ -93,7 +61,8 @@ struct http_client {
   explicit http_client(http::client_options const& o)
       : options(o), limits{o.max_header_bytes, o.max_body_bytes, std::size_t(0)} {}
 
-  result<http::response> send(request_state const& q);
+  using sink = std::function<void(std::string_view)>;
+  result<http::response> send(http::request& q, sink const& to);
 
  private:
   struct idle_connection {
@@ -106,15 +75,19 @@ struct http_client {
     bool untouched = false;  // the connection ended before a byte of a response
   };
 
+  result<http::response> send_once(request_state const& q, url_parts const& url, sink const& to, bool follows);
   std::optional<net::tcp_stream> take(std::string const& address);
   void keep(std::string const& address, net::tcp_stream stream);
-  outcome exchange(net::tcp_stream& stream, request_state const& q, std::string const& header);
+  std::optional<net::tcp_stream> take_oldest() WEFT_REQUIRES(lock_);
+  outcome exchange(net::tcp_stream& stream, request_state const& q, std::string const& header, sink const& to,
+                   bool follows);
 
   http::client_options const options;
   parse_limits const limits;
   ranked_lock lock_{lock_rank::registry};
   std::map<std::string, std::vector<idle_connection>> idle_
-      WEFT_GUARDED_BY(lock_);  // a host's, the one used last at the end
+      WEFT_GUARDED_BY(lock_);                    // a host's, the one used last at the end
+  std::size_t kept_ WEFT_GUARDED_BY(lock_) = 0;  // in idle_
 };
 
 std::optional<net::tcp_stream> http_client::take(std::string const& address) {
@@ -129,7 +102,9 @@ std::optional<net::tcp_stream> http_client::take(std::string const& address) {
   if (all.back().since >= oldest) {
     found = std::move(all.back().stream);
     all.pop_back();
+    --kept_;
   } else {
+    kept_ -= all.size();
     stale = std::move(all);
     all.clear();
   }
@@ -138,10 +113,10 @@ std::optional<net::tcp_stream> http_client::take(std::string const& address) {
 }
 
 void http_client::keep(std::string const& address, net::tcp_stream stream) {
-  std::optional<net::tcp_stream> surplus;
+  std::optional<net::tcp_stream> surplus, eldest;  // closed after the lock
   time_point const now = weft::now();
   guard const held(lock_);
-  if (options.max_idle_per_host == 0) {
+  if (options.max_idle_per_host == 0 || options.max_idle == 0) {
     surplus = std::move(stream);
     return;
   }
@@ -149,19 +124,98 @@ void http_client::keep(std::string const& address, net::tcp_stream stream) {
   if (all.size() >= options.max_idle_per_host) {
     surplus = std::move(all.front().stream);
     all.erase(all.begin());
+    --kept_;
   }
   all.push_back({std::move(stream), now});
+  if (++kept_ > options.max_idle) eldest = take_oldest();
 }
 
-http_client::outcome http_client::exchange(net::tcp_stream& stream, request_state const& q, std::string const& header) {
-  auto const fail = [](std::error_code e, bool untouched) { return outcome{std::unexpected(e), false, untouched}; };
-  result<void> const written = q.body.empty() ? stream.write_all(header) : stream.write_all(header, q.body);
+/// So that a crawler of many hosts does not keep a connection to each.
+std::optional<net::tcp_stream> http_client::take_oldest() {
+  auto const oldest = std::ranges::min_element(
+      idle_, {}, [](auto const& host) { return host.second.front().since; });  // no host has none
+  std::optional<net::tcp_stream> taken = std::move(oldest->second.front().stream);
+  oldest->second.erase(oldest->second.begin());
+  if (oldest->second.empty()) idle_.erase(oldest);
+  --kept_;
+  return taken;
+}
+
+namespace {
+
+/// Header and body. False: the other side is gone, or does not want all of it.
+result<void> write_request(net::tcp_stream& stream, request_state const& q, std::string const& header) {
+  if (!q.write) return q.body.empty() ? stream.write_all(header) : stream.write_all(header, q.body);
+  struct connection {
+    net::tcp_stream& stream;
+    result<void> last;
+  } to{stream, {}};
+  auto const write = [](void* at, std::string& out, std::string_view behind) {
+    auto& c = *static_cast<connection*>(at);
+    c.last = c.stream.write_all(out, behind);
+    out.clear();
+    return c.last.has_value();
+  };
+  std::string out = header;
+  body_sink sink(write, &to, out, true);
+  try {
+    http::body_writer writer = sink.writer();
+    q.write(writer);
+    sink.finish();
+    sink.flush();
+  } catch (std::system_error const&) {
+    if (!sink.broken()) throw;  // the callback's own
+  }
+  return to.last;
+}
+
+bool is_redirection(int status) noexcept {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/// The request for `url` that follows `q`.
+http::request redirected(http::request const& q, int status, std::string const& url, std::string_view first_host) {
+  request_state const& from = http_access::state(q);
+  bool const same = status == 307 || status == 308 || (status != 303 && from.method != "POST") || from.method == "HEAD";
+  http::request next(same ? from.method : "GET", url, same ? from.body : std::string());
+  request_state& to = http_access::state(next);
+  if (same) to.write = from.write;
+  bool const here = equal_no_case(split_url(url).value_or(url_parts()).host, first_host);
+  for (auto const& [name, value] : from.fields) {
+    bool const secret = equal_no_case(name, "Authorization") || equal_no_case(name, "Cookie");
+    bool const of_body = equal_no_case(name, "Content-Type") || equal_no_case(name, "Content-Encoding");
+    if (equal_no_case(name, "Host") || (secret && !here) || (of_body && !same)) continue;
+    to.fields.push_back({to.text.add(name), to.text.add(value)});
+  }
+  return next;
+}
+
+}  // namespace
+
+http_client::outcome http_client::exchange(net::tcp_stream& stream, request_state const& q, std::string const& header,
+                                           sink const& to, bool follows) {
+  // A time-out is the end of the call: nothing is sent twice for it.
+  auto const fail = [](std::error_code e, bool untouched) {
+    return outcome{std::unexpected(e), false, untouched && e != std::errc::timed_out};
+  };
+  response_parser::body_taker const taker = [&](int status, std::string_view piece) {
+    if (follows && is_redirection(status)) return false;
+    to(piece);
+    return true;
+  };
+  bool const timed = options.request_timeout != std::chrono::nanoseconds::max();
+  auto const set_deadline = [&](time_point at) {
+    stream.set_read_deadline(at);
+    stream.set_write_deadline(at);
+  };
+  if (timed) set_deadline(weft::now() + options.request_timeout);
+  result<void> const written = write_request(stream, q, header);
   // A server may answer and close before it has read the request: its answer counts for more than our failure to write.
   std::vector<char> buffer(16 * 1024);
   std::size_t begin = 0, end = 0;
   bool any = false;
   for (;;) {
-    response_parser parser(limits, q.method == "HEAD");
+    response_parser parser(limits, q.method == "HEAD", to ? &taker : nullptr);
     while (parser.state() == response_parser::outcome::more) {
       begin += parser.feed({buffer.data() + begin, end - begin});
       if (parser.state() != response_parser::outcome::more) break;
@@ -185,27 +239,43 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
     if (parser.state() != response_parser::outcome::done) return fail(make_error_code(http::errc::bad_response), false);
     if (parser.interim()) continue;
     bool const reusable = parser.keep_alive() && begin == end && written;
+    if (timed && reusable) set_deadline(time_point::max());
     return {parser.take(), reusable, false};
   }
 }
 
-result<http::response> http_client::send(request_state const& q) {
-  auto url = split_url(q.target);
-  if (!url) return std::unexpected(url.error());
-  std::string const header = header_of(q, *url);
-  for (bool fresh = false;; fresh = true) {
+result<http::response> http_client::send_once(request_state const& q, url_parts const& url, sink const& to,
+                                              bool follows) {
+  std::string const header = header_of(q, url);
+  // What a callback writes is written once: such a request gets a connection that nobody has closed meanwhile.
+  for (bool fresh = static_cast<bool>(q.write);; fresh = true) {
     std::optional<net::tcp_stream> stream;
-    if (!fresh) stream = take(url->address);
+    if (!fresh) stream = take(url.address);
     bool const kept = stream.has_value();
     if (!kept) {
-      auto made = net::tcp_stream::connect(url->address, options.connect_timeout);
+      auto made = net::tcp_stream::connect(url.address, options.connect_timeout);
       if (!made) return std::unexpected(made.error());
       made->set_nodelay(true);
       stream = std::move(*made);
     }
-    outcome got = exchange(*stream, q, header);
-    if (got.reusable) keep(url->address, std::move(*stream));
+    outcome got = exchange(*stream, q, header, to, follows);
+    if (got.reusable) keep(url.address, std::move(*stream));
     if (got.response || !kept || !got.untouched || !may_be_repeated(q.method)) return std::move(got.response);
+  }
+}
+
+result<http::response> http_client::send(http::request& q, sink const& to) {
+  std::string const first_host = split_url(q.target()).value_or(url_parts()).host;
+  for (unsigned followed = 0;; ++followed) {
+    request_state const& state = http_access::state(q);
+    auto const url = split_url(state.target);
+    if (!url) return std::unexpected(url.error());
+    bool const follows = options.max_redirects != 0;
+    auto r = send_once(state, *url, to, follows);
+    auto const location = r ? r->header("Location") : std::nullopt;
+    if (!follows || !location || !is_redirection(r->status())) return r;
+    if (followed == options.max_redirects) return std::unexpected(make_error_code(http::errc::too_many_redirects));
+    q = redirected(q, r->status(), resolve_url(*url, *location), first_host);
   }
 }
 
@@ -215,7 +285,9 @@ namespace weft::http {
 
 client::client(client_options options) : impl_(std::make_shared<rt::http_client>(options)) {}
 
-result<response> client::send(request q) { return impl_->send(rt::http_access::state(q)); }
+result<response> client::send(request q) { return impl_->send(q, nullptr); }
+
+result<response> client::send(request q, std::function<void(std::string_view)> sink) { return impl_->send(q, sink); }
 
 result<response> client::get(std::string_view url) { return send(request("GET", url)); }
 

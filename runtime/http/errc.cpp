@@ -17,6 +17,7 @@ struct category final : std::error_category {
       case errc::response_too_large: return "the response is larger than the client's limit";
       case errc::bad_request: return "the body of the request is malformed";
       case errc::request_too_large: return "the body of the request is larger than the limit";
+      case errc::too_many_redirects: return "more redirections than the client follows";
     }
     return "unknown error";
   }

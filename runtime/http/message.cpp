@@ -24,6 +24,7 @@ void request_state::clear() noexcept {
   query_split = false;
   trailers.clear();
   stream.reset();
+  if (write) write = nullptr;
   body_read = 0;
   body.clear();
   allow.clear();
@@ -37,6 +38,7 @@ void request_state::copy_from(request_state const& other) {
   for (auto const& p : other.params) params.push_back({text.add(p.name), text.add(p.value)});
   for (auto const& t : other.trailers) trailers.push_back({text.add(t.name), text.add(t.value)});
   body = other.body;
+  write = other.write;
   allow = other.allow;
   [[maybe_unused]] bool const well_formed = split_target();  // the other's was split too
 }
@@ -145,6 +147,8 @@ request::request(std::string_view method, std::string_view url, std::string body
   state_->body = std::move(body);
   if (!state_->split_target()) state_->raw_path = state_->path = {};  // the client says errc::bad_url
 }
+
+void request::stream(std::function<void(body_writer&)> write) { state_->write = std::move(write); }
 
 request::request(request const& other) : request() {
   if (other.state_) state_->copy_from(*other.state_);

@@ -236,9 +236,11 @@ std::size_t request_parser::on_chunk_body_impl(std::uint64_t, view body, error_c
 
 // ---- responses -----------------------------------------------------------------------------------------
 
-response_parser::response_parser(parse_limits const& limits, bool to_head) : limits_(limits) {
+response_parser::response_parser(parse_limits const& limits, bool to_head, body_taker const* taker)
+    : limits_(limits), taker_(taker) {
   base::header_limit(beast_limit(limits.header));
-  base::body_limit(limits.body);
+  if (taker) base::body_limit(boost::none);  // see add_to_body
+  else base::body_limit(limits.body);
   if (to_head) base::skip(true);
 }
 
@@ -295,13 +297,19 @@ void response_parser::on_field_impl(field, view name, view value, error_code&) {
   if (!header_done_) fields_.emplace_back(std_view(name), trim_blanks(std_view(value)));
 }
 
+void response_parser::add_to_body(view piece) {
+  if (taker_ && (*taker_)(status_, std_view(piece))) return;
+  if (body_.size() + piece.size() > limits_.body) outcome_ = outcome::too_large;
+  else body_.append(piece.data(), piece.size());
+}
+
 std::size_t response_parser::on_body_impl(view body, error_code&) {
-  body_.append(body.data(), body.size());
+  add_to_body(body);
   return body.size();
 }
 
 std::size_t response_parser::on_chunk_body_impl(std::uint64_t, view body, error_code&) {
-  body_.append(body.data(), body.size());
+  add_to_body(body);
   return body.size();
 }
 

@@ -18,6 +18,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -131,8 +132,11 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
  public:
   enum class outcome { more, done, malformed, too_large };
 
-  /// For one response. `to_head`: it answers a HEAD request, and has no body whatever its header says.
-  response_parser(parse_limits const& limits, bool to_head);
+  using body_taker = std::function<bool(int status, std::string_view piece)>;
+
+  /// For one response. `to_head`: it answers a HEAD request, and has no body whatever its header says. `taker`, if there is one, is
+  /// given the body, and says whether it wants it: what it does not is collected.
+  response_parser(parse_limits const& limits, bool to_head, body_taker const* taker = nullptr);
 
   /// As request_parser's, but does not stop behind the header.
   std::size_t feed(std::string_view in);
@@ -162,7 +166,10 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   std::size_t on_chunk_body_impl(std::uint64_t, view body, error_code&) override;
   void on_finish_impl(error_code&) override {}
 
+  void add_to_body(view piece);
+
   parse_limits const& limits_;
+  body_taker const* taker_;
   outcome outcome_ = outcome::more;
   int status_ = 0;
   std::size_t header_size_ = 0;

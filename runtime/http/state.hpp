@@ -8,6 +8,7 @@
 #include <weft/http/message.hpp>
 #include <weft/http/router.hpp>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,10 +38,11 @@ struct request_state {
   std::vector<text_pair> query;   // of raw_query, once query_split
   bool query_split = false;
   std::string body;
-  std::size_t body_read = 0;               // by body_reader, of `body`
-  std::vector<text_pair> trailers;         // of a chunked body that was read whole
-  std::shared_ptr<request_stream> stream;  // of a body that its handler reads
-  std::string allow;                       // the methods that the path has, if it has not this one
+  std::size_t body_read = 0;                      // by body_reader, of `body`
+  std::vector<text_pair> trailers;                // of a chunked body that was read whole
+  std::shared_ptr<request_stream> stream;         // of a body that its handler reads
+  std::function<void(http::body_writer&)> write;  // of a request to be sent: writes its body
+  std::string allow;                              // the methods that the path has, if it has not this one
 
   void clear() noexcept;
   void copy_from(request_state const& other);
@@ -56,6 +58,7 @@ void check_field(char const* call, std::string_view name, std::string_view value
 struct http_access {
   static http::request make_request() { return {}; }
   static request_state& state(http::request& q) { return *q.state_; }
+  static request_state const& state(http::request const& q) { return *q.state_; }
   static request_state const* state_or_null(http::request const& q) noexcept { return q.state_.get(); }
   /// A request that a handler has moved away gets a new state.
   static request_state& renew(http::request& q) {

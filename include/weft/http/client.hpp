@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -21,14 +22,21 @@ struct client_options {
   std::chrono::nanoseconds connect_timeout = std::chrono::seconds(30);
   /// An unused connection is not used again after this.
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(30);
+  /// Of one exchange, from the connection to the end of the response: then std::errc::timed_out.
+  std::chrono::nanoseconds request_timeout = std::chrono::nanoseconds::max();
   std::size_t max_idle_per_host = 64;
+  std::size_t max_idle = 1024;  // of all hosts
+  /// How many redirections one call follows; errc::too_many_redirects beyond. 0: none, the response is returned as it is.
+  /// 303, and a POST's 301 and 302, become a GET; 307 and 308 are sent again as they were. Authorization and Cookie
+  /// go to the host of the first request alone.
+  unsigned max_redirects = 0;
   std::size_t max_header_bytes = 64 * 1024;
   std::size_t max_body_bytes = 64 * 1024 * 1024;
 };
 
 /// May be used by many tasks at once; copies share the pool. Every call parks until the whole response is there, and is
-/// a cancellation point: a request that is cancelled on its way closes its connection. Redirects are not
-/// followed. "https://" is errc::unsupported_scheme.
+/// a cancellation point: a request that is cancelled on its way closes its connection. Redirects are followed if the
+/// options say so. "https://" is errc::unsupported_scheme.
 class client {
  public:
   explicit client(client_options options = {});
@@ -38,6 +46,10 @@ class client {
   /// Sends a request made with a full URL. A request whose kept connection turns out to be closed is sent once more on a
   /// new one, if its method may be repeated (RFC 9110, 9.2.2) and nothing of a response had come.
   [[nodiscard]] result<response> send(request q);
+  /// The same, with the response's body given to `sink` piece by piece as it comes; the response has none then, and max_body_bytes does
+  /// not count. The next piece is read when `sink` returns. What it throws comes out of the call, and closes the connection. An
+  /// error may come behind some pieces.
+  [[nodiscard]] result<response> send(request q, std::function<void(std::string_view)> sink);
 
  private:
   std::shared_ptr<rt::http_client> impl_;

@@ -12,8 +12,9 @@ enum class errc {
   unsupported_scheme,
   bad_response,
   response_too_large,
-  bad_request,       // the body of a request is malformed
-  request_too_large  // the body of a request is larger than the server, or the caller of read_all, allows
+  bad_request,        // the body of a request is malformed
+  request_too_large,  // the body of a request is larger than the server, or the caller of read_all, allows
+  too_many_redirects
 };
 [[nodiscard]] std::error_category const& http_category() noexcept;
 [[nodiscard]] inline std::error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), http_category()}; }

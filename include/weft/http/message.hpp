@@ -8,6 +8,7 @@
 #include <weft/http/errc.hpp>
 #include <weft/net/buffer.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -36,6 +37,8 @@ struct error : std::runtime_error {
  private:
   int status_;
 };
+
+class body_writer;
 
 /// A request's body as it comes: what a handler with two parameters gets, before any of it has been read.
 ///
@@ -74,6 +77,12 @@ class request {
  public:
   /// A request to be sent by a client: `url` with scheme and host ("http://127.0.0.1:8080/hello?x=1").
   request(std::string_view method, std::string_view url, std::string body = {});
+  /// The same with a body that `write` produces while it is sent, in chunks. It may be called again for a redirection (308, 307) or not
+  /// at all. What it throws comes out of the client's call.
+  template <std::invocable<body_writer&> F>
+  request(std::string_view method, std::string_view url, F&& write) : request(method, url) {
+    stream(std::forward<F>(write));
+  }
   request(request const&);
   request(request&&) noexcept;
   request& operator=(request const&);
@@ -102,13 +111,14 @@ class request {
  private:
   friend struct rt::http_access;
   request();
+  void stream(std::function<void(body_writer&)> write);
   std::unique_ptr<rt::request_state> state_;
 };
 
-/// Where a streamed response writes. Valid while the response's callback runs, in the connection's task.
+/// Where a streamed response, or a client's streamed request, writes. Valid while the callback runs, in its task.
 class body_writer {
  public:
-  /// Sends `bytes` as far as buffering asks for it: may park. Throws std::system_error if the client is gone.
+  /// Sends `bytes` as far as buffering asks for it: may park. Throws std::system_error if the other side is gone.
   void write(std::string_view bytes);
   /// Sends what is buffered. May park; throws likewise.
   void flush();

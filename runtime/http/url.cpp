@@ -1,0 +1,81 @@
+#include "runtime/http/url.hpp"
+
+#include "runtime/http/text.hpp"
+
+#include <weft/http/errc.hpp>
+
+#include <algorithm>
+
+namespace weft::rt {
+
+namespace {
+
+bool begins_no_case(std::string_view s, std::string_view with) noexcept {
+  return s.size() >= with.size() && equal_no_case(s.substr(0, with.size()), with);
+}
+
+/// Takes out "." and "..", which are the client's matter to resolve.
+std::string without_dots(std::string_view path) {
+  std::string out;
+  for (std::string_view left = path; !left.empty();) {
+    auto const next = std::min(left.find('/', 1), left.size());
+    std::string_view const segment = left.substr(0, next);  // with the slash before it
+    left.remove_prefix(next);
+    bool const here = segment == "/.", up = segment == "/..";
+    if (up) out.resize(out.empty() ? 0 : out.rfind('/'));
+    if (here || up) {
+      if (left.empty()) out += '/';
+    } else {
+      out += segment;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+result<url_parts> split_url(std::string_view url) {
+  auto const bad = std::unexpected(make_error_code(http::errc::bad_url));
+  if (begins_no_case(url, "https://")) return std::unexpected(make_error_code(http::errc::unsupported_scheme));
+  if (!begins_no_case(url, "http://")) {
+    return url.find("://") == url.npos ? bad : std::unexpected(make_error_code(http::errc::unsupported_scheme));
+  }
+  url.remove_prefix(7);
+  url = url.substr(0, url.find('#'));
+  bool const plain =
+      std::ranges::none_of(url, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; });
+  auto const end = std::min(url.find_first_of("/?"), url.size());
+  std::string_view const authority = url.substr(0, end);
+  if (!plain || authority.empty() || authority.find('@') != authority.npos) return bad;
+  auto const colon = authority.rfind(':');
+  bool const has_port = colon != authority.npos && authority.find(']', colon) == authority.npos;
+  std::string_view const host = has_port ? authority.substr(0, colon) : authority;
+  std::string_view const port = has_port ? authority.substr(colon + 1) : std::string_view();
+  if (host.empty() || port.size() > 5 || !std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; }))
+    return bad;
+  url_parts parts;
+  parts.host = authority;
+  parts.address = std::string(host) + ':' + (port.empty() ? "80" : std::string(port));
+  parts.target = url.substr(end);
+  if (!parts.target.starts_with('/')) parts.target.insert(0, 1, '/');
+  return parts;
+}
+
+std::string resolve_url(url_parts const& base, std::string_view location) {
+  location = location.substr(0, location.find('#'));
+  auto const colon = location.find(':');
+  bool const has_scheme = colon != location.npos && colon < location.find_first_of("/?");
+  if (has_scheme) return std::string(location);
+  if (location.starts_with("//")) return "http:" + std::string(location);
+  std::string const origin = "http://" + base.host;
+  if (location.empty()) return origin + base.target;
+  std::string_view const path = std::string_view(base.target).substr(0, base.target.find('?'));
+  if (location.starts_with('?')) return origin + std::string(path) + std::string(location);
+  auto const query = std::min(location.find('?'), location.size());
+  std::string_view const to = location.substr(0, query);
+  std::string const whole =
+      to.starts_with('/') ? std::string(to) : std::string(path.substr(0, path.rfind('/') + 1)) + std::string(to);
+  return origin + without_dots(whole) + std::string(location.substr(query));
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,23 @@
+// URLs as the client needs them: where to connect, what to ask for, and where a redirection leads.
+#pragma once
+
+#include <weft/error.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace weft::rt {
+
+struct url_parts {
+  std::string host;     // as the Host field has it
+  std::string address;  // host:port
+  std::string target;   // path and query
+};
+
+/// errc::bad_url, errc::unsupported_scheme.
+[[nodiscard]] result<url_parts> split_url(std::string_view url);
+
+/// What `location`, of a response to a request for `base`, refers to (RFC 3986, 5.2). Its fragment goes.
+[[nodiscard]] std::string resolve_url(url_parts const& base, std::string_view location);
+
+}  // namespace weft::rt

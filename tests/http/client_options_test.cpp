@@ -1,0 +1,208 @@
+// The client's options: redirections, time-outs, bodies that come and go in pieces, how many connections are kept.
+#include "runtime/http/url.hpp"
+
+#include "tests/http/harness.hpp"
+
+#include "weft/chan.hpp"
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+using namespace http_test;
+namespace rt = weft::rt;
+
+namespace {
+
+std::error_code error_of(weft::result<http::response> const& r) { return r ? std::error_code() : r.error(); }
+
+http::router routes() {
+  http::router r;
+  r.handle("*", "/to/{status}/{path...}", [](http::request& q) {
+    std::string const location = "/" + std::string(q.param("path")) + "?" + std::string(q.query("q").value_or(""));
+    return http::response(std::stoi(std::string(q.param("status"))), "moved").header("Location", location);
+  });
+  r.get("/loop", [] { return http::response(302).header("Location", "loop"); });
+  r.get("/away", [](http::request& q) { return http::response(302).header("Location", *q.query("url")); });
+  r.get("/nowhere", [] { return http::response(302).header("Location", "http://a b/"); });
+  r.get("/https", [] { return http::response(301).header("Location", "https://example.org/"); });
+  r.get("/plain302", [] { return http::response(302, "no location"); });
+  r.handle("*", "/show", [](http::request& q) {
+    return std::string(q.method()) + " " + q.body() + " " + std::string(q.header("Authorization").value_or("-")) + " " +
+           std::string(q.header("Content-Type").value_or("-")) + " " + std::string(q.header("X-A").value_or("-"));
+  });
+  r.get("/big", [] {
+    return http::response(200, "text/plain", [](http::body_writer& w) {
+      for (int i = 0; i < 100; ++i) w.write(std::string(10'000, static_cast<char>('a' + i % 26)));
+    });
+  });
+  r.post("/count", [](http::request&, http::body_reader& body) {
+    std::size_t n = 0;
+    std::vector<char> some(4096);
+    while (std::size_t const got = body.read_some(some).value()) n += got;
+    return std::to_string(n);
+  });
+  r.post("/refuse", [](http::request&, http::body_reader&) { return http::response(403, "no"); });
+  r.get("/never", []() -> http::response {
+    weft::chan<int>().recv();
+    return 200;
+  });
+  return r;
+}
+
+}  // namespace
+
+TEST_CASE("redirections are followed as far as the options say, with the method that the status asks for") {
+  with_server(routes, {}, [](std::string const& at, auto&) {
+    std::string const url = "http://" + at;
+    CHECK(http::client().get(url + "/to/302/show")->status() == 302);  // off by default
+    http::client_options o;
+    o.max_redirects = 3;
+    http::client c(o);
+    CHECK(c.get(url + "/to/301/show")->body() == "GET  - - -");
+    CHECK(c.get(url + "/to/302/to/307/to/308/show")->body() == "GET  - - -");
+    CHECK(error_of(c.get(url + "/to/302/to/302/to/302/to/302/show")) == http::errc::too_many_redirects);
+    CHECK(error_of(c.get(url + "/loop")) == http::errc::too_many_redirects);
+    CHECK(error_of(c.get(url + "/nowhere")) == http::errc::bad_url);
+    CHECK(error_of(c.get(url + "/https")) == http::errc::unsupported_scheme);
+    CHECK(c.get(url + "/plain302")->body() == "no location");
+    auto const post = [&](int status) {
+      http::request q("POST", url + "/to/" + std::to_string(status) + "/show", "body");
+      q.header("Content-Type", "x/y").header("Authorization", "secret").header("X-A", "1");
+      return c.send(q)->body();
+    };
+    CHECK(post(301) == "GET  secret - 1");
+    CHECK(post(302) == "GET  secret - 1");
+    CHECK(post(303) == "GET  secret - 1");
+    CHECK(post(307) == "POST body secret x/y 1");
+    CHECK(post(308) == "POST body secret x/y 1");
+    CHECK(c.send(http::request("HEAD", url + "/to/303/show"))->body().empty());
+  });
+}
+
+TEST_CASE("a redirection to another host takes no secrets along") {
+  with_server(routes, {}, [](std::string const& at, auto&) {
+    std::string const other = "localhost" + at.substr(at.find(':'));
+    http::client_options o;
+    o.max_redirects = 3;
+    http::client c(o);
+    http::request q("GET", "http://" + at + "/away?url=http://" + other + "/show");
+    q.header("Authorization", "secret").header("X-A", "1").header("Host", at);
+    CHECK(c.send(q)->body() == "GET  - - 1");
+  });
+}
+
+TEST_CASE("what a location refers to") {
+  rt::url_parts const base{"h:1", "h:1", "/a/b/c?q=1"};
+  auto const to = [&](std::string_view location) { return rt::resolve_url(base, location); };
+  CHECK(to("http://x/y#z") == "http://x/y");
+  CHECK(to("//x/y") == "http://x/y");
+  CHECK(to("/y?z=/../") == "http://h:1/y?z=/../");
+  CHECK(to("y") == "http://h:1/a/b/y");
+  CHECK(to("./y/") == "http://h:1/a/b/y/");
+  CHECK(to("../y") == "http://h:1/a/y");
+  CHECK(to("../../../../y/..") == "http://h:1/");
+  CHECK(to("y/.") == "http://h:1/a/b/y/");
+  CHECK(to("?z") == "http://h:1/a/b/c?z");
+  CHECK(to("#z") == "http://h:1/a/b/c?q=1");
+  CHECK(to("y:z") == "y:z");
+  CHECK(to("/y:z") == "http://h:1/y:z");
+}
+
+TEST_CASE("a response that does not come in time is an error, and the next call is served on a new connection") {
+  with_server(routes, {}, [](std::string const& at, auto&) {
+    http::client_options o;
+    o.request_timeout = 50ms;
+    http::client c(o);
+    CHECK(c.get("http://" + at + "/plain302")->status() == 302);
+    CHECK(error_of(c.get("http://" + at + "/never")) == std::errc::timed_out);  // on the kept connection, and not again
+    CHECK(c.get("http://" + at + "/plain302")->status() == 302);
+    weft::sleep_for(60ms);  // the deadline of the last call is not that of the next
+    CHECK(c.get("http://" + at + "/plain302")->status() == 302);
+  });
+}
+
+TEST_CASE("a response's body may be taken piece by piece, beyond what the client would hold") {
+  with_server(routes, {}, [](std::string const& at, auto&) {
+    http::client_options o;
+    o.max_body_bytes = 1000;
+    o.max_redirects = 1;
+    http::client c(o);
+    CHECK(error_of(c.get("http://" + at + "/big")) == http::errc::response_too_large);
+    std::size_t pieces = 0;
+    std::string all;
+    auto const r = c.send(http::request("GET", "http://" + at + "/to/302/big"), [&](std::string_view piece) {
+      ++pieces;
+      all += piece;
+    });
+    REQUIRE(r);
+    CHECK(r->status() == 200);
+    CHECK(r->body().empty());
+    CHECK(all.size() == 1'000'000);  // and nothing of the redirection's
+    CHECK(all.starts_with("aaa"));
+    CHECK(pieces > 1);
+    CHECK_THROWS_AS(c.send(http::request("GET", "http://" + at + "/big"),
+                           [](std::string_view) { throw std::runtime_error("enough"); }),
+                    std::runtime_error);
+    CHECK(c.get("http://" + at + "/plain302")->status() == 302);
+  });
+}
+
+TEST_CASE("a request's body may be written piece by piece") {
+  with_server(routes, {}, [](std::string const& at, auto&) {
+    http::client c;
+    auto const write = [](std::size_t size) {
+      return [size](http::body_writer& w) {
+        for (std::size_t left = size; left != 0; left -= std::min<std::size_t>(left, 7000))
+          w.write(std::string(std::min<std::size_t>(left, 7000), 'x'));
+      };
+    };
+    for (std::size_t const size : {0, 1, 20'000, 3'000'000}) {
+      auto const r = c.send(http::request("POST", "http://" + at + "/count", write(size)));
+      REQUIRE(r);
+      CHECK(r->body() == std::to_string(size));
+    }
+    auto const early = c.send(http::request("POST", "http://" + at + "/refuse", write(3'000'000)));
+    REQUIRE(early);  // answered before it was read
+    CHECK(early->status() == 403);
+    CHECK_THROWS_AS(c.send(http::request("POST", "http://" + at + "/count",
+                                         [](http::body_writer&) { throw std::runtime_error("mine"); })),
+                    std::runtime_error);
+  });
+}
+
+TEST_CASE("no more connections are kept than the options say, of all hosts together") {
+  for (std::size_t const most : {1, 2}) {
+    weft::run([most] {
+      struct host {
+        net::tcp_listener listener = std::move(*net::tcp_listener::bind("127.0.0.1:0"));
+        std::string url = "http://" + listener.local_endpoint().to_string();
+        int accepted = 0;
+      };
+      host hosts[2];
+      std::vector<weft::join_handle<void>> servers;
+      for (host& h : hosts) {
+        servers.push_back(weft::spawn([&h] {
+          while (auto s = h.listener.accept()) {  // one connection after the other
+            ++h.accepted;
+            char some[4096];
+            while (s->read_some(some).value_or(0) != 0 &&
+                   s->write_all("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) {
+            }
+          }
+        }));
+      }
+      {
+        http::client_options o;
+        o.max_idle = most;
+        http::client c(o);
+        for (int i = 0; i < 3; ++i) {
+          for (host& h : hosts) CHECK(c.get(h.url)->status() == 200);
+        }
+      }
+      for (host& h : hosts) h.listener.close();
+      for (auto& s : servers) s.join();
+      for (host& h : hosts) CHECK(h.accepted == (most == 1 ? 3 : 1));
+    });
+  }
+}
