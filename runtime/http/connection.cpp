@@ -42,10 +42,10 @@ class exchange {
  private:
   bool one_request();
   enum class received {
-    nothing,
-    whole,
-    header
-  };  // at the end; to be answered or refused; with a body for the handler to read
+    nothing,  // the connection is at its end
+    whole,    // to be answered, or refused
+    header    // the handler reads the body
+  };
   received receive(request_parser& p);
   bool read_more(request_parser& p);
   bool answer_streamed(request_parser& p, response_frame f);
@@ -143,8 +143,7 @@ bool exchange::answer_streamed(request_parser& p, response_frame f) {
   rest_may_come_ = !stream->at_end();
   if (!flush()) return false;  // what was owed before, so that nothing of it waits for the body of this response
   if (!send(r, f)) return false;
-  if (stream->at_end()) return true;
-  if (!flush()) return false;
+  if (!stream->at_end() && !flush()) return false;
   rest_may_come_ = !stream->drop_rest();
   if (rest_may_come_) linger();
   return !rest_may_come_;
