@@ -176,7 +176,7 @@ TEST_CASE(
   http::server_options o;
   o.max_streamed_bytes = 1000;
   o.max_body_bytes = 10;  // does not count here
-  o.idle_timeout = 100ms;
+  o.idle_timeout = 400ms;
   with_server(routes, o, [](std::string const& at, auto&) {
     struct row {
       std::string body;  // behind the path
