@@ -21,12 +21,12 @@
 #include <chrono>
 #include <exception>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <iostream>
 #include <map>
 #include <string>
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 namespace {
@@ -50,6 +50,15 @@ void pump(logs::job& j, bool by_line) {
   stages.wait();
 }
 
+/// Of this process alone: getrusage's figure begins with that of the one that started it.
+long peak_megabytes() {
+  std::ifstream in("/proc/self/status");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("VmHWM:")) return std::stol(line.substr(6)) / 1024;
+  }
+  return 0;
+}
+
 void print_services(logs::job& j) {
   std::map<std::string, std::uintmax_t> sizes;
   for (auto const& file : std::filesystem::directory_iterator(j.folder)) {
@@ -67,10 +76,8 @@ int run(settings const& set) try {
   pump(j, set.by_line);
   double const seconds = std::chrono::duration<double>(weft::now() - began).count();
   logs::check_totals const totals{j.done.lines, j.done.below, j.done.malformed, j.done.kept};
-  struct rusage used{};
-  getrusage(RUSAGE_SELF, &used);
   std::cout << totals.lines << " lines, " << j.done.bytes << " bytes in " << seconds << " s, at most "
-            << used.ru_maxrss / 1024 << " MB of memory\n"
+            << peak_megabytes() << " MB of memory\n"
             << totals.kept << " kept, " << totals.below << " below the level, " << totals.malformed << " malformed\n";
   print_services(j);
   if (j.done.interrupted) {

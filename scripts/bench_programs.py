@@ -1,0 +1,189 @@
+"""Sets the programs of docs/programs.md beside others that do the same work: scripts/bench programs.
+
+logs   examples/log_pipeline on a generated log, by block and by line, and its twin in Go (bench/peers/go/logs): seconds, CPU seconds
+       of the process, its peak memory. The log is read once before, so that it is in memory for all.
+cache  examples/cache_server and redis-server under redis-benchmark: SET and GET of 100,000 keys from 50 connections, one request at a
+       time and pipelined by 16. CPU microseconds a request of the server, user and system; the client shares the machine.
+
+The programs take turns, so that a machine that gets slower meanwhile does so for all. What is not installed is left out.
+"""
+import argparse
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from bench_http import ROOT, Failed, cpu_seconds, die_with_parent
+
+
+def arguments(argv):
+    p = argparse.ArgumentParser(prog="scripts/bench programs", description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--only", choices=["logs", "cache"], help="one of the two")
+    p.add_argument("--repetitions", type=int, default=0, metavar="N", help="runs of each (default 5; 3 with --quick)")
+    p.add_argument("--bytes", metavar="N", help="size of the log (default 1G; 200M with --quick)")
+    p.add_argument("--requests", type=int, default=0, metavar="N", help="of a kind in a run (default 1000000; 200000 with --quick)")
+    p.add_argument("--threads", type=int, default=0, metavar="N", help="of each program (default: one a CPU); redis-server has one")
+    p.add_argument("--quick", action="store_true", help="short runs, for a first look")
+    p.add_argument("--build", metavar="DIR", help="use the programs of this build folder as they are; build nothing")
+    a = p.parse_args(argv)
+    a.repetitions = a.repetitions or (3 if a.quick else 5)
+    a.bytes = a.bytes or ("200M" if a.quick else "1G")
+    a.requests = a.requests or (200_000 if a.quick else 1_000_000)
+    a.threads = a.threads or len(os.sched_getaffinity(0))
+    if min(a.repetitions, a.requests, a.threads) < 1:
+        p.error("numbers must be positive")
+    return a
+
+
+def build(a):
+    folder = os.path.abspath(a.build or os.path.join(ROOT, "build", "release"))
+    if a.build is None:
+        targets = ["example_log_generate", "example_log_pipeline", "example_cache_server"]
+        if subprocess.run([os.path.join(ROOT, "scripts", "build"), "release", *targets], stdout=sys.stderr).returncode:
+            raise Failed("the programs do not build")
+    return os.path.join(folder, "examples")
+
+
+def spread(values, digits):
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}..{max(values):.{digits}f})"
+
+
+# ---- logs -------------------------------------------------------------------------------------------------------
+
+
+def timed(command, environment):
+    """(seconds, CPU seconds, MB) of a program that must end with status 0."""
+    began = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment},
+                               preexec_fn=die_with_parent)
+    said = process.stdout.read().decode(errors="replace")
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise Failed(f"{' '.join(command)} ended with status {process.returncode}: {said}")
+    memory = re.search(r"at most (\d+) MB", said)
+    return time.monotonic() - began, used.ru_utime + used.ru_stime, int(memory[1]) if memory else 0
+
+
+def logs(a, examples, top):
+    log, threads = os.path.join(top, "log.json"), str(a.threads)
+    subprocess.run([os.path.join(examples, "log_generate"), "--bytes", a.bytes, "--out", log], check=True, stderr=subprocess.DEVNULL)
+    with open(log, "rb") as f:
+        while f.read(1 << 24):
+            pass
+    weft = [os.path.join(examples, "log_pipeline"), log, "--out", os.path.join(top, "weft"), "--overwrite", "--workers", threads]
+    todo = [("weft, by block", weft, {}), ("weft, by line", [*weft, "--by-line"], {})]
+    if shutil.which("go") is None:
+        print("bench: no Go here: without its program", file=sys.stderr)
+    else:
+        go = os.path.join(top, "go-logs")
+        if subprocess.run(["go", "build", "-o", go, "."], cwd=os.path.join(ROOT, "bench", "peers", "go", "logs")).returncode:
+            raise Failed("Go's program does not build")
+        limit = {"GOMAXPROCS": threads}
+        todo += [("Go, by block", [go, log, os.path.join(top, "go")], limit),
+                 ("Go, by line", [go, "-line", log, os.path.join(top, "go")], limit)]
+    runs = {name: [] for name, _, _ in todo}
+    for _ in range(a.repetitions):
+        for name, command, environment in todo:
+            runs[name].append(timed(command, environment))
+    print(f"\nlog_pipeline, {os.path.getsize(log) / 1e9:.2f} GB\n{'':<18}{'seconds':>22}{'CPU seconds':>22}{'MB':>6}")
+    for name, r in runs.items():
+        seconds, cpu, mb = zip(*r)
+        print(f"{name:<18}{spread(seconds, 2):>22}{spread(cpu, 2):>22}{max(mb):>6.0f}", flush=True)
+
+
+# ---- cache ------------------------------------------------------------------------------------------------------
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+def start(command):
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+
+
+def ready(process, port):
+    end = time.monotonic() + 20
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise Failed(f"{process.args[0]} does not listen")
+
+
+def drive(port, kind, pipeline, requests):
+    command = ["redis-benchmark", "-p", str(port), "-t", kind, "-n", str(requests), "-c", "50", "-P", str(pipeline), "-r", "100000", "-q"]
+    try:  # it never ends by itself when the server is gone
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    except subprocess.TimeoutExpired as e:
+        raise Failed(f"{' '.join(command)} does not end") from e
+    rates = re.findall(r"([\d.]+) requests per second", done.stdout)
+    if done.returncode != 0 or len(rates) != 1:
+        raise Failed(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+    return float(rates[0])
+
+
+def cache(a, examples):
+    if shutil.which("redis-benchmark") is None:
+        print("bench: no redis-benchmark here (scripts/setup): without the cache", file=sys.stderr)
+        return
+    servers = {}
+    try:
+        port = free_port()
+        servers["weft"] = (start([os.path.join(examples, "cache_server"), "--listen", f"127.0.0.1:{port}", "--workers", str(a.threads)]), port)
+        port = free_port()
+        servers["weft, 1 worker"] = (start([os.path.join(examples, "cache_server"), "--listen", f"127.0.0.1:{port}", "--workers", "1"]), port)
+        if shutil.which("redis-server"):
+            port = free_port()
+            servers["redis-server"] = (start(["redis-server", "--port", str(port), "--save", "", "--appendonly", "no"]), port)
+        else:
+            print("bench: no redis-server here: weft alone", file=sys.stderr)
+        for process, port in servers.values():
+            ready(process, port)
+        rows = {}
+        for _ in range(a.repetitions):
+            for kind in ("set", "get"):
+                for pipeline in (1, 16):
+                    n = a.requests if pipeline > 1 else a.requests // 4
+                    for name, (process, port) in servers.items():
+                        before = sum(cpu_seconds(process.pid))
+                        rate = drive(port, kind, pipeline, n)
+                        cpu = (sum(cpu_seconds(process.pid)) - before) * 1e6 / n
+                        rows.setdefault((kind, pipeline, name), []).append((cpu, rate))
+        print(f"\ncache_server, 50 connections\n{'':<34}{'CPU us a request':>22}{'requests/s':>14}")
+        for (kind, pipeline, name), r in rows.items():
+            cpu, rate = zip(*r)
+            print(f"{kind.upper()}, pipelined by {pipeline:<4}{name:<16}{spread(cpu, 2):>22}{statistics.median(rate):>14,.0f}")
+    finally:
+        for process, _ in servers.values():
+            process.terminate()
+        for process, _ in servers.values():
+            process.wait()
+
+
+def main(argv, about):
+    a = arguments(argv)
+    try:
+        examples = build(a)
+        print(f"{about['cpu']}, {about['cpus']} CPUs, {about['system']}; {a.repetitions} repetitions, by turns: medians (smallest..largest)")
+        if about["load"] > 1:
+            print(f"The machine is busy (load {about['load']:.1f}): the figures will be too high and uneven.")
+        with tempfile.TemporaryDirectory() as top:
+            if a.only in (None, "logs"):
+                logs(a, examples, top)
+        if a.only in (None, "cache"):
+            cache(a, examples)
+    except Failed as e:
+        print(f"bench: {e}", file=sys.stderr)
+        return 1
+    return 0
