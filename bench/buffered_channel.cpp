@@ -39,10 +39,10 @@ void stream(benchmark::State& state, int producers, int consumers) {
 }
 
 void buffered_1p1c(benchmark::State& state) { stream(state, 1, 1); }
-BENCHMARK(buffered_1p1c)->Apply(bench::workers_1_and_2);
+BENCHMARK(buffered_1p1c)->Apply(bench::workers_as_asked);
 
 void buffered_4p4c(benchmark::State& state) { stream(state, 4, 4); }
-BENCHMARK(buffered_4p4c)->Apply(bench::workers_1_and_2);
+BENCHMARK(buffered_4p4c)->Apply(bench::workers_as_asked);
 
 }  // namespace
 

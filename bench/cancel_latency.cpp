@@ -53,9 +53,7 @@ void cancel_parked(benchmark::State& state, std::size_t tasks) {
       state.SetIterationTime(*std::max_element(times.begin(), times.end()) * 1e-6);
       all.insert(all.end(), times.begin(), times.end());
     }
-    std::sort(all.begin(), all.end());
-    state.counters["p50_us"] = all[all.size() / 2];
-    state.counters["p99_us"] = all[all.size() * 99 / 100];
+    bench::count_lateness(state, "met", all);
     state.counters["call_us"] = in_call / static_cast<double>(state.iterations());
   });
   state.counters["ops"] = static_cast<double>(tasks);
@@ -66,7 +64,8 @@ void cancel_parked(benchmark::State& state, std::size_t tasks) {
 // A fixed number of rounds: what is measured is a small part of one, most of which is parking the tasks.
 template <int Rounds>
 inline constexpr auto rounds = [](auto* b) {
-  b->ArgName("workers")->Arg(1)->Arg(2)->Iterations(Rounds)->UseManualTime()->Unit(benchmark::kMicrosecond);
+  b->ArgName("workers")->Iterations(Rounds)->MeasureProcessCPUTime()->UseManualTime()->Unit(benchmark::kMicrosecond);
+  for (std::int64_t const w : bench::worker_counts()) b->Arg(w);
 };
 
 void cancel_parked_1(benchmark::State& state) { cancel_parked(state, 1); }
@@ -94,9 +93,9 @@ void ping_pong_under(benchmark::State& state, bool own) {
   });
 }
 void park_under_root(benchmark::State& state) { ping_pong_under(state, false); }
-BENCHMARK(park_under_root)->Apply(bench::workers_1_and_2);
+BENCHMARK(park_under_root)->Apply(bench::workers_as_asked);
 void park_under_own(benchmark::State& state) { ping_pong_under(state, true); }
-BENCHMARK(park_under_own)->Apply(bench::workers_1_and_2);
+BENCHMARK(park_under_own)->Apply(bench::workers_as_asked);
 
 }  // namespace
 

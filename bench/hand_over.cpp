@@ -1,7 +1,6 @@
 // What tasks that block or compute cost the others. 64 tasks sleep ten times 10 ms in the system: 100 ms if they sleep side by side,
 // 6,400 ms one after the other. A task that wants to run every millisecond, beside as many spinning tasks as workers: how late it is.
 // And what blocking() itself costs when its function returns at once.
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <ctime>
@@ -40,12 +39,12 @@ void sleepers(benchmark::State& state, Sleep sleep) {
 }
 
 void blocked_64x10ms(benchmark::State& state) { sleepers(state, sleep_in_the_system); }
-BENCHMARK(blocked_64x10ms)->Apply(bench::workers_1_and_2)->Unit(benchmark::kMillisecond);
+BENCHMARK(blocked_64x10ms)->Apply(bench::workers_as_asked)->Unit(benchmark::kMillisecond);
 
 void blocking_64x10ms(benchmark::State& state) {
   sleepers(state, [] { weft::blocking(sleep_in_the_system); });
 }
-BENCHMARK(blocking_64x10ms)->Apply(bench::workers_1_and_2)->Unit(benchmark::kMillisecond);
+BENCHMARK(blocking_64x10ms)->Apply(bench::workers_as_asked)->Unit(benchmark::kMillisecond);
 
 void tick_beside_spinning_tasks(benchmark::State& state) {
   bench::run(state, 1, [&state] {
@@ -60,23 +59,21 @@ void tick_beside_spinning_tasks(benchmark::State& state) {
     for (auto _ : state) {
       auto const due = weft::now() + 1ms;
       weft::sleep_until(due);
-      late.push_back(std::chrono::duration<double, std::milli>(weft::now() - due).count());
+      late.push_back(std::chrono::duration<double, std::micro>(weft::now() - due).count());
     }
     stop = true;
     spinning.wait();
-    std::sort(late.begin(), late.end());
-    state.counters["late_ms_median"] = late[late.size() / 2];
-    state.counters["late_ms_max"] = late.back();
+    bench::count_lateness(state, "late", late);
   });
 }
-BENCHMARK(tick_beside_spinning_tasks)->Apply(bench::workers_1_and_2)->Iterations(1000)->Unit(benchmark::kMillisecond);
+BENCHMARK(tick_beside_spinning_tasks)->Apply(bench::workers_as_asked)->Iterations(1000)->Unit(benchmark::kMillisecond);
 
 void blocking_nothing(benchmark::State& state) {
   bench::run(state, 1, [&state] {
     for (auto _ : state) weft::blocking([] {});
   });
 }
-BENCHMARK(blocking_nothing)->Apply(bench::workers_1_and_2);
+BENCHMARK(blocking_nothing)->Apply(bench::workers_as_asked);
 
 }  // namespace
 

@@ -22,7 +22,7 @@ void ping_pong(benchmark::State& state) {
     partner.join();
   });
 }
-BENCHMARK(ping_pong)->Apply(bench::workers_1_and_2);
+BENCHMARK(ping_pong)->Apply(bench::workers_as_asked);
 
 }  // namespace
 

@@ -36,10 +36,10 @@ void select_among(benchmark::State& state) {
 }
 
 void select_2(benchmark::State& state) { select_among<2>(state); }
-BENCHMARK(select_2)->Apply(bench::workers_1_and_2);
+BENCHMARK(select_2)->Apply(bench::workers_as_asked);
 
 void select_8(benchmark::State& state) { select_among<8>(state); }
-BENCHMARK(select_8)->Apply(bench::workers_1_and_2);
+BENCHMARK(select_8)->Apply(bench::workers_as_asked);
 
 void select_otherwise_1(benchmark::State& state) {
   bench::run(state, 1, [&state] {
@@ -47,7 +47,7 @@ void select_otherwise_1(benchmark::State& state) {
     for (auto _ : state) weft::select(weft::on_recv(a, [](int) {}), weft::otherwise());
   });
 }
-BENCHMARK(select_otherwise_1)->Apply(bench::workers_1_and_2);
+BENCHMARK(select_otherwise_1)->Apply(bench::workers_as_asked);
 
 void select_otherwise_2(benchmark::State& state) {
   bench::run(state, 1, [&state] {
@@ -56,7 +56,7 @@ void select_otherwise_2(benchmark::State& state) {
     for (auto _ : state) weft::select(weft::on_recv(a, [](int) {}), weft::on_recv(b, [](int) {}), weft::otherwise());
   });
 }
-BENCHMARK(select_otherwise_2)->Apply(bench::workers_1_and_2);
+BENCHMARK(select_otherwise_2)->Apply(bench::workers_as_asked);
 
 }  // namespace
 

@@ -35,7 +35,7 @@ void skynet(benchmark::State& state) {
     if (!right) state.SkipWithError("a wrong sum");
   });
 }
-BENCHMARK(skynet)->Apply(bench::workers_1_and_2);
+BENCHMARK(skynet)->Apply(bench::workers_as_asked);
 
 }  // namespace
 

@@ -23,14 +23,14 @@ void spawn_join(benchmark::State& state) {
     for (auto _ : state) round();
   });
 }
-BENCHMARK(spawn_join)->Apply(bench::workers_1_and_2);
+BENCHMARK(spawn_join)->Apply(bench::workers_as_asked);
 
 void spawn_one_join(benchmark::State& state) {
   bench::run(state, 1, [&state] {
     for (auto _ : state) weft::spawn([] {}).join();
   });
 }
-BENCHMARK(spawn_one_join)->Apply(bench::workers_1_and_2);
+BENCHMARK(spawn_one_join)->Apply(bench::workers_as_asked);
 
 }  // namespace
 
