@@ -83,11 +83,10 @@ func residentBytes() float64 {
 	return float64(resident) * float64(os.Getpagesize())
 }
 
-// parked makes a million goroutines that wait, on one channel or on one each. Memory that was touched once stays with
+// parked makes many goroutines that wait, on one channel or on one each. Memory that was touched once stays with
 // the process: only the first call in a process says what they cost.
-func parked(name string, workers int) result {
-	const tasks = 1_000_000
-	own := name == "parked_own_channel"
+func parked(name string, workers, tasks int) result {
+	own := name != "parked_one_channel"
 	channels := make([]chan struct{}, tasks)
 	var ended sync.WaitGroup
 	var begun atomic.Int64
@@ -111,16 +110,16 @@ func parked(name string, workers int) result {
 			runtime.Gosched()
 		}
 	}
-	for begun.Load() != tasks {
+	for begun.Load() != int64(tasks) {
 		runtime.Gosched()
 	}
 	took, used := time.Since(start), cpuTime()-cpu
-	each := (residentBytes() - bytes) / tasks
+	each := (residentBytes() - bytes) / float64(tasks)
 	for _, c := range channels {
 		if c != nil {
 			close(c)
 		}
 	}
 	ended.Wait()
-	return result{name, workers, float64(took) / tasks, float64(used) / tasks, &each}
+	return result{Name: name, Workers: workers, NsPerOp: float64(took) / float64(tasks), CPUNsPerOp: float64(used) / float64(tasks), Bytes: &each}
 }
