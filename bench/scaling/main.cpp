@@ -1,0 +1,176 @@
+// An experiment of your own: a number of tasks, each with a channel of its own, to each of which a message is sent in turn, that work
+// on it and answer on a channel that all share. Every option is one value, several (1,2,4), or a range in which each value is ten times
+// the one before (100..1000000) or, for workers, one more (1..4). All combinations are measured; each prints one line of CSV:
+//
+//   tasks,work,work_ns,capacity,workers,messages,ns_per_message,cpu_ns_per_message,bytes_per_task
+//
+//   scaling --tasks 100..100000 --workers 1..2 --work-ns 0,2000 > out.csv && scripts/bench plot out.csv
+//
+// Work is CPU (rounds of xorshift, calibrated at the start) or sleep. bytes_per_task is what the process's resident memory grew by while the
+// tasks were made: memory that an earlier combination left behind is used again, so that it is of use for the first of a run only. CPU time is the process's.
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <weft/chan.hpp>
+#include <weft/run.hpp>
+#include <weft/task.hpp>
+#include <weft/time.hpp>
+#include <weft/wait_group.hpp>
+
+namespace {
+
+using clock_type = std::chrono::steady_clock;
+
+std::uint64_t number(std::string const& text) {
+  std::size_t used = 0;
+  std::uint64_t n = 0;
+  try {
+    if (!text.empty() && text[0] >= '0' && text[0] <= '9') n = std::stoull(text, &used);
+  } catch (std::out_of_range const&) {
+    used = 0;
+  }
+  if (used == 0 || used != text.size()) throw CLI::ValidationError("\"" + text + "\" is not a number");
+  return n;
+}
+
+/// "7", "1,2,4", "100..100000" (times ten) or, with plus_one, "1..4".
+std::vector<std::uint64_t> values(std::string const& text, bool plus_one, std::uint64_t least) {
+  std::vector<std::uint64_t> out;
+  if (std::size_t const dots = text.find(".."); dots != std::string::npos) {
+    std::uint64_t const first = number(text.substr(0, dots)), last = number(text.substr(dots + 2));
+    if (first > last || (first == 0 && !plus_one)) throw CLI::ValidationError("\"" + text + "\" is not a range");
+    for (std::uint64_t n = first; n < last; n = plus_one ? n + 1 : n > last / 10 ? last : n * 10) out.push_back(n);
+    out.push_back(last);
+  } else {
+    for (std::string const& word : CLI::detail::split(text, ',')) out.push_back(number(word));
+  }
+  if (out.empty() || *std::min_element(out.begin(), out.end()) < least)
+    throw CLI::ValidationError("\"" + text + "\": at least " + std::to_string(least));
+  return out;
+}
+
+std::uint64_t spin(std::uint64_t rounds, std::uint64_t x) {
+  for (; rounds > 0; --rounds) {
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+  }
+  return x;
+}
+
+/// Rounds of spin that take a nanosecond: the best of some tries, because an interrupted one seems slower.
+double rounds_per_ns() {
+  constexpr std::uint64_t rounds = 1'000'000;
+  double best = 0;
+  for (std::uint64_t i = 1; i <= 5; ++i) {
+    auto const start = clock_type::now();
+    std::uint64_t volatile sink = spin(rounds, i);
+    (void)sink;
+    best = std::max(best, static_cast<double>(rounds) /
+                              std::chrono::duration<double, std::nano>(clock_type::now() - start).count());
+  }
+  return best;
+}
+
+double cpu_ns() {
+  rusage u{};
+  getrusage(RUSAGE_SELF, &u);
+  return static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e9 +
+         static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e3;
+}
+
+double resident_bytes() {
+  std::ifstream in("/proc/self/statm");
+  double all = 0, resident = 0;
+  in >> all >> resident;
+  return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+struct experiment {
+  std::uint64_t tasks, work_ns, capacity, workers, messages;
+  bool sleeps;
+  double rounds_per_ns;
+};
+
+void measure(experiment const& e) {
+  auto const rounds = static_cast<std::uint64_t>(static_cast<double>(e.work_ns) * e.rounds_per_ns);
+  auto const answers = weft::make_chan<std::uint64_t>(e.capacity);
+  std::vector<weft::sender<std::uint64_t>> inboxes;
+  inboxes.reserve(e.tasks);
+  weft::wait_group all;
+  double const before = resident_bytes();
+  for (std::uint64_t t = 0; t < e.tasks; ++t) {
+    auto [tx, rx] = weft::make_ends<std::uint64_t>(e.capacity);
+    inboxes.push_back(std::move(tx));
+    all.go([in = std::move(rx), answers, &e, rounds] {
+      while (auto const m = in.recv()) {
+        if (e.sleeps) weft::sleep_for(std::chrono::nanoseconds(e.work_ns));
+        answers.send(e.sleeps ? *m : spin(rounds, *m));
+      }
+    });
+    if (t % 64 == 63) weft::yield();  // so that they park while others are made, as in a server
+  }
+  double const bytes = (resident_bytes() - before) / static_cast<double>(e.tasks), cpu = cpu_ns();
+  auto const start = clock_type::now();
+  all.go([&] {
+    for (std::uint64_t m = 0; m < e.messages; ++m) inboxes[m % e.tasks].send(m + 1);
+    inboxes.clear();
+  });
+  for (std::uint64_t m = 0; m < e.messages; ++m)
+    if (!answers.recv()) throw std::runtime_error("an answer was lost");
+  double const took = std::chrono::duration<double, std::nano>(clock_type::now() - start).count(),
+               used = cpu_ns() - cpu;
+  all.wait();
+  auto const n = static_cast<double>(e.messages);
+  std::printf("%ju,%s,%ju,%ju,%ju,%ju,%.1f,%.1f,%.0f\n", std::uintmax_t{e.tasks}, e.sleeps ? "sleep" : "cpu",
+              std::uintmax_t{e.work_ns}, std::uintmax_t{e.capacity}, std::uintmax_t{e.workers},
+              std::uintmax_t{e.messages}, took / n, used / n, bytes);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Measures tasks that answer messages, for every combination of the values given; prints CSV.");
+  std::string tasks = "1000", work_ns = "0", capacity = "0", workers = "1..2", kind = "cpu";
+  std::uint64_t messages = 0;
+  app.add_option("--tasks", tasks, "how many: 1000, 100,5000 or 100..1000000 (times ten)")->capture_default_str();
+  app.add_option("--work-ns", work_ns, "nanoseconds of work a message, likewise")->capture_default_str();
+  app.add_option("--work", kind, "what the work is")->check(CLI::IsMember({"cpu", "sleep"}))->capture_default_str();
+  app.add_option("--capacity", capacity, "of the channels, likewise")->capture_default_str();
+  app.add_option("--workers", workers, "how many: 2, 1,4 or 1..4 (one more)")->capture_default_str();
+  app.add_option("--messages", messages, "in all (default: one for each task, at least 100,000)");
+  try {
+    app.parse(argc, argv);
+    auto const all_tasks = values(tasks, false, 1), all_work = values(work_ns, false, 0),
+               all_capacities = values(capacity, false, 0), all_workers = values(workers, true, 1);
+    double const calibrated = rounds_per_ns();
+    std::puts("tasks,work,work_ns,capacity,workers,messages,ns_per_message,cpu_ns_per_message,bytes_per_task");
+    for (auto const w : all_workers)
+      for (auto const t : all_tasks)
+        for (auto const ns : all_work)
+          for (auto const c : all_capacities) {
+            std::uint64_t const n = messages != 0 ? messages : std::max<std::uint64_t>(t, 100'000);
+            experiment const e{t, ns, c, w, n, kind == "sleep", calibrated};
+            weft::run({.workers = static_cast<unsigned>(w)}, measure, e);
+          }
+  } catch (CLI::Error const& e) {
+    return app.exit(e);
+  } catch (std::exception const& e) {
+    std::fprintf(stderr, "scaling: %s\n", e.what());
+    return 1;
+  }
+  return 0;
+}
