@@ -64,7 +64,7 @@ func cancelParked(name string, workers, tasks, rounds int) result {
 	never := make(chan int)
 	var all []float64
 	var last, inCall float64
-	cpu := cpuTime()
+	var used time.Duration
 	for range rounds {
 		ctx, cancel := context.WithCancel(context.Background())
 		times := make([]float64, tasks)
@@ -85,15 +85,17 @@ func cancelParked(name string, workers, tasks, rounds int) result {
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(time.Millisecond) // the last has begun: let it park
+		cpu := cpuTime()
 		begin = time.Now()
 		cancel()
 		inCall += micros(time.Since(begin))
 		met.Wait()
+		used += cpuTime() - cpu
 		all = append(all, times...)
 		last += slices.Max(times)
 	}
 	ops := float64(rounds) * float64(tasks)
-	r := result{Name: name, Workers: workers, NsPerOp: last * 1e3 / ops, CPUNsPerOp: float64(cpuTime()-cpu) / ops}
+	r := result{Name: name, Workers: workers, NsPerOp: last * 1e3 / ops, CPUNsPerOp: float64(used) / ops}
 	r.Extra = lateness("met", all)
 	r.Extra["call_us"] = inCall / float64(rounds)
 	return r
