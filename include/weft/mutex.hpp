@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include <weft/detail/annotations.hpp>
+#include <weft/detail/simulated.hpp>
 #include <weft/detail/wait.hpp>
 
 namespace weft {
@@ -28,6 +29,7 @@ class WEFT_CAPABILITY("mutex") mutex {
   /// Waits until the mutex is free and takes it. Blocks. Not a cancellation point. Throws only when weft::run unwinds a
   /// deadlocked program.
   void lock() WEFT_ACQUIRE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    detail::preemption_point();
     std::uint32_t free = 0;
     if (!state_.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed)) [[unlikely]]
       lock_slow();
@@ -35,6 +37,7 @@ class WEFT_CAPABILITY("mutex") mutex {
 
   /// Takes the mutex if it is free. Does not block; does not fail spuriously.
   [[nodiscard]] bool try_lock() noexcept WEFT_TRY_ACQUIRE(true) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    detail::preemption_point();
     std::uint32_t state = state_.load(std::memory_order_relaxed);
     while ((state & held) == 0) {
       if (state_.compare_exchange_weak(state, state | held, std::memory_order_acquire, std::memory_order_relaxed))
@@ -48,6 +51,7 @@ class WEFT_CAPABILITY("mutex") mutex {
     std::uint32_t alone = held;
     if (!state_.compare_exchange_strong(alone, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
       unlock_slow();
+    detail::preemption_point();  // of *this nothing is touched any more
   }
 
  private:

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <weft/chan.hpp>
+#include <weft/detail/simulated.hpp>
 
 namespace weft {
 
@@ -29,6 +30,7 @@ class oneshot {
   bool send(T v) const {
     detail::chan_core* const c = detail::core_of(channel_);
     detail::check_not_moved(c, "oneshot::send");
+    detail::preemption_point();
     if constexpr (!detail::is_boxed<T>) {
       return detail::chan_send_last(*c, std::addressof(v)) == chan_status::ok;
     } else {

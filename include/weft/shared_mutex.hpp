@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include <weft/detail/annotations.hpp>
+#include <weft/detail/simulated.hpp>
 #include <weft/detail/wait.hpp>
 
 namespace weft {
@@ -32,6 +33,7 @@ class WEFT_CAPABILITY("shared_mutex") shared_mutex {
 
   /// Takes it for writing if it is free. Does not block.
   [[nodiscard]] bool try_lock() noexcept WEFT_TRY_ACQUIRE(true) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    detail::preemption_point();
     std::uint32_t free = 0;
     return state_.compare_exchange_strong(free, writer, std::memory_order_acquire, std::memory_order_relaxed);
   }
@@ -41,6 +43,7 @@ class WEFT_CAPABILITY("shared_mutex") shared_mutex {
     std::uint32_t alone = writer;
     if (!state_.compare_exchange_strong(alone, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
       unlock_slow();
+    detail::preemption_point();
   }
 
   /// Waits until no writer holds it, nor waits for it, and takes it for reading. Blocks, is cancelled and throws as
@@ -52,6 +55,7 @@ class WEFT_CAPABILITY("shared_mutex") shared_mutex {
 
   /// Takes it for reading if no writer holds it, nor waits for it. Does not block.
   [[nodiscard]] bool try_lock_shared() noexcept WEFT_TRY_ACQUIRE_SHARED(true) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    detail::preemption_point();
     std::uint32_t state = state_.load(std::memory_order_relaxed);
     while ((state & (writer | queued)) == 0) {
       if (state_.compare_exchange_weak(state, state + reader, std::memory_order_acquire, std::memory_order_relaxed))

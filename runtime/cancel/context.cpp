@@ -1,6 +1,7 @@
 // The public face of cancel_node: handles, done channels, values, scopes, and the bridges to std::stop_token.
 
 #include <weft/context.hpp>
+#include <weft/detail/simulated.hpp>
 
 #include <memory>
 #include <optional>
@@ -110,7 +111,10 @@ receiver<unit> context::done() const {
   return receiver<unit>(c);
 }
 
-bool context::cancelled() const noexcept { return node_->is_cancelled(); }
+bool context::cancelled() const noexcept {
+  detail::preemption_point();  // a program may poll it
+  return node_->is_cancelled();
+}
 
 void context::throw_if_cancelled() const {
   if (cancelled()) throw weft::cancelled(node_);
@@ -134,8 +138,10 @@ std::optional<time_point> context::deadline() const {
 
 void cancel_fn::operator()(std::exception_ptr cause) const {
   if (of_ == nullptr) return;
+  detail::preemption_point();
   rt::cancel(*of_, rt::cancel_kind::cancelled, std::move(cause));
   rt::disarm_deadline(*of_);
+  detail::preemption_point();
 }
 
 // ---- deriving -------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 //
 // The context is replaced, after a cancellation, when wait() has found no task left: handles to the old one stay cancelled.
 
+#include <weft/detail/simulated.hpp>
 #include <weft/task_group.hpp>
 
 #include <weft/mutex.hpp>
@@ -214,7 +215,10 @@ void task_group::wait() {
   if (first != nullptr) std::rethrow_exception(first);
 }
 
-void task_group::cancel() { core_->cancel(nullptr); }
+void task_group::cancel() {
+  core_->cancel(nullptr);
+  detail::preemption_point();
+}
 
 context task_group::ctx() const { return core_->current(); }
 

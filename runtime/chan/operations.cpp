@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include <weft/detail/chan_core.hpp>
+#include <weft/detail/simulated.hpp>
 
 #include "runtime/base/check.hpp"
 #include "runtime/chan/channel.hpp"
@@ -47,6 +48,7 @@ chan_status chan_send(chan_core* core, void* from, std::int64_t wait_ns) WEFT_NO
   if (outcome != attempt::not_now || wait_ns == 0) {
     c.lock.unlock();
     if (woken != nullptr) ready(*woken);
+    preemption_point();  // the receiver may be further than the sender by now
     return outcome == attempt::done     ? chan_status::ok
            : outcome == attempt::closed ? chan_status::closed
                                         : chan_status::timeout;

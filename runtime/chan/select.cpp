@@ -33,6 +33,7 @@
 #include <new>
 
 #include <weft/detail/select_case.hpp>
+#include <weft/detail/simulated.hpp>
 
 #include "runtime/base/check.hpp"
 #include "runtime/chan/channel.hpp"
@@ -305,7 +306,8 @@ select_outcome select_run(select_case* cases, std::size_t count, bool biased) {
   rt::selection s{cases};
   rt::draw_order(s, count, biased);
   rt::waiter* self = nullptr;
-  if (s.otherwise == rt::none) {  // S1
+  if (s.otherwise != rt::none) preemption_point();
+  else {  // S1
     bool cancelled = false;
     self = &rt::wait_point(cancelled);
     if (cancelled) [[unlikely]] {

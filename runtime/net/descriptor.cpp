@@ -9,6 +9,7 @@
 #include <weft/net/stream.hpp>
 
 #include "runtime/net/operation.hpp"
+#include "runtime/sched/simulated.hpp"
 
 namespace weft::net {
 
@@ -43,6 +44,7 @@ result<io_kind> kind_of(int fd) noexcept {
 /// Waits on a duplicate: the number may be registered with the poller already, as somebody's stream, and the caller may close
 /// it while we wait.
 result<void> wait_ready(int fd, io_direction direction, std::chrono::nanoseconds patience) {
+  if (rt::current_simulation() != nullptr) return fail(std::errc::operation_not_supported);
   std::int64_t const until = detail::deadline_after(patience);
   short const events = direction == io_direction::read ? POLLIN : POLLOUT;
   rt::waiter& self = rt::cancellation_point();
@@ -69,6 +71,7 @@ result<void> wait_ready(int fd, io_direction direction, std::chrono::nanoseconds
 }  // namespace
 
 result<fd_stream> fd_stream::adopt(int fd) {
+  if (rt::current_simulation() != nullptr) return fail(std::errc::operation_not_supported);
   auto const kind = kind_of(fd);
   if (!kind) return fail(kind.error());
   if (*kind != io_kind::socket) survive_broken_pipes();

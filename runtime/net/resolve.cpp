@@ -15,6 +15,7 @@
 #include "runtime/net/address.hpp"
 #include "runtime/net/operation.hpp"
 #include "runtime/sched/completion.hpp"
+#include "runtime/sched/simulated.hpp"
 
 namespace weft::net {
 
@@ -175,6 +176,7 @@ result<std::vector<endpoint>> resolve_until(std::string_view address, bool liste
   if (parts->numeric) return std::vector{numeric_endpoint(parts->host, parts->port)};
   if (parts->host.empty() && listening) return std::vector{numeric("::"), numeric("0.0.0.0")};
   if (parts->host.empty() || parts->host == "localhost") return std::vector{numeric("127.0.0.1"), numeric("::1")};
+  if (rt::current_simulation() != nullptr) return fail(std::errc::operation_not_supported);
   auto found = wait_for_name(parts->host, until);
   if (found) {
     for (endpoint& e : *found) e = with_port(e, parts->port);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/sched/simulated.hpp"
 
 namespace weft::net::system {
 
@@ -93,6 +94,7 @@ int accept(int listener) noexcept {
 }
 
 int socket(int family, int type) noexcept {
+  if (rt::current_simulation() != nullptr) return -EOPNOTSUPP;  // what comes in from outside comes when it likes
   int const fd = ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   return fd >= 0 ? fd : -last_error();
 }

@@ -134,7 +134,8 @@ void scheduler::begin_blocking(worker& w) noexcept {
   blocking_calls_.fetch_add(1, std::memory_order_seq_cst);
   processor* p = w.enter();
   // With nothing to run and another processor idle, that one's sleeper attends to timers and the network, and the monitor to the rest.
-  bool const keep = p == nullptr || (nothing_to_run(*p) && idle_.load(std::memory_order_relaxed) != 0);
+  bool const keep =
+      p == nullptr || sim_ != nullptr || (nothing_to_run(*p) && idle_.load(std::memory_order_relaxed) != 0);
   if (!keep)
     (void)hand_over(w, *p, false);  // no thread to be had: the call blocks this worker, as if it had not said so
   w.leave();

@@ -8,6 +8,7 @@
 #include "runtime/base/check.hpp"
 #include "runtime/sched/io.hpp"
 #include "runtime/sched/io_thread_wait.hpp"
+#include "runtime/sched/simulated.hpp"
 
 namespace weft::rt {
 
@@ -19,6 +20,7 @@ namespace {
 
 /// Registers at the first wait. The table stays the same until it goes, whichever runtime's tasks wait later.
 [[nodiscard]] std::error_code register_locked(io_slot& s) noexcept WEFT_REQUIRES(s.lock) {
+  if (current_simulation() != nullptr) return std::make_error_code(std::errc::operation_not_supported);
   if (s.table != nullptr) return {};
   io_table* table = current_io_table();
   WEFT_CHECK(table != nullptr, "a task without a runtime");

@@ -66,9 +66,10 @@ bool describe_overflow(void* address, overflow_info& info) {
 
 }  // namespace
 
-scheduler::scheduler(options const& o)
+scheduler::scheduler(options const& o, simulation* sim)
     : options_(o),
       processor_count_(std::max(1u, wanted_workers(o))),
+      sim_(sim),
       processors_(std::make_unique<processor[]>(processor_count_)),
       stacks_(o.stack_size),
       io_(poller_),
@@ -77,7 +78,8 @@ scheduler::scheduler(options const& o)
   if (default_stack_size_ == 0)
     throw std::system_error(std::make_error_code(std::errc::invalid_argument),
                             "weft: options::stack_size is too large");
-  if (std::error_code const error = poller_.open()) throw std::system_error(error, "weft: cannot open the poller");
+  if (std::error_code const error = sim != nullptr ? std::error_code() : poller_.open(); error)
+    throw std::system_error(error, "weft: cannot open the poller");
   root_ = new cancel_node(this, nullptr, processor_count_, false);
   root_->is_root = true;
   for (unsigned i = 0; i < processor_count_; ++i) {
@@ -239,7 +241,7 @@ void scheduler::stop_threads() {
       futex_wake(w->wakeups, 1);
     }
   }
-  poller_.wake();
+  if (sim_ == nullptr) poller_.wake();
   wake_monitor();
   for (auto& t : handles) t.join();
   if (monitor.joinable()) monitor.join();

@@ -56,6 +56,7 @@ void scheduler::start(task* t) noexcept {
   tsan_release(t);
   worker* w = current_worker();
   if (w == nullptr || w->sched != this) {
+    refuse_from_outside();
     visit const inside_from_outside(visitors_);
     note_spawn(nullptr);
     if (outside_spawned_.load(std::memory_order_relaxed) > 1) want_monitor();
@@ -82,6 +83,7 @@ void scheduler::make_ready(task* t) noexcept {
   tsan_release(t);
   worker* w = current_worker();
   if (w == nullptr || w->sched != this) {
+    refuse_from_outside();
     visit const inside_from_outside(visitors_);
     global_.push(t);
     wake_if_idle(nullptr);
@@ -165,6 +167,9 @@ task_id scheduler::new_id(processor* p) noexcept {
 // ---- picking --------------------------------------------------------------------------------------------------------
 
 task* scheduler::pick_local(processor& p) noexcept {
+  // To the native stack, where it is chosen. A load from the line of processor_count_, which pop() reads, and a branch.
+  if (sim_ != nullptr) [[unlikely]]
+    return nullptr;
   std::uint64_t const tick = p.tick + 1;
   p.tick = tick;
   // To the native stack, which looks around.
@@ -289,6 +294,8 @@ task* scheduler::find_work(worker& w) {
       note_time(w, *w.held(), clock_ns());  // it may have lain idle for long
       continue;
     }
+    if (sim_ != nullptr) [[unlikely]]
+      return find_simulated(w, *p);
     task* t = find_now(w, *p);
     if (t == nullptr) t = search(w, *p);
     if (t != nullptr) {

@@ -46,9 +46,12 @@
 
 namespace weft::rt {
 
+struct simulation;
+
 class scheduler {
  public:
-  explicit scheduler(options const& o);
+  /// With a simulation, which must outlive it, everything runs in run_simulated() (simulated.hpp).
+  explicit scheduler(options const& o, simulation* sim = nullptr);
   ~scheduler();  // after shutdown()
   scheduler(scheduler const&) = delete;
   scheduler& operator=(scheduler const&) = delete;
@@ -106,6 +109,12 @@ class scheduler {
     if (!monitor_wanted_.load(std::memory_order_relaxed)) [[unlikely]]
       start_monitor();
   }
+
+  // ---- a simulated run (simulated.cpp) ----
+  [[nodiscard]] simulation* simulated() const noexcept { return sim_; }
+  /// Runs body(arg) as the first task, on this thread, until the last has ended. Rethrows what escapes it, or a task that nobody joins.
+  void run_simulated(void (*body)(void*), void* arg);
+  void preempt_simulated(worker& w, task& t) noexcept;
 
   // ---- when everything is idle (quiescence.cpp); for the reports ----
   /// quiet: no worker holds a processor, and each sleeps or is about to. `taken` counts the processors that were taken from the idle list:
@@ -196,6 +205,15 @@ class scheduler {
   void drift_ended(std::uintptr_t word) noexcept;  // `word` was the worker's proc
   [[nodiscard]] bool nothing_to_run(processor& p) const noexcept;
 
+  // simulated.cpp
+  [[nodiscard]] task* find_simulated(worker& w, processor& p);
+  void gather_ready(processor& p);
+  void count_step() noexcept;
+  void refuse_from_outside() const noexcept;
+  bool advance_simulated(worker& w, processor& p, std::int64_t until);
+  bool wake_idle_waiters() noexcept;
+  void unwind_simulated(worker& w, processor& p);
+
   // lifetime.cpp
   /// A new thread that starts with this processor. False: none to be had. Keeps errno.
   [[nodiscard]] bool new_worker_locked(processor& p, bool searching) noexcept WEFT_REQUIRES(lock_);
@@ -220,6 +238,7 @@ class scheduler {
 
   options options_;
   unsigned const processor_count_;
+  simulation* const sim_;  // null: an ordinary run. On the line of processor_count_, which each pick reads
   std::unique_ptr<processor[]> processors_;
   stack_pool stacks_;
   global_queue global_;

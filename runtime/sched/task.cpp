@@ -8,12 +8,14 @@
 #include <new>
 #include <system_error>
 
+#include <weft/detail/simulated.hpp>
 #include <weft/error.hpp>
 #include <weft/task.hpp>
 
 #include "runtime/base/check.hpp"
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/simulated.hpp"
 #include "runtime/sched/switching.hpp"
 #include "runtime/sched/task_end.hpp"
 #include "runtime/sched/task_pool.hpp"
@@ -282,7 +284,10 @@ task* create_task(scheduler* sched, std::size_t size, std::size_t align, body_op
 
 void* body_of(task* t) noexcept { return t->body(); }
 
-void start(task* t) noexcept { t->sched->start(t); }
+void start(task* t) noexcept {
+  t->sched->start(t);
+  preemption_point();
+}
 
 void abandon(task* t) noexcept {
   t->ops = &no_body;
@@ -290,7 +295,10 @@ void abandon(task* t) noexcept {
   drop(t);
 }
 
-bool task_done(task* t) noexcept { return t->ended().done.load(std::memory_order_acquire); }
+bool task_done(task* t) noexcept {
+  preemption_point();  // a program may poll it
+  return t->ended().done.load(std::memory_order_acquire);
+}
 
 namespace {
 
@@ -326,7 +334,11 @@ bool task_wait_until(task* t, std::int64_t deadline) {
   return task_done(t) || wait_for_end(t, self, deadline, true);
 }
 
-void task_cancel(task* t) { cancel_own(*t); }
+void task_cancel(task* t) {
+  preemption_point();
+  cancel_own(*t);
+  preemption_point();
+}
 
 void task_stop(task* t) noexcept {
   task_cancel(t);
@@ -350,6 +362,10 @@ void escaped_from_go() noexcept {
     held = std::current_exception();
     what = e.what();
   } catch (...) {
+  }
+  if (simulation* s = t->sched->simulated()) {  // the run has failed, not the process
+    if (s->failure == nullptr && !s->unwinding) s->failure = std::current_exception();
+    return;
   }
   task_extra* e = t->extra.load(std::memory_order_acquire);
   warn("task %llu%s%s%s spawned at %s:%u ended by an exception: %s", static_cast<unsigned long long>(t->id),

@@ -5,6 +5,7 @@
 #include <exception>
 #include <mutex>
 
+#include <weft/detail/simulated.hpp>
 #include <weft/error.hpp>
 
 #include "runtime/base/check.hpp"
@@ -12,6 +13,7 @@
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/simulated.hpp"
 #include "runtime/sched/switching.hpp"
 #include "runtime/sched/task.hpp"
 #include "runtime/sched/task_timer.hpp"
@@ -20,11 +22,27 @@
 namespace weft::rt {
 
 char const* wait_reason_name(wait_reason r) noexcept {
-  static constexpr char const* names[] = {
-      "nothing",   "channel send",      "channel receive",    "select",      "sleep",        "join",
-      "mutex",     "shared_mutex",      "condition_variable", "semaphore",   "latch",        "barrier",
-      "call_once", "wait_group",        "task_group",         "socket read", "socket write", "blocking call",
-      "signal",    "end of the runtime"};
+  static constexpr char const* names[] = {"nothing",
+                                          "channel send",
+                                          "channel receive",
+                                          "select",
+                                          "sleep",
+                                          "join",
+                                          "mutex",
+                                          "shared_mutex",
+                                          "condition_variable",
+                                          "semaphore",
+                                          "latch",
+                                          "barrier",
+                                          "call_once",
+                                          "wait_group",
+                                          "task_group",
+                                          "socket read",
+                                          "socket write",
+                                          "blocking call",
+                                          "signal",
+                                          "end of the runtime",
+                                          "idleness of the others"};
   return names[static_cast<std::size_t>(r)];
 }
 
@@ -124,6 +142,7 @@ void for_each_thread_waiter(void (*visit)(waiter&, bool waits_for_ever, void*), 
 // ---- the waiting side -----------------------------------------------------------------------------------------------
 
 waiter& wait_point(bool& cancelled) {
+  detail::preemption_point();  // a load and a branch
   task* t = current_task();
   if (t == nullptr) {
     cancelled = false;
@@ -260,7 +279,11 @@ void ready_all(ready_list& list) noexcept {
 
 // ---- the seam -------------------------------------------------------------------------------------------------------
 
-std::int64_t clock_ns() noexcept { return monotonic_ns(); }
+std::int64_t clock_ns() noexcept {
+  if (detail::simulations.load(std::memory_order_relaxed) != 0) [[unlikely]]  // beside some 20 ns for reading the clock
+    if (simulation const* s = current_simulation()) return s->now.load(std::memory_order_relaxed);
+  return monotonic_ns();
+}
 
 namespace {
 __attribute__((noinline)) random_source& thread_random() noexcept {
@@ -273,6 +296,8 @@ __attribute__((noinline)) random_source& thread_random() noexcept {
 std::uint64_t random_below(std::uint64_t n) noexcept {
   worker* w = current_worker();
   if (w == nullptr) return thread_random().below(n);
+  if (simulation* s = w->sched->simulated()) [[unlikely]]
+    return n > 1 ? s->by.choose(choice::draw, static_cast<std::uint32_t>(n)) : 0;
   tsan_ignore const worker_data;  // the worker's, whichever task runs on it
   return w->random.below(n);
 }

@@ -75,7 +75,8 @@ enum class wait_reason : std::uint8_t {
   io_write,
   blocking_call,
   signal,
-  runtime_end
+  runtime_end,
+  idle
 };
 [[nodiscard]] char const* wait_reason_name(wait_reason) noexcept;
 

@@ -9,6 +9,7 @@
 // Rejected: a word of state with a fast path as elsewhere in this layer: all parties but one park, so it would save
 // little.
 #include <weft/barrier.hpp>
+#include <weft/detail/simulated.hpp>
 
 #include "runtime/base/check.hpp"
 #include "runtime/sched/wait.hpp"
@@ -36,6 +37,7 @@ void barrier_core::complete() noexcept {
     while (rt::wait_record* first = rt::pop_claimed(waiters_, rt::how::partner)) woken.push(*first->who);
   }
   rt::ready_all(woken);
+  preemption_point();
 }
 
 void barrier_core::wait(std::uint64_t phase) WEFT_NO_THREAD_SAFETY_ANALYSIS {

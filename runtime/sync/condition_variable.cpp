@@ -12,8 +12,10 @@
 // After V4 the waiter touches the condition variable no more: it may be destroyed once all have been notified. A
 // waiter that timed out at the same moment looks at its own record, under the table's lock, and finds it unlinked.
 #include <weft/condition_variable.hpp>
+#include <weft/detail/simulated.hpp>
 
 #include "runtime/base/check.hpp"
+#include "runtime/sched/simulated.hpp"
 #include "runtime/sched/wait.hpp"
 #include "runtime/sync/lock_table.hpp"
 
@@ -79,6 +81,8 @@ void condition_variable::wake(bool all) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS 
   rt::object_lock& guard = rt::lock_of(this);
   rt::ready_list woken;
   guard.lock();
+  if (!all && detail::simulations.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    rt::choose_waiter(waiters_);
   do {
     rt::wait_record* const first = rt::pop_claimed(waiters_, rt::how::partner);
     if (first == nullptr) break;
@@ -87,6 +91,7 @@ void condition_variable::wake(bool all) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS 
   if (waiters_.head == nullptr) waited_on_.store(false, std::memory_order_relaxed);
   guard.unlock();
   rt::ready_all(woken);
+  detail::preemption_point();
 }
 
 }  // namespace weft

@@ -12,6 +12,7 @@
 // Why not pop before the subtraction: an up() may come in between (a task that counts itself adds another), and the
 // popped waiters would return though the count is not zero.
 #include <weft/detail/countdown.hpp>
+#include <weft/detail/simulated.hpp>
 
 #include "runtime/base/check.hpp"
 #include "runtime/sched/wait.hpp"
@@ -41,7 +42,7 @@ void countdown::down(std::ptrdiff_t n, char const* call) noexcept WEFT_NO_THREAD
     if (by == state / one && (state & queued) != 0) break;
     // acq_rel: releases what was done before; acquires what the earlier ones released, for the waiters of D5.
     if (state_.compare_exchange_weak(state, state - by * one, std::memory_order_acq_rel, std::memory_order_relaxed))
-      return;
+      return preemption_point();
   }
   rt::object_lock& guard = rt::lock_of(this);
   rt::ready_list woken;
@@ -57,6 +58,7 @@ void countdown::down(std::ptrdiff_t n, char const* call) noexcept WEFT_NO_THREAD
   }
   guard.unlock();
   rt::ready_all(woken);  // D5
+  preemption_point();
 }
 
 void countdown::wait(bool latch) WEFT_NO_THREAD_SAFETY_ANALYSIS {

@@ -4,6 +4,7 @@
 //          B4 woken: by a call that returned (ok = false), or to make the call itself (ok = true; the word stays)
 //   end    E1 running: done or idle; nobody waits   E2 awaited, success: under the lock: pop all, done
 //          E3 awaited, failure: under the lock: hand the call to the first that waits
+#include <weft/detail/simulated.hpp>
 #include <weft/once.hpp>
 
 #include "runtime/sched/wait.hpp"
@@ -12,6 +13,7 @@
 namespace weft {
 
 bool once_flag::begin() WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  detail::preemption_point();
   std::uint32_t state = idle;
   // acquire pairs with the release of E1 and E2, or of the failed call before.
   if (state_.compare_exchange_strong(state, running, std::memory_order_acquire)) return true;  // B1

@@ -3,6 +3,7 @@
 // state_ is the number of permits and the bit `queued`. Invariant: permits > 0 means that nobody waits, for a release
 // that may find waiters gives to them first, under the lock, and only adds what is left when the list is empty. So a
 // newcomer that finds a permit overtakes nobody, and the order of service needs no further rule.
+#include <weft/detail/simulated.hpp>
 #include <weft/semaphore.hpp>
 
 #include "runtime/base/check.hpp"
@@ -16,6 +17,7 @@ void fatal_permits() noexcept {
 }
 
 bool semaphore_core::try_acquire() noexcept {
+  preemption_point();
   std::uint64_t state = state_.load(std::memory_order_relaxed);
   while (state >= one) {
     // acquire pairs with the release in release(), on which later ones build as read-modify-writes.
@@ -55,7 +57,7 @@ void semaphore_core::release(std::ptrdiff_t permits, std::ptrdiff_t max) noexcep
   while ((state & queued) == 0) {
     if (left > limit - state / one) rt::fatal("counting_semaphore::release: more permits than the semaphore's maximum");
     if (state_.compare_exchange_weak(state, state + left * one, std::memory_order_release, std::memory_order_relaxed))
-      return;
+      return preemption_point();
   }
   rt::object_lock& guard = rt::lock_of(this);
   rt::ready_list served;
@@ -75,6 +77,7 @@ void semaphore_core::release(std::ptrdiff_t permits, std::ptrdiff_t max) noexcep
   }
   guard.unlock();
   rt::ready_all(served);
+  preemption_point();
 }
 
 }  // namespace weft::detail

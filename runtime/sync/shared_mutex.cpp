@@ -60,7 +60,7 @@ void shared_mutex::unlock_shared() noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
     if ((state & queued) != 0 && state < 2 * reader) break;  // the last one in, and others wait
     // release pairs with the acquire of the next writer; readers in between carry it on, being read-modify-writes.
     if (state_.compare_exchange_weak(state, state - reader, std::memory_order_release, std::memory_order_relaxed))
-      return;
+      return detail::preemption_point();
   }
   // The readers before us released into the word; what they did must be ordered before the writer we hand it to.
   (void)state_.load(std::memory_order_acquire);

@@ -14,6 +14,7 @@
 // Rejected: a task for each timer (a stack for each, and no way to take back what it has sent); letting the receiver drop stale
 // values by their generation (select and ranges would have to know).
 
+#include <weft/detail/simulated.hpp>
 #include <weft/time.hpp>
 
 #include <atomic>
@@ -217,10 +218,12 @@ clock_handle::~clock_handle() {
 }
 
 bool clock_handle::reset(std::int64_t first_ns, std::int64_t period_ns) const {
+  preemption_point();
   return rt::start_source(*source_, first_ns, period_ns);
 }
 
 bool clock_handle::stop() const noexcept {
+  preemption_point();
   rt::guard const hold(source_->lock);
   return rt::stop_locked(*source_);
 }

@@ -14,6 +14,7 @@ from source_tree import files, includes, report
 LEVELS = [["base"], ["platform"], ["fiber"], ["timer", "poll"], ["sched"], ["sync"], ["chan"], ["time", "cancel"],
           ["net"], ["http"]]
 LEVEL = {layer: level for level, layers in enumerate(LEVELS) for layer in layers}
+LEVEL["sim"] = LEVEL["net"]
 LEVEL["observe"] = LEVEL["net"]  # weft_http stands above it, in a library of its own
 OWNERS = {"boost/context": "fiber", "boost/beast": "http", "boost/json": "http", "boost/asio": "http",
           "concurrentqueue": "sched", "sys/epoll": "poll"}

@@ -19,6 +19,7 @@
 #include <weft/detail/chan_elem.hpp>
 #include <weft/detail/chan_handle.hpp>
 #include <weft/detail/deadline.hpp>
+#include <weft/detail/simulated.hpp>
 #include <weft/error.hpp>
 
 namespace weft::detail {
@@ -119,12 +120,17 @@ class sending {
   [[nodiscard]] chan_status try_send(T const& v) const
     requires std::copy_constructible<T>
   {
+    preemption_point();
     return try_send_copying<T>(core(), v);
   }
-  [[nodiscard]] chan_status try_send(T&& v) const { return try_send_moving<T>(core(), v); }
+  [[nodiscard]] chan_status try_send(T&& v) const {
+    preemption_point();
+    return try_send_moving<T>(core(), v);
+  }
   [[nodiscard]] chan_status try_send(T& v) const
     requires(!std::copy_constructible<T>)
   {
+    preemption_point();
     return try_send_moving<T>(core(), v);
   }
 
@@ -152,6 +158,7 @@ class sending {
     chan_core* c = core();
     check_not_moved(c, "close");
     if (c == nullptr) throw nil_channel();
+    preemption_point();
     return chan_close(*c);
   }
 
@@ -174,6 +181,7 @@ class receiving {
 
   /// The next value, or empty or closed. Never blocks, no cancellation point.
   [[nodiscard]] std::expected<T, chan_status> try_recv() const {
+    preemption_point();
     keep_receiver<T> const kept(core());
     chan_core* const c = core();
     recv_slot<T> slot;

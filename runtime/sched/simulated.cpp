@@ -1,0 +1,294 @@
+// The scheduler's side of a simulated run: Z1 to Z5 of simulated.hpp.
+
+#include "runtime/sched/simulated.hpp"
+
+#include <algorithm>
+#include <array>
+#include <stdexcept>
+#include <utility>
+
+#include <weft/detail/simulated.hpp>
+#include <weft/task.hpp>
+
+#include "runtime/base/check.hpp"
+#include "runtime/fiber/overflow.hpp"
+#include "runtime/fiber/switch.hpp"
+#include "runtime/platform/platform.hpp"
+#include "runtime/sched/observer.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/switching.hpp"
+
+namespace weft::rt {
+
+namespace {
+constexpr std::uint32_t polls_before_time_moves = 1 << 16;
+constexpr std::uint32_t polls_a_millisecond = 1 << 10;
+}  // namespace
+
+simulation* current_simulation() noexcept {
+  worker* const w = current_worker();
+  return w != nullptr ? w->sched->simulated() : nullptr;
+}
+
+// ---- the run --------------------------------------------------------------------------------------------------------
+
+void scheduler::run_simulated(void (*body)(void*), void* arg) {
+  simulation& s = *sim_;
+  worker* w = nullptr;
+  {
+    guard hold(lock_);
+    w = &unused_worker_locked();
+    hold_locked(*w, *take_idle_processor_locked());
+    threads_.store(1, std::memory_order_relaxed);
+  }
+  processor& p = *w->held();
+  p.next_id = 1;
+  p.last_id = ~task_id{0};
+  p.coarse_now = coarse_time(s.now.load(std::memory_order_relaxed));
+  detail::simulations.fetch_add(1, std::memory_order_relaxed);
+  tsan_ignore_begin();
+  set_current_worker(w);
+  alternate_stack const signals;
+  thread_globals const globals = current_thread_globals();
+  w->exceptions = globals.exceptions;
+  w->errno_pointer = globals.errno_pointer;
+  w->thread_id = current_thread_id();
+  w->clock = current_thread_clock().id;
+  init_native(w->native);
+  tsan_release(&w->sched);
+  auto call = [body, arg] { body(arg); };
+  s.first = detail::spawn_on(this, nullptr, nullptr, call);
+  join_handle<void> handle(s.first);
+  for (;;) {
+    (void)arrive();
+    task* t = w->handoff.take();
+    if (t == nullptr) t = find_work(*w);
+    if (t == nullptr) break;
+    run_on_stack(*w, t);
+  }
+  tsan_ignore_end();
+  set_current_worker(nullptr);
+  detail::simulations.fetch_sub(1, std::memory_order_relaxed);
+  (void)all_ended();  // acquires what the tasks did
+  if (s.failure != nullptr) std::rethrow_exception(s.failure);
+  if (s.too_long)
+    throw std::runtime_error("weft: the simulated run made more choices than sim::options::max_steps allows");
+  if (deadlocked()) throw deadlock(deadlock_report());
+  handle.take_ended();
+}
+
+void scheduler::refuse_from_outside() const noexcept {
+  if (sim_ != nullptr)
+    fatal("another thread spawned or woke a task of a simulated run, which would not be the same again");
+}
+
+// ---- picking --------------------------------------------------------------------------------------------------------
+
+void scheduler::gather_ready(processor& p) {
+  simulation& s = *sim_;
+  while (task* t = p.queue.pop(true)) s.ready.push_back(t);
+  std::array<task*, 64> more;
+  while (std::size_t const n = global_.size() != 0 ? global_.pop(*p.port, more.data(), more.size()) : 0)
+    s.ready.insert(s.ready.end(), more.data(), more.data() + n);
+}
+
+void scheduler::count_step() noexcept {
+  simulation& s = *sim_;
+  if (++s.steps <= s.most_steps) return;
+  if (!std::exchange(s.too_long, true)) cancel(*root_, cancel_kind::cancelled, nullptr);
+  if (s.steps > 2 * s.most_steps) report_stuck("a simulated run that was cancelled for its length does not end");
+}
+
+task* scheduler::find_simulated(worker& w, processor& p) {
+  simulation& s = *sim_;
+  for (;;) {
+    gather_ready(p);
+    if (!s.ending && s.first->ended().done.load(std::memory_order_acquire)) {
+      s.ending = true;
+      cancel(*root_, cancel_kind::cancelled, nullptr);
+      continue;
+    }
+    task* t = std::exchange(s.chosen, nullptr);
+    if (t == nullptr && !s.ready.empty()) {
+      bool const yielded = s.ready.back()->id == s.running &&
+                           s.ready.back()->phase.load(std::memory_order_relaxed) == task_phase::yielded;
+      s.yields = yielded ? s.yields + 1 : 0;
+      if (s.yields > polls_before_time_moves) {
+        // Nothing but polling for long: a program that yields until it is late would never end.
+        s.yields -= polls_a_millisecond;
+        if (advance_simulated(w, p, s.now.load(std::memory_order_relaxed) + 1'000'000)) continue;
+      }
+      count_step();
+      std::uint32_t const i = s.by.choose_next(s.running, yielded, s.ready);
+      t = s.ready[i];
+      s.ready.erase(s.ready.begin() + i);
+    }
+    if (t != nullptr) {
+      s.running = t->id;
+      s.by.goes_on(t->id);
+      return t;
+    }
+    s.running = 0;
+    if (all_ended()) return nullptr;
+    bool const goes_wrong = s.failure != nullptr || s.unwinding;
+    if (!goes_wrong && (wake_idle_waiters() || advance_simulated(w, p, never))) continue;
+    unwind_simulated(w, p);  // Z5
+  }
+}
+
+void scheduler::preempt_simulated(worker& w, task& t) noexcept {
+  simulation& s = *sim_;
+  processor* const p = w.enter();
+  gather_ready(*p);
+  count_step();
+  std::uint32_t const i = s.ready.empty() ? 0 : s.by.choose_preemption(t.id, s.ready);
+  if (i == 0) return w.leave();
+  s.chosen = s.ready[i - 1];
+  s.ready.erase(s.ready.begin() + (i - 1));
+  s.yields = 0;
+  yield_task(w, p, t);
+}
+
+// ---- time -----------------------------------------------------------------------------------------------------------
+
+bool scheduler::advance_simulated(worker& w, processor& p, std::int64_t until) {
+  simulation& s = *sim_;
+  std::vector<due_entry> due;
+  auto const take_due = [&](std::int64_t now) {
+    std::array<due_entry, 64> batch;
+    std::size_t n = 0;
+    do {
+      n = p.timers.collect(now, batch.data(), batch.size());
+      due.insert(due.end(), batch.data(), batch.data() + n);
+    } while (n == batch.size() || p.timers.needs_collect(now));
+  };
+  std::int64_t now = s.now.load(std::memory_order_relaxed);
+  take_due(now);  // dead ones on top: their deadlines are nobody's
+  std::int64_t const next = std::min(p.timers.next_deadline(), until);
+  bool const moves = next != never && next > now;
+  if (moves) {
+    now = next;
+    s.now.store(now, std::memory_order_relaxed);
+    s.by.time_is(now - simulation::begin_ns);
+    note_time(w, p, now);
+    take_due(now);
+  }
+  // Dead entries are released in their order, live ones fire in an order that is chosen.
+  auto const live = std::stable_partition(due.begin(), due.end(), [](due_entry const& e) { return e.fire == nullptr; });
+  for (auto at = live; due.end() - at > 1; ++at)
+    std::iter_swap(at, at + s.by.choose(choice::timer, static_cast<std::uint32_t>(due.end() - at)));
+  for (due_entry const& e : due) {
+    if (e.fire != nullptr) e.fire(*e.node, e.owner, e.generation);
+    e.release(e.owner);
+  }
+  return moves || !due.empty();
+}
+
+// ---- nothing can move -----------------------------------------------------------------------------------------------
+
+bool scheduler::wake_idle_waiters() noexcept {
+  simulation& s = *sim_;
+  ready_list woken;
+  s.idle_lock.lock();
+  while (wait_record* r = pop_claimed(s.idle_waiters, how::partner)) woken.push(*r->who);
+  s.idle_lock.unlock();
+  bool const any = !woken.empty();
+  ready_all(woken);
+  return any;
+}
+
+namespace {
+
+/// Whether a cancellation can end the wait of a parked task, as far as it waits in lock() only to unwind a deadlocked program.
+bool can_be_unwound(task& t) noexcept {
+  std::uint64_t const word = t.word.load(std::memory_order_acquire);
+  if ((word & wait_word::state_mask) != wait_word::waiting) return false;
+  if ((word & wait_word::cancellable) != 0) return true;
+  park_request const& r = *t.request;
+  return !r.cancellable && t.shield == 0 && t.own_stack->exec.exceptions.uncaught == 0 &&
+         (r.reason == wait_reason::mutex || r.reason == wait_reason::shared_mutex ||
+          r.reason == wait_reason::call_once);
+}
+
+}  // namespace
+
+// Of a deadlock, or after a failure, once nothing is ready any more. The youngest task first, one at a time, and the first task last: what tasks refer to lies in the frames of those that spawned them, and
+// is still there while they unwind. (An ordinary run cancels all at once: its program ends anyhow; an explored one is run again.) What
+// one lets go may well let others go on.
+void scheduler::unwind_simulated(worker& w, processor& p) {
+  simulation& s = *sim_;
+  if (!std::exchange(s.unwinding, true) && s.failure == nullptr) {
+    std::string report = s.ending ? "weft: deadlock: f has ended, and these tasks never will\n"
+                                  : "weft: deadlock: all tasks wait, and nothing is left that could wake one\n";
+    report += observer_in_use.load(std::memory_order_acquire)->describe(*this);
+    guard hold(lock_);
+    deadlock_report_ = std::move(report);
+    deadlocked_.store(true, std::memory_order_release);
+  }
+  struct search {
+    scheduler* of;
+    task* youngest;
+  } found{this, nullptr};
+  for_each_task(
+      [](task& t, void* arg) {
+        auto& to = *static_cast<search*>(arg);
+        if (t.sched == to.of && &t != to.of->sim_->first &&
+            t.phase.load(std::memory_order_relaxed) == task_phase::parked &&
+            (to.youngest == nullptr || t.id > to.youngest->id) && can_be_unwound(t))
+          to.youngest = &t;
+        return true;
+      },
+      &found);
+  if (task* t = found.youngest) {
+    if (claim(*t, wait_word::generation(t->word.load(std::memory_order_relaxed)), how::cancel, true)) make_ready(t);
+  } else if (!root_->is_cancelled()) {
+    cancel(*root_, cancel_kind::cancelled, nullptr);
+  } else if (!advance_simulated(w, p, never) && !wake_locks()) {
+    report_stuck("deadlock: these tasks could not be unwound, since they wait uncancellably");
+  }
+  // wake_locks has found them by walking through memory.
+  gather_ready(p);
+  std::sort(s.ready.begin(), s.ready.end(), [](task const* a, task const* b) { return a->id < b->id; });
+}
+
+// ---- what the calls ask for -----------------------------------------------------------------------------------------
+
+void choose_waiter(wait_list& list) noexcept {
+  simulation* const s = current_simulation();
+  if (s == nullptr) return;
+  std::uint32_t n = 0;
+  for (wait_record* r = list.head; r != nullptr; r = r->next) ++n;
+  if (n < 2) return;
+  std::uint32_t const i = s->by.choose(choice::waiter, n);
+  if (i == 0) return;
+  wait_record* r = list.head;
+  for (std::uint32_t k = 0; k < i; ++k) r = r->next;
+  unlink(list, *r);
+  r->prev = nullptr;
+  r->next = list.head;
+  list.head->prev = r;
+  list.head = r;
+  r->linked = true;
+}
+
+void wait_until_idle() WEFT_NO_THREAD_SAFETY_ANALYSIS {  // wait_in unlocks
+  simulation* const s = current_simulation();
+  if (s == nullptr || current_task() == nullptr) fatal("sim::wait_idle called outside of a simulated run");
+  waiter& self = cancellation_point();
+  wait_record record;
+  s->idle_lock.lock();
+  if (wait_in(self, s->idle_waiters, s->idle_lock, record, never, wait_reason::idle, nullptr) == how::cancel)
+    throw_cancelled();
+}
+
+}  // namespace weft::rt
+
+namespace weft::detail {
+
+void preempt() noexcept {
+  rt::worker* const w = rt::current_worker();
+  if (w == nullptr || w->sched->simulated() == nullptr || (w->seq.load(std::memory_order_relaxed) & 1) != 0) return;
+  if (rt::task* const t = w->current.get()) w->sched->preempt_simulated(*w, *t);
+}
+
+}  // namespace weft::detail

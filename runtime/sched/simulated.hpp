@@ -1,0 +1,89 @@
+// A simulated run: the scheduler on the thread that called it, with a virtual clock, and somebody above who makes every choice.
+//
+// What is real stays real: tasks, stacks, switches, channels, locks and the timer heap are those of every run. Replaced are
+//   Z1 picking: the ready tasks stand in one list, in the order in which they became ready, and the chooser names one (find_simulated)
+//   Z2 preemption: calls of weft ask the chooser whether another task goes on first (detail::preempt)
+//   Z3 the clock: stands still while a task can run; with none, it jumps to the next timer, and the chooser orders what is due then
+//   Z4 random numbers: select's order, and whom notify_one wakes
+//   Z5 the end of all moves: no task ready, no timer armed: a deadlock, at once. Nothing can come from outside
+//
+// Everything else is off: no second thread, no monitor, no poller, no hand-over (blocking() calls its function in place).
+//
+// Why a run is a function of the choices. One thread executes all of it. What it decides by is the list, whose order follows from what
+// the tasks did; the clock, which only Z3 moves; the heap, ordered by deadlines and arrivals; and answers of the chooser. Addresses
+// order locks and memory, never tasks: the walk over all tasks, for a deadlock, is the one place, and its tasks are sorted by number.
+// Task numbers begin at 1 in each run.
+//
+// Why Z2 is safe. A preemption is a yield, made where a user's call enters weft or has finished its work: never inside a section (hooks and
+// native stacks are inside), and never under an object's lock, which another task on this thread would spin on for ever. So points stand in
+// the calls that users make, not in what these are made of: chan_close and chan_try_send also run under other locks.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <span>
+#include <vector>
+
+#include <weft/detail/task_api.hpp>
+
+#include "runtime/base/lock.hpp"
+#include "runtime/sched/wait.hpp"
+
+namespace weft::rt {
+
+enum class choice : std::uint8_t { next, preempt, draw, timer, waiter };
+
+/// Who chooses. Called on the run's thread, without a lock; may not call weft.
+class chooser {
+ public:
+  chooser() = default;
+  chooser(chooser const&) = delete;
+  chooser& operator=(chooser const&) = delete;
+  virtual ~chooser() = default;
+
+  /// A number in [0, n), n > 1.
+  virtual std::uint32_t choose(choice what, std::uint32_t n) noexcept = 0;
+  /// Which of `ready` goes on, when `last` (0: none) has parked, ended or yielded.
+  virtual std::uint32_t choose_next(task_id last, bool yielded, std::span<task* const> ready) noexcept = 0;
+  /// 0: `current` goes on; i: ready[i - 1] does.
+  virtual std::uint32_t choose_preemption(task_id current, std::span<task* const> ready) noexcept = 0;
+  /// For the trace: a task goes on; the clock has jumped.
+  virtual void goes_on(task_id) noexcept = 0;
+  virtual void time_is(std::int64_t ns) noexcept = 0;
+};
+
+/// What a scheduler that simulates has besides. Of the run's thread alone; `now` is atomic for ThreadSanitizer, to which tasks are threads.
+struct simulation {
+  simulation(chooser& c, std::uint64_t most) noexcept : by(c), most_steps(most) {}
+
+  static constexpr std::int64_t begin_ns =
+      1'000'000'000'000;  // the clock's first reading: far from 0, which means "now" here and there
+
+  chooser& by;
+  std::uint64_t const most_steps;
+  std::uint64_t steps = 0;
+  bool too_long = false;
+  std::atomic<std::int64_t> now{begin_ns};
+  std::vector<task*> ready;
+  task* chosen = nullptr;    // by a preemption: goes on next
+  task* first = nullptr;     // when it has ended, so has the run
+  bool ending = false;       // the root was cancelled for that
+  bool unwinding = false;    // a deadlock, or a failure: tasks are being ended one by one
+  std::uint32_t yields = 0;  // in a row, with nothing else happening
+  task_id running = 0;
+  std::exception_ptr failure;  // escaped from a task that nobody joins
+  object_lock idle_lock;
+  wait_list idle_waiters;  // guarded by idle_lock: who waits until all others wait
+};
+
+/// The simulation that the calling thread runs, or null.
+[[nodiscard]] simulation* current_simulation() noexcept;
+
+/// Z4: moves one waiter of a list to its front. Under the list's lock.
+void choose_waiter(wait_list& list) noexcept;
+
+/// Until every other task of the simulated run waits. Fatal outside of one.
+void wait_until_idle();
+
+}  // namespace weft::rt

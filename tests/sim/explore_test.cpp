@@ -1,0 +1,108 @@
+#include <weft/sim.hpp>
+
+#include <algorithm>
+#include <mutex>
+#include <stdexcept>
+
+#include "tests/support/catch.hpp"
+
+namespace sim = weft::sim;
+
+namespace {
+
+void lost_update() {
+  weft::mutex lock;
+  int balance = 0;
+  weft::wait_group all;
+  for (int i = 0; i < 4; ++i)
+    all.go([&] {
+      int seen = 0;
+      {
+        std::lock_guard const hold(lock);
+        seen = balance;
+      }
+      std::lock_guard const hold(lock);
+      balance = seen + 1;
+    });
+  all.wait();
+  if (balance != 4) throw std::logic_error("balance");
+}
+
+void sound() {
+  weft::mutex lock;
+  int balance = 0;
+  weft::wait_group all;
+  for (int i = 0; i < 4; ++i)
+    all.go([&] {
+      std::lock_guard const hold(lock);
+      ++balance;
+    });
+  all.wait();
+  if (balance != 4) throw std::logic_error("balance");
+}
+
+}  // namespace
+
+TEST_CASE("explore finds nothing in a sound program, under each policy") {
+  for (auto const pick : {sim::policy::random, sim::policy::pct, sim::policy::round_robin}) {
+    sim::result const r = sim::explore(300, sound, {.pick = pick});
+    CHECK_FALSE(r.failed);
+    CHECK(r.runs == 300);
+    CHECK(r.choices.empty());
+  }
+}
+
+TEST_CASE("what explore finds, its seed and its choices fail again in the same way") {
+  for (auto const pick : {sim::policy::random, sim::policy::pct, sim::policy::round_robin}) {
+    sim::result const r = sim::explore(1000, lost_update, {.seed = 100, .pick = pick});
+    REQUIRE(r.failed);
+    CHECK(r.what == "balance");
+    CHECK(r.seed >= 100);
+    CHECK(r.runs == r.seed - 100 + 1);
+    CHECK_THROWS_AS(sim::run({.seed = r.seed, .pick = pick}, lost_update), std::logic_error);
+    for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(sim::replay(r.choices, lost_update), std::logic_error);
+  }
+}
+
+TEST_CASE("the choices are shortened to what the failure needs") {
+  sim::result const r = sim::explore(1000, lost_update);
+  REQUIRE(r.failed);
+  INFO(r.choices);
+  CHECK(std::count(r.choices.begin(), r.choices.end(), '-') <= 2);  // one preemption, and perhaps the return from it
+}
+
+TEST_CASE("replay without choices is an ordinary run, and returns its result") {
+  CHECK(sim::replay("w1", [] { return 5; }) == 5);
+  sim::replay("w1", sound);
+}
+
+TEST_CASE("choices that do not fit the program are told from its failures") {
+  sim::result const r = sim::explore(1000, lost_update);
+  REQUIRE(r.failed);
+  CHECK_THROWS_AS(sim::replay(r.choices, [] {}), sim::mismatch);
+  CHECK_THROWS_AS(sim::replay("w1-0p1/77", lost_update), sim::mismatch);
+  CHECK_THROWS_AS(sim::replay("w1-0t1/2", lost_update), sim::mismatch);
+  for (char const* text :
+       {"", "w2", "w1-", "w1-3", "w1-3x1/2", "w1-3p2/2", "w1-3p0/2", "w1-3p1", "w1 3p1/2", "w1-3p1/2,"})
+    CHECK_THROWS_AS(sim::replay(text, lost_update), std::invalid_argument);
+}
+
+TEST_CASE("explore finds a deadlock and replays it") {
+  auto const philosophers = [] {
+    weft::mutex a, b;
+    weft::wait_group all;
+    all.go([&] {
+      std::lock_guard const one(a);
+      std::lock_guard const two(b);
+    });
+    all.go([&] {
+      std::lock_guard const one(b);
+      std::lock_guard const two(a);
+    });
+    all.wait();
+  };
+  sim::result const r = sim::explore(1000, philosophers);
+  REQUIRE(r.failed);
+  CHECK(r.what.find("deadlock") != std::string::npos);
+  CHECK_THROWS_AS(sim::replay(r.choices, philosophers), weft::deadlock);
+}
