@@ -296,9 +296,9 @@ __attribute__((noinline)) random_source& thread_random() noexcept {
 std::uint64_t random_below(std::uint64_t n) noexcept {
   worker* w = current_worker();
   if (w == nullptr) return thread_random().below(n);
+  tsan_ignore const worker_data;  // the worker's, whichever task runs on it
   if (simulation* s = w->sched->simulated()) [[unlikely]]
     return n > 1 ? s->by.choose(choice::draw, static_cast<std::uint32_t>(n)) : 0;
-  tsan_ignore const worker_data;  // the worker's, whichever task runs on it
   return w->random.below(n);
 }
 

@@ -5,7 +5,7 @@
 // pct          Burckhardt and others, "A randomized scheduler with probabilistic guarantees of finding bugs" (2010): distinct random
 //              priorities, the highest ready one runs, and at depth - 1 random steps the running task falls below all others. How long
 //              a run is cannot be known from its seed, so a length is drawn (16 to 4096 steps, each power of two as likely). A task
-//              that yields falls too, or one that polls would never let go
+//              that yields, or passes a thousand points in a row, falls too: one that polls would never let go
 // round_robin  the next in the list at each point
 
 #include "runtime/sim/policy.hpp"
@@ -84,6 +84,8 @@ class pct_policy final : public seeded {
   }
 
  private:
+  static constexpr unsigned patience = 1000;  // points that a task may pass in a row while others are ready
+
   /// Higher goes first. New tasks get a random place among the others; equal ones are told apart by their numbers.
   std::int64_t priority(task_id id) {
     auto const [at, fresh] = priorities_.try_emplace(id, 0);
@@ -108,6 +110,12 @@ class pct_policy final : public seeded {
   }
   std::uint32_t preemption(task_id current, tasks ready) override {
     step(current);
+    in_a_row_ = current == last_ ? in_a_row_ + 1 : 0;
+    last_ = current;
+    if (in_a_row_ > patience) {
+      fall(current);
+      in_a_row_ = 0;
+    }
     std::size_t const other = best(ready);
     return priority(ready[other]->id) > priority(current) ? static_cast<std::uint32_t>(other) + 1 : 0;
   }
@@ -116,6 +124,8 @@ class pct_policy final : public seeded {
   std::int64_t lowest_ = 0;
   std::vector<std::uint64_t> changes_;
   std::uint64_t steps_ = 0;
+  task_id last_ = 0;
+  unsigned in_a_row_ = 0;
 };
 
 class round_robin_policy final : public seeded {
@@ -141,13 +151,13 @@ std::unique_ptr<recorder> make_policy(options const& o) {
 // ---- a list ---------------------------------------------------------------------------------------------------------
 
 std::uint32_t from_list::draw(rt::choice what, std::uint32_t n) {
-  while (at_ < list_.size() && list_[at_].at < number()) ++at_;
-  if (at_ == list_.size() || list_[at_].at > number()) return 0;
+  while (at_ < list_.size() && list_[at_].at < count()) ++at_;
+  if (at_ == list_.size() || list_[at_].at > count()) return 0;
   deviation const& d = list_[at_++];
   if (strict_) {
     if (d.what == what && d.among == n) return d.value;
     if (misfit_.empty())
-      misfit_ = "choice " + std::to_string(number()) + " is '" + letter_of(d.what) + "' among " +
+      misfit_ = "choice " + std::to_string(count()) + " is '" + letter_of(d.what) + "' among " +
                 std::to_string(d.among) + " in the list, but '" + letter_of(what) + "' among " + std::to_string(n) +
                 " in this program";
     at_ = list_.size();

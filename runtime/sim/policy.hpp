@@ -29,9 +29,7 @@ class recorder : public rt::chooser {
 
   /// All choices that were not 0.
   [[nodiscard]] std::vector<deviation> const& made() const noexcept { return made_; }
-
- protected:
-  [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
+  [[nodiscard]] std::uint64_t count() const noexcept { return number_; }
 
  private:
   virtual std::uint32_t draw(rt::choice what, std::uint32_t n) = 0;

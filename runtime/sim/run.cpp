@@ -7,6 +7,7 @@
 
 #include <weft/sim.hpp>
 
+#include <algorithm>
 #include <exception>
 #include <typeinfo>
 
@@ -58,8 +59,11 @@ failure attempt(rt::chooser& by, std::uint64_t max_steps, body f, void* arg) {
   }
 }
 
-std::vector<deviation> shorten(std::vector<deviation> list, failure& found, std::uint64_t max_steps, body f,
-                               void* arg) {
+std::vector<deviation> shorten(recorder const& of, failure& found, std::uint64_t max_steps, body f, void* arg) {
+  std::vector<deviation> list = of.made();
+  // A run that was given up for its length stays as it is. Another may take longer with fewer deviations, but not for ever.
+  if (of.count() > max_steps / 2) return list;
+  max_steps = std::min(max_steps, of.count() * 20 + 1'000'000);
   unsigned tries = 0;
   for (std::size_t chunk = (list.size() + 1) / 2; chunk != 0 && tries < shortenings_most;) {
     bool shorter = false;
@@ -103,7 +107,7 @@ result explore(unsigned runs, body f, void* arg, options const& o) {
     ++r.runs;
     r.failed = true;
     r.seed = one.seed;
-    r.choices = to_text(shorten(by->made(), found, o.max_steps, f, arg));
+    r.choices = to_text(shorten(*by, found, o.max_steps, f, arg));
     r.what = found.what;
     break;
   }

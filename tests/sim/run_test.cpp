@@ -164,8 +164,13 @@ TEST_CASE("every order of two tasks comes up under each seeded policy") {
     for (std::uint64_t seed = 0; seed < 200; ++seed)
       orders.insert(sim::run({.seed = seed, .pick = pick}, [] {
         std::string s;
+        weft::mutex lock;
         weft::wait_group all;
-        for (char const c : {'a', 'b', 'c'}) all.go([&s, c] { s += c; });
+        for (char const c : {'a', 'b', 'c'})
+          all.go([&, c] {
+            std::lock_guard const hold(lock);
+            s += c;
+          });
         all.wait();
         return s;
       }));
@@ -175,7 +180,7 @@ TEST_CASE("every order of two tasks comes up under each seeded policy") {
 
 TEST_CASE("a deadlock is found at once, and what was waiting is unwound") {
   bool unwound = false;
-  auto const dead = [&] {
+  auto const dead = [&]() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     auto nobody = weft::make_chan<int>();
     weft::go([&unwound, nobody] {
       weft::defer const at_end([&] { unwound = true; });
