@@ -238,6 +238,7 @@ void scheduler::wake_monitor() noexcept {
 }
 
 void scheduler::want_trim() noexcept {
+  if (sim_ != nullptr) return;  // one thread only
   {
     guard hold(lock_);
     start_monitor_locked();

@@ -190,6 +190,7 @@ task* scheduler::pick_local(processor& p) noexcept {
 }
 
 bool scheduler::take_back(processor& p, task* t) noexcept {
+  if (sim_ != nullptr) return false;  // a seed decides who runs next
   if (p.queue.newest() != t) return false;
   p.joins_here = true;
   std::uint64_t const tick = p.tick + 1;
