@@ -59,6 +59,16 @@ bool well_formed_line(std::string_view line) noexcept {
 /// ("0\r\n\r\n"). More must come in any case, wherever in a chunked body we are.
 constexpr std::size_t shortest_last_chunk = 5;
 
+/// Whether a chunk's header can begin so: behind another chunk with the end of that one's line.
+bool may_begin_chunk(std::string_view s, bool behind_another) noexcept {
+  using enum character_set::alphanumeric;
+  static constexpr character_set hexadecimal(no, "0123456789abcdefABCDEF");
+  if (behind_another)
+    return std::string_view("\r\n").starts_with(s.substr(0, 2)) &&
+           hexadecimal.all_of(s.substr(std::min<std::size_t>(s.size(), 2), 1));
+  return hexadecimal.all_of(s.substr(0, 1));
+}
+
 }  // namespace
 
 std::size_t counted_body::take(std::string_view in) {
@@ -117,7 +127,11 @@ std::size_t request_parser::feed(std::string_view in) {
   while (refused_ == 0 && !done()) {
     std::string_view const rest = in.substr(taken);
     if (header_done_ && by_length_) return taken + body_.take(rest);
-    if (header_done_ && rest.size() < shortest_last_chunk) return taken;
+    if (header_done_ && rest.empty()) return taken;
+    if (header_done_ && chunk_left_ == 0 && rest.size() < shortest_last_chunk) {
+      if (!may_begin_chunk(rest, chunk_seen_)) refuse(400);  // nor will it with more behind it
+      return taken;
+    }
     error_code e;
     chunk_header_ = false;
     std::size_t const n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
@@ -229,7 +243,13 @@ std::size_t request_parser::on_body_impl(view body,
   return body.size();
 }
 
+void request_parser::on_chunk_header_impl(std::uint64_t size, view, error_code&) {
+  chunk_header_ = chunk_seen_ = true;
+  chunk_left_ = size;
+}
+
 std::size_t request_parser::on_chunk_body_impl(std::uint64_t, view body, error_code&) {
+  chunk_left_ -= body.size();
   body_text_->append(body.data(), body.size());
   return body.size();
 }

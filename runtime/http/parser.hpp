@@ -100,7 +100,7 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   void on_header_impl(error_code&) override {}
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
   std::size_t on_body_impl(view, error_code&) override;
-  void on_chunk_header_impl(std::uint64_t, view, error_code&) override { chunk_header_ = true; }
+  void on_chunk_header_impl(std::uint64_t size, view, error_code&) override;
   std::size_t on_chunk_body_impl(std::uint64_t, view body, error_code&) override;
   void on_finish_impl(error_code&) override {}
 
@@ -115,6 +115,8 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   bool line_done_ = false;  // the request line has been taken
   bool header_done_ = false;
   bool chunk_header_ = false;  // one has just been taken
+  bool chunk_seen_ = false;
+  std::uint64_t chunk_left_ = 0;  // of its data
   bool http11_ = false;
   bool keep_alive_ = false;  // as the header says: Beast would let a trailer change it
   bool by_length_ = false;

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <span>
 #include <vector>
 
 using namespace http_test;
@@ -218,6 +219,31 @@ TEST_CASE("read_all takes as much as it is allowed and no more") {
     CHECK(body_of(w.send(chunks("/all/5", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")).response()) == "abcde");
     CHECK(body_of(w.send(chunks("/all/5", "3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")).response()) == too_large);
     CHECK(body_of(w.send(get("/hello")).response()) == "hello");
+  });
+}
+
+TEST_CASE("net::copy takes a body_reader for a stream") {
+  struct collector {
+    std::string all;
+    weft::result<void> write_all(std::span<std::byte const> piece) {
+      all.append(reinterpret_cast<char const*>(piece.data()), piece.size());
+      return {};
+    }
+  };
+  auto const make = [] {
+    http::router r;
+    r.post("/copy", [](http::request&, http::body_reader& body) {
+      collector to;
+      auto const n = net::copy(body, to);
+      return std::to_string(n.value()) + " " + to.all;
+    });
+    return r;
+  };
+  with_server(make, {}, [](std::string const& at, auto&) {
+    wire w(at);
+    CHECK(body_of(w.send(post("/copy", "abc")).response()) == "3 abc");
+    CHECK(body_of(w.send(chunks("/copy", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")).response()) == "5 abcde");
+    CHECK(status_of(w.send(chunks("/copy", "3\r\nabcde\r\n")).rest()) == 400);
   });
 }
 

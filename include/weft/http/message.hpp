@@ -47,7 +47,7 @@ class body_writer;
 ///     while (std::size_t const n = body.read_some(some).value()) keep(q.param("name"), std::span(some).first(n));
 ///   });
 ///
-/// A handle: copies read the same body. Good while the handler runs, and the callback of a streamed response that it returns; from one
+/// net::copy(body, stream) works too. A handle: copies read the same body. Good while the handler runs, and the callback of a streamed response that it returns; from one
 /// task at a time. Later calls say weft::errc::closed.
 class body_reader {
  public:
