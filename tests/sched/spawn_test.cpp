@@ -56,7 +56,9 @@ TEST_CASE("arguments are decay-copied as std::thread does, and members are calle
     CHECK(weft::spawn(&adder::plus, adder{3}, 4).join() == 7);
     adder const there{5};
     CHECK(weft::spawn(&adder::plus, &there, 1).join() == 6);
-    CHECK(weft::spawn(&adder::base, there).join() == 5);
+    CHECK(weft::spawn(&adder::base, &there).join() == 5);
+    std::string const moved = weft::spawn([&]() -> std::string&& { return std::move(text); }).join();
+    CHECK(moved == "by reference");
     auto const sent = weft::make_chan<int>(2);
     weft::go(&weft::chan<int>::close, sent);
     CHECK_FALSE(sent.recv());

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/base/sanitizer.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
 namespace {
@@ -190,10 +191,13 @@ std::string exercise(Both both) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   {
     typename Lib::once_flag flag;
     std::atomic<int> calls{0};
-    try {
-      Lib::call_once(flag, [] { throw 1; });
-      expect(false, "call_once that throws");
-    } catch (int) {
+    // ThreadSanitizer's pthread_once never ends after a call that throws, and std::call_once is made of it.
+    if (!WEFT_TSAN || std::is_same_v<Lib, of_weft>) {
+      try {
+        Lib::call_once(flag, [] { throw 1; });
+        expect(false, "call_once that throws");
+      } catch (int) {
+      }
     }
     auto const call = [&] { Lib::call_once(flag, [&](int n) { calls += n; }, 2); };
     both(call, call);
