@@ -17,8 +17,9 @@
 // one wake from the publisher. At most half of the busy processors search at once.
 //
 // A wake-up is left out where the waker itself will run the task next: a task put into the next slot wakes nobody, only one that
-// it displaced does. The monitor backs up what that leaves open (a next slot beside an idle processor while its owner computes,
-// an unattended poller or timer).
+// it displaced does; nor does a task spawned with nothing else queued, if the one before it was joined at once. For the same reason
+// I7 passes over a ring with a single task. The monitor backs up what that leaves open (a next slot or a single task beside an idle
+// processor while its owner computes, an unattended poller or timer).
 //
 // Hand-over. A worker that is stuck in a task loses its processor (hand_over.hpp says how, monitor.cpp when, hand_over.cpp to whom), and
 // weft::blocking gives it up before it is. So there may be more workers than processors; between being taken and being handed on a
