@@ -57,7 +57,7 @@ struct sockets {
         {"read_line", [this] { (void)net::reader(full.second).read_line(); }},
         {"copy", [this] { (void)net::copy(full.second, quiet.first); }},
         {"serve",
-         [this] {
+         [] {
            auto gone = net::tcp_listener::bind("127.0.0.1:0").value();
            (void)net::serve(gone, [](net::tcp_stream const&) {});
          }},
@@ -75,10 +75,9 @@ struct sockets {
         {"read_line", [this] { (void)net::reader(quiet.second).read_line(); }},
         {"copy", [this] { (void)net::copy(quiet.second, quiet.first); }},
         {"copy_both",
-         [this] {
+         [] {
            auto [a, b] = tcp_pair();
            auto [c, d] = tcp_pair();
-           weft::scoped_context const in(weft::this_task::context());
            (void)net::copy_both(b, c);
          }},
     };

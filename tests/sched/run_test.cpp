@@ -128,7 +128,6 @@ TEST_CASE("each task still parked, wherever, is woken by cancellation and its de
     auto listener = weft::net::tcp_listener::bind("127.0.0.1:0").value();
     weft::runtime r({.workers = workers});
     r.run([&] {
-      weft::counting_semaphore<> none(0);
       auto const go = [&](auto wait) {
         ++started;
         weft::go([&ended, wait] {
