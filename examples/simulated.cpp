@@ -2,6 +2,7 @@
 // in which a key is loaded twice, shortens it, and replay shows it as often as you like. Then the cure, under the same search.
 //
 //   simulated
+#include <atomic>
 #include <cstdio>
 #include <map>
 #include <mutex>
@@ -15,7 +16,7 @@ namespace {
 struct cache {
   weft::mutex lock;
   std::map<std::string, int> values;
-  int loads = 0;
+  std::atomic<int> loads = 0;
 
   int load(std::string const& key) {
     ++loads;
@@ -45,7 +46,7 @@ void program(int (cache::*get)(std::string const&)) {
   weft::wait_group clients;
   for (int i = 0; i < 3; ++i) clients.go([&] { (void)(c.*get)("weft"); });
   clients.wait();
-  if (c.loads != 1) throw std::logic_error(std::to_string(c.loads) + " loads of one key");
+  if (c.loads != 1) throw std::logic_error(std::to_string(c.loads.load()) + " loads of one key");
 }
 
 }  // namespace
