@@ -300,6 +300,7 @@ runtime_metrics scheduler::metrics() const noexcept {
   std::uint64_t spawned = outside_spawned_.load(std::memory_order_acquire);
   runtime_metrics m{};
   m.workers = processor_count_;
+  m.parks = outside_parks_.load(std::memory_order_relaxed);
   for (unsigned i = 0; i < processor_count_; ++i) {
     processor const& p = processors_[i];
     ended += p.count.ended;

@@ -71,6 +71,11 @@ class scheduler {
   /// A task has ended: bookkeeping for shutdown. `p` may be null.
   void note_end(processor* p) noexcept;
   void note_spawn(processor* p) noexcept;
+  void note_park(processor* p) noexcept {
+    if (p != nullptr) [[likely]]
+      p->count.parks += 1;
+    else outside_parks_.fetch_add(1, std::memory_order_relaxed);
+  }
   [[nodiscard]] task_id new_id(processor* p) noexcept;
   /// Throws std::system_error that names the limit while fresh tasks wait for want of a stack.
   void refuse_if_out_of_stacks() const {
@@ -246,9 +251,10 @@ class scheduler {
   poller poller_;
   io_table io_;
   cancel_node* root_ = nullptr;
-  std::atomic<std::uint64_t> outside_spawned_{0}, outside_ended_{0};  // by threads without a processor
-  inline static std::atomic<task_id> ids_{1};                         // of the process
-  std::atomic<std::uint32_t> visitors_{0};  // outside threads between queueing a task and waking somebody for it
+  std::atomic<std::uint64_t> outside_spawned_{0}, outside_ended_{0},
+      outside_parks_{0};                       // by threads without a processor
+  inline static std::atomic<task_id> ids_{1};  // of the process
+  std::atomic<std::uint32_t> visitors_{0};     // outside threads between queueing a task and waking somebody for it
 
   // Shared words of the idle protocol, each on its own line: read at every publish.
   alignas(64) std::atomic<std::uint32_t> searching_{0};

@@ -122,7 +122,7 @@ void park_task(worker& w, processor* p, task& t, park_request const& request) no
   w.after_task = &t;
   w.after_request = &request;
   w.after = after_switch::park;
-  if (p != nullptr) p->count.parks += 1;
+  w.sched->note_park(p);
   t.parked_at.store(p != nullptr ? p->coarse_now.get() : coarse_time(clock_ns()), std::memory_order_relaxed);
   tsan_release(&t);
   leave_for(w, p, pick_for_switch(w, p), t.own_stack->exec);

@@ -200,7 +200,7 @@ TEST_CASE("a timer is not late because tasks of some milliseconds follow each ot
       fired = true;
     });
     weft::wait_group all;
-    int turns = 0;
+    std::atomic<int> turns{0};
     for (int i = 0; i < 2; ++i)
       all.go([&] {
         for (; !fired; ++turns) {
