@@ -165,7 +165,7 @@ idle_verdict all_idle(scheduler& s) noexcept {
                   : what::alive;  // alive, without a witness: not again, unless something happens after all
       return v;
     }
-    if (s.wake_locks()) {
+    if (s.unwind_some()) {
       v.is = what::changed;
     } else if (alone) {
       s.report_stuck("deadlock: these tasks could not be unwound, since they wait uncancellably");

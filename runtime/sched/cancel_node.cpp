@@ -255,7 +255,8 @@ bool cancel_from(cancel_node& n, cancel_kind kind, std::exception_ptr const& cau
   while (marked != nullptr) {
     cancel_node* c = marked;
     marked = c->work_next;
-    if (used) wake_registered(*c);  // C4, C5
+    // A deadlocked program is unwound in an order of its own: quiescence.cpp, X1.
+    if (used && (c->sched == nullptr || !c->sched->deadlocked())) wake_registered(*c);  // C4, C5
     finish_cancel(*c);
   }
   return true;

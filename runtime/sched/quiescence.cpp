@@ -6,11 +6,14 @@
 // answer names a *witness*, a task in a wait that only the outside can end, and while its wait word stands nobody asks. Where the
 // answer may change without notice (a foreign thread ends), it is asked again after twice as long, up to a minute.
 //
-// Unwinding  X1 the report is kept for run(), the root is cancelled: what can be cancelled unwinds
-//            X2 everything is idle again, and some tasks are left: those in lock(), lock_shared(), call_once(), which ignore
-//               cancellation, are claimed all the same, and throw; but not in an uncancellable block, or while an exception
-//               unwinds that stack. As often as it takes
-//            X3 none was left to claim, and nobody else is there: the runtime's tasks are named, as at the end of a shutdown's grace
+// Unwinding. What tasks wait on lies mostly in the frames of others: two tasks that lock two mutexes in opposite order do so with mutexes of
+// the task that waits for both. Woken all at once, that one would be gone, and the mutexes with it, before they are. So:
+//   X1 the report is kept for run(), and the root is cancelled: what begins to wait now throws; but nobody who waits is woken
+//   X2 everything is idle, and some tasks are left: those of the first kind that is there are claimed and throw. In lock(),
+//      lock_shared(), call_once() and at other objects of sync; then all others but those who wait for tasks to end; then these. The oldest
+//      task, whose frames are everybody's, only if there is no other. As often as it takes: who waits for tasks that have ended goes on
+//   X3 none was left to claim, and nobody else is there: the runtime's tasks are named, as at the end of a shutdown's grace
+// Locks ignore cancellation otherwise. A wait in an uncancellable block, or while an exception unwinds its stack, is left alone.
 
 #include <algorithm>
 #include <utility>
@@ -84,32 +87,83 @@ void scheduler::unwind_deadlocked(std::string report) noexcept {
     guard hold(lock_);
     deadlock_report_ = std::move(report);
   }
-  deadlocked_.store(true, std::memory_order_release);
-  cancel(*root_, cancel_kind::cancelled, nullptr);  // X1
+  deadlocked_.store(true, std::memory_order_release);  // before the cancellation, which asks
+  cancel(*root_, cancel_kind::cancelled, nullptr);     // X1
+  unwind_some();
 }
 
-bool scheduler::wake_locks() noexcept {
+namespace {
+
+enum class turn : std::uint8_t { sync, other, ends, never };  // X2's order
+
+/// Of a frozen task.
+turn turn_of(task& t) noexcept {
+  if (t.shield != 0 || t.own_stack->exec.exceptions.uncaught != 0) return turn::never;
+  park_request const& wait = *t.request;
+  switch (wait.reason) {
+    case wait_reason::mutex:
+    case wait_reason::shared_mutex:
+    case wait_reason::call_once:
+      if (!wait.cancellable) return turn::sync;
+      break;
+    default: break;
+  }
+  if (!wait.cancellable || t.waits_under == nullptr || !t.waits_under->is_cancelled()) return turn::never;
+  switch (wait.reason) {
+    case wait_reason::mutex:
+    case wait_reason::shared_mutex:
+    case wait_reason::call_once:
+    case wait_reason::condition_variable:
+    case wait_reason::semaphore:
+    case wait_reason::latch:
+    case wait_reason::barrier: return turn::sync;
+    case wait_reason::join:
+    case wait_reason::wait_group:
+    case wait_reason::task_group: return turn::ends;
+    default: return turn::other;
+  }
+}
+
+}  // namespace
+
+bool scheduler::unwind_some() noexcept {
   struct search {
     scheduler* of;
+    turn now = turn::sync;
+    task_id oldest = ~task_id{0};
+    std::size_t alive = 0;
+    bool spares_oldest = true;
     ready_list woken;
-  } s{this, {}};
+  } s{.of = this, .woken = {}};
   for_each_task(
       [](task& t, void* arg) {
         auto& to = *static_cast<search*>(arg);
-        if (t.sched != to.of || !freeze(t)) return true;
-        wait_reason const why = t.request->reason;
-        bool const may_throw = !t.request->cancellable && t.shield == 0 && t.own_stack->exec.exceptions.uncaught == 0;
-        std::uint64_t const generation = wait_word::generation(t.word.load(std::memory_order_relaxed));
-        if (thaw(t)) {
-          ready(t);
-        } else if (may_throw &&
-                   (why == wait_reason::mutex || why == wait_reason::shared_mutex || why == wait_reason::call_once) &&
-                   claim(t, generation, how::cancel, true)) {
-          to.woken.push(t);
-        }
+        task_phase const phase = t.phase.load(std::memory_order_relaxed);
+        if (t.sched != to.of || phase == task_phase::free || phase == task_phase::ended) return true;
+        to.oldest = std::min(to.oldest, t.id);
+        ++to.alive;
         return true;
       },
       &s);
+  for (bool const spares_oldest : {true, false})
+    for (s.now = turn::sync; s.now != turn::never && s.woken.empty();
+         s.now = static_cast<turn>(static_cast<int>(s.now) + 1)) {
+      s.spares_oldest = spares_oldest && s.alive > 1;
+      for_each_task(
+          [](task& t, void* arg) {
+            auto& to = *static_cast<search*>(arg);
+            if (t.sched != to.of || (t.id == to.oldest && to.spares_oldest) || !freeze(t)) return true;
+            turn const its = turn_of(t);
+            std::uint64_t const generation = wait_word::generation(t.word.load(std::memory_order_relaxed));
+            if (thaw(t)) {
+              ready(t);
+            } else if (its == to.now && claim(t, generation, how::cancel, true)) {
+              to.woken.push(t);
+            }
+            return true;
+          },
+          &s);
+    }
   bool const any = !s.woken.empty();
   ready_all(s.woken);
   return any;

@@ -136,7 +136,7 @@ class scheduler {
   /// X1. Once.
   void unwind_deadlocked(std::string report) noexcept;
   /// X2. False: there was none.
-  bool wake_locks() noexcept;
+  bool unwind_some() noexcept;
   [[nodiscard]] bool deadlocked() const noexcept { return deadlocked_.load(std::memory_order_acquire); }
   [[nodiscard]] std::string deadlock_report();
   /// Plain threads in runtime::run, which throw weft::deadlock.

@@ -219,7 +219,8 @@ bool can_be_unwound(task& t) noexcept {
 }  // namespace
 
 // Of a deadlock, or after a failure, once nothing is ready any more. The youngest task first, one at a time, and the first task last: what tasks refer to lies in the frames of those that spawned them, and
-// is still there while they unwind. (An ordinary run cancels all at once: its program ends anyhow; an explored one is run again.) What
+// is still there while they unwind. (An ordinary run goes by what they wait for, since its ids do not tell who
+// came first: quiescence.cpp.) What
 // one lets go may well let others go on.
 void scheduler::unwind_simulated(worker& w, processor& p) {
   simulation& s = *sim_;
@@ -249,10 +250,10 @@ void scheduler::unwind_simulated(worker& w, processor& p) {
     if (claim(*t, wait_word::generation(t->word.load(std::memory_order_relaxed)), how::cancel, true)) make_ready(t);
   } else if (!root_->is_cancelled()) {
     cancel(*root_, cancel_kind::cancelled, nullptr);
-  } else if (!advance_simulated(w, p, never) && !wake_locks()) {
+  } else if (!advance_simulated(w, p, never) && !unwind_some()) {
     report_stuck("deadlock: these tasks could not be unwound, since they wait uncancellably");
   }
-  // wake_locks has found them by walking through memory.
+  // unwind_some has found them by walking through memory.
   gather_ready(p);
   std::sort(s.ready.begin(), s.ready.end(), [](task const* a, task const* b) { return a->id < b->id; });
 }

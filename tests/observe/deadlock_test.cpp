@@ -130,6 +130,31 @@ TEST_CASE("two tasks that lock two mutexes in opposite order are found, and lock
       });
 }
 
+TEST_CASE("tasks in lock() unwind before the frame that their mutexes lie in", "[observe][deadlock]") {
+  std::atomic<int> unwound{0};
+  deadlocks(
+      [&] {
+        unwound = 0;
+        weft::mutex a;
+        weft::mutex b;
+        weft::latch both(2);
+        weft::wait_group philosophers;
+        auto lock = [&](weft::mutex& first, weft::mutex& second) {
+          tells const end{&unwound};
+          std::lock_guard const one(first);
+          both.arrive_and_wait();
+          std::lock_guard const two(second);
+        };
+        philosophers.go([&] { lock(a, b); });
+        philosophers.go([&] { lock(b, a); });
+        philosophers.wait();
+      },
+      [&](std::string const& what) {
+        CHECK(contains(what, "waits on mutex 0x"));
+        CHECK(unwound == 2);
+      });
+}
+
 TEST_CASE("a task that locks what it holds, a reader that wants to write, a call_once in itself are found",
           "[observe][deadlock]") {
   deadlocks(
