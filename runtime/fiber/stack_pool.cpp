@@ -82,11 +82,9 @@ stack_pool::stack_pool(std::size_t default_size, guard_kind guard) noexcept
 stack_pool::~stack_pool() {
   WEFT_CHECK(counts_.in_use() == 0, "a stack pool ends while its stacks are in use");
   for (size_class& each : classes_) {
-    while (slab* const dead = each.slabs) {
-      each.slabs = dead->next;
+    for (slab* dead = each.slabs; dead != nullptr; dead = dead->next)
       for (unsigned i = 0; i < dead->cut; ++i) forget(dead->stacks[i]->exec);
-      unmap(dead);
-    }
+    unmap(each.slabs);
   }
 }
 
@@ -224,11 +222,7 @@ bool stack_pool::trim(std::size_t most) noexcept {
     count_surplus();
   }
   if (rested != nullptr) cool(rested);
-  while (dead != nullptr) {
-    slab* const next = dead->next;
-    unmap(dead);
-    dead = next;
-  }
+  unmap(dead);
   return more;
 }
 
@@ -285,11 +279,7 @@ void stack_pool::cool(stack* rested) noexcept {
       rested = next;
     }
   }
-  while (dead != nullptr) {
-    slab* const next = dead->next;
-    unmap(dead);
-    dead = next;
-  }
+  unmap(dead);
 }
 
 // The slab of it, if now all of that is cold and none will be cut from it any more.
@@ -312,11 +302,16 @@ void stack_pool::take_apart(slab& dead) noexcept {
   counts_.mapped_bytes -= dead.bytes;
 }
 
+// A list of them.
 void stack_pool::unmap(slab* dead) noexcept {
-  asan_unpoison(dead->start, dead->bytes);
-  release_pages(dead->start, dead->bytes);
-  forget_guards(guard_kind::mprotect, dead->mprotect_guards);
-  delete dead;
+  while (dead != nullptr) {
+    slab* const next = dead->next;
+    asan_unpoison(dead->start, dead->bytes);
+    release_pages(dead->start, dead->bytes);
+    forget_guards(guard_kind::mprotect, dead->mprotect_guards);
+    delete dead;
+    dead = next;
+  }
 }
 
 slab* stack_pool::map_slab(unsigned index) noexcept {

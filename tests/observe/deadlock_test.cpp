@@ -107,6 +107,18 @@ TEST_CASE("a deadlock lists every task with name and place of spawn, and unwinds
       });
 }
 
+namespace {
+
+/// Locks the first mutex, waits until another task holds one too, and then wants the second.
+void lock_both(weft::mutex& first, weft::mutex& second, weft::latch& both, std::atomic<int>& unwound) {
+  tells const end{&unwound};
+  std::lock_guard const one(first);
+  both.arrive_and_wait();
+  std::lock_guard const two(second);
+}
+
+}  // namespace
+
 TEST_CASE("two tasks that lock two mutexes in opposite order are found, and lock() throws", "[observe][deadlock]") {
   std::atomic<int> unwound{0};
   deadlocks(
@@ -115,14 +127,8 @@ TEST_CASE("two tasks that lock two mutexes in opposite order are found, and lock
         weft::mutex a;
         weft::mutex b;
         weft::latch both(2);
-        auto lock = [&](weft::mutex& first, weft::mutex& second) {
-          tells const end{&unwound};
-          std::lock_guard const one(first);
-          both.arrive_and_wait();
-          std::lock_guard const two(second);
-        };
-        auto other = weft::spawn([&] { lock(a, b); });
-        lock(b, a);
+        auto other = weft::spawn([&] { lock_both(a, b, both, unwound); });
+        lock_both(b, a, both, unwound);
       },
       [&](std::string const& what) {
         CHECK(contains(what, "waits on mutex 0x"));
@@ -139,14 +145,8 @@ TEST_CASE("tasks in lock() unwind before the frame that their mutexes lie in", "
         weft::mutex b;
         weft::latch both(2);
         weft::wait_group philosophers;
-        auto lock = [&](weft::mutex& first, weft::mutex& second) {
-          tells const end{&unwound};
-          std::lock_guard const one(first);
-          both.arrive_and_wait();
-          std::lock_guard const two(second);
-        };
-        philosophers.go([&] { lock(a, b); });
-        philosophers.go([&] { lock(b, a); });
+        philosophers.go([&] { lock_both(a, b, both, unwound); });
+        philosophers.go([&] { lock_both(b, a, both, unwound); });
         philosophers.wait();
       },
       [&](std::string const& what) {
