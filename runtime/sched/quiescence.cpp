@@ -100,19 +100,12 @@ enum class turn : std::uint8_t { sync, other, ends, never };  // X2's order
 turn turn_of(task& t) noexcept {
   if (t.shield != 0 || t.own_stack->exec.exceptions.uncaught != 0) return turn::never;
   park_request const& wait = *t.request;
+  bool const cancelled = wait.cancellable && t.waits_under != nullptr && t.waits_under->is_cancelled();
+  bool const locks = wait.reason == wait_reason::mutex || wait.reason == wait_reason::shared_mutex ||
+                     wait.reason == wait_reason::call_once;
+  if (locks && (cancelled || !wait.cancellable)) return turn::sync;
+  if (!cancelled) return turn::never;
   switch (wait.reason) {
-    case wait_reason::mutex:
-    case wait_reason::shared_mutex:
-    case wait_reason::call_once:
-      if (!wait.cancellable) return turn::sync;
-      break;
-    default: break;
-  }
-  if (!wait.cancellable || t.waits_under == nullptr || !t.waits_under->is_cancelled()) return turn::never;
-  switch (wait.reason) {
-    case wait_reason::mutex:
-    case wait_reason::shared_mutex:
-    case wait_reason::call_once:
     case wait_reason::condition_variable:
     case wait_reason::semaphore:
     case wait_reason::latch:
