@@ -10,7 +10,8 @@
 //   V4 hog: the task has used hog_after x (1 + hogs / processors) of CPU time. The factor keeps a program of nothing but long
 //      computations from becoming a thread for each of them at once.
 //   V5 nothing to hand on and another processor idle: skip. Not for ever, if the worker is blocked: a processor that stays held keeps this
-//      thread from its sleep.
+//      thread from its sleep. Nor is a hog's taken while the queue of another one was found empty since the last look: its holder looked at
+//      the global queue, the others' queues and their timers then, so nothing waits for long.
 //   V6 M1 to M5; M6. A hog may be in a section at every look (it spawns in a loop): then it is asked, and hands its processor on itself at its next
 //      section that does not park. One that parks needs no asking.
 //
@@ -87,6 +88,8 @@ class monitor {
     std::int64_t same_seq = 0;   // since when, on weft's clock
     std::int64_t still = 0;      // the same, and no CPU time used
     std::uint32_t first = 0;     // of the queue: where its oldest task lies
+    std::uint32_t dry = 0;       // how often the queue had been found empty
+    bool ran_dry = false;        // it was since the last look
     bool owes = false;           // something was overdue
   };
 
@@ -126,6 +129,7 @@ class monitor {
     std::int64_t const now = clock_ns();
     bool acted = false;
     bool left_out = s_.global_.size() != 0;
+    count_dry();
     for (unsigned i = 0; i < s_.processor_count_; ++i) {
       processor& p = s_.processors_[i];
       p.coarse_now = coarse_time(now);
@@ -141,6 +145,15 @@ class monitor {
     acted |= left_out && !left_out_;  // if it comes again nobody could be woken for it
     left_out_ = left_out;
     return acted;
+  }
+
+  void count_dry() noexcept {
+    dry_ = 0;
+    for (unsigned i = 0; i < s_.processor_count_; ++i) {
+      std::uint32_t const dry = s_.processors_[i].dry;
+      views_[i].ran_dry = dry != std::exchange(views_[i].dry, dry);
+      dry_ += views_[i].ran_dry ? 1 : 0;
+    }
   }
 
   void look_for_overdue(processor& p, view& v, std::int64_t now) noexcept {
@@ -207,7 +220,8 @@ class monitor {
     bool const hog = (left_with & worker::hog) != 0;
     if (s_.nothing_to_run(p) && s_.idle_.load(std::memory_order_relaxed) != 0 &&
         (hog || now - v.same_seq < keeps_idle_ns))
-      return false;  // V5
+      return false;
+    if (hog && dry_ > (v.ran_dry ? 1u : 0u)) return false;  // V5
     if (!s_.thread_to_be_had()) return false;
     // Counted before the processor goes: never less than there are.
     s_.adrift_.fetch_add(1, std::memory_order_seq_cst);
@@ -227,6 +241,7 @@ class monitor {
   std::int64_t const blocked_after_;
   std::int64_t const hog_after_;
   std::vector<view> views_;
+  unsigned dry_ = 0;               // processors whose queues were found empty since the last look
   bool left_out_ = false;          // the last look woke a searcher
   bool trimming_ = false;          // the pool has stacks that are to be trimmed now
   std::int64_t period_ends_ = 0;   // of the pool's trimming

@@ -37,6 +37,8 @@ struct alignas(64) processor {
   counters count;
   /// One more at each pick of a task; the monitor and thieves see by it whether the processor moves.
   owned<std::uint64_t> tick;
+  /// One more each time that its own queue was found empty: its holder looks at what the others have left then.
+  owned<std::uint32_t> dry;
   /// Suspended loops of the default stack size, last in, first out.
   owned<stack*> loops;
   owned<std::uint32_t> loop_count;

@@ -66,6 +66,8 @@ void scheduler::start(task* t) noexcept {
   }
   section const inside(w);
   processor* p = inside.proc();
+  // A spawner that has lost its processor feeds the others one task at a time, at several times the cost: it takes one that is to be had.
+  if (p == nullptr && sim_ == nullptr) p = acquire_processor(*w);
   note_spawn(p);
   // A spawner that joins at once needs no second worker, and waking one each time would cost more than the task. If it computes
   // instead this time, the monitor wakes somebody, and the next spawn does so itself.
@@ -270,6 +272,7 @@ task* scheduler::find_now(worker& w, processor& p) {
     if (task* t = take_global(p, 1)) return t;
   }
   if (task* t = p.queue.pop(single())) return t;
+  p.dry += 1;
   if (task* t = take_global(p, run_queue::capacity / 2)) return t;
   // Out of work: timers of processors that nobody holds, or whose holder computes, are run here too.
   std::int64_t const now = clock_ns();

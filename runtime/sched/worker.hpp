@@ -14,7 +14,8 @@
 // processor and need no section.
 //
 // A worker that has lost its processor, *adrift*, runs its task on. Calls that do not wait (go, ready, unlock, close, try_) go by
-// the global queue and the shared free lists and never switch: the task may hold a std::mutex. A call that parks parks as usual, with
+// the global queue and the shared free lists and never switch: the task may hold a std::mutex. A spawn takes an idle processor if there
+// is one, without a switch (docs/decisions/0024). A call that parks parks as usual, with
 // nothing local to go to, and so ends on the native stack, where the worker sleeps as a spare. yield takes an idle processor if there
 // is one; otherwise it goes the same way, with its task in the global queue. What outlives a call that may park reloads worker
 // and processor.

@@ -233,14 +233,11 @@ TEST_CASE("calls that do not wait never switch threads without a processor") {
     std::mutex of_the_user;
     of_the_user.lock();
     int const here = weft::rt::current_thread_id();
-    bool same = true;
-    auto const look = [&] { same = same && here == weft::rt::current_thread_id() && !has_processor(); };
-    for (int i = 0; i < 100; ++i) {
-      children.go([] {});
-      look();
-    }
-    auto child = weft::spawn([] { return 7; });
-    look();
+    bool same = true, without = true;
+    auto const look = [&] {
+      same = same && here == weft::rt::current_thread_id();
+      without = without && !has_processor();
+    };
     contended.unlock();
     look();
     bool const sent = waited_for.try_send(1) == weft::chan_status::ok;
@@ -252,11 +249,31 @@ TEST_CASE("calls that do not wait never switch threads without a processor") {
     weft::timer later(1h);
     later.stop();
     look();
+    CHECK(without);
+    // A spawn may find an idle processor and take it.
+    for (int i = 0; i < 100; ++i) {
+      children.go([] {});
+      look();
+    }
+    auto child = weft::spawn([] { return 7; });
+    look();
     of_the_user.unlock();
     CHECK(same);
     CHECK(sent);
     CHECK(child.join() == 7);
     children.wait();
+  });
+}
+
+TEST_CASE("a task that spawns without a processor takes one that is idle") {
+  with_workers([] {
+    lose_processor();
+    for (int i = 0; i < 10'000 && !has_processor(); ++i) {
+      block_for_ms(1);  // until the others have nothing to do
+      weft::go([] {});
+    }
+    CHECK(has_processor());
+    weft::spawn([] {}).join();
   });
 }
 
