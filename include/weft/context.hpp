@@ -119,11 +119,11 @@ class cancel_fn {
 [[nodiscard]] std::pair<context, cancel_fn> with_deadline(time_point at);
 template <class R, class P>
 [[nodiscard]] std::pair<context, cancel_fn> with_timeout(context parent, std::chrono::duration<R, P> d) {
-  return with_deadline(std::move(parent), time_point(std::chrono::nanoseconds(detail::deadline_after(d))));
+  return with_deadline(std::move(parent), detail::time_after(d));
 }
 template <class R, class P>
 [[nodiscard]] std::pair<context, cancel_fn> with_timeout(std::chrono::duration<R, P> d) {
-  return with_deadline(time_point(std::chrono::nanoseconds(detail::deadline_after(d))));
+  return with_deadline(detail::time_after(d));
 }
 
 /// A child that carries a value. K names it: a type with a member `type`.

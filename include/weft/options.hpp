@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstddef>
 
+#include <weft/detail/deadline.hpp>
+
 namespace weft {
 
 /// What to do when a task does not end within the grace of a shutdown: exit with status 70, or abort for a core dump.
@@ -11,6 +13,7 @@ enum class stuck { exit, abort };
 /// What to do after SIGQUIT's dump: exit with status 131, or go on.
 enum class quit { exit, go_on };
 
+/// Durations may be of any type of std::chrono; max() means never, a negative one is 0.
 struct options {
   /// Tasks that run at the same time. 0: $WEFT_WORKERS, else the CPUs of the affinity mask and the cgroup's quota, at least 1.
   unsigned workers = 0;
@@ -18,15 +21,15 @@ struct options {
   std::size_t stack_size = 256 * 1024;
   /// CPU time after which a task that neither waits nor ends loses the right to keep others waiting: they go on, on another thread, and so
   /// does it. With n tasks like that on w workers the next one is given 1 + n / w times as long. 0: never.
-  std::chrono::nanoseconds hog_after = std::chrono::milliseconds(10);
+  detail::patience hog_after = std::chrono::milliseconds(10);
   /// The same for a task whose thread sleeps in a system call: wall time. Seen with a delay of at most a millisecond or two. 0: never.
-  std::chrono::nanoseconds blocked_after = std::chrono::microseconds(100);
+  detail::patience blocked_after = std::chrono::microseconds(100);
   /// Upper bound for the threads of the runtime, the monitor among them, but never less than one for each of `workers` and the
   /// monitor; the one thread of the process that waits for signals is not counted. What RLIMIT_NPROC and the cgroup's pids.max leave
   /// is a bound as well. When it is reached, and all threads are stuck in tasks, the others wait; a line on stderr says so once.
   unsigned max_threads = 10'000;
   /// How long shutdown waits for tasks that are being cancelled.
-  std::chrono::nanoseconds shutdown_grace = std::chrono::seconds(5);
+  detail::patience shutdown_grace = std::chrono::seconds(5);
   stuck on_stuck = stuck::exit;
   quit on_quit = quit::exit;
 };

@@ -208,7 +208,7 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
     stream.set_read_deadline(at);
     stream.set_write_deadline(at);
   };
-  if (timed) set_deadline(weft::now() + options.request_timeout);
+  if (timed) set_deadline(detail::time_after(options.request_timeout));
   result<void> const written = write_request(stream, q, header);
   // A server may answer and close before it has read the request: its answer counts for more than our failure to write.
   std::vector<char> buffer(16 * 1024);

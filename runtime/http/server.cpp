@@ -47,10 +47,6 @@ constexpr std::chrono::nanoseconds probe_after = 500ms;
 constexpr std::size_t most_lost = 256;      // a sweep
 constexpr std::size_t first_buffer = 1024;  // on the stack of an idle connection; most requests fit
 
-time_point from_now(std::chrono::nanoseconds d) {
-  return time_point(std::chrono::nanoseconds(detail::deadline_after(d)));  // saturates
-}
-
 }  // namespace
 
 /// Step 1 of connection.hpp holds one.
@@ -333,7 +329,7 @@ void http_server::shutdown(std::chrono::nanoseconds grace) {
   uncancellable const stay;
   draining = true;  // 1
   std::unique_lock held(lock_);
-  stop_at_ = std::min(stop_at_, from_now(grace));
+  stop_at_ = std::min(stop_at_, detail::time_after(grace));
   for (auto& l : listeners_) l->close();  // 2
   changed_.notify_all();
   auto const none_left = [this] { return live_ == 0; };
@@ -377,7 +373,7 @@ void server::serve(context until) {
   keep->serve(&until);
 }
 
-void server::shutdown(std::chrono::nanoseconds grace) {
+void server::shutdown(weft::detail::patience grace) {
   auto const keep = impl_;
   keep->shutdown(grace);
 }

@@ -95,7 +95,7 @@ result<detail::io_handle> connect_to(endpoint const& target, io_kind kind, std::
 }
 
 result<tcp_stream> tcp_stream::connect(std::string_view address, detail::patience patience) {
-  std::int64_t const until = detail::deadline_after(patience.get());
+  std::int64_t const until = detail::deadline_after(patience);
   auto const targets = resolve_until(address, false, until);
   if (!targets) return fail(targets.error());
   std::error_code error;
@@ -109,7 +109,7 @@ result<tcp_stream> tcp_stream::connect(std::string_view address, detail::patienc
 }
 
 result<unix_stream> unix_stream::connect(std::string_view path, detail::patience patience) {
-  std::int64_t const until = detail::deadline_after(patience.get());
+  std::int64_t const until = detail::deadline_after(patience);
   auto const target = endpoint::unix_path(path);
   if (!target) return fail(target.error());
   auto handle = connect_to(*target, io_kind::socket, until);

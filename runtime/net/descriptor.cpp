@@ -85,12 +85,8 @@ result<fd_stream> fd_stream::adopt(int fd) {
   return fd_stream(detail::io_handle(slot));
 }
 
-result<void> wait_readable(int fd, detail::patience patience) {
-  return wait_ready(fd, io_direction::read, patience.get());
-}
+result<void> wait_readable(int fd, detail::patience patience) { return wait_ready(fd, io_direction::read, patience); }
 
-result<void> wait_writable(int fd, detail::patience patience) {
-  return wait_ready(fd, io_direction::write, patience.get());
-}
+result<void> wait_writable(int fd, detail::patience patience) { return wait_ready(fd, io_direction::write, patience); }
 
 }  // namespace weft::net

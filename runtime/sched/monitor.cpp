@@ -202,7 +202,7 @@ class monitor {
     bool const stands_still = now - v.still >= blocked_after_;
     bool const for_long = hog_after_ > 0 && now - v.same_seq >= hog_after_;
     if (!stands_still && !for_long) {
-      if (v.still != now) due_ = std::min(due_, v.still + blocked_after_ - now);
+      if (v.still != now) due_ = std::min(due_, blocked_after_ - (now - v.still));
       return false;
     }
     char const state = thread_state(thread);

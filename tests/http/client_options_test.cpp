@@ -112,6 +112,14 @@ TEST_CASE("what a location refers to") {
 TEST_CASE("a response that does not come in time is an error, and the next call is served on a new connection") {
   with_server(routes, {}, [](std::string const& at, auto&) {
     http::client_options o;
+    for (std::chrono::nanoseconds const never :
+         {std::chrono::nanoseconds::max(), std::chrono::nanoseconds::max() - 1ns}) {
+      http::client patient({.connect_timeout = never, .idle_timeout = never, .request_timeout = never});
+      CHECK(patient.get("http://" + at + "/plain302")->status() == 302);
+      CHECK(patient.get("http://" + at + "/plain302")->status() == 302);
+    }
+    http::client patient({.connect_timeout = std::chrono::hours::max(), .request_timeout = std::chrono::hours::max()});
+    CHECK(patient.get("http://" + at + "/plain302")->status() == 302);
     o.request_timeout = 500ms;
     http::client c(o);
     CHECK(c.get("http://" + at + "/plain302")->status() == 302);

@@ -77,6 +77,41 @@ TEST_CASE("a request in progress is finished within the grace, and told that it 
   });
 }
 
+TEST_CASE("a grace and time-outs of any duration type are kept, and max() never ends") {
+  weft::run([] {
+    auto const entered = weft::make_chan<weft::unit>(), leave = weft::make_chan<weft::unit>();
+    http::router r;
+    r.get("/slow", [=] {
+      entered.send(weft::unit{});
+      leave.recv();
+      return "done";
+    });
+    http::server_options o{.header_timeout = std::chrono::hours::max(),
+                           .idle_timeout = std::chrono::hours::max(),
+                           .request_timeout = std::chrono::hours::max(),
+                           .shutdown_grace = std::chrono::hours::max()};
+    CHECK(o.request_timeout == std::chrono::nanoseconds::max());
+    for (bool by_options : {false, true}) {
+      CAPTURE(by_options);
+      http::server server(r, o);
+      std::string const at = server.listen("127.0.0.1:0")->to_string();
+      auto [until, stop] = weft::with_cancel();
+      auto serving = weft::spawn([&, c = until] { server.serve(c); });
+      wire idle(at), busy(at);
+      busy.send(get("/slow"));
+      entered.recv();
+      weft::join_handle<void> ending;
+      if (by_options) stop();
+      else ending = weft::spawn([&] { server.shutdown(std::chrono::hours::max()); });
+      CHECK(idle.rest().empty());  // the shutdown has begun, and what is in progress would be closed by the next step
+      CHECK_FALSE(serving.wait_for(20ms));
+      leave.send(weft::unit{});
+      CHECK(body_of(busy.rest()) == "done");
+      serving.join();
+    }
+  });
+}
+
 TEST_CASE("what is not done within the grace is cancelled and closed") {
   weft::run([] {
     auto entered = weft::make_chan<weft::unit>();

@@ -1,5 +1,7 @@
 #include "tests/net/everywhere.hpp"
 
+#include <weft/sim.hpp>
+
 #include <atomic>
 #include <stdexcept>
 
@@ -153,6 +155,48 @@ TEST_CASE("handlers that outstay the grace are cancelled and waited for") {
     CHECK(unwound);
     CHECK(read_all(client).empty());
   });
+}
+
+TEST_CASE("a grace of any duration type is waited for, and max() never ends") {
+  // In a simulation an hour passes as soon as nothing else can happen; serve takes anything that accepts.
+  struct line {
+    weft::chan<int> calls = weft::make_chan<int>();
+    weft::result<int> accept() const {
+      auto const call = calls.recv();
+      if (!call) return std::unexpected(make_error_code(weft::errc::closed));
+      return *call;
+    }
+    void close() const { calls.close(); }
+  };
+  auto const serve_for = [](net::serve_options options) {
+    weft::sim::run(7, [options] {
+      line listener;
+      auto const leave = weft::make_chan<int>();
+      std::string end = "none";
+      auto server = weft::spawn([&] {
+        (void)net::serve(
+            listener,
+            [&](int) {
+              try {
+                (void)leave.recv();
+                end = "left";
+              } catch (weft::cancelled const&) {
+                end = "cancelled";
+              }
+            },
+            options);
+      });
+      listener.calls.send(1);
+      server.cancel();
+      weft::sleep_for(1h);
+      leave.close();
+      CHECK_THROWS_AS(server.join(), weft::cancelled);
+      CHECK(end == "left");
+    });
+  };
+  serve_for({.grace = std::chrono::hours::max()});
+  serve_for({.grace = std::chrono::nanoseconds::max() - 1ns});
+  serve_for({.grace = std::chrono::duration<float, std::ratio<3600>>(1.5F)});
 }
 
 TEST_CASE("serve works with unix listeners") {

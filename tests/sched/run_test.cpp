@@ -271,6 +271,28 @@ TEST_CASE("shutdown takes a grace of any duration type, of which max() means nev
     shut_down(std::chrono::duration<double>(60.5));
     weft::runtime patient({.workers = workers, .shutdown_grace = std::chrono::nanoseconds::max()});
     patient.go(takes_its_time);
+    weft::runtime more_patient({.workers = workers, .shutdown_grace = std::chrono::hours::max()});
+    more_patient.go(takes_its_time);
+  }
+}
+
+TEST_CASE("a duration of any type may be given to the options: beyond nanoseconds it is max(), negative it is none") {
+  weft::options o{.hog_after = std::chrono::hours::max(),
+                  .blocked_after = std::chrono::duration<double>(1e300),
+                  .shutdown_grace = -1h};
+  CHECK(o.hog_after == std::chrono::nanoseconds::max());
+  CHECK(o.blocked_after == std::chrono::nanoseconds::max());
+  CHECK(o.shutdown_grace == 0ns);
+  o.shutdown_grace = std::chrono::years(300);
+  CHECK(o.shutdown_grace == std::chrono::nanoseconds::max());
+  std::chrono::nanoseconds const plain = o.shutdown_grace;  // is one
+  CHECK(plain == o.shutdown_grace);
+  for (unsigned workers : worker_counts) {
+    o.workers = workers;
+    weft::run(o, [] {
+      weft::blocking([] { std::this_thread::sleep_for(1ms); });
+      std::this_thread::sleep_for(5ms);
+    });
   }
 }
 

@@ -38,15 +38,12 @@ constexpr std::int64_t saturated_ns(std::chrono::duration<R, P> d) noexcept {
   }
 }
 
-/// A duration of any type as a parameter of what is no template: hours::max() would be a negative number of nanoseconds.
-class patience {
+/// Nanoseconds into which a duration of any type is turned by saturated_ns: for members of options, and for parameters of what is no
+/// template. hours::max() assigned to plain nanoseconds is a negative number of them.
+class patience : public std::chrono::nanoseconds {
  public:
   template <class R, class P>
-  constexpr patience(std::chrono::duration<R, P> d) noexcept : ns_(saturated_ns(d)) {}
-  [[nodiscard]] constexpr std::chrono::nanoseconds get() const noexcept { return std::chrono::nanoseconds(ns_); }
-
- private:
-  std::int64_t ns_;
+  constexpr patience(std::chrono::duration<R, P> d) noexcept : std::chrono::nanoseconds(saturated_ns(d)) {}
 };
 
 /// The instant `ns` nanoseconds from now, saturating at `never`.
@@ -56,6 +53,12 @@ template <class R, class P>
 std::int64_t deadline_after(std::chrono::duration<R, P> d) noexcept {
   std::int64_t const ns = saturated_ns(d);
   return ns == never ? never : deadline_in(ns);
+}
+
+/// The same as a time_point. now() + d is for durations that nobody else chose: it overflows.
+template <class R, class P>
+time_point time_after(std::chrono::duration<R, P> d) noexcept {
+  return time_point(std::chrono::nanoseconds(deadline_after(d)));
 }
 
 /// Seconds since the clock's epoch, from any representation without overflow.

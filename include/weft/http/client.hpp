@@ -1,6 +1,7 @@
 // An HTTP/1.1 client: keeps connections alive and uses them again, host by host.
 #pragma once
 
+#include <weft/detail/deadline.hpp>
 #include <weft/error.hpp>
 #include <weft/http/errc.hpp>
 #include <weft/http/message.hpp>
@@ -19,11 +20,11 @@ struct http_client;
 namespace weft::http {
 
 struct client_options {
-  std::chrono::nanoseconds connect_timeout = std::chrono::seconds(30);
+  weft::detail::patience connect_timeout = std::chrono::seconds(30);
   /// An unused connection is not used again after this.
-  std::chrono::nanoseconds idle_timeout = std::chrono::seconds(30);
+  weft::detail::patience idle_timeout = std::chrono::seconds(30);
   /// Of one exchange, from the connection to the end of the response: then std::errc::timed_out.
-  std::chrono::nanoseconds request_timeout = std::chrono::nanoseconds::max();
+  weft::detail::patience request_timeout = std::chrono::nanoseconds::max();
   std::size_t max_idle_per_host = 64;
   std::size_t max_idle = 1024;  // of all hosts
   /// How many redirections one call follows; errc::too_many_redirects beyond. 0: none, the response is returned as it is.

@@ -1,6 +1,7 @@
 // An HTTP/1.1 server: a task a connection.
 #pragma once
 
+#include <weft/detail/deadline.hpp>
 #include <weft/error.hpp>
 #include <weft/http/router.hpp>
 #include <weft/net.hpp>
@@ -21,11 +22,11 @@ namespace weft::http {
 /// Time-outs are kept by one sweep over all connections, and come late by at most an eighth of the shortest of them or a second.
 struct server_options {
   /// From a request's first byte to the end of its header: then the connection is closed, with 408.
-  std::chrono::nanoseconds header_timeout = std::chrono::seconds(10);
+  weft::detail::patience header_timeout = std::chrono::seconds(10);
   /// Without a byte: between requests, within a body, and for a client that does not read its response.
-  std::chrono::nanoseconds idle_timeout = std::chrono::seconds(60);
+  weft::detail::patience idle_timeout = std::chrono::seconds(60);
   /// Then the context of the handler is cancelled, and the answer is 503.
-  std::chrono::nanoseconds request_timeout = std::chrono::nanoseconds::max();
+  weft::detail::patience request_timeout = std::chrono::nanoseconds::max();
   std::size_t max_header_bytes = 64 * 1024;      // 431 beyond
   std::size_t max_body_bytes = 8 * 1024 * 1024;  // 413 beyond
   std::size_t max_connections = 100000;          // no more are accepted until one has ended
@@ -33,7 +34,7 @@ struct server_options {
   /// Of a body that its handler reads as it comes, which is never held in memory: 413 beyond.
   std::uint64_t max_streamed_bytes = std::numeric_limits<std::uint64_t>::max();
   /// How long requests in progress may go on when serve(context) ends by its context.
-  std::chrono::nanoseconds shutdown_grace = std::chrono::seconds(5);
+  weft::detail::patience shutdown_grace = std::chrono::seconds(5);
 };
 
 /// Members may be called from any task. A handler's context is cancelled when its client has gone away. A handler that throws gets the client a 500 (http::error: its status), and a line
@@ -57,7 +58,7 @@ class server {
   /// Stops accepting, closes idle connections, lets requests in progress end and answers them with Connection: close.
   /// After `grace` the contexts of the remaining handlers are cancelled and their connections closed. Parks until all have
   /// ended or are closed; may be called twice and from several tasks: the earliest end counts.
-  void shutdown(std::chrono::nanoseconds grace);
+  void shutdown(weft::detail::patience grace);
 
  private:
   std::shared_ptr<rt::http_server> impl_;

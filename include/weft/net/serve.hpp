@@ -16,7 +16,7 @@ namespace weft::net {
 
 struct serve_options {
   std::size_t max_connections = 0;  // beyond these, connections wait in the kernel's queue; 0: no limit
-  std::chrono::nanoseconds grace = std::chrono::seconds(5);  // for handlers to end by themselves once serve ends
+  weft::detail::patience grace = std::chrono::seconds(5);  // for handlers to end by themselves once serve ends
 };
 
 }  // namespace weft::net
