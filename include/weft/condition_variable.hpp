@@ -43,7 +43,7 @@ class condition_variable {
   /// The same until `ready()` is true, which it may be at once. `ready` is called with the mutex held.
   template <class P>
   void wait(std::unique_lock<mutex>& lock, P ready) {
-    cancellation_point();
+    begin(lock);
     while (!ready()) wait(lock);
   }
 
@@ -71,7 +71,7 @@ class condition_variable {
  private:
   template <class P>
   bool wait_deadline(std::unique_lock<mutex>& lock, std::int64_t deadline, P& ready) {
-    cancellation_point();
+    begin(lock);
     while (!ready()) {
       if (!wait_deadline(lock, deadline)) return ready();
     }
@@ -80,7 +80,8 @@ class condition_variable {
 
   bool wait_deadline(std::unique_lock<mutex>& lock, std::int64_t deadline);  // false: timed out
   void wake(bool all) noexcept;
-  static void cancellation_point();
+  /// Due even if `ready` is true at once: the lock is looked at, and the context.
+  static void begin(std::unique_lock<mutex> const& lock);
 
   // Says that waiters_ may not be empty. Written under the lock that guards the list; read without it: a notify that
   // must find a waiter happens after the wait has begun, by way of the mutex, and with that sees it set.

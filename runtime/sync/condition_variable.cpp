@@ -34,13 +34,20 @@ void release_both(void* arg) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   request.user->unlock();
 }
 
+void check_owned(std::unique_lock<mutex> const& lock) noexcept {
+  if (!lock.owns_lock()) rt::fatal("condition_variable::wait: the lock does not own its mutex");
+}
+
 }  // namespace
 
-void condition_variable::cancellation_point() { (void)rt::cancellation_point(); }
+void condition_variable::begin(std::unique_lock<mutex> const& lock) {
+  check_owned(lock);
+  (void)rt::cancellation_point();
+}
 
 bool condition_variable::wait_deadline(std::unique_lock<mutex>& lock,
                                        std::int64_t deadline) WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  if (!lock.owns_lock()) rt::fatal("condition_variable::wait: the lock does not own its mutex");
+  check_owned(lock);
   rt::waiter& self = rt::cancellation_point();  // V1
   rt::object_lock& guard = rt::lock_of(this);
   rt::wait_record record;

@@ -214,13 +214,20 @@ TEST_CASE("a wait throws at once in a cancelled task, even if its predicate hold
 }
 
 TEST_CASE("waiting with a lock that does not own its mutex ends the process and names the call") {
-  for (bool timed : {false, true}) {
-    auto const end = weft::test::run_in_child([timed] {
+  using lock = std::unique_lock<weft::mutex>;
+  using wait = void (*)(weft::condition_variable&, lock&);
+  static constexpr auto ready = [] { return true; };
+  wait const waits[] = {[](auto& changed, lock& l) { changed.wait(l); },
+                        [](auto& changed, lock& l) { (void)changed.wait_for(l, std::chrono::hours(1)); },
+                        [](auto& changed, lock& l) { changed.wait(l, ready); },
+                        [](auto& changed, lock& l) { (void)changed.wait_for(l, std::chrono::hours(1), ready); },
+                        [](auto& changed, lock& l) { (void)changed.wait_until(l, weft::time_point::max(), ready); }};
+  for (wait const w : waits) {
+    auto const end = weft::test::run_in_child([w] {
       weft::mutex m;
       weft::condition_variable changed;
-      std::unique_lock<weft::mutex> lock(m, std::defer_lock);
-      if (timed) (void)changed.wait_for(lock, std::chrono::hours(1));
-      else changed.wait(lock);
+      lock l(m, std::defer_lock);
+      w(changed, l);
     });
     CHECK(end.aborted);
     CHECK(end.said.find("condition_variable::wait: the lock does not own its mutex") != std::string::npos);
