@@ -23,7 +23,7 @@ class latch {
   [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return PTRDIFF_MAX; }
 
   /// Does not block. Fatal if it counts below zero.
-  void count_down(std::ptrdiff_t n = 1) noexcept { count_.down(n, "latch::count_down"); }
+  void count_down(std::ptrdiff_t n = 1) noexcept { count_.down(static_cast<std::uint64_t>(n), "latch::count_down"); }
 
   /// Whether a wait would return at once. Does not block.
   [[nodiscard]] bool try_wait() const noexcept { return count_.finished(); }
@@ -34,7 +34,7 @@ class latch {
   /// Counts down and waits. Blocks. Cancellation point: cancelled when it is called, it throws before it counts down.
   void arrive_and_wait(std::ptrdiff_t n = 1) {
     detail::countdown::cancellation_point();
-    count_.down(n, "latch::arrive_and_wait");
+    count_.down(static_cast<std::uint64_t>(n), "latch::arrive_and_wait");
     if (!count_.finished()) count_.wait(true);
   }
 

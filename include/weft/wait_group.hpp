@@ -31,7 +31,7 @@ class wait_group {
   /// Counts `n` more; a negative n counts down. Does not block. Fatal if the counter falls below zero.
   void add(std::ptrdiff_t n = 1) noexcept {
     if (n >= 0) count_.up(n, "wait_group::add");
-    else count_.down(-n, "wait_group::add");
+    else count_.down(std::uint64_t{0} - static_cast<std::uint64_t>(n), "wait_group::add");
   }
 
   /// One less. Does not block. Fatal if the counter falls below zero.
@@ -40,7 +40,7 @@ class wait_group {
   /// Returns when the counter is zero. Blocks. Cancellation point.
   void wait() {
     std::uint32_t const unused = ahead_.exchange(waited, std::memory_order_acq_rel) & ~waited;
-    if (unused != 0) count_.down(static_cast<std::ptrdiff_t>(unused), "wait_group::done");
+    if (unused != 0) count_.down(unused, "wait_group::done");
     count_.wait(false);
   }
 

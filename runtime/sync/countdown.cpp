@@ -34,8 +34,7 @@ void countdown::up(std::ptrdiff_t n, char const* call) noexcept {
       !state_.compare_exchange_weak(state, state + static_cast<std::uint64_t>(n) * one, std::memory_order_relaxed));
 }
 
-void countdown::down(std::ptrdiff_t n, char const* call) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  auto const by = static_cast<std::uint64_t>(n);
+void countdown::down(std::uint64_t by, char const* call) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   std::uint64_t state = state_.load(std::memory_order_relaxed);
   for (;;) {  // D1
     if (by > state / one) rt::fatal("%s: negative counter", call);

@@ -2,6 +2,7 @@
 #include <weft/weft.hpp>
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -133,6 +134,18 @@ TEST_CASE("a counter below zero ends the process and names the call") {
   });
   CHECK(add.aborted);
   CHECK(add.said.find("wait_group::add: negative counter") != std::string::npos);
+  auto const least = weft::test::run_in_child([] {
+    weft::wait_group group;
+    group.add(PTRDIFF_MAX);
+    group.add(PTRDIFF_MIN);
+  });
+  CHECK(least.aborted);
+  CHECK(least.said.find("wait_group::add: negative counter") != std::string::npos);
+  auto const negative = weft::test::run_in_child([] {
+    weft::latch start(1);
+    start.count_down(-1);
+  });
+  CHECK(negative.aborted);
   auto const latch = weft::test::run_in_child([] {
     weft::latch start(1);
     start.count_down(2);

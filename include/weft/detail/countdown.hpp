@@ -17,9 +17,10 @@ class countdown {
   countdown(countdown const&) = delete;
   countdown& operator=(countdown const&) = delete;
 
-  /// `call` is named in the fatal message if the count would overflow, or fall below zero.
+  /// `call` is named in the fatal message if the count would overflow, or fall below zero, as it does by a
+  /// negative number that has been converted.
   void up(std::ptrdiff_t n, char const* call) noexcept;
-  void down(std::ptrdiff_t n, char const* call) noexcept;
+  void down(std::uint64_t by, char const* call) noexcept;
 
   /// Zero, and whoever made it so is done with this object.
   [[nodiscard]] bool finished() const noexcept { return state_.load(std::memory_order_acquire) == 0; }
