@@ -34,7 +34,7 @@ namespace weft::detail {
 
 /// One direction of copy_both.
 template <class A, class B>
-result<void> pass_on(A& from, B& to) {
+[[nodiscard]] result<void> pass_on(A& from, B& to) {
   auto const n = net::copy(from, to);
   if (n) {
     (void)to.shutdown_write();  // a peer that is gone already has no use for it

@@ -85,7 +85,7 @@ class reader {
   }
 
   /// One read into the room behind what is unread; false at the end of the stream.
-  result<bool> fill() {
+  [[nodiscard]] result<bool> fill() {
     if (begin_ == end_) begin_ = end_ = 0;
     if (end_ == size_) make_room();
     auto const n = from_->read_some(std::span<char>(data_.get() + end_, size_ - end_));
