@@ -32,6 +32,9 @@ constexpr observer reports{.runtime_begins = begin_watching_quit,
 
 }  // namespace
 
-void install_observer() noexcept { observer_in_use.store(&reports, std::memory_order_release); }
+void install_observer() noexcept {
+  (void)debugger_layout();
+  observer_in_use.store(&reports, std::memory_order_release);
+}
 
 }  // namespace weft::rt

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "runtime/base/lock.hpp"
@@ -16,29 +17,14 @@ namespace {
 
 constexpr std::size_t chunk_size = 64 * 1024;
 
-/// Blocks of one size, one after the other. Chunks are never freed: they hold wait words.
-struct chunk {
-  chunk* next;
-  std::size_t block_size;
-  std::size_t blocks;
-  [[nodiscard]] task* at(std::size_t i) noexcept {
-    return reinterpret_cast<task*>(reinterpret_cast<char*>(this) + task_block_step + i * block_size);
-  }
-};
-static_assert(sizeof(chunk) <= task_block_step);
-
 /// The shared free blocks come in batches, so that moving one is a matter of two pointers under the lock, whatever its length:
 /// walking a list of cold blocks there cost more than all the rest of a spawn.
 struct shared_lists {
   ranked_lock lock{lock_rank::task_pool};
   task* batches[task_block_classes] = {};  // guarded by lock: the first block of each; see batch below
-  chunk* chunks = nullptr;                 // guarded by lock; only grows
 };
-
-shared_lists& shared() noexcept {
-  static auto* s = new shared_lists;  // never destroyed: a runtime may be a static
-  return *s;
-}
+static_assert(std::is_trivially_destructible_v<shared_lists>);  // never destroyed: a runtime may be a static
+constinit shared_lists shared;
 
 /// Free blocks are linked by waiter::next_ready. Owned by whoever holds the list; out of ThreadSanitizer's sight, to which two tasks
 /// on one worker that use the same list are strangers.
@@ -73,7 +59,7 @@ bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
   std::size_t const size = (cls + 1) * task_block_step;
   void* memory = ::operator new(chunk_size, std::align_val_t{task_block_step}, std::nothrow);
   if (memory == nullptr) return false;
-  auto* c = new (memory) chunk{s.chunks, size, (chunk_size - task_block_step) / size};
+  auto* c = new (memory) task_chunk{task_chunks, size, (chunk_size - task_block_step) / size};
   batch cut;
   for (std::size_t i = c->blocks; i-- > 0;) {
     task* t = new (c->at(i)) task;
@@ -87,25 +73,29 @@ bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
       cut = {};
     }
   }
-  s.chunks = c;
+  task_chunks = c;
   return true;
 }
 
 /// Some blocks from the shared list, at most task_cache::batch of them; count 0: out of memory.
 batch take_shared(std::size_t cls) noexcept {
-  auto& s = shared();
-  guard hold(s.lock);
-  if (s.batches[cls] == nullptr && !add_chunk_locked(s, cls)) return {};
-  return pop_batch_locked(s, cls);
+  guard hold(shared.lock);
+  if (shared.batches[cls] == nullptr && !add_chunk_locked(shared, cls)) return {};
+  return pop_batch_locked(shared, cls);
 }
 
 void give_shared(std::size_t cls, batch const& b) noexcept {
-  auto& s = shared();
-  guard hold(s.lock);
-  push_batch_locked(s, cls, b);
+  guard hold(shared.lock);
+  push_batch_locked(shared, cls, b);
 }
 
 }  // namespace
+
+constinit task_chunk* task_chunks = nullptr;
+
+task* task_chunk::at(std::size_t i) noexcept {
+  return reinterpret_cast<task*>(reinterpret_cast<char*>(this) + task_block_step + i * block_size);
+}
 
 task* allocate_task_block(task_cache* cache, std::size_t size) {
   std::size_t const cls = (size + task_block_step - 1) / task_block_step - 1;
@@ -209,11 +199,10 @@ void for_each_task(bool (*visit)(task&, void*), void* arg) {
     }
     ~walk() { gate.walks.fetch_sub(1, std::memory_order_release); }
   } const here;
-  auto& s = shared();
-  chunk* c = nullptr;
+  task_chunk* c = nullptr;
   {
-    guard hold(s.lock);
-    c = s.chunks;
+    guard hold(shared.lock);
+    c = task_chunks;
   }
   for (; c != nullptr; c = c->next)
     for (std::size_t i = 0; i < c->blocks; ++i) {

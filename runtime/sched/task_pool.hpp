@@ -32,6 +32,17 @@ struct task_cache {
   std::array<free_list, task_block_classes> classes;
 };
 
+/// 64 KiB: blocks of one size, one after the other, from the next multiple of the step on. Never freed: they hold wait words.
+struct task_chunk {
+  task_chunk* next;
+  std::size_t block_size;
+  std::size_t blocks;
+  [[nodiscard]] task* at(std::size_t i) noexcept;
+};
+static_assert(sizeof(task_chunk) <= task_block_step);
+/// The newest. Guarded by the lock of the shared lists; debuggers begin here (runtime/observe/debugger.cpp).
+extern constinit task_chunk* task_chunks;
+
 /// A block of at least `size` <= task_block_max bytes, 64-byte aligned, with a task header in it whose wait word goes on
 /// counting. `cache` may be null. Throws std::bad_alloc.
 [[nodiscard]] task* allocate_task_block(task_cache* cache, std::size_t size);

@@ -21,31 +21,6 @@
 
 namespace weft::rt {
 
-char const* wait_reason_name(wait_reason r) noexcept {
-  static constexpr char const* names[] = {"nothing",
-                                          "channel send",
-                                          "channel receive",
-                                          "select",
-                                          "sleep",
-                                          "join",
-                                          "mutex",
-                                          "shared_mutex",
-                                          "condition_variable",
-                                          "semaphore",
-                                          "latch",
-                                          "barrier",
-                                          "call_once",
-                                          "wait_group",
-                                          "task_group",
-                                          "socket read",
-                                          "socket write",
-                                          "blocking call",
-                                          "signal",
-                                          "end of the runtime",
-                                          "idleness of the others"};
-  return names[static_cast<std::size_t>(r)];
-}
-
 // ---- plain threads --------------------------------------------------------------------------------------------------
 
 namespace {

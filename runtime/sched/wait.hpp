@@ -54,7 +54,7 @@ using detail::wait_list;
 /// Who ended a wait.
 enum class how : std::uint8_t { none, partner, close, timeout, cancel };
 
-/// What a waiter waits for; shown by dumps. Keep wait_reason_name() in step.
+/// What a waiter waits for; shown by dumps. Keep wait_reason_names in step.
 enum class wait_reason : std::uint8_t {
   none,
   chan_send,
@@ -78,7 +78,30 @@ enum class wait_reason : std::uint8_t {
   runtime_end,
   idle
 };
-[[nodiscard]] char const* wait_reason_name(wait_reason) noexcept;
+inline constexpr char const* wait_reason_names[] = {"nothing",
+                                                    "channel send",
+                                                    "channel receive",
+                                                    "select",
+                                                    "sleep",
+                                                    "join",
+                                                    "mutex",
+                                                    "shared_mutex",
+                                                    "condition_variable",
+                                                    "semaphore",
+                                                    "latch",
+                                                    "barrier",
+                                                    "call_once",
+                                                    "wait_group",
+                                                    "task_group",
+                                                    "socket read",
+                                                    "socket write",
+                                                    "blocking call",
+                                                    "signal",
+                                                    "end of the runtime",
+                                                    "idleness of the others"};
+[[nodiscard]] constexpr char const* wait_reason_name(wait_reason r) noexcept {
+  return wait_reason_names[static_cast<std::size_t>(r)];
+}
 
 /// waiter::word: generation | DELIVERED | FROZEN | CANCELLABLE | how | state. One word, changed only by the functions below.
 namespace wait_word {
