@@ -8,6 +8,7 @@
 #include <weft/defer.hpp>
 #include <weft/dump.hpp>
 #include <weft/error.hpp>
+#include <weft/leaks.hpp>
 #include <weft/options.hpp>
 #include <weft/parallel.hpp>
 #include <weft/run.hpp>

@@ -58,6 +58,7 @@ bool visit(task& t, void* arg) {
     case task_phase::joining:  // its frames are below those of the task that it joins
       e.state = task_state::parked;
       e.reason = wait_reason::join;
+      e.above = static_cast<task const*>(t.next_ready);
       e.waited_ns = waited(t, to.now);
       break;
     case task_phase::parked:
@@ -65,6 +66,7 @@ bool visit(task& t, void* arg) {
       break;  // unless it can be frozen: then nobody has claimed its wait
     default: return true;
   }
+  e.self = &t;
   e.id = t.id;
   if (t.place.line() != 0) {
     e.file = t.place.file_name();

@@ -25,6 +25,8 @@ enum class task_state : std::uint8_t { not_begun, running, ready, parked };
 struct task_entry {
   static constexpr std::size_t no_trace = static_cast<std::size_t>(-1);
 
+  void const* self = nullptr;   // to tell tasks apart
+  void const* above = nullptr;  // of one that runs the task that it joins above its own frames: that one's `self`
   task_id id = 0;
   std::string name;
   char const* file = nullptr;  // place of spawn; null: not known. Static text

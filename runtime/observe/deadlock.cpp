@@ -33,6 +33,7 @@
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/observe/report.hpp"
 #include "runtime/observe/reports.hpp"
+#include "runtime/observe/standstill.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/observer.hpp"
 #include "runtime/sched/scheduler.hpp"
@@ -40,89 +41,6 @@
 
 namespace weft::rt {
 namespace {
-
-bool can_only_be_ended_inside(park_request const& r) noexcept {
-  if (r.deadline != never) return false;
-  switch (r.reason) {
-    case wait_reason::chan_send:
-    case wait_reason::chan_recv:
-    case wait_reason::select:
-    case wait_reason::join:
-    case wait_reason::mutex:
-    case wait_reason::shared_mutex:
-    case wait_reason::condition_variable:
-    case wait_reason::semaphore:
-    case wait_reason::latch:
-    case wait_reason::barrier:
-    case wait_reason::call_once:
-    case wait_reason::wait_group:
-    case wait_reason::task_group: return true;
-    default: return false;
-  }
-}
-
-struct pass {
-  scheduler* of;
-  bool reasons;  // looks at them
-  bool all_wait = true;
-  std::size_t tasks = 0;
-  std::size_t threads = 0;
-  std::uint64_t generations = 0;
-  task* witness = nullptr;
-  std::uint64_t word = 0;
-
-  bool look(task& t) noexcept {
-    if (t.sched != of) return true;
-    task_phase const phase = t.phase.load(std::memory_order_relaxed);
-    if (phase == task_phase::free || phase == task_phase::ended) return true;
-    if (phase == task_phase::joining) {  // it waits as long as the task above it does, which is looked at itself
-      tasks += 1;
-      return true;
-    }
-    bool waits = true;
-    if (reasons) {
-      waits = freeze(t);
-      if (waits && !can_only_be_ended_inside(*t.request)) {
-        witness = &t;
-        word = t.word.load(std::memory_order_relaxed) & ~wait_word::frozen;
-        all_wait = false;
-      }
-      if (waits && thaw(t)) ready(t);
-    }
-    std::uint64_t const now = t.word.load(std::memory_order_acquire);
-    if (!waits || (now & wait_word::state_mask) != wait_word::waiting) all_wait = false;
-    tasks += 1;
-    generations += wait_word::generation(now);
-    return all_wait;
-  }
-
-  void look(waiter const& w, bool for_ever) noexcept {
-    std::uint64_t const now = w.word.load(std::memory_order_acquire);
-    if (!for_ever || (now & wait_word::state_mask) != wait_word::waiting) return;
-    threads += 1;
-    generations += wait_word::generation(now);
-  }
-
-  void run() {
-    for_each_task([](task& t, void* arg) { return static_cast<pass*>(arg)->look(t); }, this);
-    if (all_wait)
-      for_each_thread_waiter([](waiter& w, bool for_ever, void* arg) { static_cast<pass*>(arg)->look(w, for_ever); },
-                             this);
-  }
-};
-
-bool may_come_from_outside(scheduler& s) noexcept {
-  return s.armed_timers() != 0 || sources.signal_subscriptions.load(std::memory_order_acquire) != 0 ||
-         s.blocking_calls() != 0 || s.adrift() != 0;
-}
-
-bool no_other_thread(scheduler& s, std::size_t waiting) noexcept {
-  std::size_t const known = s.threads() + sources.threads.load(std::memory_order_acquire) + waiting;
-  std::size_t const there = process_threads();
-  if (!tsan) return there == known;
-  // ThreadSanitizer has a thread of its own; in a child of fork it has none, one or two, so that there the answer is not exact.
-  return there == known + 1 || (sources.forked.load(std::memory_order_relaxed) && there >= known && there <= known + 2);
-}
 
 void act(scheduler& s, std::size_t tasks) {
   std::string report = "weft: deadlock: all tasks wait, and nothing is left in the process that could wake one\n";
@@ -142,7 +60,7 @@ idle_verdict all_idle(scheduler& s) noexcept {
   bool const unwinding = s.deadlocked();
   if (!before.quiet || may_come_from_outside(s)) return v;  // Q2
   try {
-    pass first{.of = &s, .reasons = true};
+    parked_pass first{.of = &s, .reasons = true};
     first.run();  // Q3
     if (first.witness != nullptr) {
       v.is = what::alive;
@@ -153,7 +71,7 @@ idle_verdict all_idle(scheduler& s) noexcept {
     if (!first.all_wait || first.tasks == 0) return v;
     bool const alone = no_other_thread(s, first.threads);  // Q4
     if (!alone && !unwinding) return v;
-    pass second{.of = &s, .reasons = false};
+    parked_pass second{.of = &s, .reasons = false};
     second.run();  // Q5
     if (!second.all_wait || second.tasks != first.tasks || second.generations != first.generations) return v;
     scheduler::quiet_look const after = s.look_quiet();  // Q6

@@ -40,14 +40,16 @@ std::size_t scheduler::armed_timers() const noexcept {
   return armed;
 }
 
-scheduler::quiet_look scheduler::look_quiet() noexcept {
+scheduler::quiet_look scheduler::look_quiet(worker const* but) noexcept {
   guard hold(lock_);
   // A worker that runs a task without a processor (adrift) is in no idle list either; spares that have left have no thread.
   unsigned asleep = 0;
   for (auto const& w : storage_) asleep += w->in_idle_list ? 1 : 0;
-  return {.quiet = idle_.load(std::memory_order_relaxed) == processor_count_ &&
-                   asleep == threads_.load(std::memory_order_relaxed) && adrift() == 0 && blocking_calls() == 0 &&
-                   !stopping_.load(std::memory_order_relaxed),
+  unsigned const others = threads_.load(std::memory_order_relaxed) - (but != nullptr ? 1 : 0);
+  unsigned const held = but != nullptr && but->held() != nullptr ? 1 : 0;
+  unsigned const drifts = but != nullptr && held == 0 ? 1 : 0;
+  return {.quiet = idle_.load(std::memory_order_relaxed) == processor_count_ - held && asleep == others &&
+                   adrift() == drifts && blocking_calls() == 0 && !stopping_.load(std::memory_order_relaxed),
           .taken = taken_};
 }
 

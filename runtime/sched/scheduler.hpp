@@ -129,7 +129,8 @@ class scheduler {
     bool quiet;
     std::uint64_t taken;
   };
-  [[nodiscard]] quiet_look look_quiet() noexcept;
+  /// `but`: a worker that runs a task, and is not counted.
+  [[nodiscard]] quiet_look look_quiet(worker const* but = nullptr) noexcept;
   [[nodiscard]] std::size_t armed_timers() const noexcept;
   /// Workers and monitor that live; each counts itself.
   [[nodiscard]] std::uint32_t threads() const noexcept { return live_threads_.load(std::memory_order_acquire); }

@@ -180,7 +180,7 @@ __attribute__((noinline)) bool run_for_join(task& t) noexcept {
     return false;
   }
   joiner.parked_at.store(p->coarse_now.get(), std::memory_order_relaxed);
-  joiner.next_ready = &t;  // of no list meanwhile: tells debuggers where its frames are
+  joiner.next_ready = &t;  // of no list meanwhile: tells reports and debuggers below which task its frames lie
   joiner.phase.store(task_phase::joining, std::memory_order_release);
   set_aside const joiners(w->exceptions, w->errno_pointer);  // J5
   w->current = &t;
