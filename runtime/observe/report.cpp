@@ -70,12 +70,23 @@ char const* state_name(task_state s) noexcept {
 
 }  // namespace
 
-std::string describe(task_entry const& e) {
+std::string who(task_id id, std::string const& name, char const* file, unsigned line) {
   std::string text;
-  append(text, "task %" PRIu64, e.id);
-  if (!e.name.empty()) text.append(" \"").append(e.name).append("\"");
-  if (e.file != nullptr) append(text.append(", spawned at ").append(e.file), ":%u", e.line);
-  text += ": ";
+  append(text, "task %" PRIu64, id);
+  if (!name.empty()) text.append(" \"").append(name).append("\"");
+  if (file != nullptr) append(text.append(", spawned at ").append(file), ":%u", line);
+  return text;
+}
+
+std::string describe_calls(std::vector<void*> const& addresses) {
+  std::string text;
+  symbols names;
+  append_calls(text, addresses, names);
+  return text;
+}
+
+std::string describe(task_entry const& e) {
+  std::string text = who(e.id, e.name, e.file, e.line) + ": ";
   if (e.state != task_state::parked) return text += state_name(e.state);
   text.append("waits on ").append(wait_reason_name(e.reason));
   if (e.joins != 0) append(text, " of task %" PRIu64, e.joins);

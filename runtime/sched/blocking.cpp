@@ -14,6 +14,7 @@ blocking_call::blocking_call() : sched_(nullptr) {
   if (rt::current_task() == nullptr) return;
   (void)rt::cancellation_point();
   rt::worker& w = *rt::current_worker();
+  rt::current_task()->blocking += 1;
   sched_ = w.sched;
   sched_->begin_blocking(w);
 }
@@ -22,6 +23,7 @@ blocking_call::~blocking_call() {
   if (sched_ == nullptr) return;
   // Unlike a task whose processor was taken unannounced, this one waits for its turn: any number of such calls may end at once. The
   // calls in progress are counted until then, so that nobody takes the time in between for a standstill.
+  rt::current_task()->blocking -= 1;
   rt::worker& w = *rt::current_worker();
   rt::processor* p = w.enter();
   if (p == nullptr) p = sched_->acquire_processor(w);

@@ -40,6 +40,7 @@
 #include "runtime/base/check.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/watchdog.hpp"
 
 namespace weft::rt {
 
@@ -58,7 +59,8 @@ class monitor {
       : s_(s),
         blocked_after_(s.options_.blocked_after.count()),
         hog_after_(s.options_.hog_after.count()),
-        views_(s.processor_count_) {}
+        views_(s.processor_count_),
+        dog_(s) {}
 
   void run() noexcept {
     std::atomic<std::uint32_t> never_woken{0};
@@ -94,7 +96,8 @@ class monitor {
   };
 
   [[nodiscard]] bool nothing_goes_on() const noexcept {
-    return s_.idle_.load(std::memory_order_seq_cst) == s_.processor_count_ && s_.global_.size() == 0;
+    return s_.idle_.load(std::memory_order_seq_cst) == s_.processor_count_ && s_.global_.size() == 0 &&
+           !(dog_.on() && s_.adrift() != 0);
   }
 
   void sleep() noexcept {
@@ -129,6 +132,7 @@ class monitor {
     std::int64_t const now = clock_ns();
     bool acted = false;
     bool left_out = s_.global_.size() != 0;
+    if (dog_.on()) dog_.look(now);
     count_dry();
     for (unsigned i = 0; i < s_.processor_count_; ++i) {
       processor& p = s_.processors_[i];
@@ -228,6 +232,7 @@ class monitor {
     if (hog) s_.hogs_.fetch_add(1, std::memory_order_relaxed);
     if (v.holder->take(p, v.seq, left_with)) {  // V6, M1 to M5
       s_.hand_overs_.fetch_add(1, std::memory_order_relaxed);
+      if (dog_.on()) dog_.taken(*v.holder, p);
       v.holder = nullptr;
       s_.hand_on(p);  // M6
       return true;
@@ -241,6 +246,7 @@ class monitor {
   std::int64_t const blocked_after_;
   std::int64_t const hog_after_;
   std::vector<view> views_;
+  watchdog dog_;
   unsigned dry_ = 0;               // processors whose queues were found empty since the last look
   bool left_out_ = false;          // the last look woke a searcher
   bool trimming_ = false;          // the pool has stacks that are to be trimmed now

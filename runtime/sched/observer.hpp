@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include <weft/detail/task_api.hpp>
+
 namespace weft::rt {
 
 class scheduler;
@@ -24,6 +26,19 @@ struct idle_verdict {
   std::uint64_t taken = 0;  // quiet_look::taken that the answer belongs to
 };
 
+/// What the watchdog tells of a task that keeps its thread.
+struct kept_thread {
+  task_id task = 0;
+  std::string name;
+  char const* file = nullptr;  // place of spawn; null: not known. Static text
+  unsigned line = 0;
+  std::int64_t for_ns = 0;
+  bool computes = true;          // false: its thread sleeps in a system call
+  void* const* calls = nullptr;  // innermost first
+  std::size_t call_count = 0;    // 0: not known
+  std::uint64_t left_out = 0;    // such tasks that were not told of since the last
+};
+
 struct observer {
   /// Before the runtime's first thread. Throws std::bad_alloc.
   void (*runtime_begins)(scheduler&);
@@ -33,6 +48,8 @@ struct observer {
   idle_verdict (*all_idle)(scheduler&) noexcept;
   /// All tasks of a runtime, as text. Empty for want of memory.
   std::string (*describe)(scheduler&) noexcept;
+  /// On the monitor's thread.
+  void (*keeps_thread)(kept_thread const&) noexcept;
 };
 
 /// Null: no reports. Set once, to a constant.

@@ -59,7 +59,7 @@ void scheduler::start(task* t) noexcept {
     refuse_from_outside();
     visit const inside_from_outside(visitors_);
     note_spawn(nullptr);
-    if (outside_spawned_.load(std::memory_order_relaxed) > 1) want_monitor();
+    if (outside_spawned_.load(std::memory_order_relaxed) > 1 || options_.watchdog.count() > 0) want_monitor();
     global_.push(t);
     wake_if_idle(nullptr);
     return;

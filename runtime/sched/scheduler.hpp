@@ -161,6 +161,7 @@ class scheduler {
 
  private:
   friend class monitor;
+  friend class watchdog;
   friend struct debugger_access;  // runtime/observe/debugger.cpp
   static constexpr std::int64_t first_pause_ns = 3'000'000;
   void run_on_stack(worker& w, task* t) noexcept;

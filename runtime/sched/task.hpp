@@ -64,6 +64,7 @@ struct task : waiter {
   bool wait_cancellable = false;          // of the wait that begins; read by its hook
   std::uint16_t shield = 0;               // depth of uncancellable blocks; the task's own
   bool far = false;                       // the body lies apart; constant
+  owned<std::uint8_t> blocking;           // depth of blocking(); the task's own, looked at by the watchdog
   std::uint16_t cleaning_up = 0;          // depth of weft's destructors that run the user's code; the task's own
   std::atomic<std::uint32_t> refs{1};     // the run, the handle: the last one destroys result and contexts
   std::atomic<std::uint32_t> holds{1};    // all references together, each heap: the last one frees the block
@@ -131,6 +132,9 @@ inline void hold(task* t) noexcept { t->holds.fetch_add(1, std::memory_order_rel
 /// that task's block is not reused, and neither its extra nor its name goes. Tasks come and go meanwhile: for reports. visit may
 /// freeze the task, and must thaw it before it returns; it may take locks of a later rank than task_pool.
 void for_each_task(bool (*visit)(task&, void*), void* arg);
+
+/// The same for one block, if it is a task's that has been started and is not free. False: it is not.
+bool visit_task(task& t, bool (*visit)(task&, void*), void* arg);
 
 /// Before what a walk may be reading is freed, and after it was made unreachable for later visits.
 void wait_for_walks() noexcept;

@@ -191,14 +191,27 @@ void set_task_name(task& t, std::string&& name) {
   mine.swap(name);
 }
 
+namespace {
+/// G1 and G2.
+struct walk {
+  walk() noexcept {
+    gate.walks.fetch_add(1, std::memory_order_seq_cst);  // G1
+    heavy_fence();                                       // G2
+  }
+  ~walk() { gate.walks.fetch_sub(1, std::memory_order_release); }
+  walk(walk const&) = delete;
+  walk& operator=(walk const&) = delete;
+};
+}  // namespace
+
+bool visit_task(task& t, bool (*visit)(task&, void*), void* arg) {
+  walk const here;
+  guard hold(gate.lock);
+  return t.phase.load(std::memory_order_acquire) != task_phase::free && visit(t, arg);  // G3
+}
+
 void for_each_task(bool (*visit)(task&, void*), void* arg) {
-  struct walk {
-    walk() noexcept {
-      gate.walks.fetch_add(1, std::memory_order_seq_cst);  // G1
-      heavy_fence();                                       // G2
-    }
-    ~walk() { gate.walks.fetch_sub(1, std::memory_order_release); }
-  } const here;
+  walk const here;
   task_chunk* c = nullptr;
   {
     guard hold(shared.lock);

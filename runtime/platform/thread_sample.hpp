@@ -1,0 +1,27 @@
+// Where another thread of this process is, at this moment: its calls, taken by a signal handler on that thread.
+//
+//   N1 the sampler, one at a time: finds that nobody handles SIGURG, installs the handler, asks (state 1), sends the signal to the thread
+//   N2 the handler, on the right thread, with state 1: takes the request (2), notes calls and tag in memory that is there, 3, wakes
+//   N3 the sampler, after 3, or after waiting in vain and taking the request back (1 to 0): puts back what was there
+// SIGURG is ignored by default, so a signal that arrives after N3 does nothing; the handler without a request does nothing either.
+// backtrace() is called once before N1, since its first call loads a library. System calls go on (SA_RESTART), but for the few that
+// never do, sleep and poll among them: so sample threads that run.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace weft::rt {
+
+struct thread_sample {
+  static constexpr std::size_t most = 64;
+  void* frames[most];  // return addresses, innermost first; the first stands for where the thread was
+  std::size_t count = 0;
+  std::uint64_t tag = 0;
+};
+
+/// `tag` is called in the handler, on the thread: async-signal-safe. False: the program handles SIGURG itself, the thread has gone, or it
+/// did not answer within some milliseconds. Any thread but the one that is sampled. Keeps errno.
+[[nodiscard]] bool sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out) noexcept;
+
+}  // namespace weft::rt
