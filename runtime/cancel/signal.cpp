@@ -32,6 +32,7 @@
 #include "runtime/base/lock.hpp"
 #include "runtime/chan/channel.hpp"
 #include "runtime/platform/platform.hpp"
+#include "runtime/platform/thread.hpp"
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/observer.hpp"
 
@@ -102,18 +103,18 @@ class registry {
 
  private:
   registry() {
-    int const fd = ::eventfd(0, EFD_CLOEXEC);
+    int const fd = rt::fault(rt::fault_kind::eventfd) ? -1 : ::eventfd(0, EFD_CLOEXEC);
     if (fd < 0) throw std::system_error(errno, std::generic_category(), "weft: cannot make the descriptor for signals");
     // The thread takes no signals: a handler on it would be as good as any, but a program may count on its own threads.
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     try {
-      std::thread([this, fd] { deliver(fd); }).detach();
-    } catch (...) {
+      rt::start_thread([this, fd] { deliver(fd); }).detach();
+    } catch (std::system_error const& e) {
       pthread_sigmask(SIG_SETMASK, &before, nullptr);
       ::close(fd);
-      throw;
+      throw std::system_error(e.code(), "weft: cannot start the thread for signals");
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     wake_fd.store(fd, std::memory_order_relaxed);

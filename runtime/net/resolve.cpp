@@ -7,13 +7,13 @@
 #include <csignal>
 #include <deque>
 #include <memory>
-#include <thread>
 
 #include <netdb.h>
 #include <netinet/in.h>
 
 #include "runtime/net/address.hpp"
 #include "runtime/net/operation.hpp"
+#include "runtime/platform/thread.hpp"
 #include "runtime/sched/completion.hpp"
 #include "runtime/sched/simulated.hpp"
 
@@ -86,7 +86,7 @@ class resolver_threads {
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
     std::error_code error;
     try {
-      std::thread([this] { serve(); }).detach();
+      rt::start_thread([this] { serve(); }).detach();
     } catch (std::system_error const& e) {
       error = e.code();
     }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/platform/fault.hpp"
 #include "runtime/sched/simulated.hpp"
 
 namespace weft::net::system {
@@ -90,12 +91,14 @@ std::ptrdiff_t recv_from(int fd, void* to, std::size_t n, sockaddr_storage& addr
 }
 
 int accept(int listener) noexcept {
-  return retried([=] { return ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); });
+  return retried([=] {
+    return rt::fault(rt::fault_kind::accept) ? -1 : ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  });
 }
 
 int socket(int family, int type) noexcept {
   if (rt::current_simulation() != nullptr) return -EOPNOTSUPP;  // what comes in from outside comes when it likes
-  int const fd = ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  int const fd = rt::fault(rt::fault_kind::socket) ? -1 : ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   return fd >= 0 ? fd : -last_error();
 }
 

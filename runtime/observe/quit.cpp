@@ -30,6 +30,7 @@
 #include "runtime/observe/report.hpp"
 #include "runtime/observe/reports.hpp"
 #include "runtime/platform/platform.hpp"
+#include "runtime/platform/thread.hpp"
 #include "runtime/sched/scheduler.hpp"
 
 namespace weft::rt {
@@ -100,7 +101,7 @@ void start_locked(watch& w) WEFT_REQUIRES(w.lock) {
       w.before.sa_handler != SIG_DFL)
     return;
   if (wake_fd.load(std::memory_order_relaxed) < 0) {
-    int const fd = ::eventfd(0, EFD_CLOEXEC);
+    int const fd = fault(fault_kind::eventfd) ? -1 : ::eventfd(0, EFD_CLOEXEC);
     if (fd < 0) return warn("SIGQUIT will end the program without a list of its tasks: no descriptor");
     wake_fd.store(fd, std::memory_order_relaxed);
   }
@@ -110,7 +111,7 @@ void start_locked(watch& w) WEFT_REQUIRES(w.lock) {
   ::pthread_sigmask(SIG_SETMASK, &all, &mask);
   w.ends.store(false, std::memory_order_relaxed);
   try {
-    w.thread = std::thread([&w] { listen(w); });
+    w.thread = start_thread([&w] { listen(w); });
   } catch (std::system_error const& e) {
     warn("SIGQUIT will end the program without a list of its tasks: %s", e.what());
   }

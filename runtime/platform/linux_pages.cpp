@@ -4,6 +4,7 @@
 // default), thread stacks, libraries and the user's own included. So weft's guards are counted and stop at three
 // quarters of it. MADV_GUARD_INSTALL marks the page tables instead and costs no mapping.
 #include "runtime/base/check.hpp"
+#include "runtime/platform/fault.hpp"
 #include "runtime/platform/platform.hpp"
 
 #include <fcntl.h>
@@ -76,7 +77,9 @@ std::size_t page_size() noexcept {
 
 void* reserve_pages(std::size_t size) noexcept {
   int const kept = errno;
-  void* start = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* start = fault(fault_kind::map)
+                    ? MAP_FAILED
+                    : ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (start == MAP_FAILED) start = nullptr;
   else ::madvise(start, size, MADV_NOHUGEPAGE);  // fails on kernels without huge pages, where it is not needed
   errno = kept;
@@ -106,9 +109,10 @@ guard_kind install_guard(void* start, std::size_t size, guard_kind wanted) noexc
   int const kept = errno;
   guard_kind made = guard_kind::none;
   // Refused for locked memory (mlockall), which mprotect accepts.
-  if (wanted == guard_kind::guard_install && ::madvise(start, size, MADV_GUARD_INSTALL) == 0)
+  bool const refused = fault(fault_kind::guard);
+  if (!refused && wanted == guard_kind::guard_install && ::madvise(start, size, MADV_GUARD_INSTALL) == 0)
     made = guard_kind::guard_install;
-  else if (guard_by_mprotect(start, size)) made = guard_kind::mprotect;
+  else if (!refused && guard_by_mprotect(start, size)) made = guard_kind::mprotect;
   else if (!told_of_missing_guards.exchange(true, std::memory_order_relaxed))
     warn(
         "stack guards have run out (vm.max_map_count is %zu): an overflow of one of the further stacks is not "

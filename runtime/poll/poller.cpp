@@ -4,6 +4,7 @@
 
 #include "runtime/base/check.hpp"
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/platform/fault.hpp"
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -27,6 +28,10 @@ constexpr std::size_t events_a_wait = 512;  // 6 KiB of native stack
 // Cleared once, by the first call that finds the system call missing (before Linux 5.11) or forbidden.
 std::atomic<bool> have_pwait2{true};
 
+bool watch(int epoll_fd, int fd, epoll_event& event) noexcept {
+  return !fault(fault_kind::epoll_add) && ::epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }
 
 // The kernel may delay a time-out by the thread's slack, 50 us unless told otherwise.
@@ -39,6 +44,7 @@ void want_exact_timeouts() noexcept {
 
 // As epoll_wait with nanoseconds. Never returns before the time-out for the clock's sake.
 int wait_for(int epoll_fd, epoll_event* events, int max, std::int64_t timeout_ns) noexcept {
+  if (fault(fault_kind::epoll_wait)) return -1;
   if (timeout_ns == 0) return ::epoll_wait(epoll_fd, events, max, 0);
   if (timeout_ns < 0) return ::epoll_wait(epoll_fd, events, max, -1);
   want_exact_timeouts();
@@ -58,13 +64,13 @@ int wait_for(int epoll_fd, epoll_event* events, int max, std::int64_t timeout_ns
 
 std::error_code poller::open() noexcept {
   WEFT_CHECK(epoll_fd_ < 0, "the poller is open already");
-  epoll_fd_ = ::epoll_create1(EPOLL_CLOEXEC);
+  epoll_fd_ = fault(fault_kind::epoll_create) ? -1 : ::epoll_create1(EPOLL_CLOEXEC);
   if (epoll_fd_ < 0) return last_error();
-  event_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  event_fd_ = fault(fault_kind::eventfd) ? -1 : ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   epoll_event event{};
   event.events = EPOLLIN;  // level-triggered: only a blocking wait takes it away
   event.data.u64 = reserved_tag;
-  if (event_fd_ < 0 || ::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, event_fd_, &event) != 0) {
+  if (event_fd_ < 0 || !watch(epoll_fd_, event_fd_, event)) {
     std::error_code const error = last_error();
     close();
     return error;
@@ -84,7 +90,7 @@ std::error_code poller::add(int fd, std::uint64_t tag) noexcept {
   epoll_event event{};
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   event.data.u64 = tag;
-  if (::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) != 0) return last_error();
+  if (!watch(epoll_fd_, fd, event)) return last_error();
   return {};
 }
 

@@ -6,6 +6,7 @@
 #include <weft/error.hpp>
 
 #include "runtime/base/check.hpp"
+#include "runtime/platform/fault.hpp"
 #include "runtime/sched/io.hpp"
 #include "runtime/sched/io_thread_wait.hpp"
 #include "runtime/sched/simulated.hpp"
@@ -43,8 +44,10 @@ std::error_code park_locked(io_slot& s, io_direction d, waiter& self, std::int64
   }
 }
 
+int make_eventfd() noexcept { return fault(fault_kind::eventfd) ? -1 : ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
 struct thread_eventfd {
-  int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  int fd = make_eventfd();
   ~thread_eventfd() {
     if (fd >= 0) ::close(fd);
   }
@@ -52,7 +55,7 @@ struct thread_eventfd {
 
 int own_eventfd() noexcept {
   static thread_local thread_eventfd own;
-  if (own.fd < 0) own.fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);  // there were no descriptors the last time
+  if (own.fd < 0) own.fd = make_eventfd();  // there were no descriptors the last time
   return own.fd;
 }
 

@@ -24,6 +24,7 @@
 #include "runtime/base/message.hpp"
 #include "runtime/fiber/overflow.hpp"
 #include "runtime/platform/platform.hpp"
+#include "runtime/platform/thread.hpp"
 #include "runtime/sched/observer.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/switching.hpp"
@@ -44,6 +45,19 @@ unsigned wanted_workers(options const& o) {
     return static_cast<unsigned>(n);
   }
   return usable_cpus();
+}
+
+/// Without the first worker nothing goes on at all, so what may be a moment's want is waited out.
+template <class F>
+std::thread start_worker(bool first, F f) {
+  for (int tries = first ? 20 : 1;;) {
+    try {
+      return start_thread(f);
+    } catch (std::system_error const&) {
+      if (--tries == 0) throw;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
 }
 
 /// In a signal handler, on the worker's thread: is it the stack that this worker runs on?
@@ -140,7 +154,7 @@ bool scheduler::new_worker_locked(processor& p, bool searching) noexcept {
     w = &unused_worker_locked();
     hold_locked(*w, p);
     w->searching = searching;
-    w->thread = std::thread([this, w] { thread_main(*w); });
+    w->thread = start_worker(running == 0, [this, w] { thread_main(*w); });
   } catch (std::exception const& e) {
     if (running == 0) fatal("cannot start a worker thread: %s", e.what());
     if (w != nullptr) {
@@ -191,7 +205,7 @@ void scheduler::start_monitor_locked() noexcept {
   monitor_wanted_.store(true, std::memory_order_relaxed);
   if (monitor_.joinable() || stopping_.load(std::memory_order_relaxed)) return;
   try {
-    monitor_ = std::thread([this] { monitor_main(); });
+    monitor_ = start_thread([this] { monitor_main(); });
   } catch (std::exception const& e) {
     warn(
         "the monitor's thread could not be started (%s): wake-ups that workers leave out come late, and no processor "
