@@ -8,6 +8,8 @@
 //   Q4 the process has as many threads as weft's own (workers, monitor, signals) and those counted at Q3 together
 //   Q5 Q3 again, without looking at reasons: everything still WAITING, as many, the same sum
 //   Q6 Q1 and Q2 again, with the same `taken`
+// Fresh tasks that wait for a stack (task_stacks.cpp) count as parked at Q3 and Q5, and as many: no stack comes back where nothing
+// runs. They are none that could be unwound, so the scheduler tries for one once more, and ends the process if none is to be had.
 //
 // Why yes is true. A wait word's generation only grows, so an equal sum at Q3 and Q5 means that each of these waits lasted from its
 // look in Q3 to its look in Q5, and all of them lasted through the moment T of Q4, together. At T:
@@ -60,7 +62,8 @@ idle_verdict all_idle(scheduler& s) noexcept {
   bool const unwinding = s.deadlocked();
   if (!before.quiet || may_come_from_outside(s)) return v;  // Q2
   try {
-    parked_pass first{.of = &s, .reasons = true};
+    bool const starving = s.starving();
+    parked_pass first{.of = &s, .reasons = true, .starving = starving};
     first.run();  // Q3
     if (first.witness != nullptr) {
       v.is = what::alive;
@@ -71,11 +74,17 @@ idle_verdict all_idle(scheduler& s) noexcept {
     if (!first.all_wait || first.tasks == 0) return v;
     bool const alone = no_other_thread(s, first.threads);  // Q4
     if (!alone && !unwinding) return v;
-    parked_pass second{.of = &s, .reasons = false};
+    parked_pass second{.of = &s, .reasons = false, .starving = starving};
     second.run();  // Q5
-    if (!second.all_wait || second.tasks != first.tasks || second.generations != first.generations) return v;
+    if (!second.all_wait || second.tasks != first.tasks || second.generations != first.generations ||
+        second.fresh != first.fresh)
+      return v;
     scheduler::quiet_look const after = s.look_quiet();  // Q6
     if (!after.quiet || after.taken != before.taken || may_come_from_outside(s)) return v;
+    if (first.fresh != 0) {
+      s.starve_for_ever();
+      return v;
+    }
     if (!unwinding) {
       bool const told = s.runs.load(std::memory_order_acquire) != 0;
       act(s, first.tasks);

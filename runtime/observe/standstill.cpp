@@ -37,6 +37,11 @@ bool parked_pass::look(task& t) noexcept {
     tasks += 1;
     return true;
   }
+  if (starving && phase == task_phase::fresh) {
+    fresh += 1;
+    tasks += 1;
+    return true;
+  }
   bool waits = true;
   if (reasons) {
     waits = freeze(t);

@@ -14,7 +14,9 @@ struct parked_pass {
   scheduler* of;
   bool reasons;                  // looks at them
   task const* caller = nullptr;  // not looked at
+  bool starving = false;  // fresh tasks may be there, without a stack: they are counted, and do not run by themselves
   bool all_wait = true;
+  std::size_t fresh = 0;
   std::size_t tasks = 0;
   std::size_t threads = 0;
   std::uint64_t generations = 0;

@@ -49,6 +49,7 @@ constexpr std::int64_t shortest_ns = 20'000;
 constexpr std::int64_t longest_ns = 1'000'000;
 // V5: how long a blocked worker may keep a processor that nobody needs.
 constexpr std::int64_t keeps_idle_ns = 10'000'000;
+constexpr std::int64_t retry_every_ns = 10'000'000;
 constexpr std::int64_t trim_period_ns = 100'000'000;
 constexpr std::size_t trimmed_at_once = 32;  // 50 us
 }  // namespace
@@ -97,14 +98,14 @@ class monitor {
 
   [[nodiscard]] bool nothing_goes_on() const noexcept {
     return s_.idle_.load(std::memory_order_seq_cst) == s_.processor_count_ && s_.global_.size() == 0 &&
-           !(dog_.on() && s_.adrift() != 0);
+           !(dog_.on() && s_.adrift() != 0) && !s_.starving();
   }
 
   void sleep() noexcept {
     s_.monitor_word_.store(1, std::memory_order_seq_cst);
     // Pairs with take_idle_processor_locked: either it sees the word, or idle_ is seen lowered here.
     if (nothing_goes_on() && !s_.stopping_.load(std::memory_order_seq_cst)) {
-      if (s_.stacks_.surplus() == 0) {  // pairs with want_trim
+      if (s_.stacks_.surplus() == 0) {  // pairs with rouse_monitor
         futex_wait(s_.monitor_word_, 1);
       } else {
         futex_wait_until(s_.monitor_word_, 1, period_ends_);
@@ -133,6 +134,10 @@ class monitor {
     bool acted = false;
     bool left_out = s_.global_.size() != 0;
     if (dog_.on()) dog_.look(now);
+    if (s_.starving() && now >= retry_at_) {
+      retry_at_ = now + retry_every_ns;
+      acted |= s_.retry_starving();
+    }
     count_dry();
     for (unsigned i = 0; i < s_.processor_count_; ++i) {
       processor& p = s_.processors_[i];
@@ -250,6 +255,7 @@ class monitor {
   unsigned dry_ = 0;               // processors whose queues were found empty since the last look
   bool left_out_ = false;          // the last look woke a searcher
   bool trimming_ = false;          // the pool has stacks that are to be trimmed now
+  std::int64_t retry_at_ = 0;      // for tasks that starve
   std::int64_t period_ends_ = 0;   // of the pool's trimming
   std::int64_t due_ = longest_ns;  // when the first worker that stands still may be taken, from now
 };
@@ -258,7 +264,7 @@ void scheduler::wake_monitor() noexcept {
   if (monitor_word_.exchange(0, std::memory_order_seq_cst) == 1) futex_wake(monitor_word_, 1);
 }
 
-void scheduler::want_trim() noexcept {
+void scheduler::rouse_monitor() noexcept {
   if (sim_ != nullptr) return;  // one thread only
   {
     guard hold(lock_);

@@ -140,6 +140,10 @@ class scheduler {
   bool unwind_some() noexcept;
   [[nodiscard]] bool deadlocked() const noexcept { return deadlocked_.load(std::memory_order_acquire); }
   [[nodiscard]] std::string deadlock_report();
+  /// Fresh tasks wait for a stack.
+  [[nodiscard]] bool starving() const noexcept { return starving_.load(std::memory_order_seq_cst); }
+  /// All others, it was found, wait for what these would do: tries once more; fatal after a second.
+  void starve_for_ever() noexcept;
   /// Plain threads in runtime::run, which throw weft::deadlock.
   std::atomic<std::uint32_t> runs{0};
   /// Names every task and ends the process.
@@ -237,13 +241,16 @@ class scheduler {
   // monitor.cpp
   void monitor_main() noexcept;
   void wake_monitor() noexcept;
-  void want_trim() noexcept;  // the pool has stacks to spare, which the monitor gives back
+  void
+  rouse_monitor() noexcept;  // there is something for it although nothing goes on: stacks to spare, or tasks that starve
 
   [[nodiscard]] bool all_ended() const noexcept;
   [[noreturn]] void throw_out_of_stacks() const;
   void starve(task* t) noexcept;  // t could not get a stack: it waits until one is free
   void feed_starving() noexcept;
-  void give_up_loops(processor& p) noexcept;  // before going idle while tasks starve
+  [[nodiscard]] bool stack_can_be_had(std::size_t size) noexcept;  // 0: the default
+  bool retry_starving() noexcept;                                  // true: the oldest can have its stack now
+  void give_up_loops(processor& p) noexcept;                       // before going idle while tasks starve
 
   options options_;
   unsigned const processor_count_;
@@ -266,7 +273,9 @@ class scheduler {
       0};                                         // when the sleeper in the poller will wake; 0: nobody sleeps there
   std::atomic<std::int64_t> timer_until_{never};  // the same for the one that sleeps for a timer on its futex
   std::atomic<bool> starving_{false};             // fresh tasks wait for a stack
-  task* starving_head_ = nullptr;                 // guarded by lock_, linked by waiter::next_ready
+  waiter* starving_head_ = nullptr;               // guarded by lock_, linked by waiter::next_ready, oldest first
+  waiter* starving_tail_ = nullptr;               // guarded by lock_
+  std::int64_t starving_since_ = 0;               // guarded by lock_
   std::atomic<bool> stopping_{false};
   std::atomic<bool> draining_{false};      // shutdown waits for the last task; pairs in note_end
   std::atomic<std::uint32_t> drained_{0};  // futex word

@@ -1,0 +1,100 @@
+// Tasks for which there is no stack, while the system refuses memory.
+#include <weft/weft.hpp>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <string>
+#include <system_error>
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "runtime/platform/fault.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/child.hpp"
+#include "tests/support/runtime_fixture.hpp"
+
+using namespace std::chrono_literals;
+using weft::rt::fault_kind;
+
+namespace {
+
+weft::options with(unsigned workers) {
+  weft::options o;
+  o.workers = workers;
+  return o;
+}
+
+double cpu_seconds() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  return static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+         static_cast<double>(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+}
+
+/// Waits for what a task with a large stack has to say, for which the next `refusals` mappings are not to be had.
+int receive_from_a_large_task(unsigned workers, std::uint32_t refusals) {
+  return weft::run(with(workers), [&] {
+    auto ch = weft::make_chan<int>();
+    weft::yield();
+    weft::rt::arm_fault({fault_kind::map, 1, refusals, ENOMEM});
+    weft::go(weft::task_options{.stack_size = std::size_t{1} << 20}, [ch] { ch.send(17); });
+    return ch.recv().value_or(0);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("a task that was refused a stack gets it when memory is there again, though no stack has come back",
+          "[sched][starving]") {
+  for (unsigned const workers : weft::test::worker_counts) {
+    INFO(workers << " workers");
+    CHECK(receive_from_a_large_task(workers, 4) == 17);
+    CHECK(weft::rt::disarm_fault() >= 4);
+  }
+}
+
+TEST_CASE("tasks that all wait for one that can have no stack end the process with the limit's name",
+          "[sched][starving]") {
+  for (unsigned const workers : weft::test::worker_counts) {
+    INFO(workers << " workers");
+    child_end const end = run_child([&] {
+      ::alarm(60);
+      return receive_from_a_large_task(workers, UINT32_MAX);
+    });
+    INFO(end.errors);
+    CHECK(end.signal == SIGABRT);
+    CHECK(end.errors.find("no stack can be had for the next task, and all others wait: ") != std::string::npos);
+    CHECK(end.errors.find("vm.max_map_count") != std::string::npos);
+  }
+}
+
+TEST_CASE("while a task starves others go on, new ones are refused, and nobody looks all the time",
+          "[sched][starving]") {
+  for (unsigned const workers : weft::test::worker_counts) {
+    INFO(workers << " workers");
+    double used = 0;
+    bool refused = false;
+    weft::run(with(workers), [&] {
+      auto ch = weft::make_chan<int>();
+      // Idle stacks of the default size: of no use to a task that wants a large one.
+      for (int i = 0; i < 8; ++i) weft::spawn([] { weft::sleep_for(1ms); }).join();
+      weft::rt::arm_fault({fault_kind::map, 1, UINT32_MAX, ENOMEM});
+      weft::go(weft::task_options{.stack_size = std::size_t{1} << 20}, [ch] { ch.send(17); });
+      weft::sleep_for(10ms);
+      double const before = cpu_seconds();
+      weft::sleep_for(500ms);
+      used = cpu_seconds() - before;
+      try {
+        weft::go([] {});
+      } catch (std::system_error const& e) {
+        refused = e.code() == std::errc::not_enough_memory;
+      }
+      weft::rt::disarm_fault();
+      (void)ch.recv();
+    });
+    CHECK(refused);
+    CHECK(used < 0.25);
+  }
+}
