@@ -2,9 +2,12 @@
 
 #include <weft/weft.hpp>
 
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <vector>
 
 #include "tests/support/catch.hpp"
 #include "tests/support/runtime_fixture.hpp"
@@ -236,6 +239,62 @@ TEST_CASE("stop_token bridges pass a stop request on to a context and a cancella
     CHECK(token.stop_requested());
     CHECK(called == 1);
     CHECK(ctx.stop_token().stop_requested());
+  });
+}
+
+TEST_CASE(
+    "a stop request wakes the tasks that wait under a context made from its token, from whatever thread it comes") {
+  with_workers([] {
+    for (bool from_thread : {false, true}) {
+      std::stop_source source;
+      auto const begun = weft::make_chan<int>();
+      auto const [below, cancel] = weft::with_cancel(weft::context::from(source.get_token()));
+      std::vector<weft::join_handle<std::error_code>> waits;
+      auto const wait_for = [&](auto f) {
+        waits.push_back(weft::spawn([&, f] {
+          weft::scoped_context const in(below);
+          begun.send(1);
+          try {
+            f();
+          } catch (weft::cancelled const& c) {
+            return c.code();
+          }
+          return std::error_code();
+        }));
+        begun.recv();
+      };
+      wait_for([] { weft::sleep_for(1h); });
+      wait_for([] { weft::make_chan<int>().recv(); });
+      wait_for([] { weft::select(weft::on_timeout(1h)); });
+      wait_for([] {
+        weft::task_group g;
+        g.spawn([] { weft::sleep_for(1h); });
+        g.wait();
+      });
+      while (weft::current_metrics().parked < 5) weft::yield();
+      if (from_thread) std::thread([&] { source.request_stop(); }).join();
+      else source.request_stop();
+      for (auto& w : waits) CHECK(w.join() == std::errc::operation_canceled);
+    }
+  });
+}
+
+TEST_CASE("a context made from a stop token may go before the stop is requested, or while it is") {
+  with_workers([] {
+    for (int i = 0; i < 100; ++i) {
+      std::stop_source source;
+      auto kept = std::make_unique<weft::context>(weft::context::from(source.get_token()));
+      auto const child = weft::with_cancel(*kept).first;
+      auto stopping = weft::spawn([source]() mutable { source.request_stop(); });
+      if (i % 2 == 0) weft::yield();
+      kept.reset();
+      stopping.join();
+      REQUIRE(child.cancelled());
+      (void)weft::context::from(source.get_token());
+    }
+    std::stop_source source;
+    (void)weft::context::from(source.get_token());
+    CHECK(source.request_stop());
   });
 }
 

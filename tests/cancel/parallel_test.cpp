@@ -7,6 +7,7 @@
 #include <ranges>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/support/catch.hpp"
@@ -145,5 +146,155 @@ TEST_CASE("parallel_for and parallel_map take what a receiver gives, each value 
     texts.close();
     CHECK(weft::parallel_map(texts, [](std::string const& s) { return s.size(); }) ==
           std::vector<std::size_t>{1, 2, 3});
+  });
+}
+
+TEST_CASE(
+    "where an exception does not cancel, parallel_map and parallel_for go through all, and on_error or the caller gets "
+    "it") {
+  with_workers([] {
+    std::atomic<int> called{0};
+    auto const odd_fails = [&](int n) {
+      ++called;
+      if (n % 2 == 1) throw std::runtime_error("odd");
+      return n * 10;
+    };
+    auto const numbers = std::views::iota(0, 10);
+    std::vector<std::string> told;
+    weft::group_options const telling{.limit = 2, .cancel_on_error = false, .on_error = [&](std::exception_ptr e) {
+                                        try {
+                                          std::rethrow_exception(e);
+                                        } catch (std::exception const& x) {
+                                          told.emplace_back(x.what());
+                                        }
+                                      }};
+    CHECK(weft::parallel_map(numbers, odd_fails, telling) == std::vector<int>{0, 20, 40, 60, 80});
+    CHECK(called == 10);
+    CHECK(told == std::vector<std::string>(5, "odd"));
+    weft::parallel_for(numbers, odd_fails, telling);
+    CHECK(called == 20);
+    CHECK(told.size() == 10);
+    CHECK_THROWS_WITH(weft::parallel_map(numbers, odd_fails, {.cancel_on_error = false}), "odd");
+    CHECK_THROWS_WITH(weft::parallel_for(numbers, odd_fails, {.limit = 1, .cancel_on_error = false}), "odd");
+    CHECK(called == 40);
+  });
+}
+
+TEST_CASE("a parallel_map that is cancelled throws, and its tasks have ended") {
+  with_workers([] {
+    std::atomic<int> begun{0}, ended{0};
+    auto const slow = [&](int n) {
+      weft::defer const mark([&] { ++ended; });
+      ++begun;
+      weft::sleep_for(1h);
+      return n;
+    };
+    for (std::size_t limit : {0, 2}) {
+      auto mapping =
+          weft::spawn([&] { return weft::parallel_map(std::views::iota(0, 6), slow, {.limit = limit}).size(); });
+      int const first = limit == 0 ? 6 : 2;
+      while (begun < first) weft::yield();
+      mapping.cancel();
+      CHECK_THROWS_AS(mapping.join(), weft::cancelled);
+      CHECK(begun == first);
+      CHECK(ended == first);
+      begun = ended = 0;
+    }
+  });
+}
+
+TEST_CASE("join_all throws the first exception in order, and leaves the handles behind it joinable") {
+  with_workers([] {
+    std::vector<weft::join_handle<int>> some;
+    auto const leave = weft::make_chan<int>();
+    some.push_back(weft::spawn([] { return 0; }));
+    some.push_back(weft::spawn([leave]() -> int {
+      leave.recv();
+      throw std::runtime_error("second");
+    }));
+    some.push_back(weft::spawn([]() -> int { throw std::runtime_error("third, but earlier"); }));
+    some.push_back(weft::spawn([] { return 3; }));
+    while (!some[2].done()) weft::yield();
+    leave.close();
+    CHECK_THROWS_WITH(weft::join_all(some), "second");
+    CHECK_FALSE(some[0].joinable());
+    CHECK_FALSE(some[1].joinable());
+    CHECK_THROWS_WITH(some[2].join(), "third, but earlier");
+    CHECK(some[3].join() == 3);
+
+    std::vector<weft::join_handle<void>> none;
+    none.push_back(weft::spawn([] { throw std::runtime_error("void"); }));
+    none.push_back(weft::spawn([] {}));
+    CHECK_THROWS_WITH(weft::join_all(none), "void");
+    CHECK(none[1].joinable());
+    std::vector<weft::join_handle<std::unique_ptr<int>>> owners;
+    for (int i = 0; i < 3; ++i) owners.push_back(weft::spawn([i] { return std::make_unique<int>(i); }));
+    CHECK(*weft::join_all(owners).at(2) == 2);
+  });
+}
+
+TEST_CASE("a join_all that is cancelled leaves what it waited for joinable") {
+  with_workers([] {
+    std::vector<weft::join_handle<int>> some;
+    auto const leave = weft::make_chan<int>();
+    for (int i = 0; i < 3; ++i)
+      some.push_back(weft::spawn([leave, i] {
+        if (i != 0) leave.recv();
+        return i;
+      }));
+    while (!some[0].done()) weft::yield();
+    std::atomic<bool> joining{false};
+    auto joiner = weft::spawn([&] {
+      joining = true;
+      return weft::join_all(some).size();
+    });
+    while (!joining) weft::yield();
+    joiner.cancel();
+    CHECK_THROWS_AS(joiner.join(), weft::cancelled);
+    leave.close();
+    CHECK(some[1].join() == 1);
+    CHECK(some[2].join() == 2);
+  });
+}
+
+TEST_CASE("the results of a race may be move-only, without a default, common by conversion, and of one alone") {
+  struct made_of_int {
+    std::unique_ptr<int> n;
+    explicit made_of_int(int i) : n(std::make_unique<int>(i)) {}
+  };
+  with_workers([] {
+    auto const never = weft::make_chan<int>();
+    auto won = weft::race([] { return std::make_unique<int>(4); },
+                          [never]() -> std::unique_ptr<int> {
+                            never.recv();
+                            return nullptr;
+                          });
+    static_assert(std::is_same_v<decltype(won), std::unique_ptr<int>>);
+    CHECK(*won == 4);
+    CHECK(*weft::race([] { return made_of_int(5); }).n == 5);
+    auto const longer = weft::race([] { return 1; },
+                                   [never] {
+                                     never.recv();
+                                     return 2.5;
+                                   });
+    static_assert(std::is_same_v<decltype(longer), double const>);
+    CHECK(longer == 1.0);
+    auto owner = std::make_unique<int>(6);
+    CHECK(weft::race([own = std::move(owner)]() mutable { return *std::exchange(own, nullptr); }) == 6);
+  });
+}
+
+TEST_CASE("the results that lose a race are destroyed, each before it returns") {
+  with_workers([] {
+    auto const kept = std::make_shared<int>(1);
+    auto const ready = weft::make_chan<int>(3);
+    auto const runner = [&] {
+      ready.send(1);
+      while (ready.size() != 3) weft::yield();  // all win if only one may
+      return kept;
+    };
+    auto const won = weft::race(runner, runner, runner);
+    CHECK(won == kept);
+    CHECK(kept.use_count() == 2);
   });
 }

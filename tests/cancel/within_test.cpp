@@ -2,6 +2,8 @@
 
 #include <weft/weft.hpp>
 
+#include <atomic>
+#include <memory>
 #include <stdexcept>
 #include <type_traits>
 
@@ -155,5 +157,88 @@ TEST_CASE("defer runs at the end of the block, whichever way it is left, and may
     } catch (int) {
     }
     CHECK(ran == 3);
+  });
+}
+
+TEST_CASE(
+    "within tells its own deadline from that of a context which f has put in force, and from what f has cancelled") {
+  with_workers([] {
+    auto const code_of = [](auto f) {
+      try {
+        (void)weft::within(1h, f);
+      } catch (weft::cancelled const& c) {
+        return c.code();
+      }
+      return std::error_code();
+    };
+    CHECK(code_of([] {
+            auto [inner, cancel] = weft::with_timeout(1ms);
+            weft::scoped_context const in(inner);
+            weft::sleep_for(1h);
+          }) == std::errc::timed_out);
+    CHECK(code_of([] {
+            auto [inner, cancel] = weft::with_cancel();
+            weft::scoped_context const in(inner);
+            cancel();
+            weft::sleep_for(1h);
+          }) == std::errc::operation_canceled);
+    CHECK(code_of([] {
+            auto [beside, cancel] = weft::with_timeout(weft::context::background(), 1ms);
+            weft::scoped_context const in(beside);
+            weft::sleep_for(1h);
+          }) == std::errc::timed_out);
+  });
+}
+
+TEST_CASE("a deadline of within reaches f under contexts that f has put in force below it") {
+  with_workers([] {
+    auto const below = [](auto make) {
+      return weft::within(1ms, [&] {
+        auto const made = make();
+        weft::scoped_context const in(made.first);
+        weft::sleep_for(1h);
+      });
+    };
+    CHECK(below([] { return weft::with_cancel(); }).error() == std::errc::timed_out);
+    CHECK(below([] { return weft::with_timeout(1h); }).error() == std::errc::timed_out);
+    CHECK(below([] { return weft::with_cancel(weft::with_cancel().first); }).error() == std::errc::timed_out);
+    bool reached = true;
+    auto const apart = weft::within(1ms, [&] {
+      weft::scoped_context const in(weft::without_cancel(weft::this_task::context()));
+      weft::sleep_for(5ms);
+      reached = false;
+    });
+    CHECK(apart.has_value());  // a late value is a value
+    CHECK_FALSE(reached);
+  });
+}
+
+TEST_CASE("a deadline of within that ends a group or a task of f's which f joins is within's own") {
+  with_workers([] {
+    std::atomic<int> ended{0};
+    auto const sleeps = [&] {
+      weft::defer const mark([&] { ++ended; });
+      weft::sleep_for(1h);
+    };
+    CHECK(weft::within(1ms, [&] { weft::scope([&](weft::task_group& g) { g.spawn(sleeps); }); }).error() ==
+          std::errc::timed_out);
+    CHECK(ended == 1);
+    CHECK(weft::within(1ms, [&] { weft::spawn(sleeps).join(); }).error() == std::errc::timed_out);
+    CHECK(ended == 2);
+    CHECK(weft::within(1ms, [&] { return weft::race([&] { sleeps(); }, [&] { sleeps(); }); }).error() ==
+          std::errc::timed_out);
+    CHECK(ended == 4);
+  });
+}
+
+TEST_CASE("within takes no time, and any duration type, of which max() never ends it") {
+  with_workers([] {
+    CHECK(weft::within(0s, [] { weft::sleep_for(1h); }).error() == std::errc::timed_out);
+    CHECK(weft::within(-1h, [] { weft::yield(); }).has_value());
+    CHECK(weft::within(std::chrono::hours::max(), [] { weft::sleep_for(1us); }).has_value());
+    CHECK(weft::within(std::chrono::duration<double>(1e-3), [] { weft::sleep_for(1h); }).error() ==
+          std::errc::timed_out);
+    auto const owner = weft::within(1h, [] { return std::make_unique<int>(7); });
+    CHECK(**owner == 7);
   });
 }

@@ -1,5 +1,6 @@
 #include <weft/net/listener.hpp>
 
+#include <chrono>
 #include <string>
 #include <unordered_set>
 
@@ -80,6 +81,24 @@ TEST_CASE("a malformed address is invalid_argument wherever one is taken") {
   std::string const with_null("127.0.0.1\0:80", 13);
   CHECK(weft::net::resolve(with_null).error() == std::errc::invalid_argument);
   CHECK(weft::net::resolve(std::string(300, 'a') + ":80").error() == std::errc::invalid_argument);
+}
+
+TEST_CASE("a malformed path of a unix socket is invalid_argument wherever one is taken") {
+  std::string const nul("\0", 1);
+  for (std::string const& bad :
+       {std::string(), std::string("@"), std::string(108, 'x'), std::string(4000, 'x'), "@" + std::string(108, 'x'),
+        nul, "/tmp/a" + nul + "b", "/tmp/a" + nul, "@a" + nul + "b"}) {
+    CAPTURE(bad);
+    CHECK(weft::net::unix_stream::connect(bad).error() == std::errc::invalid_argument);
+    CHECK(weft::net::unix_stream::connect(bad, std::chrono::seconds(0)).error() == std::errc::invalid_argument);
+    CHECK(weft::net::unix_listener::bind(bad).error() == std::errc::invalid_argument);
+  }
+  std::string const longest = "@" + std::string(107, 'w');
+  auto listener = weft::net::unix_listener::bind(longest);
+  REQUIRE(listener);
+  CHECK(weft::net::unix_stream::connect(longest));
+  CHECK(weft::net::unix_listener::bind("/no/such/folder/at/all").error() == std::errc::no_such_file_or_directory);
+  CHECK(weft::net::unix_stream::connect("/no/such/folder/at/all").error() == std::errc::no_such_file_or_directory);
 }
 
 TEST_CASE("resolving a number or localhost asks nobody") {

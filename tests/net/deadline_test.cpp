@@ -2,6 +2,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <string>
+
+#include <unistd.h>
 
 using namespace weft::test;
 using namespace std::chrono_literals;
@@ -34,6 +37,134 @@ TEST_CASE("a past deadline beats data that is ready, and loses none of it") {
     CHECK(b.read_some(room).error() == std::errc::timed_out);
     b.set_read_deadline(weft::now() + 1h);
     CHECK(b.read_some(room).value() == 1);
+  });
+}
+
+TEST_CASE("a past write deadline beats room that is there, writes nothing, and leaves reading alone") {
+  everywhere([](auto) {
+    auto [a, b] = tcp_pair();
+    a.set_write_deadline(weft::now() - 1s);
+    CHECK(a.write_all("x").error() == std::errc::timed_out);
+    CHECK(a.write_all("").error() == std::errc::timed_out);
+    a.set_write_deadline(weft::time_point::min());
+    CHECK(a.write_all("x", "y").error() == std::errc::timed_out);
+    REQUIRE(b.write_all("z"));
+    char room[2];
+    CHECK(a.read_some(room).value() == 1);
+    CHECK(a.shutdown_write());  // does not wait
+    CHECK(b.read_some(room).value() == 0);
+
+    auto [c, d] = tcp_pair();
+    c.set_write_deadline(weft::now() - 1s);
+    CHECK(c.write_all("x").error() == std::errc::timed_out);
+    c.set_write_deadline(weft::time_point::max());
+    REQUIRE(c.write_all("y"));
+    c.close();
+    CHECK(read_all(d) == "y");
+  });
+}
+
+TEST_CASE("moving a write deadline wakes who waits under the old one") {
+  everywhere([](auto where) {
+    auto [a, b] = tcp_pair();
+    a.set_write_deadline(weft::now() + 1h);
+    std::string const much(64'000'000, 'x');
+    auto writer = where.start([&] { return error_of(a.write_all(much)); });
+    char room[1];
+    REQUIRE(b.read_some(room).value() == 1);  // it has begun
+    until_parked(1);
+    a.set_write_deadline(weft::now() - 1h);
+    CHECK(writer.get() == std::errc::timed_out);
+  });
+}
+
+TEST_CASE("a deadline that is set through one half of a split stream is its direction's, and wakes who waits there") {
+  everywhere([](auto where) {
+    auto [a, b] = tcp_pair();
+    auto [read, write] = std::move(a).split();
+    char room[1];
+    write.set_read_deadline(weft::now() - 1s);  // one stream: either half sets it
+    CHECK(read.read_some(room).error() == std::errc::timed_out);
+    CHECK(write.write_all("x"));
+    read.set_read_deadline(weft::time_point::max());
+    read.set_write_deadline(weft::now() - 1s);
+    CHECK(write.write_all("y").error() == std::errc::timed_out);
+    REQUIRE(b.write_all("z"));
+    CHECK(read.read_some(room).value() == 1);
+
+    auto reading = where.start([half = read] {
+      char some[1];
+      net::read_half mine = half;
+      return error_of(mine.read_some(some));
+    });
+    until_parked(1);
+    write.set_read_deadline(weft::now());
+    CHECK(reading.get() == std::errc::timed_out);
+  });
+}
+
+TEST_CASE("close through one half of a split stream wakes who waits in the other, and in copies of it") {
+  everywhere([](auto where) {
+    for (bool by_reader : {false, true}) {
+      auto [a, b] = tcp_pair();
+      auto [read, write] = std::move(a).split();
+      auto reading = where.start([half = read] {
+        char room[1];
+        net::read_half mine = half;
+        return error_of(mine.read_some(room));
+      });
+      auto writing = where.start([half = write] {
+        net::write_half mine = half;
+        return error_of(mine.write_all(std::string(64'000'000, 'x')));
+      });
+      char room[1];
+      REQUIRE(b.read_some(room).value() == 1);  // the writer has begun
+      until_parked(2);
+      if (by_reader) read.close();
+      else write.close();
+      CHECK(reading.get() == weft::errc::closed);
+      CHECK(writing.get() == weft::errc::closed);
+      CHECK(read.native_handle() == -1);
+      CHECK(write.native_handle() == -1);
+      CHECK_FALSE(write.local_endpoint());
+    }
+  });
+}
+
+TEST_CASE("close wakes who accepts from a unix listener, and frees its path at once") {
+  everywhere([](auto where) {
+    std::string const path = "/tmp/weft-net-close-" + std::to_string(::getpid()) + ".sock";
+    for (std::string const& name : {path, "@" + path}) {
+      auto listener = net::unix_listener::bind(name).value();
+      auto accepting = where.start([&] { return error_of(listener.accept()); });
+      auto another = where.start([&] { return error_of(listener.accept()); });
+      until_parked(2);
+      listener.close();
+      CHECK(accepting.get() == weft::errc::closed);
+      CHECK(another.get() == weft::errc::closed);
+      CHECK(listener.accept().error() == weft::errc::closed);
+      CHECK(listener.native_handle() == -1);
+      CHECK_FALSE(listener.local_endpoint());
+      listener.close();
+      CHECK(net::unix_listener::bind(name));
+    }
+  });
+}
+
+TEST_CASE("each of many deadlines that are moved into the past ends the read that waits under it, or comes to") {
+  everywhere([](auto where) {
+    auto [a, b] = tcp_pair();
+    for (int i = 0; i != 50; ++i) {
+      b.set_read_deadline(weft::time_point::max());
+      auto reader = where.start([&] {
+        char room[1];
+        return error_of(b.read_some(room));
+      });
+      b.set_read_deadline(weft::now() + 1h);
+      if (i % 2 == 0) until_parked(1);
+      b.set_read_deadline(weft::now() - 1s);
+      REQUIRE(reader.get() == std::errc::timed_out);
+    }
   });
 }
 

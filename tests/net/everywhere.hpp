@@ -4,6 +4,7 @@
 #include <weft/net.hpp>
 #include <weft/weft.hpp>
 
+#include <cstddef>
 #include <future>
 #include <string>
 #include <utility>
@@ -40,6 +41,11 @@ void everywhere(F body) {
     body(on_threads());
   }
   with_workers([&body] { body(on_tasks()); });
+}
+
+/// Returns when that many tasks wait; at once where threads do, whose waiting nobody counts.
+inline void until_parked(std::size_t tasks) {
+  while (this_task::id() != 0 && current_metrics().parked < tasks) yield();
 }
 
 /// A connected pair over loopback.

@@ -53,6 +53,39 @@ TEST_CASE("deadlines and close end a receive") {
   });
 }
 
+TEST_CASE("a past deadline beats a datagram that is there, and loses none") {
+  everywhere([](auto) {
+    auto a = net::udp_socket::bind("127.0.0.1:0").value();
+    REQUIRE(a.send_to("one", a.local_endpoint()));
+    REQUIRE(net::wait_readable(a.native_handle()));
+    char room[8];
+    for (weft::time_point const past : {weft::now() - 1s, weft::time_point(), weft::time_point::min(), weft::now()}) {
+      a.set_read_deadline(past);
+      CHECK(a.recv_from(room).error() == std::errc::timed_out);
+    }
+    a.set_write_deadline(weft::now() - 1s);
+    CHECK(a.send_to("two", a.local_endpoint()).error() == std::errc::timed_out);
+    a.set_write_deadline(weft::time_point::max());
+    a.set_read_deadline(weft::now() + 1h);
+    CHECK(a.recv_from(room)->first == 3);
+    CHECK(net::wait_readable(a.native_handle(), 0s).error() == std::errc::timed_out);  // "two" was not sent
+  });
+}
+
+TEST_CASE("moving a deadline wakes who receives under the old one") {
+  everywhere([](auto where) {
+    auto a = net::udp_socket::bind("127.0.0.1:0").value();
+    a.set_read_deadline(weft::now() + 1h);
+    auto receiving = where.start([&] {
+      char room[1];
+      return error_of(a.recv_from(room));
+    });
+    until_parked(1);
+    a.set_read_deadline(weft::now());
+    CHECK(receiving.get() == std::errc::timed_out);
+  });
+}
+
 TEST_CASE("an unreachable receiver does not keep the sender's task busy or break its socket") {
   everywhere([](auto) {
     net::endpoint nobody;

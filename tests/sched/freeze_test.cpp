@@ -1,41 +1,16 @@
-#include "runtime/sched/task.hpp"
-#include "runtime/sched/wait.hpp"
-
 #include <weft/weft.hpp>
 
 #include <atomic>
 
 #include "tests/support/catch.hpp"
+#include "tests/support/frozen.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
 using namespace std::chrono_literals;
 namespace rt = weft::rt;
+using weft::test::frozen;
 
 namespace {
-
-rt::task* task_with(weft::task_id id) {
-  struct search {
-    weft::task_id id;
-    rt::task* found;
-  } s{id, nullptr};
-  rt::for_each_task(
-      [](rt::task& t, void* arg) {
-        auto& to = *static_cast<search*>(arg);
-        if (t.id == to.id) to.found = &t;
-        return to.found == nullptr;
-      },
-      &s);
-  return s.found;
-}
-
-/// Freezes that task, once it waits.
-rt::task& frozen(weft::task_id id) {
-  for (;;) {
-    rt::task* t = task_with(id);
-    if (t != nullptr && rt::freeze(*t)) return *t;
-    weft::yield();
-  }
-}
 
 /// Lets everything run that can.
 void let_others_run() {
