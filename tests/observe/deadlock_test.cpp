@@ -119,6 +119,30 @@ void lock_both(weft::mutex& first, weft::mutex& second, weft::latch& both, std::
 
 }  // namespace
 
+TEST_CASE("a deadlock that a blocking call leaves behind is found when the call has ended, and lists each task once",
+          "[observe][deadlock]") {
+  deadlocks(
+      [] {
+        weft::wait_group never;
+        never.add();
+        auto const ch = weft::make_chan<int>();
+        for (int i = 0; i < 5; ++i) weft::go({.name = "twin " + std::to_string(i)}, [ch] { ch.recv(); });
+        weft::go({.name = "blocks first"}, [&] {
+          weft::blocking([] { std::this_thread::sleep_for(30ms); });
+          never.wait();
+        });
+        weft::spawn({.name = "joined"}, [&] { never.wait(); }).join();
+      },
+      [](std::string const& what) {
+        CHECK(contains(what, "8 tasks: 8 parked"));
+        for (std::string const name : {"twin 0", "twin 1", "twin 2", "twin 3", "twin 4", "blocks first", "joined"}) {
+          std::size_t const at = what.find("\"" + name + "\"");
+          CHECK(at != std::string::npos);
+          CHECK(what.find("\"" + name + "\"", at + 1) == std::string::npos);
+        }
+      });
+}
+
 TEST_CASE("two tasks that lock two mutexes in opposite order are found, and lock() throws", "[observe][deadlock]") {
   std::atomic<int> unwound{0};
   deadlocks(
@@ -252,6 +276,28 @@ TEST_CASE("what may still come from outside is no deadlock", "[observe][deadlock
       });
       CHECK(reader.join() == 1);
       ch.recv();
+    });
+  }
+  SECTION("a blocking call") {
+    goes_on([] {
+      auto ch = weft::make_chan<int>();
+      weft::go([ch] {
+        weft::blocking([] { std::this_thread::sleep_for(60ms); });
+        ch.send(1);
+      });
+      CHECK(ch.recv() == 1);
+      weft::go([ch] { weft::blocking([ch] { std::this_thread::sleep_for(60ms), ch.send(2); }); });
+      CHECK(ch.recv() == 2);
+    });
+  }
+  SECTION("a system call") {
+    goes_on([] {
+      auto ch = weft::make_chan<int>();
+      weft::go([ch] {
+        std::this_thread::sleep_for(60ms);
+        ch.send(1);
+      });
+      CHECK(ch.recv() == 1);
     });
   }
   SECTION("a thread of the program") {
