@@ -169,6 +169,70 @@ TEST_CASE("on_send moves or copies its value only if the case happens") {
   });
 }
 
+TEST_CASE(
+    "an lvalue that a select waits to send is copied once a case, and the copies that are not sent are destroyed") {
+  struct counted {
+    int* copies;
+    int* alive;
+    counted(int* c, int* a) : copies(c), alive(a) { ++*alive; }
+    counted(counted const& o) : copies(o.copies), alive(o.alive) { ++*copies, ++*alive; }
+    counted(counted&& o) noexcept : copies(o.copies), alive(o.alive) { ++*alive; }
+    ~counted() { --*alive; }
+  };
+  with_workers([] {
+    int copies = 0, alive = 0;
+    counted const v(&copies, &alive);
+    auto const a = weft::make_chan<counted>(), b = weft::make_chan<counted>(), c = weft::make_chan<counted>();
+    auto const stop = weft::make_chan<int>();
+    auto const wait = [&](auto const&... to) {
+      auto waits = weft::spawn([&] { return weft::select(on_send(to, v)..., on_recv(stop)); });
+      while (weft::current_metrics().parked != 1) weft::yield();
+      return waits;
+    };
+    auto waits = wait(a);
+    CHECK(a.recv().has_value());
+    CHECK(waits.join() == 0);
+    CHECK(copies == 1);  // the one that was received
+    CHECK(alive == 1);
+    waits = wait(a, b, c);
+    stop.send(1);
+    CHECK(waits.join() == 3);
+    CHECK(copies == 4);  // for nothing
+    CHECK(alive == 1);
+    waits = wait(a, b, c);
+    CHECK(b.try_recv().has_value());  // which could not wait for a copy
+    CHECK(waits.join() == 1);
+    CHECK(copies == 7);
+    CHECK(alive == 1);
+    waits = wait(a);
+    waits.cancel();
+    CHECK_THROWS_AS(waits.join(), weft::cancelled);
+    CHECK(alive == 1);
+  });
+}
+
+TEST_CASE("a copy for on_send that throws comes out of select, and nothing has happened") {
+  struct refuses {
+    refuses() = default;
+    refuses(refuses const&) { throw std::runtime_error("no copy"); }
+    refuses(refuses&&) noexcept = default;
+  };
+  with_workers([] {
+    refuses const v;
+    auto const room = weft::make_chan<refuses>(1), none = weft::make_chan<refuses>();
+    auto const other = weft::make_chan<int>(1);
+    CHECK_THROWS_WITH(weft::select(on_send(room, v)), "no copy");
+    CHECK_THROWS_WITH(weft::select(on_send(none, v), on_recv(other)), "no copy");  // before it waits
+    CHECK(weft::select(on_send(none, v), otherwise()) == 1);
+    CHECK(room.size() == 0);
+    CHECK(none.try_recv().error() == weft::chan_status::empty);
+    other.send(1);
+    CHECK(weft::select(on_send(none, v), on_recv(other)) == 1);
+    other.send(2);
+    CHECK(other.recv() == 2);
+  });
+}
+
 TEST_CASE("timeouts and deadlines happen when nothing else does, a past one at once, max() never") {
   with_workers([] {
     auto c = weft::make_chan<int>();
