@@ -147,10 +147,7 @@ std::vector<leak> leaks(detail::patience patience) {
 
 leak_guard::leak_guard(std::function<void(std::string const&)> on_leak, detail::patience patience,
                        std::source_location made_at)
-    : on_leak_(std::move(on_leak)),
-      patience_(patience),
-      made_at_(made_at),
-      uncaught_(std::uncaught_exceptions()) {
+    : on_leak_(std::move(on_leak)), patience_(patience), made_at_(made_at), uncaught_(std::uncaught_exceptions()) {
   for (rt::task_entry const& e : rt::take_census(&rt::here()).tasks) before_.push_back(e.id);  // by id
 }
 

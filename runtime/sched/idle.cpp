@@ -143,6 +143,10 @@ bool scheduler::go_idle(worker& w) {
   w.searching = false;
   {
     guard hold(lock_);
+    if (starving_.load(std::memory_order_relaxed) && given != nullptr && given->loops.get() != nullptr) [[unlikely]] {
+      w.searching = was_searching;
+      return true;  // and gives them up, before it comes here again: S2 of task_stacks.cpp
+    }
     drift_ended(w.proc.load(std::memory_order_relaxed));
     w.proc.store(0, std::memory_order_relaxed);
     if (given != nullptr) give_idle_processor_locked(given);  // I4

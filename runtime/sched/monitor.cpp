@@ -136,7 +136,7 @@ class monitor {
     if (dog_.on()) dog_.look(now);
     if (s_.starving() && now >= retry_at_) {
       retry_at_ = now + retry_every_ns;
-      acted |= s_.retry_starving();
+      acted |= s_.feed_starving();
     }
     count_dry();
     for (unsigned i = 0; i < s_.processor_count_; ++i) {

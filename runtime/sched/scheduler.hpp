@@ -247,9 +247,9 @@ class scheduler {
   [[nodiscard]] bool all_ended() const noexcept;
   [[noreturn]] void throw_out_of_stacks() const;
   void starve(task* t) noexcept;  // t could not get a stack: it waits until one is free
-  void feed_starving() noexcept;
+  bool feed_starving() noexcept;  // true: some can have their stacks now
+  [[nodiscard]] stack* take_loops(processor& p) noexcept;
   [[nodiscard]] bool stack_can_be_had(std::size_t size) noexcept;  // 0: the default
-  bool retry_starving() noexcept;                                  // true: the oldest can have its stack now
   void give_up_loops(processor& p) noexcept;                       // before going idle while tasks starve
 
   options options_;
@@ -273,8 +273,7 @@ class scheduler {
       0};                                         // when the sleeper in the poller will wake; 0: nobody sleeps there
   std::atomic<std::int64_t> timer_until_{never};  // the same for the one that sleeps for a timer on its futex
   std::atomic<bool> starving_{false};             // fresh tasks wait for a stack
-  waiter* starving_head_ = nullptr;               // guarded by lock_, linked by waiter::next_ready, oldest first
-  waiter* starving_tail_ = nullptr;               // guarded by lock_
+  ready_list starving_tasks_[2];                  // guarded by lock_: of the default stack size, of others
   std::int64_t starving_since_ = 0;               // guarded by lock_
   std::atomic<bool> stopping_{false};
   std::atomic<bool> draining_{false};      // shutdown waits for the last task; pairs in note_end

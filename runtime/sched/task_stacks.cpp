@@ -1,10 +1,15 @@
 // Which stack a task runs on: suspended loops in the processors' caches, and what happens when no stack is to be had. See scheduler.hpp,
 // "Stacks", and fiber/stack_pool.hpp.
 //
-// A fresh task for which there is no stack *starves*: it waits in a list of its own until one comes back, while parked tasks, which have
-// theirs, go on; go and spawn throw meanwhile. The monitor tries for the oldest of them each ten milliseconds, since memory may be free again
-// without a stack having come back. If no stack is in use, or everything else has waited for a second for what these tasks would do, nothing
-// will ever run again, and that is fatal.
+// A fresh task for which there is no stack *starves*: it waits in a list until one comes back, while parked tasks, which have theirs, go on;
+// go and spawn throw meanwhile.
+//   S1  starve: the task is listed, starving_ is set, and the loops that idle processors keep go to the pool
+//   S2  who goes idle gives up the loops that it keeps. go_idle looks at the flag under lock_, as S1 sets it, and hand_on does so before: no
+//       processor is idle with loops while a task starves
+//   S3  who puts a stack back, and who has found one, feeds the oldest task of each list, of the default stack size and of others, for
+//       which there is one now. The monitor does so each ten milliseconds, since memory may be free again without a stack having come back
+//   S4  if no stack is in use, or everything else has waited for a second for what these tasks would do (deadlock.cpp), nothing will ever
+//       run again, and that is fatal
 
 #include <system_error>
 
@@ -32,6 +37,8 @@ void scheduler::put_loop(processor* p, stack* s) noexcept {
   bool const starving = starving_.load(std::memory_order_relaxed);
   if (tsan || p == nullptr || starving || s->size != default_stack_size_) {
     if (stacks_.put(s)) rouse_monitor();
+    if (starving && p != nullptr)
+      if (stack* kept = take_loops(*p); kept != nullptr) (void)stacks_.put_many(kept);
   } else {
     s->next = p->loops;
     p->loops = s;
@@ -47,7 +54,7 @@ void scheduler::put_loop(processor* p, stack* s) noexcept {
     }
   }
   if (starving_.load(std::memory_order_relaxed)) [[unlikely]]
-    feed_starving();
+    (void)feed_starving();  // S3
 }
 
 stack* scheduler::stack_for(worker& w, task* t) noexcept {
@@ -77,6 +84,8 @@ void scheduler::run_on_stack(worker& w, task* t) noexcept {
   } else {
     s = stack_for(w, t);
     if (s == nullptr) return starve(t);
+    if (starving_.load(std::memory_order_relaxed)) [[unlikely]]
+      (void)feed_starving();  // S3: it may be one of many that came back at once
     w.handoff = t;
     if (s->fresh) s->prepare_entry(loop_main, s);
   }
@@ -91,61 +100,70 @@ bool scheduler::stack_can_be_had(std::size_t size) noexcept {
   return true;
 }
 
-void scheduler::starve(task* t) noexcept {
-  std::size_t const size = t->big_stack ? t->stack_size : 0;
-  t->next_ready = nullptr;
+stack* scheduler::take_loops(processor& p) noexcept {
+  p.loop_count = 0;
+  return p.loops.take();
+}
+
+void scheduler::starve(task* t) noexcept {  // S1
+  stack* kept = nullptr;                    // by idle processors
   {
     guard hold(lock_);
-    (starving_head_ != nullptr ? starving_tail_->next_ready : starving_head_) = t;
-    starving_tail_ = t;
+    starving_tasks_[t->big_stack ? 1 : 0].push(*t);
     if (!starving_.load(std::memory_order_relaxed)) starving_since_ = clock_ns();
     starving_.store(true, std::memory_order_seq_cst);  // pairs with the monitor, which goes to sleep
+    for (processor* p = idle_processors_; p != nullptr; p = p->next_idle)
+      while (stack* s = take_loop(*p)) {
+        s->next = kept;
+        kept = s;
+      }
   }
+  if (kept != nullptr) (void)stacks_.put_many(kept);
   // A stack that came back before the flag was seen: its put and this look are ordered by the pool's lock, so one of the two sides
-  // feeds the task. Not by whether some stack is idle: it may be of another size, and the task would be tried for ever.
-  if (stack_can_be_had(size)) return feed_starving();
-  rouse_monitor();
+  // feeds the task.
+  (void)feed_starving();
+  if (starving()) rouse_monitor();
 }
 
-void scheduler::feed_starving() noexcept {
-  task* t = nullptr;
-  {
-    guard hold(lock_);
-    t = static_cast<task*>(starving_head_);
-    if (t != nullptr) starving_head_ = t->next_ready;
-    if (starving_head_ == nullptr) starving_.store(false, std::memory_order_relaxed);
+bool scheduler::feed_starving() noexcept {  // S3
+  bool fed = false;
+  for (ready_list& from : starving_tasks_) {
+    std::size_t size = 0;
+    {
+      guard hold(lock_);
+      auto const* const first = static_cast<task const*>(from.front());
+      if (first == nullptr) continue;
+      size = first->big_stack ? first->stack_size : 0;
+    }
+    // Not by whether some stack is idle: it may be of another size, and the task would be tried for ever.
+    if (!stack_can_be_had(size)) continue;
+    waiter* t = nullptr;
+    {
+      guard hold(lock_);
+      t = from.pop();
+      if (starving_tasks_[0].empty() && starving_tasks_[1].empty()) starving_.store(false, std::memory_order_relaxed);
+    }
+    if (t == nullptr) continue;  // somebody else was first
+    global_.push(static_cast<task*>(t));
+    fed = true;
   }
-  if (t == nullptr) return;
-  global_.push(t);
-  wake_if_idle(nullptr);
+  if (fed) wake_if_idle(nullptr);
+  return fed;
 }
 
-void scheduler::give_up_loops(processor& p) noexcept {
-  while (stack* s = take_loop(p)) stacks_.put(s);
-  stack_counts const counts = stacks_.counts();
-  if (counts.idle != 0) return feed_starving();
-  if (counts.in_use() == 0) fatal("no stack can be had, so that no task can run: %s", stacks_.error());
+void scheduler::give_up_loops(processor& p) noexcept {  // S2
+  if (stack* kept = take_loops(p); kept != nullptr) (void)stacks_.put_many(kept);
+  if (feed_starving()) return;
+  if (stacks_.counts().in_use() == 0 && starving())  // S4
+    fatal("no stack can be had, so that no task can run: %s", stacks_.error());
 }
 
-bool scheduler::retry_starving() noexcept {
-  std::size_t size = 0;
-  {
-    guard hold(lock_);
-    if (starving_head_ == nullptr) return false;
-    auto const* const t = static_cast<task*>(starving_head_);
-    size = t->big_stack ? t->stack_size : 0;
-  }
-  if (!stack_can_be_had(size)) return false;
-  feed_starving();
-  return true;
-}
-
-void scheduler::starve_for_ever() noexcept {
+void scheduler::starve_for_ever() noexcept {  // S4
   constexpr std::int64_t patience_ns = 1'000'000'000;
-  if (retry_starving()) return;
+  if (feed_starving()) return;
   {
     guard hold(lock_);
-    if (starving_head_ == nullptr || clock_ns() - starving_since_ < patience_ns) return;
+    if (!starving_.load(std::memory_order_relaxed) || clock_ns() - starving_since_ < patience_ns) return;
   }
   fatal("no stack can be had for the next task, and all others wait: %s", stacks_.error());
 }

@@ -282,6 +282,7 @@ class ready_list {
     tail_ = &w;
   }
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+  [[nodiscard]] waiter* front() const noexcept { return head_; }
   [[nodiscard]] bool single() const noexcept { return head_ == tail_; }  // or empty
   waiter* pop() noexcept {
     waiter* w = head_;
