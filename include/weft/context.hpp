@@ -63,7 +63,8 @@ class context {
   void throw_if_cancelled() const;
   /// None, std::errc::operation_canceled or std::errc::timed_out. Who sees it set finds done() closed.
   [[nodiscard]] std::error_code err() const;
-  /// Null until cancelled; then what was given to cancel(), else a weft::cancelled.
+  /// Null until cancelled; then what was given to cancel(), else a weft::cancelled. It is this context's own too where a weft::cancelled
+  /// of a context below was given.
   [[nodiscard]] std::exception_ptr cause() const;
   /// The earliest deadline of the context and those above it.
   [[nodiscard]] std::optional<time_point> deadline() const;

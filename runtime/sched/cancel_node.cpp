@@ -264,7 +264,26 @@ bool cancel_from(cancel_node& n, cancel_kind kind, std::exception_ptr const& cau
 
 }  // namespace
 
+namespace {
+
+/// It is a weft::cancelled of n or of a context below. That keeps its context, which keeps n: kept by n, all would stay for ever.
+bool keeps(std::exception_ptr const& cause, cancel_node const& n) noexcept {
+  if (cause == nullptr) return false;
+  try {
+    std::rethrow_exception(cause);
+  } catch (weft::cancelled const& c) {
+    cancel_node const* at = c.node();
+    while (at != nullptr && at != &n) at = at->parent;
+    return at != nullptr;
+  } catch (...) {
+    return false;
+  }
+}
+
+}  // namespace
+
 bool cancel(cancel_node& n, cancel_kind kind, std::exception_ptr cause) noexcept {
+  if (keeps(cause, n)) cause = nullptr;  // cause_now() makes one of n's own
   return cancel_from(n, kind, cause, true);
 }
 

@@ -6,7 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
+#include <memory>
 #include <stop_token>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "runtime/base/sanitizer.hpp"
@@ -16,6 +20,7 @@
 namespace {
 
 using namespace weft::test;
+using namespace std::chrono_literals;
 
 #if WEFT_ASAN || WEFT_TSAN
 constexpr bool sanitized = true;
@@ -70,5 +75,82 @@ TEST_CASE("a context keeps one bridge for all the stop tokens asked of it, and e
     cancel();
     for (auto const& t : tokens) CHECK(t.stop_requested());
     CHECK(ctx.stop_token().stop_requested());
+  });
+}
+
+namespace {
+
+struct kept {
+  using type = std::shared_ptr<int>;
+};
+
+/// Calls f under a context of its own; whether that is gone afterwards, with the value that it carries.
+template <class F>
+bool leaves_nothing(F f) {
+  auto value = std::make_shared<int>(1);
+  std::weak_ptr<int> const left = value;
+  {
+    weft::context const above = weft::with_value<kept>(weft::this_task::context(), std::move(value));
+    weft::scoped_context const in(above);
+    f();
+  }
+  for (int i = 0; i < 1000 && !left.expired(); ++i)
+    weft::sleep_for(100us);  // a task that has ended lets go of it at last
+  return left.expired();
+}
+
+}  // namespace
+
+TEST_CASE("a context that is cancelled by a cancelled from below is gone when nobody holds it") {
+  with_workers([] {
+    auto const meet_own = [] {
+      auto [own, cancel] = weft::with_timeout(0s);
+      weft::scoped_context const in(own);
+      weft::sleep_for(1h);
+    };
+    auto const code_of = [](auto f) {
+      try {
+        f();
+      } catch (weft::cancelled const& c) {
+        return c.code();
+      }
+      return std::error_code();
+    };
+    CHECK(leaves_nothing([] { weft::sleep_for(1us); }));
+    bool gone = leaves_nothing([&] {
+      weft::task_group g;
+      weft::context const of_tasks = g.ctx();
+      g.spawn(meet_own);
+      CHECK(code_of([&] { g.wait(); }) == std::errc::timed_out);
+      CHECK(of_tasks.err() == std::errc::operation_canceled);
+      CHECK(code_of([&] { std::rethrow_exception(of_tasks.cause()); }) == std::errc::operation_canceled);
+    });
+    CHECK(gone);
+    gone = leaves_nothing([&] {
+      weft::task_group g;
+      g.spawn([] {
+        auto child = weft::spawn([] { weft::sleep_for(1h); });
+        child.cancel();
+        child.join();
+      });
+      CHECK(code_of([&] { g.wait(); }) == std::errc::operation_canceled);
+    });
+    CHECK(gone);
+    gone = leaves_nothing([&] {
+      auto [above, cancel] = weft::with_cancel();
+      auto [below, cancel_below] = weft::with_cancel(weft::without_cancel(above));
+      cancel_below();
+      cancel(below.cause());
+      CHECK(code_of([c = above] { std::rethrow_exception(c.cause()); }) == std::errc::operation_canceled);
+    });
+    CHECK(gone);
+    gone = leaves_nothing([&] {
+      auto [one, cancel] = weft::with_cancel();
+      auto [beside, cancel_beside] = weft::with_cancel();
+      cancel_beside();
+      cancel(beside.cause());  // keeps that one, as any exception would what it holds
+      CHECK(code_of([c = one] { std::rethrow_exception(c.cause()); }) == std::errc::operation_canceled);
+    });
+    CHECK(gone);
   });
 }
