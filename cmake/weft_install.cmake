@@ -32,6 +32,10 @@ cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_LIBDIR BASE_DIRECTORY "\${prefix}" OUTPUT
 # A static library's own dependencies stand in Libs, since few callers ask with --static. Boost's folder is named only
 # where the linker would not look by itself.
 set(weft_pc_static_libs "")
+set(weft_pc_defines "")
+if(WEFT_LOCK_ORDER)
+  set(weft_pc_defines " -DWEFT_LOCK_ORDER=1")
+endif()
 set(weft_pc_static_http_libs "")
 if(NOT BUILD_SHARED_LIBS)
   set(weft_pc_boost_dir "")

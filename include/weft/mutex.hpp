@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include <weft/detail/annotations.hpp>
+#include <weft/detail/lock_order.hpp>
 #include <weft/detail/simulated.hpp>
 #include <weft/detail/wait.hpp>
 
@@ -25,14 +26,19 @@ class WEFT_CAPABILITY("mutex") mutex {
   constexpr mutex() noexcept = default;
   mutex(mutex const&) = delete;
   mutex& operator=(mutex const&) = delete;
+#if WEFT_LOCK_ORDER
+  ~mutex() { detail::note_order_gone(this); }
+#endif
 
   /// Waits until the mutex is free and takes it. Blocks. Not a cancellation point. Throws only when weft::run unwinds a
   /// deadlocked program.
   void lock() WEFT_ACQUIRE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    detail::order_wanted(this);
     detail::preemption_point();
     std::uint32_t free = 0;
     if (!state_.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed)) [[unlikely]]
       lock_slow();
+    detail::order_taken(this);
   }
 
   /// Takes the mutex if it is free. Does not block; does not fail spuriously.
@@ -40,14 +46,17 @@ class WEFT_CAPABILITY("mutex") mutex {
     detail::preemption_point();
     std::uint32_t state = state_.load(std::memory_order_relaxed);
     while ((state & held) == 0) {
-      if (state_.compare_exchange_weak(state, state | held, std::memory_order_acquire, std::memory_order_relaxed))
+      if (state_.compare_exchange_weak(state, state | held, std::memory_order_acquire, std::memory_order_relaxed)) {
+        detail::order_taken(this);
         return true;
+      }
     }
     return false;
   }
 
   /// Releases it. Does not block. Fatal if nobody holds the mutex.
   void unlock() noexcept WEFT_RELEASE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    detail::order_released(this);
     std::uint32_t alone = held;
     if (!state_.compare_exchange_strong(alone, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
       unlock_slow();

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include <weft/detail/annotations.hpp>
+#include <weft/detail/lock_order.hpp>
 #include <weft/detail/simulated.hpp>
 #include <weft/detail/wait.hpp>
 
@@ -23,23 +24,33 @@ class WEFT_CAPABILITY("shared_mutex") shared_mutex {
   constexpr shared_mutex() noexcept = default;
   shared_mutex(shared_mutex const&) = delete;
   shared_mutex& operator=(shared_mutex const&) = delete;
+#if WEFT_LOCK_ORDER
+  ~shared_mutex() { detail::note_order_gone(this); }
+#endif
 
   /// Waits until nobody else holds it and takes it for writing. Blocks. Not a cancellation point. Throws only when
   /// weft::run unwinds a deadlocked program.
   void lock() WEFT_ACQUIRE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
-    if (!try_lock()) [[unlikely]]
-      lock_slow();
+    detail::order_wanted(this);
+    if (try_lock()) [[likely]]
+      return;
+    lock_slow();
+    detail::order_taken(this);
   }
 
   /// Takes it for writing if it is free. Does not block.
   [[nodiscard]] bool try_lock() noexcept WEFT_TRY_ACQUIRE(true) WEFT_NO_THREAD_SAFETY_ANALYSIS {
     detail::preemption_point();
     std::uint32_t free = 0;
-    return state_.compare_exchange_strong(free, writer, std::memory_order_acquire, std::memory_order_relaxed);
+    if (!state_.compare_exchange_strong(free, writer, std::memory_order_acquire, std::memory_order_relaxed))
+      return false;
+    detail::order_taken(this);
+    return true;
   }
 
   /// Ends writing. Does not block. Fatal if there is no writer.
   void unlock() noexcept WEFT_RELEASE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    detail::order_released(this);
     std::uint32_t alone = writer;
     if (!state_.compare_exchange_strong(alone, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
       unlock_slow();
@@ -49,8 +60,11 @@ class WEFT_CAPABILITY("shared_mutex") shared_mutex {
   /// Waits until no writer holds it, nor waits for it, and takes it for reading. Blocks, is cancelled and throws as
   /// lock().
   void lock_shared() WEFT_ACQUIRE_SHARED() WEFT_NO_THREAD_SAFETY_ANALYSIS {
-    if (!try_lock_shared()) [[unlikely]]
-      lock_shared_slow();
+    detail::order_wanted(this);
+    if (try_lock_shared()) [[likely]]
+      return;
+    lock_shared_slow();
+    detail::order_taken(this);
   }
 
   /// Takes it for reading if no writer holds it, nor waits for it. Does not block.
@@ -58,8 +72,10 @@ class WEFT_CAPABILITY("shared_mutex") shared_mutex {
     detail::preemption_point();
     std::uint32_t state = state_.load(std::memory_order_relaxed);
     while ((state & (writer | queued)) == 0) {
-      if (state_.compare_exchange_weak(state, state + reader, std::memory_order_acquire, std::memory_order_relaxed))
+      if (state_.compare_exchange_weak(state, state + reader, std::memory_order_acquire, std::memory_order_relaxed)) {
+        detail::order_taken(this);
         return true;
+      }
     }
     return false;
   }

@@ -22,7 +22,8 @@ constexpr observer reports{.runtime_begins = begin_watching_quit,
                            .runtime_ended = end_watching_quit,
                            .all_idle = all_idle,
                            .describe = describe_tasks,
-                           .keeps_thread = say_keeps_thread};
+                           .keeps_thread = say_keeps_thread,
+                           .locks_in_circle = say_locks_in_circle};
 
 // Threads do not come along into a child that fork makes: what counts them begins anew there.
 [[maybe_unused]] bool const watches_forks = (call_after_fork([] {

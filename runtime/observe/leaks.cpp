@@ -21,6 +21,7 @@
 #include <cstdlib>
 #include <exception>
 #include <new>
+#include <tuple>
 #include <unordered_set>
 #include <utility>
 
@@ -101,8 +102,9 @@ std::vector<leak> by_place(census&& all) {
   auto const place_of = [](task_entry const& e) {
     return std::pair(std::string(e.file != nullptr ? e.file : ""), e.line);
   };
-  std::stable_sort(all.tasks.begin(), all.tasks.end(),
-                   [&](task_entry const& a, task_entry const& b) { return place_of(a) < place_of(b); });
+  std::sort(all.tasks.begin(), all.tasks.end(), [&](task_entry const& a, task_entry const& b) {
+    return std::pair(place_of(a), a.id) < std::pair(place_of(b), b.id);
+  });
   std::vector<leak> result;
   for (auto first = all.tasks.begin(); first != all.tasks.end();) {
     auto const place = place_of(*first);
@@ -111,7 +113,9 @@ std::vector<leak> by_place(census&& all) {
     result.push_back({place.first, place.second, of_place.tasks.size(), describe(of_place)});
     first = last;
   }
-  std::stable_sort(result.begin(), result.end(), [](leak const& a, leak const& b) { return a.tasks > b.tasks; });
+  std::sort(result.begin(), result.end(), [](leak const& a, leak const& b) {
+    return std::tie(b.tasks, a.file, a.line) < std::tie(a.tasks, b.file, b.line);
+  });
   return result;
 }
 

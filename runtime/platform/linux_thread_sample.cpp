@@ -84,6 +84,10 @@ bool ask(int thread_id) noexcept {
 
 }  // namespace
 
+std::size_t current_calls(void** out, std::size_t most) noexcept {
+  return static_cast<std::size_t>(std::max(::backtrace(out, static_cast<int>(most)), 0));
+}
+
 bool sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out) noexcept {
   int const kept = errno;
   guard const hold(one_at_a_time);

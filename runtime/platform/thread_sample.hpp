@@ -24,4 +24,7 @@ struct thread_sample {
 /// did not answer within some milliseconds. Any thread but the one that is sampled. Keeps errno.
 [[nodiscard]] bool sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out) noexcept;
 
+/// The calling thread's own calls, innermost first; how many.
+[[nodiscard]] std::size_t current_calls(void** out, std::size_t most) noexcept;
+
 }  // namespace weft::rt

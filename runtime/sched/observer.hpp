@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <weft/detail/task_api.hpp>
 
@@ -39,6 +40,16 @@ struct kept_thread {
   std::uint64_t left_out = 0;    // such tasks that were not told of since the last
 };
 
+/// One edge of a circle of locks.
+struct lock_step {
+  static constexpr std::size_t calls_most = 24;
+  task_id task = 0;  // 0: a plain thread
+  std::string name;
+  void const* held = nullptr;
+  void const* wanted = nullptr;
+  std::vector<void*> calls;  // return addresses, innermost first
+};
+
 struct observer {
   /// Before the runtime's first thread. Throws std::bad_alloc.
   void (*runtime_begins)(scheduler&);
@@ -50,6 +61,8 @@ struct observer {
   std::string (*describe)(scheduler&) noexcept;
   /// On the monitor's thread.
   void (*keeps_thread)(kept_thread const&) noexcept;
+  /// In the task or plain thread that has just wanted the first one's lock.
+  void (*locks_in_circle)(std::vector<lock_step> const&) noexcept;
 };
 
 /// Null: no reports. Set once, to a constant.

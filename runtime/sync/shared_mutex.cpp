@@ -54,6 +54,7 @@ void shared_mutex::unlock_slow() noexcept {
 }
 
 void shared_mutex::unlock_shared() noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  detail::order_released(this);
   std::uint32_t state = state_.load(std::memory_order_relaxed);
   for (;;) {
     if (state < reader) rt::fatal("shared_mutex::unlock_shared: unlock of a shared_mutex that no reader holds");

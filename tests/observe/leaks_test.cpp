@@ -50,8 +50,8 @@ TEST_CASE("what ends by itself is no leak, however late", "[observe][leaks]") {
     weft::go([ch] { weft::sleep_for(20ms); });
     weft::go([ch] { (void)ch.recv_for(30ms); });
     auto [tx, rx] = weft::make_ends<int>(0);
-    weft::go([rx = std::move(rx)] { (void)rx.recv(); });  // its sender is dropped by the next
-    weft::go([tx = std::move(tx)] { weft::sleep_for(10ms); });
+    weft::go([from = std::move(rx)] { (void)from.recv(); });  // its sender is dropped by the next
+    weft::go([to = std::move(tx)] { weft::sleep_for(10ms); });
     CHECK(weft::leaks(10s).empty());
   });
 }
