@@ -27,17 +27,17 @@ class checked {
  public:
   checked() = default;
   ~checked() { weft::detail::note_order_gone(this); }
-  void lock() {
+  void lock() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     weft::detail::note_order_wanted(this);
     m_.lock();
     weft::detail::note_order_taken(this);
   }
-  bool try_lock() {
+  bool try_lock() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     if (!m_.try_lock()) return false;
     weft::detail::note_order_taken(this);
     return true;
   }
-  void unlock() {
+  void unlock() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     weft::detail::note_order_released(this);
     m_.unlock();
   }
