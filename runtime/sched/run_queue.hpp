@@ -33,9 +33,11 @@ namespace weft::rt {
 
 struct task;
 
-class run_queue {
+/// Of a power of two places. A template, since a model check goes round a ring of two.
+template <std::uint32_t Capacity>
+class ring_and_next {
  public:
-  static constexpr std::uint32_t capacity = 256;
+  static constexpr std::uint32_t capacity = Capacity;
   static constexpr std::uint32_t next_in_a_row = 8;
 
   /// Owner. False: full.
@@ -131,7 +133,7 @@ class run_queue {
 
   /// Thief: moves half of the victim's ring to this one, whose owner is the caller and whose ring is empty; returns one of
   /// them to run at once, or null. Takes the last one only `if_alone`.
-  task* steal_from(run_queue& victim, bool if_alone) noexcept {
+  task* steal_from(ring_and_next& victim, bool if_alone) noexcept {
     std::uint64_t head = victim.head_.load(std::memory_order_acquire);
     for (;;) {
       std::uint32_t const tail = victim.tail_.load(std::memory_order_acquire);  // Q3, pairs with Q1, Q5
@@ -186,5 +188,7 @@ class run_queue {
   owned<std::uint32_t> next_runs_;                  // owner: how often in a row the next slot was used
   std::array<std::atomic<task*>, capacity> slots_{};
 };
+
+using run_queue = ring_and_next<256>;
 
 }  // namespace weft::rt
