@@ -25,7 +25,8 @@ void scheduler::wake_if_idle(processor* mine) noexcept {
     if (single()) return;
     light_fence();  // I2, pairs with I6
   }
-  if (idle_.load(std::memory_order_relaxed) == 0 || searching_.load(std::memory_order_relaxed) != 0) return;  // I3
+  // seq_cst, which costs nothing here: it is also the look of a searcher that has just stopped, against one that goes idle unsearched.
+  if (idle_.load(std::memory_order_seq_cst) == 0 || searching_.load(std::memory_order_relaxed) != 0) return;  // I3
   wake_one_searcher();
 }
 
@@ -135,11 +136,10 @@ std::int64_t scheduler::earliest_timer() const noexcept {
 }
 
 bool scheduler::go_idle(worker& w) {
-  // Who was not allowed to search need not look again: those who are searching will, after they have given up.
   bool const was_searching = w.searching;
   // Who comes without a processor looks for tasks that were left for want of a thread (hand_over.cpp).
   processor* const given = w.held();
-  bool const looks_again = was_searching || single() || given == nullptr;
+  bool looks_again = was_searching || single() || given == nullptr;
   w.searching = false;
   {
     guard hold(lock_);
@@ -153,6 +153,10 @@ bool scheduler::go_idle(worker& w) {
     add_idle_locked(w);
   }
   if (was_searching) searching_.fetch_sub(1, std::memory_order_seq_cst);  // I5
+  // Who was not allowed to search need not look again if somebody searches still, now that I4 is done: whether that one finds something or
+  // not, it is the next to see this processor in the list. Whoever was counted before may have been gone by I4: a searcher that
+  // found something and saw no idle processor to pass it on to, or a waker that found none.
+  looks_again = looks_again || searching_.load(std::memory_order_seq_cst) == 0;
   // I6, pairs with I2. If every processor is idle, whoever published from one of them did so before giving it back under lock_, and
   // anybody else uses a full fence: then a membarrier, which costs microseconds, would be for nothing. Who gave no processor back
   // needs none either: it stands in the way of nobody's I3, and who left a task for want of a thread had lock_ before it.

@@ -14,7 +14,9 @@
 //              something there: take a processor back and search   I8 sleep
 // If I3 reads idle_ == 0 from before I4, then I1 is before I6 and I7 sees the task. If I3 reads searching_ != 0, that searcher
 // has yet to pass I5, I6 and I7. A searcher that finds work and is the last one wakes the next (chain), so that a burst needs
-// one wake from the publisher. At most half of the busy processors search at once.
+// one wake from the publisher. At most half of the busy processors search at once. Who is not allowed to need not look at I7, as long as
+// somebody searches after its I4: that one either finds nothing, and has I6 and I7 before it, or finds something, and sees this processor
+// idle when it wakes the next. If nobody does, it looks.
 //
 // A wake-up is left out where the waker itself will run the task next: a task put into the next slot wakes nobody, only one that
 // it displaced does; nor does a task spawned with nothing else queued, if the one before it was joined at once. For the same reason
