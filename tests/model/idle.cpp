@@ -69,7 +69,7 @@ class idling : public program {
       if (t == nullptr) t = search(w, *p);
       if (t != nullptr) {
         if (w.searching) s_.stop_searching(w);
-        run(t);
+        run_task(t);
         in_vain = false;
         continue;
       }
@@ -103,7 +103,7 @@ class idling : public program {
     t->closure.write();
     return t;
   }
-  void run(task* t) {
+  void run_task(task* t) {
     t->closure.write();
     check(++t->runs == 1, "a task runs twice");
     ++ran_;
@@ -129,9 +129,8 @@ struct busy_publisher final : idling<2, 2> {
       s_.wake_if_idle(&p);  // I1 to I3
     }
     first_.wait();
-    while (task* t = p.queue.pop(false)) run(t);
+    while (task* t = p.queue.pop(false)) run_task(t);
   }
-  using idling::run;
 };
 
 /// A plain thread queues a task while both workers go idle.
@@ -150,7 +149,6 @@ struct outside_publisher final : idling<Workers, Workers> {
       this->s_.wake_if_idle(nullptr);
     }
   }
-  using idling<Workers, Workers>::run;
 };
 program* make_without_memory(void* place) { return ::new (place) outside_publisher<1, 2>(false); }
 
@@ -190,7 +188,6 @@ struct two_searchers final : idling<2, 2> {
     if (choose(2) == 0) s_.stop_searching(workers_[thread]);
     else (void)s_.go_idle(workers_[thread]);
   }
-  using idling::run;
 };
 
 /// Two plain threads have something for two workers that sleep.
@@ -203,7 +200,6 @@ struct two_wakers final : idling<2, 2> {
   }
   [[nodiscard]] unsigned threads() const override { return 2; }
   void run(unsigned) override { s_.wake_if_idle(nullptr); }
-  using idling::run;
 };
 
 /// A plain thread arms a timer while the only worker goes idle.
@@ -216,7 +212,6 @@ struct timer_armer final : idling<1, 1> {
     s_.processors_[0].timers.next.store(1, std::memory_order_release);
     s_.timer_changed(1);
   }
-  using idling::run;
 };
 
 /// The monitor has taken a processor with two tasks and finds no thread for it, while a worker without one comes back from its task.
@@ -236,7 +231,6 @@ struct no_thread_for_it final : idling<1, 1> {
       s_.hand_on(s_.processors_[0]);
     }
   }
-  using idling::run;
 };
 
 constexpr scenario scenarios[] = {

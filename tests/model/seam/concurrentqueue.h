@@ -12,6 +12,8 @@ inline bool has_memory = true;
 
 template <class T, class Traits>
 class ConcurrentQueue {
+  static_assert(Traits::EXPLICIT_CONSUMER_CONSUMPTION_QUOTA_BEFORE_ROTATE != 0);
+
  public:
   bool enqueue(T const& element) {
     if (!has_memory) return false;
