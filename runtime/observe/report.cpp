@@ -32,7 +32,8 @@ std::string duration(std::int64_t ns) {
 
 /// The runtime's own calls say nothing to a user: left out at both ends, unless nothing else is there.
 bool is_inner(code_place const& p) {
-  return p.function.starts_with("weft::rt::") || p.function == "weft::rt" || p.function.empty();
+  return p.function.starts_with("weft::rt::") || p.function == "weft::rt" || p.function.empty() ||
+         p.function.starts_with("weft::detail::note_order_");
 }
 
 void append_calls(std::string& to, std::vector<void*> const& addresses, symbols& names) {
