@@ -18,6 +18,7 @@
 #include <weft/leaks.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -33,6 +34,7 @@
 #include "runtime/base/message.hpp"
 #include "runtime/observe/report.hpp"
 #include "runtime/observe/standstill.hpp"
+#include "runtime/platform/platform.hpp"
 #include "runtime/sched/worker.hpp"
 
 namespace weft {
@@ -46,7 +48,7 @@ scheduler& here() {
   return *current_worker()->sched;
 }
 
-bool at_rest(scheduler& s) {
+bool rests_now(scheduler& s) {
   worker const& w = *current_worker();
   task const* const self = current_task();
   if (s.simulated() != nullptr) {  // one thread, and no other task runs while the caller does
@@ -64,6 +66,17 @@ bool at_rest(scheduler& s) {
   if (!second.all_wait || second.tasks != first.tasks || second.generations != first.generations) return false;
   scheduler::quiet_look const after = s.look_quiet(&w);
   return after.quiet && after.taken == before.taken && !may_come_from_outside(s);
+}
+
+/// The timer that woke the caller has made its worker wake another, which looks around in vain for some microseconds: so it is asked more
+/// than once, on the thread, since a wait of the task's would do the same again.
+bool at_rest(scheduler& s) {
+  std::atomic<std::uint32_t> never_woken{0};
+  for (int looks = s.single() || s.simulated() != nullptr ? 1 : 50;;) {
+    if (rests_now(s)) return true;
+    if (--looks == 0) return false;
+    (void)futex_wait_until(never_woken, 0, monotonic_ns() + 50'000);
+  }
 }
 
 /// Of a census at rest: takes out the caller and who waits for its end.

@@ -44,6 +44,18 @@ TEST_CASE("a task that holds both ends of the channel it receives from is a leak
   });
 }
 
+TEST_CASE("a leak is found as soon as all is at rest, however often it is asked for", "[observe][leaks]") {
+  weft::test::with_workers([] {
+    for (int i = 0; i < 30; ++i) {
+      auto ch = weft::make_chan<int>();
+      weft::go([ch] { (void)ch.recv(); });
+      std::size_t const found = weft::leaks(10s).size();
+      ch.close();
+      REQUIRE(found == 1);
+    }
+  });
+}
+
 TEST_CASE("what ends by itself is no leak, however late", "[observe][leaks]") {
   weft::test::with_workers([] {
     auto ch = weft::make_chan<int>();
