@@ -63,8 +63,7 @@ void scheduler::hand_on(processor& p) noexcept {
   }
   if (spare == nullptr) {
     empty(p);
-    if (stack* kept = take_loops(p); kept != nullptr) (void)stacks_.put_many(kept);  // S2 of task_stacks.cpp
-    if (starving_.load(std::memory_order_relaxed)) (void)feed_starving();
+    release_loops(p);
     guard hold(lock_);
     spare = sleeper_to_wake_locked();
     if (spare != nullptr) {

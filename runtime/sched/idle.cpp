@@ -143,7 +143,7 @@ bool scheduler::go_idle(worker& w) {
   w.searching = false;
   {
     guard hold(lock_);
-    if (starving_.load(std::memory_order_relaxed) && given != nullptr && given->loops.get() != nullptr) [[unlikely]] {
+    if (given != nullptr && keeps_from_starving_locked(*given)) [[unlikely]] {
       w.searching = was_searching;
       return true;  // and gives them up, before it comes here again: S2 of task_stacks.cpp
     }

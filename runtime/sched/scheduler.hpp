@@ -252,7 +252,11 @@ class scheduler {
   bool feed_starving() noexcept;  // true: some can have their stacks now
   [[nodiscard]] stack* take_loops(processor& p) noexcept;
   [[nodiscard]] bool stack_can_be_had(std::size_t size) noexcept;  // 0: the default
-  void give_up_loops(processor& p) noexcept;                       // before going idle while tasks starve
+  void release_loops(processor& p) noexcept;                       // before it goes to the idle list unheld
+  [[nodiscard]] bool keeps_from_starving_locked(processor const& p) const noexcept WEFT_REQUIRES(lock_) {
+    return starving_.load(std::memory_order_relaxed) && p.loops.get() != nullptr;
+  }
+  void give_up_loops(processor& p) noexcept;  // before going idle while tasks starve
 
   options options_;
   unsigned const processor_count_;

@@ -3,7 +3,6 @@
 #include <cstring>
 #include <new>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 #include "runtime/base/lock.hpp"
@@ -23,8 +22,7 @@ struct shared_lists {
   ranked_lock lock{lock_rank::task_pool};
   task* batches[task_block_classes] = {};  // guarded by lock: the first block of each; see batch below
 };
-static_assert(std::is_trivially_destructible_v<shared_lists>);  // never destroyed: a runtime may be a static
-constinit shared_lists shared;
+constinit shared_lists shared;  // its destructor does nothing: a runtime may be a static
 
 /// Free blocks are linked by waiter::next_ready. Owned by whoever holds the list; out of ThreadSanitizer's sight, to which two tasks
 /// on one worker that use the same list are strangers.

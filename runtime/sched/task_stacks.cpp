@@ -158,6 +158,11 @@ void scheduler::give_up_loops(processor& p) noexcept {  // S2
     fatal("no stack can be had, so that no task can run: %s", stacks_.error());
 }
 
+void scheduler::release_loops(processor& p) noexcept {  // S2
+  if (stack* kept = take_loops(p); kept != nullptr) (void)stacks_.put_many(kept);
+  if (starving()) (void)feed_starving();
+}
+
 void scheduler::starve_for_ever() noexcept {  // S4
   constexpr std::int64_t patience_ns = 1'000'000'000;
   if (feed_starving()) return;

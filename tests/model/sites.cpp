@@ -25,7 +25,12 @@ std::vector<std::string> const& lines_of(char const* file) {
   static std::map<std::string, std::vector<std::string>> files;
   auto const [it, fresh] = files.try_emplace(file);
   if (fresh) {
-    std::ifstream in(file);
+    // A compiler may have been given the path relative to a folder that is not this process's.
+    std::string_view const path = file;
+    std::size_t from = path.rfind("/runtime/");
+    if (from == std::string_view::npos) from = path.rfind("/include/weft/");
+    std::ifstream in(from == std::string_view::npos ? std::string(path)
+                                                    : WEFT_SOURCE_DIR + std::string(path.substr(from)));
     for (std::string line; std::getline(in, line);) it->second.push_back(line);
   }
   return it->second;

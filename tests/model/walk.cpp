@@ -54,7 +54,7 @@ constexpr scenario scenarios[] = {
 };
 
 constexpr harmless harmless_ones[] = {
-    {"G1 for_each_task: gate.walks.fetch_add", change::relaxed, "G2 is a fence"},
+    {"G1 walk: gate.walks.fetch_add", change::relaxed, "G2 is a fence"},
     {"free_task_block: t->phase.store", change::relaxed, "it is ordered by G5 and G6, or by the lock"},
 };
 

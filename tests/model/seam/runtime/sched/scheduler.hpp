@@ -85,6 +85,8 @@ class scheduler {
   void poll_network(worker& w, std::int64_t timeout_ns);
   bool new_worker_locked(processor&, bool) noexcept { return false; }  // no more threads
   void wake_monitor() noexcept {}
+  void release_loops(processor&) noexcept {}
+  bool keeps_from_starving_locked(processor const&) const noexcept { return false; }
   std::int64_t time_to_ask_locked(worker&) noexcept { return never; }
   bool leave_as_spare(worker&) noexcept { return false; }
   void ask_whether_dead() noexcept {}
