@@ -61,7 +61,8 @@ TEST_CASE("SIGQUIT is answered while every worker is stuck in a loop", "[observe
   child_end const end = run_child([] {
     weft::run(with(1, weft::quit::exit), [] {
       ::kill(::getpid(), SIGQUIT);
-      for (std::atomic<int> forever{0};;) forever = forever + 1;
+      for (bool volatile stop = false; !stop;) {
+      }
     });
     return 0;
   });

@@ -120,7 +120,8 @@ TEST_CASE("a ~runtime that waits beyond the grace names the tasks, running ones 
         std::atomic<bool> begun{false};
         r.go([&] {
           begun = true;
-          for (std::atomic<int> forever{0};;) forever = forever + 1;
+          for (bool volatile stop = false; !stop;) {
+          }
         });
         while (!begun) {
         }

@@ -404,7 +404,7 @@ TEST_CASE("shutdown names the tasks that spin or block, and the process ends wit
       weft::run(weft::options{.workers = workers, .shutdown_grace = 50ms}, [] {
         for (int i = 0; i < 3; ++i) {
           weft::go({.name = "spinning"}, [] {
-            for (std::atomic<bool> stop = false; !stop;) {
+            for (bool volatile stop = false; !stop;) {
             }
           });
           weft::go({.name = "blocked"}, [] { block_for_ms(3'600'000); });
