@@ -368,9 +368,9 @@ TEST_CASE("who spawned with a group's own context is woken when a task of it fai
       }
     });
     g.spawn([] { throw std::runtime_error("first"); });
-    CHECK_THROWS_WITH(g.wait(), "first");
-    watcher.join();
+    watcher.join();  // first: ThreadSanitizer does not see that an exception is counted, in the standard library
     CHECK(outcome.try_recv() == true);
+    CHECK_THROWS_WITH(g.wait(), "first");
   });
 }
 

@@ -1,4 +1,5 @@
 // select's rules where nothing has to wait, or one partner comes: what is ready, what is not, what comes back.
+#include <atomic>
 #include <weft/weft.hpp>
 
 #include <array>
@@ -172,15 +173,15 @@ TEST_CASE("on_send moves or copies its value only if the case happens") {
 TEST_CASE(
     "an lvalue that a select waits to send is copied once a case, and the copies that are not sent are destroyed") {
   struct counted {
-    int* copies;
-    int* alive;
-    counted(int* c, int* a) : copies(c), alive(a) { ++*alive; }
+    std::atomic<int>* copies;  // several tasks copy and destroy
+    std::atomic<int>* alive;
+    counted(std::atomic<int>* c, std::atomic<int>* a) : copies(c), alive(a) { ++*alive; }
     counted(counted const& o) : copies(o.copies), alive(o.alive) { ++*copies, ++*alive; }
     counted(counted&& o) noexcept : copies(o.copies), alive(o.alive) { ++*alive; }
     ~counted() { --*alive; }
   };
   with_workers([] {
-    int copies = 0, alive = 0;
+    std::atomic<int> copies = 0, alive = 0;
     counted const v(&copies, &alive);
     auto const a = weft::make_chan<counted>(), b = weft::make_chan<counted>(), c = weft::make_chan<counted>();
     auto const stop = weft::make_chan<int>();
