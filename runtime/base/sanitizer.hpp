@@ -11,6 +11,7 @@
 //   tsan_ignore                        the same for a scope, whatever it calls. Must begin and end on the same task.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 
 #if defined(__has_feature)
@@ -120,5 +121,9 @@ class tsan_ignore {
   tsan_ignore(tsan_ignore const&) = delete;
   tsan_ignore& operator=(tsan_ignore const&) = delete;
 };
+
+/// errno, for signal handlers: one memory for all tasks of a thread, each of which is a thread of its own to ThreadSanitizer.
+WEFT_NO_TSAN inline int errno_here() noexcept { return errno; }
+WEFT_NO_TSAN inline void put_errno_back(int kept) noexcept { errno = kept; }
 
 }  // namespace weft::rt

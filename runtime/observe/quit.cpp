@@ -27,6 +27,7 @@
 #include "runtime/base/check.hpp"
 #include "runtime/base/lock.hpp"
 #include "runtime/base/message.hpp"
+#include "runtime/base/sanitizer.hpp"
 #include "runtime/observe/report.hpp"
 #include "runtime/observe/reports.hpp"
 #include "runtime/platform/platform.hpp"
@@ -50,7 +51,7 @@ void wake() noexcept {
 }
 
 extern "C" void weft_note_quit(int signal) {
-  int const kept = errno;
+  int const kept = errno_here();
   if (listening.load(std::memory_order_acquire) == ::getpid()) {
     asked.store(true, std::memory_order_release);
     wake();
@@ -58,7 +59,7 @@ extern "C" void weft_note_quit(int signal) {
     ::signal(signal, SIG_DFL);
     ::raise(signal);  // blocked until the handler returns
   }
-  errno = kept;
+  put_errno_back(kept);
 }
 
 struct watch {
