@@ -72,6 +72,7 @@ void parked_pass::run() {
     for_each_thread_waiter(
         [](waiter& w, bool for_ever, void* arg) { static_cast<parked_pass*>(arg)->look(w, for_ever); }, this);
 }
+
 bool may_come_from_outside(scheduler& s) noexcept {
   return s.armed_timers() != 0 || sources.signal_subscriptions.load(std::memory_order_acquire) != 0 ||
          s.blocking_calls() != 0 || s.adrift() != 0;

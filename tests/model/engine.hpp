@@ -151,6 +151,7 @@ struct engine {
   void append(unsigned at, std::uint64_t value, order, message const* continues);
   void take(unsigned at, std::size_t index, order);
   void seq_cst_fence(thread&, bool with_steps);
+  void fence_here();  // one step of the running thread
 
   [[nodiscard]] bool is(change, operation, where) const noexcept;
   void offer(operation, where, std::initializer_list<change>);

@@ -315,15 +315,19 @@ void engine::seq_cst_fence(thread& t, bool with_steps) {
   t.history = mix(t.history, fences_hash());
 }
 
+void engine::fence_here() {
+  back_to_explorer();
+  ++me().step;
+  seq_cst_fence(me(), true);
+}
+
 void full_fence(where at) {
   engine& e = the_engine();
   if (e.current < 0) return;
   e.offer(operation::fence, at, {change::left_out});
   if (e.is(change::left_out, operation::fence, at)) return;
   e.flush();
-  e.back_to_explorer();
-  ++e.me().step;
-  e.seq_cst_fence(e.me(), true);
+  e.fence_here();
   e.note(at, "fence", 0);
 }
 
@@ -348,9 +352,7 @@ void light_fence(where at) {
   if (e.is(change::left_out, operation::light, at)) return;
   if (!e.what->membarrier) {
     if (!e.me().holds_past_stores) e.flush();
-    e.back_to_explorer();
-    ++e.me().step;
-    e.seq_cst_fence(e.me(), true);
+    e.fence_here();
   } else if (!e.me().holds_past_stores) {
     e.flush();
   }
@@ -363,9 +365,7 @@ void heavy_fence(where at) {
   e.offer(operation::heavy, at, {change::left_out});
   if (e.is(change::left_out, operation::heavy, at)) return;
   e.flush();
-  e.back_to_explorer();
-  ++e.me().step;
-  e.seq_cst_fence(e.me(), true);
+  e.fence_here();
   e.note(at, "heavy fence: here", 0);
   if (!e.what->membarrier) return;
   for (unsigned i = 0; i < e.count; ++i) {
