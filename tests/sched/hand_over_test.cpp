@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <cstdio>
 #include <mutex>
 #include <stdexcept>
@@ -23,10 +22,13 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/runtime_fixture.hpp"
+#include "tests/support/task_errno.hpp"
 
 using weft::test::block_for_ms;
+using weft::test::get_errno;
 using weft::test::has_processor;
 using weft::test::lose_processor;
+using weft::test::set_errno;
 using weft::test::with_workers;
 using namespace std::chrono_literals;
 
@@ -47,10 +49,6 @@ std::size_t count(std::string const& text, std::string const& part) {
   for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++n;
   return n;
 }
-
-// Out of line: compilers keep errno's address, and the task may go on on another thread.
-WEFT_NO_TSAN __attribute__((noinline)) void set_errno(int to) { errno = to; }
-WEFT_NO_TSAN __attribute__((noinline)) int get_errno() { return errno; }
 
 }  // namespace
 

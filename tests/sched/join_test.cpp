@@ -2,7 +2,6 @@
 // tell must be what it is for any other join.
 
 #include <atomic>
-#include <cerrno>
 #include <cfenv>
 #include <chrono>
 #include <sstream>
@@ -11,8 +10,11 @@
 
 #include "runtime/base/sanitizer.hpp"
 #include "tests/support/runtime_fixture.hpp"
+#include "tests/support/task_errno.hpp"
 
 using namespace std::chrono_literals;
+using weft::test::get_errno;
+using weft::test::set_errno;
 using weft::test::with_worker_count;
 using weft::test::with_workers;
 
@@ -76,16 +78,16 @@ TEST_CASE("a task that is joined in a catch block handles no exception and leave
 
 TEST_CASE("errno and the rounding mode stay the joiner's whatever the joined task does") {
   with_workers([] {
-    errno = 77;
+    set_errno(77);
     std::fesetround(FE_UPWARD);
     int const found = weft::spawn([] {
                         int const mode = std::fegetround();
-                        errno = 5;
+                        set_errno(5);
                         std::fesetround(FE_DOWNWARD);
                         weft::yield();
                         return mode;
                       }).join();
-    int const mode = std::fegetround(), error = errno;
+    int const mode = std::fegetround(), error = get_errno();
     std::fesetround(FE_TONEAREST);
     CHECK(found == FE_TONEAREST);
     CHECK(mode == FE_UPWARD);

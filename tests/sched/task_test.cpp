@@ -3,7 +3,6 @@
 #include <weft/weft.hpp>
 
 #include <atomic>
-#include <cerrno>
 #include <cfenv>
 #include <memory>
 #include <set>
@@ -11,11 +10,13 @@
 #include <thread>
 #include <vector>
 
-#include "runtime/base/sanitizer.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/runtime_fixture.hpp"
+#include "tests/support/task_errno.hpp"
 
+using weft::test::get_errno;
+using weft::test::set_errno;
 using weft::test::with_workers;
 using namespace std::chrono_literals;
 
@@ -238,11 +239,6 @@ TEST_CASE("an exception suspended in a catch block is still its task's when it r
     for (int i = 0; i < 200; ++i) REQUIRE(tasks[static_cast<std::size_t>(i)].join() == i);
   });
 }
-
-// Compilers take errno's address for a constant of the function; a task may come back on another thread (docs/faq.md).
-// To ThreadSanitizer each task is a thread, but errno's memory is one: it may not look.
-WEFT_NO_TSAN __attribute__((noinline)) static void set_errno(int to) { errno = to; }
-WEFT_NO_TSAN __attribute__((noinline)) static int get_errno() { return errno; }
 
 TEST_CASE("errno and the rounding mode belong to the task") {
   with_workers([] {
