@@ -2,11 +2,14 @@
 
 #include <weft/weft.hpp>
 
+#include <atomic>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/support/catch.hpp"
@@ -72,6 +75,32 @@ TEST_CASE("the first cancellation's cause stays, and below it is the same") {
     copy();
     CHECK_THROWS_WITH(std::rethrow_exception(ctx.cause()), "first");
     CHECK_THROWS_WITH(std::rethrow_exception(child.cause()), "first");
+  });
+}
+
+TEST_CASE("a cause is freed by whoever holds it last, in whatever order others read it") {
+  with_workers([] {
+    std::atomic<bool> read = false;  // relaxed: the count of the exception is all that orders the two tasks
+    std::string said;
+    auto [ctx, cancel] = weft::with_cancel();
+    cancel(std::make_exception_ptr(std::runtime_error("a cause that says more than fits in a string")));
+    cancel = {};
+    auto reader = weft::spawn([&, cause = ctx.cause()]() mutable {
+      try {
+        std::rethrow_exception(std::exchange(cause, nullptr));
+      } catch (std::runtime_error const& e) {
+        said = e.what();
+      }
+      read.store(true, std::memory_order_relaxed);
+    });
+    auto last = weft::spawn([&, held = std::make_unique<weft::context>(ctx)]() mutable {
+      while (!read.load(std::memory_order_relaxed)) weft::yield();
+      held.reset();
+    });
+    ctx = weft::this_task::context();
+    last.join();
+    reader.join();
+    CHECK(said == "a cause that says more than fits in a string");
   });
 }
 

@@ -47,7 +47,8 @@ TEST_CASE("a prime sieve of a task a prime") {
 }
 
 TEST_CASE("a value passes through a chain of ten thousand tasks") {
-  static constexpr int links = weft::rt::tsan ? 1'000 : 10'000;  // each is a logical thread there, which takes it milliseconds to make
+  static constexpr int links =
+      weft::rt::tsan ? 1'000 : 10'000;  // each is a logical thread there, which takes it milliseconds to make
   with_workers([] {
     auto left = make_chan<int>();
     auto in = left;

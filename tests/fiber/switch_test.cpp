@@ -267,7 +267,8 @@ TEST_CASE("an exception thrown from deep frames is caught on its own stack") {
 }
 
 TEST_CASE("five thousand executions can be away at once") {
-  constexpr int n = weft::rt::tsan ? 1000 : 5000;  // each is a logical thread there, which takes it milliseconds to make
+  constexpr int n =
+      weft::rt::tsan ? 1000 : 5000;  // each is a logical thread there, which takes it milliseconds to make
   stack_pool pool(16 * 1024);
   std::vector<std::unique_ptr<coroutine>> all;
   int ended = 0;

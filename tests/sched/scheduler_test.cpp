@@ -301,7 +301,8 @@ TEST_CASE("metrics count tasks, spawns and stacks") {
 }
 
 TEST_CASE("five thousand tasks park at once") {
-  constexpr std::size_t n = weft::rt::tsan ? 1000 : 5000;  // each is a logical thread there, which takes it milliseconds to make
+  constexpr std::size_t n =
+      weft::rt::tsan ? 1000 : 5000;  // each is a logical thread there, which takes it milliseconds to make
   with_workers([] {
     auto gate = weft::make_chan<int>();
     std::vector<weft::join_handle<int>> tasks;
