@@ -13,6 +13,8 @@ namespace weft::rt {
 namespace {
 constexpr std::uint64_t global_every = 61;      // as Go: a prime, so that it does not beat with a program's own period
 constexpr std::int64_t poll_every_ns = 50'000;  // a busy processor looks at the network this often
+constexpr std::int64_t poll_behind_ns =
+    10'000'000;  // and this often while tasks wait in the global queue; as Go's monitor
 constexpr std::size_t due_batch = 32;
 }  // namespace
 
@@ -265,7 +267,9 @@ task* scheduler::find_now(worker& w, processor& p) {
     std::int64_t const now = clock_ns();
     note_time(w, p, now);
     run_timers(p, now);
-    if (now - p.last_poll.get() > poll_every_ns) {
+    // What the network wakes goes to the ring, and the global queue gets its large share when that is empty. So those in the global
+    // queue go first: connections that always have something to do would keep the ring filled, and one task in 61 would be one of them.
+    if (now - p.last_poll.get() > (global_.size() == 0 ? poll_every_ns : poll_behind_ns)) {
       p.last_poll = now;
       poll_network(w, 0);
     }

@@ -1,0 +1,49 @@
+// Many connections that all have something to do at any moment: each gets its turn.
+#include "tests/net/everywhere.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "runtime/base/sanitizer.hpp"
+
+using namespace weft::test;
+
+TEST_CASE("of many connections that never rest none waits while others have their turns again and again") {
+  // Far more tasks than a run queue holds, so that most of them are in the global queue or in the kernel's list at any moment.
+  static constexpr std::size_t pairs = weft::rt::tsan ? 300 : 1500;
+  static constexpr std::size_t rounds_each = weft::rt::tsan || weft::rt::asan ? 15 : 30;
+  with_workers([] {
+    std::vector<std::pair<weft::net::tcp_stream, weft::net::tcp_stream>> connections;
+    for (std::size_t i = 0; i != pairs; ++i) connections.push_back(tcp_pair());
+    std::vector<std::size_t> rounds(pairs);  // each counted by a task of its own
+    std::atomic<std::size_t> total = 0;
+    weft::wait_group over;
+    for (std::size_t i = 0; i != pairs; ++i) {
+      auto& [a, b] = connections[i];
+      over.go([to = std::move(b)]() mutable {  // sends back what comes
+        std::array<char, 8> room;
+        for (;;) {
+          auto const n = to.read_some(room);
+          if (!n || *n == 0 || !to.write_all(std::string_view(room.data(), *n))) return;
+        }
+      });
+      over.go([&, i, to = std::move(a)]() mutable {
+        std::array<char, 8> room{};
+        while (total.load() < pairs * rounds_each) {
+          if (!to.write_all(std::string_view(room.data(), 1)) || to.read_some(room) != 1u) return;
+          ++rounds[i];
+          ++total;
+        }
+      });
+    }
+    over.wait();
+    auto const [least, most] = std::minmax_element(rounds.begin(), rounds.end());
+    INFO("between " << *least << " and " << *most << " rounds, " << rounds_each << " on average");
+    CHECK(*least * 3 >= rounds_each);
+  });
+}
