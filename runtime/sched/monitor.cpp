@@ -137,6 +137,8 @@ class monitor {
     if (s_.starving() && now >= retry_at_) {
       retry_at_ = now + retry_every_ns;
       acted |= s_.feed_starving();
+      for (unsigned i = 0; i < s_.processor_count_; ++i)
+        s_.processors_[i].look_soon.store(true, std::memory_order_relaxed);  // S2
     }
     count_dry();
     for (unsigned i = 0; i < s_.processor_count_; ++i) {

@@ -267,6 +267,8 @@ task* scheduler::find_now(worker& w, processor& p) {
     std::int64_t const now = clock_ns();
     note_time(w, p, now);
     run_timers(p, now);
+    if (starving_.load(std::memory_order_relaxed)) [[unlikely]]
+      release_loops(p);  // S2
     // What the network wakes goes to the ring, and the global queue gets its large share when that is empty. So those in the global
     // queue go first: connections that always have something to do would keep the ring filled, and one task in 61 would be one of them.
     if (now - p.last_poll.get() > (global_.size() == 0 ? poll_every_ns : poll_behind_ns)) {

@@ -5,7 +5,8 @@
 // go and spawn throw meanwhile.
 //   S1  starve: the task is listed, starving_ is set, and the loops that idle processors keep go to the pool
 //   S2  who goes idle gives up the loops that it keeps. go_idle looks at the flag under lock_, as S1 sets it, and hand_on does so before: no
-//       processor is idle with loops while a task starves
+//       processor is idle with loops while a task starves. A busy one gives them up when it looks around (find_now), which the monitor
+//       has it do soon: a task that does nothing but yield ends no other, and begins none
 //   S3  who puts a stack back, and who has found one, feeds the oldest task of each list, of the default stack size and of others, for
 //       which there is one now. The monitor does so each ten milliseconds, since memory may be free again without a stack having come back
 //   S4  if no stack is in use, or everything else has waited for a second for what these tasks would do (deadlock.cpp), nothing will ever
