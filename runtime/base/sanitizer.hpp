@@ -122,8 +122,9 @@ class tsan_ignore {
   tsan_ignore& operator=(tsan_ignore const&) = delete;
 };
 
-/// errno, for signal handlers: one memory for all tasks of a thread, each of which is a thread of its own to ThreadSanitizer.
-WEFT_NO_TSAN inline int errno_here() noexcept { return errno; }
-WEFT_NO_TSAN inline void put_errno_back(int kept) noexcept { errno = kept; }
+/// errno, for signal handlers and for tasks between whose two uses there is a wait. To ThreadSanitizer each task of a thread is a thread, but
+/// errno's memory is one: it may not look. Out of line, since compilers keep its address from one use in a function to the next.
+WEFT_NO_TSAN [[gnu::noinline]] inline int get_errno() noexcept { return errno; }
+WEFT_NO_TSAN [[gnu::noinline]] inline void set_errno(int to) noexcept { errno = to; }
 
 }  // namespace weft::rt

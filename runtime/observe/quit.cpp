@@ -51,7 +51,7 @@ void wake() noexcept {
 }
 
 extern "C" void weft_note_quit(int signal) {
-  int const kept = errno_here();
+  int const kept = get_errno();
   if (listening.load(std::memory_order_acquire) == ::getpid()) {
     asked.store(true, std::memory_order_release);
     wake();
@@ -59,7 +59,7 @@ extern "C" void weft_note_quit(int signal) {
     ::signal(signal, SIG_DFL);
     ::raise(signal);  // blocked until the handler returns
   }
-  put_errno_back(kept);
+  set_errno(kept);
 }
 
 struct watch {

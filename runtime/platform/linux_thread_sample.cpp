@@ -39,7 +39,7 @@ void* where([[maybe_unused]] void* context) noexcept {
 }
 
 void on_signal(int, siginfo_t*, void* context) noexcept {
-  int const kept = errno_here();
+  int const kept = get_errno();
   std::uint32_t expected = asked;
   if (target.load(std::memory_order_relaxed) == current_thread_id() &&
       state.compare_exchange_strong(expected, taken, std::memory_order_acq_rel)) {  // N2
@@ -60,7 +60,7 @@ void on_signal(int, siginfo_t*, void* context) noexcept {
     state.store(answered, std::memory_order_release);
     futex_wake(state, 1);
   }
-  put_errno_back(kept);
+  set_errno(kept);
 }
 
 bool is_ours(struct sigaction const& a) noexcept {

@@ -63,7 +63,7 @@ void scheduler::hand_on(processor& p) noexcept {
   }
   if (spare == nullptr) {
     empty(p);
-    release_loops(p);
+    (void)release_loops(p);
     guard hold(lock_);
     spare = sleeper_to_wake_locked();
     if (spare != nullptr) {

@@ -13,8 +13,7 @@ namespace weft::rt {
 namespace {
 constexpr std::uint64_t global_every = 61;      // as Go: a prime, so that it does not beat with a program's own period
 constexpr std::int64_t poll_every_ns = 50'000;  // a busy processor looks at the network this often
-constexpr std::int64_t poll_behind_ns =
-    10'000'000;  // and this often while tasks wait in the global queue; as Go's monitor
+constexpr std::int64_t poll_behind_ns = 10'000'000;  // while tasks wait in the global queue; as Go's monitor
 constexpr std::size_t due_batch = 32;
 }  // namespace
 
@@ -267,8 +266,8 @@ task* scheduler::find_now(worker& w, processor& p) {
     std::int64_t const now = clock_ns();
     note_time(w, p, now);
     run_timers(p, now);
-    if (starving_.load(std::memory_order_relaxed)) [[unlikely]]
-      release_loops(p);  // S2
+    if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
+      (void)release_loops(p);  // S2
     // What the network wakes goes to the ring, and the global queue gets its large share when that is empty. So those in the global
     // queue go first: connections that always have something to do would keep the ring filled, and one task in 61 would be one of them.
     if (now - p.last_poll.get() > (global_.size() == 0 ? poll_every_ns : poll_behind_ns)) {

@@ -250,9 +250,8 @@ class scheduler {
   [[noreturn]] void throw_out_of_stacks() const;
   void starve(task* t) noexcept;  // t could not get a stack: it waits until one is free
   bool feed_starving() noexcept;  // true: some can have their stacks now
-  [[nodiscard]] stack* take_loops(processor& p) noexcept;
   [[nodiscard]] bool stack_can_be_had(std::size_t size) noexcept;  // 0: the default
-  void release_loops(processor& p) noexcept;                       // before it goes to the idle list unheld
+  bool release_loops(processor& p) noexcept;  // gives up all that it keeps, and feeds the starving: as feed_starving
   [[nodiscard]] bool keeps_from_starving_locked(processor const& p) const noexcept WEFT_REQUIRES(lock_) {
     return starving_.load(std::memory_order_relaxed) && p.loops.get() != nullptr;
   }

@@ -38,8 +38,10 @@ void scheduler::put_loop(processor* p, stack* s) noexcept {
   bool const starving = starving_.load(std::memory_order_relaxed);
   if (tsan || p == nullptr || starving || s->size != default_stack_size_) {
     if (stacks_.put(s)) rouse_monitor();
-    if (starving && p != nullptr)
-      if (stack* kept = take_loops(*p); kept != nullptr) (void)stacks_.put_many(kept);
+    if (starving && p != nullptr) {
+      (void)release_loops(*p);
+      return;
+    }
   } else {
     s->next = p->loops;
     p->loops = s;
@@ -101,11 +103,6 @@ bool scheduler::stack_can_be_had(std::size_t size) noexcept {
   return true;
 }
 
-stack* scheduler::take_loops(processor& p) noexcept {
-  p.loop_count = 0;
-  return p.loops.take();
-}
-
 void scheduler::starve(task* t) noexcept {  // S1
   stack* kept = nullptr;                    // by idle processors
   {
@@ -153,15 +150,15 @@ bool scheduler::feed_starving() noexcept {  // S3
 }
 
 void scheduler::give_up_loops(processor& p) noexcept {  // S2
-  if (stack* kept = take_loops(p); kept != nullptr) (void)stacks_.put_many(kept);
-  if (feed_starving()) return;
+  if (release_loops(p)) return;
   if (stacks_.counts().in_use() == 0 && starving())  // S4
     fatal("no stack can be had, so that no task can run: %s", stacks_.error());
 }
 
-void scheduler::release_loops(processor& p) noexcept {  // S2
-  if (stack* kept = take_loops(p); kept != nullptr) (void)stacks_.put_many(kept);
-  if (starving()) (void)feed_starving();
+bool scheduler::release_loops(processor& p) noexcept {  // S2
+  p.loop_count = 0;
+  if (stack* kept = p.loops.take(); kept != nullptr) (void)stacks_.put_many(kept);
+  return starving() && feed_starving();
 }
 
 void scheduler::starve_for_ever() noexcept {  // S4

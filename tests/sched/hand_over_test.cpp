@@ -22,13 +22,12 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/runtime_fixture.hpp"
-#include "tests/support/task_errno.hpp"
 
+using weft::rt::get_errno;
+using weft::rt::set_errno;
 using weft::test::block_for_ms;
-using weft::test::get_errno;
 using weft::test::has_processor;
 using weft::test::lose_processor;
-using weft::test::set_errno;
 using weft::test::with_workers;
 using namespace std::chrono_literals;
 

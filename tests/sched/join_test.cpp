@@ -10,11 +10,10 @@
 
 #include "runtime/base/sanitizer.hpp"
 #include "tests/support/runtime_fixture.hpp"
-#include "tests/support/task_errno.hpp"
 
 using namespace std::chrono_literals;
-using weft::test::get_errno;
-using weft::test::set_errno;
+using weft::rt::get_errno;
+using weft::rt::set_errno;
 using weft::test::with_worker_count;
 using weft::test::with_workers;
 

@@ -10,13 +10,13 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/base/sanitizer.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/runtime_fixture.hpp"
-#include "tests/support/task_errno.hpp"
 
-using weft::test::get_errno;
-using weft::test::set_errno;
+using weft::rt::get_errno;
+using weft::rt::set_errno;
 using weft::test::with_workers;
 using namespace std::chrono_literals;
 
