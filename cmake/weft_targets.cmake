@@ -47,6 +47,11 @@ function(weft_target target)
   endif()
 endfunction()
 
+# glibc declares the functions that return the address of errno and the thread's id as __attribute__((__const__)): compilers then
+# call them once in a function and keep the result, which is another thread's after a wait (docs/decisions/0027-errno-across-waits.md).
+# As __pure__ they are asked again after each call. For all who compile weft::weft's headers, by the targets and by pkg-config.
+set(weft_errno_definition __const__=__pure__)
+
 # weft_library(<target> <name>): a library that is installed, known to users as weft::<name>. Its public headers are in
 # include/, its private ones are included from the repository's root ("runtime/sched/task.hpp").
 function(weft_library target name)
@@ -59,6 +64,7 @@ function(weft_library target name)
     PRIVATE "${PROJECT_SOURCE_DIR}")
   if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
     target_compile_options(${target} PUBLIC -fstack-clash-protection)
+    target_compile_definitions(${target} PUBLIC ${weft_errno_definition})
   endif()
   if(WEFT_PCH AND WEFT_SANITIZE)
     # Most of what a file of the libraries takes to compile without optimization. Not in the builds that users get, so that an include

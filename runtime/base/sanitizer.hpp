@@ -9,9 +9,9 @@
 //       one worker are strangers to it (see runtime/fiber/switch.hpp). Calls stay instrumented; atomics inside it draw
 //       no edge.
 //   tsan_ignore                        the same for a scope, whatever it calls. Must begin and end on the same task.
+//   tsan_own_by_thread(p, n)           on memory of one OS thread that tasks use by turns: no race is reported there.
 #pragma once
 
-#include <cerrno>
 #include <cstddef>
 
 #if defined(__has_feature)
@@ -57,6 +57,8 @@ void AnnotateIgnoreReadsBegin(char const* file, int line);
 void AnnotateIgnoreReadsEnd(char const* file, int line);
 void AnnotateIgnoreWritesBegin(char const* file, int line);
 void AnnotateIgnoreWritesEnd(char const* file, int line);
+void AnnotateBenignRaceSized(char const* file, int line, void const volatile* address, std::size_t size,
+                             char const* why);
 }
 #endif
 
@@ -86,6 +88,12 @@ inline void tsan_acquire([[maybe_unused]] void const* address) noexcept {
 inline void tsan_release([[maybe_unused]] void const* address) noexcept {
 #if WEFT_TSAN
   __tsan_release(const_cast<void*>(address));
+#endif
+}
+
+inline void tsan_own_by_thread([[maybe_unused]] void const* address, [[maybe_unused]] std::size_t size) noexcept {
+#if WEFT_TSAN
+  AnnotateBenignRaceSized(__FILE__, __LINE__, address, size, "the thread's own, kept for each task by weft");
 #endif
 }
 
@@ -121,10 +129,5 @@ class tsan_ignore {
   tsan_ignore(tsan_ignore const&) = delete;
   tsan_ignore& operator=(tsan_ignore const&) = delete;
 };
-
-/// errno, for signal handlers and for tasks between whose two uses there is a wait. To ThreadSanitizer each task of a thread is a thread, but
-/// errno's memory is one: it may not look. Out of line, since compilers keep its address from one use in a function to the next.
-WEFT_NO_TSAN [[gnu::noinline]] inline int get_errno() noexcept { return errno; }
-WEFT_NO_TSAN [[gnu::noinline]] inline void set_errno(int to) noexcept { errno = to; }
 
 }  // namespace weft::rt

@@ -30,7 +30,6 @@
 
 #include "runtime/base/check.hpp"
 #include "runtime/base/lock.hpp"
-#include "runtime/base/sanitizer.hpp"
 #include "runtime/chan/channel.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/platform/thread.hpp"
@@ -59,11 +58,11 @@ std::atomic<int> wake_fd{-1};           // written once, before the first handle
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
 extern "C" void weft_note_signal(int signal) {
-  int const kept = rt::get_errno();
+  int const kept = errno;
   pending.fetch_or(bit_of(signal), std::memory_order_release);  // S1
   std::uint64_t const one = 1;
   [[maybe_unused]] ssize_t const n = ::write(wake_fd.load(std::memory_order_relaxed), &one, sizeof one);
-  rt::set_errno(kept);
+  errno = kept;
 }
 
 class registry {

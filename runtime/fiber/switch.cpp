@@ -30,7 +30,11 @@ WEFT_NO_TSAN void first_frame(boost::context::detail::transfer_t arrived) noexce
 
 }  // namespace
 
-thread_globals current_thread_globals() noexcept { return {abi::__cxa_get_globals(), &errno}; }
+// switch_to keeps errno for each task; to ThreadSanitizer the tasks of a thread are strangers who write to one variable.
+thread_globals current_thread_globals() noexcept {
+  tsan_own_by_thread(&errno, sizeof errno);
+  return {abi::__cxa_get_globals(), &errno};
+}
 
 void init_native([[maybe_unused]] execution& self) noexcept {
 #if WEFT_ASAN

@@ -27,7 +27,6 @@
 #include "runtime/base/check.hpp"
 #include "runtime/base/lock.hpp"
 #include "runtime/base/message.hpp"
-#include "runtime/base/sanitizer.hpp"
 #include "runtime/observe/report.hpp"
 #include "runtime/observe/reports.hpp"
 #include "runtime/platform/platform.hpp"
@@ -51,7 +50,7 @@ void wake() noexcept {
 }
 
 extern "C" void weft_note_quit(int signal) {
-  int const kept = get_errno();
+  int const kept = errno;
   if (listening.load(std::memory_order_acquire) == ::getpid()) {
     asked.store(true, std::memory_order_release);
     wake();
@@ -59,7 +58,7 @@ extern "C" void weft_note_quit(int signal) {
     ::signal(signal, SIG_DFL);
     ::raise(signal);  // blocked until the handler returns
   }
-  set_errno(kept);
+  errno = kept;
 }
 
 struct watch {

@@ -1,6 +1,5 @@
 // Linux: tgkill and backtrace(3). See thread_sample.hpp for the steps.
 #include "runtime/base/lock.hpp"
-#include "runtime/base/sanitizer.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/platform/thread_sample.hpp"
 
@@ -39,7 +38,7 @@ void* where([[maybe_unused]] void* context) noexcept {
 }
 
 void on_signal(int, siginfo_t*, void* context) noexcept {
-  int const kept = get_errno();
+  int const kept = errno;
   std::uint32_t expected = asked;
   if (target.load(std::memory_order_relaxed) == current_thread_id() &&
       state.compare_exchange_strong(expected, taken, std::memory_order_acq_rel)) {  // N2
@@ -60,7 +59,7 @@ void on_signal(int, siginfo_t*, void* context) noexcept {
     state.store(answered, std::memory_order_release);
     futex_wake(state, 1);
   }
-  set_errno(kept);
+  errno = kept;
 }
 
 bool is_ours(struct sigaction const& a) noexcept {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <mutex>
 #include <stdexcept>
@@ -23,8 +24,6 @@
 #include "tests/support/child.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
-using weft::rt::get_errno;
-using weft::rt::set_errno;
 using weft::test::block_for_ms;
 using weft::test::has_processor;
 using weft::test::lose_processor;
@@ -312,9 +311,9 @@ TEST_CASE("errno and the exception being handled stay with a task that lost its 
           throw i;
         } catch (int caught) {
           lose_processor();
-          set_errno(100 + i);
+          errno = 100 + i;
           weft::sleep_for(1ms);
-          bool const kept = get_errno() == 100 + i;
+          bool const kept = errno == 100 + i;
           weft::yield();
           try {
             throw;

@@ -2,6 +2,7 @@
 // tell must be what it is for any other join.
 
 #include <atomic>
+#include <cerrno>
 #include <cfenv>
 #include <chrono>
 #include <sstream>
@@ -12,8 +13,6 @@
 #include "tests/support/runtime_fixture.hpp"
 
 using namespace std::chrono_literals;
-using weft::rt::get_errno;
-using weft::rt::set_errno;
 using weft::test::with_worker_count;
 using weft::test::with_workers;
 
@@ -77,16 +76,16 @@ TEST_CASE("a task that is joined in a catch block handles no exception and leave
 
 TEST_CASE("errno and the rounding mode stay the joiner's whatever the joined task does") {
   with_workers([] {
-    set_errno(77);
+    errno = 77;
     std::fesetround(FE_UPWARD);
     int const found = weft::spawn([] {
                         int const mode = std::fegetround();
-                        set_errno(5);
+                        errno = 5;
                         std::fesetround(FE_DOWNWARD);
                         weft::yield();
                         return mode;
                       }).join();
-    int const mode = std::fegetround(), error = get_errno();
+    int const mode = std::fegetround(), error = errno;
     std::fesetround(FE_TONEAREST);
     CHECK(found == FE_TONEAREST);
     CHECK(mode == FE_UPWARD);

@@ -3,6 +3,7 @@
 #include <weft/weft.hpp>
 
 #include <atomic>
+#include <cerrno>
 #include <cfenv>
 #include <memory>
 #include <set>
@@ -10,13 +11,10 @@
 #include <thread>
 #include <vector>
 
-#include "runtime/base/sanitizer.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
-using weft::rt::get_errno;
-using weft::rt::set_errno;
 using weft::test::with_workers;
 using namespace std::chrono_literals;
 
@@ -249,9 +247,9 @@ TEST_CASE("errno and the rounding mode belong to the task") {
         std::fesetround(mode);
         bool right = true;
         for (int k = 0; k < 20; ++k) {
-          set_errno(i);
+          errno = i;
           weft::yield();
-          int const now = get_errno();
+          int const now = errno;
           right = right && now == i && std::fegetround() == mode;
         }
         return right;
