@@ -10,14 +10,14 @@
 #include <weft/signal.hpp>
 #include <weft/time.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <charconv>
 #include <chrono>
 #include <iostream>
 #include <sstream>
 #include <string>
 #include <string_view>
+
+#include "support/command_line.hpp"
 
 namespace http = weft::http;
 
@@ -66,14 +66,9 @@ static int serve(std::string const& address, bool log) {
 int main(int argc, char** argv) {
   std::string address = "127.0.0.1:8080";
   bool log = false;
-  CLI::App app("Answers with JSON.", "hello_json");
-  app.add_option("--listen", address, "host:port; port 0 takes a free one")->capture_default_str();
-  app.add_flag("--log", log, "a line on stderr for each request");
-  try {
-    app.parse(argc, argv);
-  } catch (CLI::ParseError const& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);  // --help
-    return std::cerr << "hello_json: " << e.what() << '\n', 2;
-  }
+  examples::command_line line("hello_json", "Answers with JSON.");
+  line.text("--listen", address, "host:port; port 0 takes a free one")
+      .flag("--log", log, "a line on stderr for each request");
+  if (auto const status = line.parse(argc, argv)) return *status;
   return weft::run(serve, address, log);
 }

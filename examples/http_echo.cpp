@@ -11,13 +11,11 @@
 #include <weft/run.hpp>
 #include <weft/signal.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <csignal>
 #include <iostream>
 #include <string>
 
-#include <sys/resource.h>
+#include "support/command_line.hpp"
 
 namespace http = weft::http;
 
@@ -60,21 +58,10 @@ static int serve(std::string const& address) {
 int main(int argc, char** argv) {
   std::string address = "127.0.0.1:8080";
   weft::options options;
-  CLI::App app("An HTTP echo server on weft.", "http_echo");
-  app.add_option("--listen", address, "host:port to listen on; port 0 takes a free one")->capture_default_str();
-  app.add_option("--workers", options.workers, "threads that run tasks; 0: one for each CPU")
-      ->check(CLI::Range(0, 4096));
-  try {
-    app.parse(argc, argv);
-  } catch (CLI::ParseError const& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);  // --help
-    std::cerr << "http_echo: " << e.what() << '\n';
-    return 2;
-  }
-  rlimit files{};  // a connection is a descriptor: take as many as there may be
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-  }
+  examples::command_line line("http_echo", "An HTTP echo server on weft.");
+  line.text("--listen", address, "host:port to listen on; port 0 takes a free one")
+      .number("--workers", options.workers, "threads that run tasks; 0: one for each CPU", 0, 1024);
+  if (auto const status = line.parse(argc, argv)) return *status;
+  examples::allow_all_descriptors();
   return weft::run(options, serve, address);
 }

@@ -9,7 +9,6 @@
 #include <weft/signal.hpp>
 #include <weft/weft.hpp>
 
-#include <CLI/CLI.hpp>
 #include <boost/histogram.hpp>
 
 #include <algorithm>
@@ -27,8 +26,9 @@
 #include <string>
 #include <string_view>
 
-#include <sys/resource.h>
 #include <unistd.h>
+
+#include "support/command_line.hpp"
 
 namespace bh = boost::histogram;
 namespace net = weft::net;
@@ -388,29 +388,16 @@ static int run(settings const& set) {
 
 int main(int argc, char** argv) {
   settings set;
-  CLI::App app("Keeps many HTTP connections busy and says how long the answers took.", "http_load");
-  app.add_option("--url", set.url, "what to GET")->capture_default_str();
-  app.add_option("--connections", set.connections, "connections, a task each")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1'000'000));
-  std::map<std::string, double> const units{{"ms", 1e-3}, {"s", 1}, {"m", 60}};
-  app.add_option("--duration", set.seconds, "how long: 10s, 500ms, 2m")
-      ->capture_default_str()
-      ->transform(CLI::AsNumberWithUnit(units))
-      ->check(CLI::Range(0.001, 1e7));
-  app.add_option("--rate", set.rate, "requests a second in all; 0: as many as go")->check(CLI::NonNegativeNumber);
-  app.add_option("--workers,--threads", set.workers, "threads that run tasks; 0: one for each CPU");
-  app.add_option("--server-pid", set.server_pid, "process whose memory and CPU time to show")
-      ->check(CLI::PositiveNumber);
-  try {
-    app.parse(argc, argv);
-    if (!set.url.starts_with("http://")) throw CLI::ValidationError("--url", "must begin with http://");
-  } catch (CLI::ParseError const& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);  // --help
-    std::cerr << "http_load: " << e.what() << '\n';
-    return 2;
-  }
-  rlimit files{};  // a connection is a descriptor
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0) files.rlim_cur = files.rlim_max, setrlimit(RLIMIT_NOFILE, &files);
+  examples::command_line line("http_load", "Keeps many HTTP connections busy and says how long the answers took.");
+  line.text("--url", set.url, "what to GET")
+      .number("--connections", set.connections, "connections, a task each", 1, 1'000'000)
+      .duration("--duration", set.seconds, "how long: 10s, 500ms, 2m")
+      .number("--rate", set.rate, "requests a second in all; 0: as many as go", 0, 1e9)
+      .number("--workers,--threads", set.workers, "threads that run tasks; 0: one for each CPU", 0, 1024)
+      .number("--server-pid", set.server_pid, "process whose memory and CPU time to show; 0: none", 0, 1 << 30);
+  if (auto const status = line.parse(argc, argv)) return *status;
+  if (!set.url.starts_with("http://")) return line.refuse("--url", "must begin with http://");
+  if (set.seconds < 0.001) return line.refuse("--duration", "must be at least 1ms");
+  examples::allow_all_descriptors();
   return weft::run({.workers = set.workers}, run, set);
 }

@@ -4,13 +4,13 @@
 // watch keeps only the latest: who looks is told of a change, not of each. Ctrl-C ends the feed and its subscribers.
 #include <weft/weft.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <optional>
 #include <string>
+
+#include "support/command_line.hpp"
 
 using namespace std::chrono_literals;
 
@@ -70,10 +70,8 @@ int publish(int count) {
 
 int main(int argc, char** argv) {
   int count = 200;
-  CLI::App app("A feed of prices, and its subscribers.", "pub_sub");
-  app.add_option("--prices", count, "how many, one a millisecond; 0: until Ctrl-C")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 100'000'000));
-  CLI11_PARSE(app, argc, argv);
+  examples::command_line line("pub_sub", "A feed of prices, and its subscribers.");
+  line.number("--prices", count, "how many, one a millisecond; 0: until Ctrl-C", 0, 100'000'000);
+  if (auto const status = line.parse(argc, argv)) return *status;
   return weft::run(publish, count);
 }

@@ -4,11 +4,11 @@
 // try_take(). Ctrl-C cancels the clients' context: those that wait are woken, and the program says how far it came.
 #include <weft/weft.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+
+#include "support/command_line.hpp"
 
 namespace {
 
@@ -51,12 +51,11 @@ int run_clients(settings const& set) {
 
 int main(int argc, char** argv) {
   settings set;
-  CLI::App app("Clients that share a rate limit.", "rate_limiter");
-  app.option_defaults()->always_capture_default();
-  app.add_option("--clients", set.clients, "tasks that make requests")->check(CLI::Range(1, 100'000));
-  app.add_option("--requests", set.requests, "requests of each")->check(CLI::Range(1, 1'000'000));
-  app.add_option("--rate", set.rate, "requests a second in all")->check(CLI::PositiveNumber);
-  app.add_option("--burst", set.burst, "requests at once after a pause")->check(CLI::Range(1.0, 1e9));
-  CLI11_PARSE(app, argc, argv);
+  examples::command_line line("rate_limiter", "Clients that share a rate limit.");
+  line.number("--clients", set.clients, "tasks that make requests", 1, 100'000)
+      .number("--requests", set.requests, "requests of each", 1, 1'000'000)
+      .number("--rate", set.rate, "requests a second in all", 1e-3, 1e9)
+      .number("--burst", set.burst, "requests at once after a pause", 1, 1e9);
+  if (auto const status = line.parse(argc, argv)) return *status;
   return weft::run(run_clients, set);
 }

@@ -4,7 +4,6 @@
 //   thread_per_connection --listen 127.0.0.1:8081 &
 //   http_load --url http://127.0.0.1:8081/hello --connections 10000 --server-pid $(pidof thread_per_connection)
 //   http_echo & http_load --url http://127.0.0.1:8080/hello --connections 10000 --server-pid $(pidof http_echo)
-#include <CLI/CLI.hpp>
 
 #include <array>
 #include <cerrno>
@@ -20,9 +19,10 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "support/command_line.hpp"
 
 static constexpr std::string_view answer =
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 25\r\n\r\n{\"message\":\"hello world\"}";
@@ -49,13 +49,9 @@ static int failed(std::string const& what) {
 
 int main(int argc, char** argv) {
   std::string host = "127.0.0.1:8081";
-  CLI::App app("A thread for each connection.", "thread_per_connection");
-  app.add_option("--listen", host, "IPv4 address and port; port 0 takes a free one")->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (CLI::ParseError const& e) {
-    return e.get_exit_code() == 0 ? app.exit(e) : (std::cerr << "thread_per_connection: " << e.what() << '\n', 2);
-  }
+  examples::command_line line("thread_per_connection", "A thread for each connection.");
+  line.text("--listen", host, "IPv4 address and port; port 0 takes a free one");
+  if (auto const status = line.parse(argc, argv)) return *status;
   sockaddr_in at{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {}, .sin_zero = {}};
   socklen_t size = sizeof at;
   auto const colon = host.find(':');
@@ -63,7 +59,7 @@ int main(int argc, char** argv) {
   at.sin_port = htons(static_cast<std::uint16_t>(colon == host.npos ? 0 : std::strtoul(&host[colon + 1], &end, 10)));
   if (end == nullptr || *end != '\0' || inet_pton(AF_INET, host.substr(0, colon).c_str(), &at.sin_addr) != 1)
     return std::cerr << "thread_per_connection: '" << host << "' is not of the form address:port\n", 2;
-  if (rlimit f{}; getrlimit(RLIMIT_NOFILE, &f) == 0) f.rlim_cur = f.rlim_max, setrlimit(RLIMIT_NOFILE, &f);
+  examples::allow_all_descriptors();
   for (int const s : {SIGINT, SIGTERM}) std::signal(s, [](int) { std::_Exit(0); });
   int const listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);

@@ -7,20 +7,16 @@
 // status: 0; 1: cannot listen, a snapshot that is damaged or cannot be written; 2: bad usage.
 #include "connection.hpp"
 #include "server.hpp"
+#include "support/command_line.hpp"
 
 #include <weft/signal.hpp>
 #include <weft/weft.hpp>
-
-#include <CLI/CLI.hpp>
 
 #include <chrono>
 #include <csignal>
 #include <exception>
 #include <iostream>
-#include <map>
 #include <string>
-
-#include <sys/resource.h>
 
 namespace {
 
@@ -92,27 +88,15 @@ int run(settings const& set) try {
 
 int main(int argc, char** argv) {
   settings set;
-  CLI::App app("A cache that speaks the Redis protocol.", "cache_server");
-  app.add_option("--listen", set.listen, "address and port; port 0: any free one")->capture_default_str();
-  app.add_option("--max-bytes", set.max_bytes, "evict beyond it: 500M, 4G; 0: no limit")
-      ->transform(CLI::AsSizeValue(false));
-  app.add_option("--policy", set.policy, "which key goes: lru, lfu, fifo, random, ttl, none")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"lru", "lfu", "fifo", "random", "ttl", "none"}));
-  app.add_option("--snapshot", set.snapshot,
-                 "file that is loaded at the start and saved at the end; JSON if it ends in .json");
-  std::map<std::string, double> const units{{"s", 1}, {"m", 60}, {"h", 3600}};
-  app.add_option("--save-every", set.save_every, "also saved so often, if anything has changed: 30s, 5m")
-      ->transform(CLI::AsNumberWithUnit(units));
-  app.add_option("--workers", set.workers, "threads that run tasks; 0: one for each CPU")->check(CLI::Range(0, 1024));
-  try {
-    app.parse(argc, argv);
-  } catch (CLI::ParseError const& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);  // --help
-    std::cerr << "cache_server: " << e.what() << '\n';
-    return 2;
-  }
-  rlimit files{};  // a connection is a descriptor
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0) files.rlim_cur = files.rlim_max, setrlimit(RLIMIT_NOFILE, &files);
+  examples::command_line line("cache_server", "A cache that speaks the Redis protocol.");
+  line.text("--listen", set.listen, "address and port; port 0: any free one")
+      .bytes("--max-bytes", set.max_bytes, "evict beyond it: 500M, 4G; 0: no limit")
+      .one_of("--policy", set.policy, "which key goes", {"lru", "lfu", "fifo", "random", "ttl", "none"})
+      .text("--snapshot", set.snapshot,
+            "file that is loaded at the start and saved at the end; JSON if it ends in .json")
+      .duration("--save-every", set.save_every, "also saved so often, if anything has changed: 30s, 5m; 0: not")
+      .number("--workers", set.workers, "threads that run tasks; 0: one for each CPU", 0, 1024);
+  if (auto const status = line.parse(argc, argv)) return *status;
+  examples::allow_all_descriptors();
   return weft::run({.workers = set.workers}, run, set);
 }

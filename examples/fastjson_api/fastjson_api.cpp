@@ -14,20 +14,16 @@
 #include "gateway.hpp"
 
 #include "connection.hpp"
+#include "support/command_line.hpp"
 
 #include <weft/signal.hpp>
 #include <weft/weft.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <csignal>
 #include <iostream>
 #include <limits>
-#include <map>
 #include <optional>
 #include <string>
-
-#include <sys/resource.h>
 
 namespace {
 
@@ -107,31 +103,20 @@ int run(settings set) {
 
 int main(int argc, char** argv) {
   settings set;
-  CLI::App app("A JSON API in front of a cache that speaks the Redis protocol.", "fastjson_api");
-  std::map<std::string, double> const units{{"ms", 1e-3}, {"s", 1}};
-  app.add_option("--listen", set.listen, "host:port; port 0 takes a free one")->capture_default_str();
-  auto* const cache = app.add_option("--cache", set.cache, "where the cache is")->capture_default_str();
-  app.add_flag("--with-cache", set.with_cache, "run the cache too, in this process")->excludes(cache);
-  app.add_option("--cache-bytes", set.cache_bytes, "limit of that cache: 500M; 0: none")
-      ->transform(CLI::AsSizeValue(false));
-  app.add_option("--connections", set.connections, "to the cache, at most")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 10'000));
-  app.add_option("--rate", set.rate, "requests a second for /items; 0: no limit")->check(CLI::NonNegativeNumber);
-  app.add_option("--burst", set.burst, "so many at once after a pause; 0: a second's")->check(CLI::NonNegativeNumber);
-  app.add_option("--try-timeout", set.try_seconds, "for one try to ask the cache")
-      ->transform(CLI::AsNumberWithUnit(units));
-  app.add_option("--timeout", set.seconds, "for all tries")->transform(CLI::AsNumberWithUnit(units));
-  app.add_flag("--quiet", set.quiet, "no line for each request");
-  app.add_option("--workers", set.workers, "threads that run tasks; 0: one for each CPU")->check(CLI::Range(0, 1024));
-  try {
-    app.parse(argc, argv);
-  } catch (CLI::ParseError const& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);  // --help
-    std::cerr << "fastjson_api: " << e.what() << '\n';
-    return 2;
-  }
-  rlimit files{};  // a connection is a descriptor
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0) files.rlim_cur = files.rlim_max, setrlimit(RLIMIT_NOFILE, &files);
+  examples::command_line line("fastjson_api", "A JSON API in front of a cache that speaks the Redis protocol.");
+  line.text("--listen", set.listen, "host:port; port 0 takes a free one")
+      .text("--cache", set.cache, "where the cache is")
+      .flag("--with-cache", set.with_cache, "run the cache too, in this process")
+      .excludes("--with-cache", "--cache")
+      .bytes("--cache-bytes", set.cache_bytes, "limit of that cache: 500M; 0: none")
+      .number("--connections", set.connections, "to the cache, at most", 1, 10'000)
+      .number("--rate", set.rate, "requests a second for /items; 0: no limit", 0, 1e9)
+      .number("--burst", set.burst, "so many at once after a pause; 0: a second's", 0, 1e9)
+      .duration("--try-timeout", set.try_seconds, "for one try to ask the cache")
+      .duration("--timeout", set.seconds, "for all tries")
+      .flag("--quiet", set.quiet, "no line for each request")
+      .number("--workers", set.workers, "threads that run tasks; 0: one for each CPU", 0, 1024);
+  if (auto const status = line.parse(argc, argv)) return *status;
+  examples::allow_all_descriptors();
   return weft::run({.workers = set.workers}, run, set);
 }

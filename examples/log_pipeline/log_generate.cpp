@@ -4,7 +4,6 @@
 //
 // A fifth of the lines are warnings or errors, one in a hundred has escapes in its message, and one in --malformed is not what
 // the pipeline takes: cut in the middle, without a level, with an open string, or no JSON at all.
-#include <CLI/CLI.hpp>
 
 #include <array>
 #include <cerrno>
@@ -16,6 +15,8 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+
+#include "support/command_line.hpp"
 
 namespace {
 
@@ -134,19 +135,11 @@ int generate(settings const& set) {
 
 int main(int argc, char** argv) {
   settings set;
-  CLI::App app("Makes lines of JSON for log_pipeline, the same ones for the same seed.", "log_generate");
-  app.add_option("--bytes", set.bytes, "how much, to the next whole line: 500K, 100M, 1G")
-      ->capture_default_str()
-      ->transform(CLI::AsSizeValue(true));
-  app.add_option("--seed", set.seed, "another seed, other lines")->capture_default_str();
-  app.add_option("--malformed", set.malformed, "one line in so many is malformed; 0: none")->capture_default_str();
-  app.add_option("--out", set.out, "file to write; else standard output");
-  try {
-    app.parse(argc, argv);
-  } catch (CLI::ParseError const& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);  // --help
-    std::cerr << "log_generate: " << e.what() << '\n';
-    return 2;
-  }
+  examples::command_line line("log_generate", "Makes lines of JSON for log_pipeline, the same ones for the same seed.");
+  line.bytes("--bytes", set.bytes, "how much, to the next whole line: 500K, 100M, 1G", true)
+      .number("--seed", set.seed, "another seed, other lines")
+      .number("--malformed", set.malformed, "one line in so many is malformed; 0: none")
+      .text("--out", set.out, "file to write; else standard output");
+  if (auto const status = line.parse(argc, argv)) return *status;
   return generate(set);
 }

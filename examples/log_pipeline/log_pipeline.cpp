@@ -12,12 +12,12 @@
 
 #include "output.hpp"
 #include "progress.hpp"
+#include "support/command_line.hpp"
 
 #include <weft/signal.hpp>
 #include <weft/weft.hpp>
 
-#include <CLI/CLI.hpp>
-
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <filesystem>
@@ -26,6 +26,7 @@
 #include <iostream>
 #include <map>
 #include <string>
+#include <vector>
 
 #include <unistd.h>
 
@@ -99,26 +100,21 @@ int run(settings const& set) try {
 
 int main(int argc, char** argv) {
   settings set;
-  CLI::App app("Sorts lines of JSON into files by service.", "log_pipeline");
-  app.add_option("input", set.input, "file to read, or - for standard input")->required();
-  app.add_option("--out", set.out, "folder for the files; made if it is not there")->required();
-  std::map<std::string, logs::level> const levels{{"trace", logs::level::trace}, {"debug", logs::level::debug},
-                                                  {"info", logs::level::info},   {"warn", logs::level::warn},
-                                                  {"error", logs::level::error}, {"fatal", logs::level::fatal}};
-  app.add_option("--level", set.least, "lines below it are dropped: trace, debug, info, warn (default), error, fatal")
-      ->transform(CLI::Transformer(levels));
-  app.add_flag("--by-line", set.by_line, "a message is a line, not a block of lines");
-  app.add_option("--parsers", set.parsers, "tasks that parse; 0: one for each worker")->check(CLI::Range(0, 1024));
-  app.add_option("--workers", set.workers, "threads that run tasks; 0: one for each CPU")->check(CLI::Range(0, 1024));
-  app.add_flag("--overwrite", set.overwrite, "remove what an earlier run has left in the folder");
-  app.add_flag("--check", set.check, "then read all again, plainly, and compare");
-  try {
-    app.parse(argc, argv);
-    if (set.check && set.input == "-") throw CLI::ValidationError("--check", "needs a file to read again");
-  } catch (CLI::ParseError const& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);  // --help
-    std::cerr << "log_pipeline: " << e.what() << '\n';
-    return 2;
-  }
+  std::vector<std::string> const levels{"trace", "debug", "info", "warn", "error", "fatal"};  // as logs::level has them
+  std::string least = "warn";
+  examples::command_line line("log_pipeline", "Sorts lines of JSON into files by service.");
+  line.text("input", set.input, "file to read, or - for standard input")
+      .required("input")
+      .text("--out", set.out, "folder for the files; made if it is not there")
+      .required("--out")
+      .one_of("--level", least, "lines below it are dropped", levels)
+      .flag("--by-line", set.by_line, "a message is a line, not a block of lines")
+      .number("--parsers", set.parsers, "tasks that parse; 0: one for each worker", 0, 1024)
+      .number("--workers", set.workers, "threads that run tasks; 0: one for each CPU", 0, 1024)
+      .flag("--overwrite", set.overwrite, "remove what an earlier run has left in the folder")
+      .flag("--check", set.check, "then read all again, plainly, and compare");
+  if (auto const status = line.parse(argc, argv)) return *status;
+  if (set.check && set.input == "-") return line.refuse("--check", "needs a file to read again");
+  set.least = static_cast<logs::level>(std::ranges::find(levels, least) - levels.begin());
   return weft::run({.workers = set.workers}, run, set);
 }
