@@ -1,6 +1,7 @@
 // What tasks that block or compute cost the others. 64 tasks sleep ten times 10 ms in the system: 100 ms if they sleep side by side,
 // 6,400 ms one after the other. A task that wants to run every millisecond, beside as many spinning tasks as workers: how late it is.
-// And what blocking() itself costs when its function returns at once.
+// What blocking() itself costs when its function returns at once; and what all of this costs a task that does none of it: a section
+// entered and left, as at each spawn, wait and turn, with no way for the monitor to notice more than that.
 #include <atomic>
 #include <chrono>
 #include <ctime>
@@ -12,6 +13,7 @@
 #include <weft/wait_group.hpp>
 
 #include "measure.hpp"
+#include "runtime/sched/worker.hpp"
 
 namespace {
 
@@ -74,6 +76,17 @@ void blocking_nothing(benchmark::State& state) {
   });
 }
 BENCHMARK(blocking_nothing)->Apply(bench::workers_as_asked);
+
+void enter_and_leave(benchmark::State& state) {
+  bench::run(state, 1, [&state] {
+    weft::rt::worker& here = *weft::rt::current_worker();
+    for (auto _ : state) {
+      benchmark::DoNotOptimize(here.enter());
+      here.leave();
+    }
+  });
+}
+BENCHMARK(enter_and_leave)->Apply(bench::workers_as_asked);
 
 }  // namespace
 

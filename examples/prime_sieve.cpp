@@ -6,13 +6,16 @@
 //
 //   prime_sieve [N]
 #include <charconv>
+#include <csignal>
 #include <cstring>
 #include <iostream>
 #include <string_view>
 #include <utility>
 
 #include <weft/chan.hpp>
+#include <weft/context.hpp>
 #include <weft/run.hpp>
+#include <weft/signal.hpp>
 #include <weft/task.hpp>
 
 namespace {
@@ -27,16 +30,20 @@ void filter(weft::receiver<int> in, weft::sender<int> out, int prime) {
     if (n % prime != 0 && !out.push(n)) return;
 }
 
-void print_primes(int count) {
+int print_primes(int count) {
+  auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT});
   auto [numbers, rest] = weft::make_ends<int>();
   weft::go(generate, std::move(numbers));
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < count && !until.cancelled(); ++i) {  // Ctrl-C cancels it
     int const prime = rest.recv().value();
     std::cout << prime << (i + 1 == count ? "\n" : " ");
     auto [filtered, next] = weft::make_ends<int>();
     weft::go(filter, std::move(rest), std::move(filtered), prime);
     rest = std::move(next);
   }
+  if (!until.cancelled()) return 0;
+  std::cout << "\ninterrupted\n";
+  return 130;
 }
 
 }  // namespace
@@ -55,5 +62,5 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
-  weft::run(print_primes, count);
+  return weft::run(print_primes, count);
 }

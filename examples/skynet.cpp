@@ -5,14 +5,16 @@
 //   skynet [LEAVES]
 #include <charconv>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstring>
 #include <iostream>
 #include <string_view>
-#include <utility>
 
 #include <weft/chan.hpp>
+#include <weft/context.hpp>
 #include <weft/run.hpp>
+#include <weft/signal.hpp>
 #include <weft/task.hpp>
 
 namespace {
@@ -20,8 +22,9 @@ namespace {
 constexpr std::uint64_t children = 10;
 
 void node(weft::sender<std::uint64_t> parent, std::uint64_t first, std::uint64_t leaves) {
+  if (weft::this_task::context().cancelled()) return;  // go is no cancellation point: the tree would go on growing
   if (leaves == 1) {
-    parent.send(first);
+    (void)parent.push(first);  // send, but false where Ctrl-C has ended the parent already
     return;
   }
   auto [tx, rx] = weft::make_ends<std::uint64_t>();
@@ -29,13 +32,15 @@ void node(weft::sender<std::uint64_t> parent, std::uint64_t first, std::uint64_t
   for (std::uint64_t i = 0; i < children; ++i) weft::go(node, tx, first + i * share, share);
   std::uint64_t sum = 0;
   for (std::uint64_t i = 0; i < children; ++i) sum += rx.recv().value();
-  parent.send(sum);
+  (void)parent.push(sum);
 }
 
 void app(std::uint64_t leaves) {
+  auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT});
+  weft::scoped_context const in(until);  // Ctrl-C: whatever waits in the tree throws weft::cancelled
   auto const start = weft::now();
   auto [tx, rx] = weft::make_ends<std::uint64_t>();
-  weft::go(node, std::move(tx), 0, leaves);
+  weft::go(node, tx, 0, leaves);
   std::uint64_t const sum = rx.recv().value();
   std::chrono::duration<double, std::milli> const took = weft::now() - start;
   std::cout << leaves << " leaves: sum " << sum << " in " << took.count() << " ms\n";
@@ -62,5 +67,10 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
-  weft::run(app, leaves);
+  try {
+    weft::run(app, leaves);
+  } catch (weft::cancelled const&) {
+    std::cout << "interrupted\n";
+    return 130;
+  }
 }

@@ -53,7 +53,7 @@ http::response put_item(gateway& g, http::request& q) {
   if (!is_id(id)) return failure(400, "an id has letters, digits, '-' and '_', 64 at most");
   auto const ttl = ttl_of(q);
   if (!ttl) return failure(422, "ttl is a number of seconds from 1 to 31536000");
-  auto item = checked_item(id, q.body());
+  auto item = checked_item(id, q.body_view());
   if (!item) {
     if (item.error().fields.empty()) return failure(item.error().status, item.error().error);
     boost::json::object fields;

@@ -38,17 +38,20 @@ class guarded {
   /// Holds the mutex as long as it lives.
   class [[nodiscard]] ptr {
    public:
-    ptr(ptr const&) = delete;
-    ptr& operator=(ptr const&) = delete;
-    ~ptr() WEFT_NO_THREAD_SAFETY_ANALYSIS { owner_.mutex_.unlock(); }
+    /// A ptr that was moved from holds nothing, and may only be destroyed.
+    ptr(ptr&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
+    ptr& operator=(ptr&&) = delete;
+    ~ptr() WEFT_NO_THREAD_SAFETY_ANALYSIS {
+      if (owner_ != nullptr) owner_->mutex_.unlock();
+    }
 
-    [[nodiscard]] T& operator*() const noexcept { return owner_.value_; }
-    [[nodiscard]] T* operator->() const noexcept { return std::addressof(owner_.value_); }
+    [[nodiscard]] T& operator*() const noexcept { return owner_->value_; }
+    [[nodiscard]] T* operator->() const noexcept { return std::addressof(owner_->value_); }
 
    private:
     friend class guarded;
-    explicit ptr(guarded& owner) WEFT_NO_THREAD_SAFETY_ANALYSIS : owner_(owner) { owner_.mutex_.lock(); }
-    guarded& owner_;
+    explicit ptr(guarded& owner) WEFT_NO_THREAD_SAFETY_ANALYSIS : owner_(&owner) { owner.mutex_.lock(); }
+    guarded* owner_;
   };
 
   [[nodiscard]] ptr lock() { return ptr(*this); }

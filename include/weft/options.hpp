@@ -24,11 +24,6 @@ struct options {
   detail::patience hog_after = std::chrono::milliseconds(10);
   /// The same for a task whose thread sleeps in a system call: wall time. Seen with a delay of at most a millisecond or two. 0: never.
   detail::patience blocked_after = std::chrono::microseconds(100);
-  /// A task that keeps its thread for longer than this, computing or in a system call, without a wait of weft's, a yield or its end, is named
-  /// on stderr, with its place of spawn and, if it computes, its calls; once each time, and one a second at most. blocking(f) is not
-  /// counted. For finding out what makes others late: the tasks themselves go on. Not in a simulated run. 0: never. To learn the calls, the
-  /// task's thread is sent SIGURG (which is ignored otherwise): a program with a handler of its own for that gets none.
-  detail::patience watchdog = std::chrono::nanoseconds(0);
   /// Upper bound for the threads of the runtime, the monitor among them, but never less than one for each of `workers` and the
   /// monitor; the one thread of the process that waits for signals is not counted. What RLIMIT_NPROC and the cgroup's pids.max leave
   /// is a bound as well. When it is reached, and all threads are stuck in tasks, the others wait; a line on stderr says so once.
@@ -37,6 +32,11 @@ struct options {
   detail::patience shutdown_grace = std::chrono::seconds(5);
   stuck on_stuck = stuck::exit;
   quit on_quit = quit::exit;
+  /// A task that keeps its thread for longer than this, computing or in a system call, without a wait of weft's, a yield or its end, is named
+  /// on stderr, with its place of spawn and, if it computes, its calls; once each time, and one a second at most. blocking(f) is not
+  /// counted. For finding out what makes others late: the tasks themselves go on. Not in a simulated run. 0: never. To learn the calls, the
+  /// task's thread is sent SIGURG (which is ignored otherwise): a program with a handler of its own for that gets none.
+  detail::patience watchdog = std::chrono::nanoseconds(0);
 };
 
 /// A snapshot, summed over the processors; exact only when nothing runs.

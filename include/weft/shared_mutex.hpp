@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <shared_mutex>  // std::shared_lock, for its users
 
 #include <weft/detail/annotations.hpp>
 #include <weft/detail/lock_order.hpp>

@@ -5,7 +5,7 @@
 //     g.wait();                       // rethrows the first exception, which has cancelled the others
 //
 // Its tasks run under a context of its own, a child of the given or current one. A weft::cancelled that escapes a task of a group
-// that is being cancelled is no error. A group keeps nothing for a task that has ended.
+// that is being cancelled is no error, nor is a closed_channel there: a neighbour may have let go of its end first. A group keeps nothing for a task that has ended well.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +16,7 @@
 #include <source_location>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <weft/context.hpp>
 #include <weft/task.hpp>
@@ -124,6 +125,10 @@ class task_group {
   /// closed_channel only if there was no other: where a stage fails its channels close, and its neighbours with them.
   /// The group can be used again, under a fresh context if the old one was cancelled. Blocks; a cancellation point.
   void wait();
+  /// The exceptions that the last wait() found beside the one that it rethrew, in the order in which they came; the first
+  /// most_other_errors of them. Those of tasks that the group's cancellation ended are none. Does not block.
+  [[nodiscard]] std::vector<std::exception_ptr> other_errors() const;
+  static constexpr std::size_t most_other_errors = 100;
   /// Cancels the group's context. Does not block.
   void cancel();
   /// The context of its tasks.

@@ -1,4 +1,4 @@
-// task_group: a counter of tasks with a context, a limit and the first exception.
+// task_group: a counter of tasks with a context, a limit, the first exception and a bounded list of the others.
 //
 // All of it is guarded by one lock; a task's last act is to take itself out under it (leave_group). Whoever waits for the end looks at
 // the counter under the lock too, so that a group is not destroyed before the last task is done with it; the waiters that this makes
@@ -7,7 +7,7 @@
 // The limit hands places on: a task that leaves while somebody waits in spawn() gives its place to the first of them, who does not
 // count himself again. So a place is never free while somebody waits, and spawns are served first come, first served.
 //
-// Which exception wait() rethrows: the first; but a closed_channel gives way to any other. A task that fails drops its channel ends on the
+// Which exception wait() rethrows: the first; but a closed_channel gives way to any other, and is none in a group that is cancelled. A task that fails drops its channel ends on the
 // way out, before the group can know of the failure, and a neighbour that runs at that moment may be here first with the consequence.
 //
 // The context is replaced, after a cancellation, when wait() has found no task left: handles to the old one stay cancelled.
@@ -16,6 +16,9 @@
 #include <weft/task_group.hpp>
 
 #include <weft/mutex.hpp>
+
+#include <new>
+#include <vector>
 
 #include "runtime/base/check.hpp"
 #include "runtime/base/lock.hpp"
@@ -40,9 +43,11 @@ class group_core {
   bool open WEFT_GUARDED_BY(lock) = false;  // something was spawned since the last wait()
   std::exception_ptr first WEFT_GUARDED_BY(lock);
   bool first_is_closed_channel WEFT_GUARDED_BY(lock) = false;
-  wait_list waiting WEFT_GUARDED_BY(lock);   // in wait() or the destructor
-  wait_list spawning WEFT_GUARDED_BY(lock);  // for a place
-  context own WEFT_GUARDED_BY(lock);         // of its tasks
+  std::vector<std::exception_ptr> others WEFT_GUARDED_BY(lock);  // of the tasks that run now, as far as there is memory
+  std::vector<std::exception_ptr> last_others WEFT_GUARDED_BY(lock);  // what the last wait() found there
+  wait_list waiting WEFT_GUARDED_BY(lock);                            // in wait() or the destructor
+  wait_list spawning WEFT_GUARDED_BY(lock);                           // for a place
+  context own WEFT_GUARDED_BY(lock);                                  // of its tasks
 
   [[nodiscard]] context current() noexcept {
     rt::guard const hold(lock);
@@ -51,6 +56,21 @@ class group_core {
   void cancel(std::exception_ptr cause) noexcept {
     context const of = current();
     rt::cancel(*of.node(), rt::cancel_kind::cancelled, std::move(cause));
+  }
+  /// Takes e as the first or among the others; gives back what is to be destroyed without the lock.
+  [[nodiscard]] std::exception_ptr keep(std::exception_ptr e, bool is_closed_channel) noexcept {
+    rt::guard const hold(lock);
+    if (first == nullptr || (first_is_closed_channel && !is_closed_channel)) {
+      first_is_closed_channel = is_closed_channel;
+      std::swap(first, e);
+    }
+    if (e == nullptr || others.size() == task_group::most_other_errors) return e;
+    try {
+      others.push_back(std::move(e));
+    } catch (std::bad_alloc const&) {  // wait() has the first in any case
+      return e;
+    }
+    return nullptr;
   }
   [[nodiscard]] bool has_room() const noexcept WEFT_REQUIRES(lock) { return limit == 0 || running < limit; }
 
@@ -123,6 +143,8 @@ void failed_in_group(group_core& g) noexcept {
   } catch (cancelled const&) {
     if (g.current().cancelled()) return;
   } catch (closed_channel const&) {
+    if (g.current().cancelled())
+      return;  // a neighbour was cancelled too, and let go of its end before this task was woken
     is_closed_channel = true;
   } catch (...) {
   }
@@ -137,20 +159,29 @@ void failed_in_group(group_core& g) noexcept {
       is_closed_channel = false;
     }
   }
-  std::exception_ptr before;  // destroyed without the lock
-  {
-    rt::guard const hold(g.lock);
-    if (g.first == nullptr || (g.first_is_closed_channel && !is_closed_channel)) {
-      before = std::exchange(g.first, e);
-      g.first_is_closed_channel = is_closed_channel;
-    }
-  }
+  std::exception_ptr const dropped = g.keep(e, is_closed_channel);
   if (g.options.cancel_on_error) g.cancel(std::move(e));
 }
 
 }  // namespace weft::detail
 
 namespace weft {
+
+namespace {
+
+void report_unseen(std::exception_ptr const& unseen) noexcept {
+  try {
+    std::rethrow_exception(unseen);
+  } catch (std::exception const& e) {
+    rt::warn("a task_group was destroyed with an exception that nobody has seen: %s", e.what());
+  } catch (cancelled const&) {
+    rt::warn("a task_group was destroyed with a weft::cancelled that nobody has seen");
+  } catch (...) {
+    rt::warn("a task_group was destroyed with an exception that nobody has seen, and that is no std::exception");
+  }
+}
+
+}  // namespace
 
 task_group::task_group() : task_group(detail::inherited_context()) {}
 task_group::task_group(group_options options) : task_group(detail::inherited_context(), std::move(options)) {}
@@ -159,6 +190,7 @@ task_group::task_group(context parent, group_options options)
 
 task_group::~task_group() {
   std::exception_ptr unseen;
+  std::vector<std::exception_ptr> others, seen;  // destroyed without the lock
   bool open = false;
   {
     rt::guard const hold(core_->lock);
@@ -169,17 +201,12 @@ task_group::~task_group() {
   {
     rt::guard const hold(core_->lock);
     unseen = std::exchange(core_->first, nullptr);
+    others.swap(core_->others);
+    seen.swap(core_->last_others);
   }
   if (unseen == nullptr) return;
-  try {
-    std::rethrow_exception(unseen);
-  } catch (std::exception const& e) {
-    rt::warn("a task_group was destroyed with an exception that nobody has seen: %s", e.what());
-  } catch (cancelled const&) {
-    rt::warn("a task_group was destroyed with a weft::cancelled that nobody has seen");
-  } catch (...) {
-    rt::warn("a task_group was destroyed with an exception that nobody has seen, and that is no std::exception");
-  }
+  report_unseen(unseen);
+  for (std::exception_ptr const& e : others) report_unseen(e);
 }
 
 void task_group::limit(std::size_t n) {
@@ -204,6 +231,7 @@ void task_group::wait() {
   context next = g.current();
   if (next.cancelled()) next = with_cancel(g.parent).first;
   std::exception_ptr first;
+  std::vector<std::exception_ptr> before;  // destroyed without the lock
   {
     rt::guard const hold(g.lock);
     if (g.running == 0) {
@@ -211,6 +239,8 @@ void task_group::wait() {
       std::swap(g.own, next);
     }
     first = std::exchange(g.first, nullptr);
+    before.swap(g.others);
+    before.swap(g.last_others);
   }
   if (first != nullptr) std::rethrow_exception(first);
 }
@@ -218,6 +248,14 @@ void task_group::wait() {
 void task_group::cancel() {
   core_->cancel(nullptr);
   detail::preemption_point();
+}
+
+std::vector<std::exception_ptr> task_group::other_errors() const {
+  std::vector<std::exception_ptr> copy;
+  copy.reserve(most_other_errors);  // not under the lock
+  rt::guard const hold(core_->lock);
+  copy.assign(core_->last_others.begin(), core_->last_others.end());
+  return copy;
 }
 
 context task_group::ctx() const { return core_->current(); }

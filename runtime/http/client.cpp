@@ -283,6 +283,7 @@ result<http::response> http_client::send(http::request& q, sink const& to) {
 
 namespace weft::http {
 
+client::client() : client(client_options{}) {}
 client::client(client_options options) : impl_(std::make_shared<rt::http_client>(options)) {}
 
 result<response> client::send(request q) { return impl_->send(q, nullptr); }

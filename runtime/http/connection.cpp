@@ -175,8 +175,8 @@ bool exchange::send(http::response const& r, response_frame f) {
   append_header(w_.out, r, f, w_.date());
   bool sent = true;
   if (!f.head && form == body_form::counted) {
-    if (r.body().size() <= largest_copied) w_.out += r.body();
-    else sent = write_out(c_, w_.out, r.body());
+    if (r.body_view().size() <= largest_copied) w_.out += r.body_view();
+    else sent = write_out(c_, w_.out, r.body_view());
   } else if (!f.head && form == body_form::file) {
     file_part const& part = *file_of(r);
     sent = flush() && (part.length == 0 || c_.stream.write_file(part.file->fd.get(), part.offset, part.length));

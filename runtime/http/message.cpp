@@ -190,7 +190,8 @@ std::string_view request::param(std::string_view name) const {
   return {};
 }
 
-std::string const& request::body() const& { return state_->body; }
+std::string request::body() const& { return state_->body; }
+std::string_view request::body_view() const { return state_->body; }
 std::string request::body() && { return std::move(state_->body); }
 body_reader request::reader() { return {state_.get(), state_->stream}; }
 

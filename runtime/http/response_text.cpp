@@ -79,12 +79,12 @@ void append_header(std::string& out, http::response const& r, response_frame con
   if (fields.empty() || !r.header("Date")) out.append("Date: ").append(date).append("\r\n");
   if (auto const type = http_access::type(r); !type.empty()) {
     out.append("Content-Type: ").append(type).append("\r\n");
-  } else if (!r.body().empty() && form == body_form::counted && (fields.empty() || !r.header("Content-Type"))) {
+  } else if (!r.body_view().empty() && form == body_form::counted && (fields.empty() || !r.header("Content-Type"))) {
     out += "Content-Type: text/plain; charset=utf-8\r\n";
   }
   if (form == body_form::counted) {
     out += "Content-Length: ";
-    append_number(out, r.body().size());
+    append_number(out, r.body_view().size());
     out += "\r\n";
   } else if (form == body_form::file) {
     out += "Content-Length: ";

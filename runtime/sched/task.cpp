@@ -353,11 +353,16 @@ void escaped_from_go() noexcept {
   task* t = current_task();
   char const* what = "an exception that is not a std::exception";
   std::exception_ptr held;
+  bool const is_cancelled = t->current_context()->is_cancelled() || t->inherited->is_cancelled();
   try {
     throw;
   } catch (cancelled const&) {
-    if (t->current_context()->is_cancelled() || t->inherited->is_cancelled()) return;
+    if (is_cancelled) return;
     what = "weft::cancelled, although its context is not cancelled";
+  } catch (closed_channel const& e) {
+    if (is_cancelled) return;  // a neighbour was cancelled too, and let go of its end before this task was woken
+    held = std::current_exception();
+    what = e.what();
   } catch (std::exception const& e) {
     held = std::current_exception();
     what = e.what();

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -374,8 +375,52 @@ TEST_CASE("who spawned with a group's own context is woken when a task of it fai
   });
 }
 
+TEST_CASE("the exceptions beside the first are kept as a list until the next wait") {
+  with_workers([] {
+    weft::task_group g;
+    auto const throws = [&g](char const* what) {
+      g.spawn([what] {
+        weft::uncancellable const shield;
+        throw std::runtime_error(what);
+      });
+    };
+    auto const said = [&g] {
+      std::multiset<std::string> all;
+      for (std::exception_ptr const& e : g.other_errors()) {
+        try {
+          std::rethrow_exception(e);
+        } catch (std::runtime_error const& error) {
+          all.insert(error.what());
+        }
+      }
+      return all;
+    };
+    CHECK(g.other_errors().empty());
+    for (char const* what : {"a", "b", "c"}) throws(what);
+    g.spawn([&g] { (void)weft::make_chan<int>().recv(); });  // ended by the cancellation: none
+    std::string first;
+    try {
+      g.wait();
+    } catch (std::runtime_error const& e) {
+      first = e.what();
+    }
+    std::multiset<std::string> all = said();
+    CHECK(all.size() == 2);
+    all.insert(first);
+    CHECK(all == std::multiset<std::string>{"a", "b", "c"});
+
+    g.spawn([] {});
+    g.wait();
+    CHECK(g.other_errors().empty());
+
+    for (std::size_t i = 0; i < weft::task_group::most_other_errors + 10; ++i) throws("one of many");
+    CHECK_THROWS_WITH(g.wait(), "one of many");
+    CHECK(g.other_errors().size() == weft::task_group::most_other_errors);
+  });
+}
+
 #if !WEFT_TSAN  // which bears no fork once a program has had threads
-TEST_CASE("of a scope whose body threw, a child's exception goes to stderr, and further ones of a wait are dropped") {
+TEST_CASE("of a scope whose body threw, the children's exceptions go to stderr, those of a wait do not") {
   child_end const end = run_child([] {
     weft::run([] {
       try {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <vector>
 
+#include "tests/chan/parked.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
@@ -311,5 +312,37 @@ TEST_CASE(
       REQUIRE(receives.join() == 7);
       REQUIRE_NOTHROW(waits.join());
     }
+  });
+}
+
+TEST_CASE("a closed_channel out of a task that is cancelled is taken for the cancellation") {
+  with_workers([] {
+    auto const gate = weft::make_chan<int>(), closed = weft::make_chan<int>();
+    closed.close();
+    auto const fails = [gate, closed] {
+      try {
+        (void)gate.recv();
+      } catch (weft::cancelled const&) {
+      }
+      weft::uncancellable const shield;
+      closed.send(1);
+    };
+    auto [ctx, cancel] = weft::with_cancel();
+    {
+      weft::scoped_context const in(ctx);
+      weft::go(fails);
+    }
+    while (weft::test::waiting(gate, false) == 0) weft::yield();
+    cancel();
+    while (weft::current_metrics().live > 1) weft::yield();  // else the process has ended
+
+    weft::task_group group;
+    group.spawn(fails);
+    while (weft::test::waiting(gate, false) == 0) weft::yield();
+    group.cancel();
+    CHECK_NOTHROW(group.wait());
+
+    group.spawn([closed] { closed.send(1); });
+    CHECK_THROWS_AS(group.wait(), weft::closed_channel);
   });
 }

@@ -98,6 +98,24 @@ TEST_CASE("timeouts of a selector count from each wait; deadlines do not") {
   });
 }
 
+TEST_CASE("a selector that waits for the task's own context takes its clause and does not throw") {
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    auto const never = weft::make_chan<int>();
+    auto waiting = weft::spawn([never, under = ctx] {
+      weft::scoped_context const in(under);
+      weft::selector s;
+      s.recv(never, [](int) {});
+      bool told = false;
+      auto const done = s.done(under, [&] { told = true; });
+      return s.wait() == done && told;
+    });
+    while (weft::test::waiting(never, false) == 0) weft::yield();
+    cancel();
+    CHECK(waiting.join());
+  });
+}
+
 TEST_CASE("a selector waits for contexts and tasks, and throws what select throws") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();

@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <ctime>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -89,6 +91,33 @@ TEST_CASE("threads and tasks share channels") {
     h.join();
     for (auto& t : threads) t.join();
   });
+}
+
+TEST_CASE("a plain thread that waits uses no CPU") {
+  weft::runtime runtime;
+  weft::mutex held;
+  auto const never = weft::make_chan<int>(), locked = weft::make_chan<int>();
+  auto sleeper = runtime.spawn([] { weft::sleep_for(100ms); });
+  runtime.go([&held, locked] {
+    std::lock_guard const hold(held);
+    locked.send(1);
+    weft::sleep_for(300ms);
+  });
+  (void)locked.recv();
+  auto const cpu = [] {
+    timespec t{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+  };
+  auto const wall = std::chrono::steady_clock::now();
+  auto const before = cpu();
+  sleeper.join();
+  CHECK(never.recv_for(50ms).error() == weft::chan_status::timeout);
+  CHECK(weft::select(weft::on_recv(never, [](int) {}), weft::on_timeout(50ms, [] {})) == 1);
+  held.lock();
+  held.unlock();
+  CHECK(std::chrono::steady_clock::now() - wall >= 200ms);
+  CHECK(cpu() - before < 50ms);
 }
 
 TEST_CASE("a thread may wait in a thread_local's destructor, at its very end, while others come and go") {

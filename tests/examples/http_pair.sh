@@ -35,27 +35,35 @@ said() {
   done
   return 1
 }
-serve() {
-  start server "$log" "$echo_server" --listen 127.0.0.1:0
+serve() { # [ARGUMENT ...]
+  start server "$log" "$echo_server" --listen 127.0.0.1:0 "$@"
   said "$server" "$log" '^listening on' || fail "the server did not say where it listens"
   address=$(sed -n 's/^listening on \(127\.0\.0\.1:[0-9]*\)$/\1/p' "$log")
 }
-interrupt() { # the server, within its grace of five seconds
-  local status=0 began=$SECONDS
-  kill -INT "$server"
+interrupt() { # WHEN [SIGNAL]: ends the server, within its grace of five seconds
+  local status=0 began=$SECONDS signal=${2:-INT}
+  kill "-$signal" "$server"
   wait "$server" || status=$?
   server=
-  ((status == 0)) || fail "SIGINT $1 gave status $status, not 0"
-  ((SECONDS - began <= 6)) || fail "SIGINT $1 took $((SECONDS - began)) s"
+  ((status == 0)) || fail "SIG$signal $1 gave status $status, not 0"
+  ((SECONDS - began <= 6)) || fail "SIG$signal $1 took $((SECONDS - began)) s"
 }
 
 serve
-# One request by hand, through bash's own sockets: the body is part of the promise.
-exec 3<>"/dev/tcp/${address%:*}/${address##*:}"
-printf 'GET /hello HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n' >&3
-answer=$(tr -d '\r' <&3)
-exec 3>&-
+# ask METHOD TARGET [BODY]: a request by hand, through bash's own sockets: the body is part of the promise.
+ask() {
+  local body=${3:-}
+  exec 3<>"/dev/tcp/${address%:*}/${address##*:}"
+  printf '%s %s HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s' "$1" "$2" "${#body}" "$body" >&3
+  tr -d '\r' <&3
+  exec 3>&-
+}
+answer=$(ask GET /hello)
 [[ $answer == "HTTP/1.1 200"* && $answer == *'{"message":"hello world"}' ]] || fail "GET /hello gave: $answer"
+answer=$(ask GET /hello/J%C3%B6rg)
+[[ $answer == "HTTP/1.1 200"* && $answer == *'{"message":"hello Jörg"}' ]] || fail "GET /hello/J%C3%B6rg gave: $answer"
+answer=$(ask POST /echo 'as it came')
+[[ $answer == "HTTP/1.1 200"* && $answer == *'as it came' ]] || fail "POST /echo gave: $answer"
 
 output=$("$load" --url "http://$address/hello" --connections 50 --duration 1s --server-pid "$server" 2>&1) ||
   fail "http_load ended with status $?: $output"
@@ -106,4 +114,9 @@ loader=
 ((status == 0)) || fail "SIGINT gave http_load status $status, not 0"
 grep -q '^  errors  *0$' "$load_log" || fail "http_load's interrupted run had errors"
 interrupt "after the load"
+
+serve --workers 3
+answer=$(ask GET /stats)
+[[ $answer == *'"workers":3,'* ]] || fail "with --workers 3, GET /stats gave: $answer"
+interrupt "without load" TERM
 echo "http_pair: passed"

@@ -4,6 +4,7 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,7 +26,8 @@ void fill(mutable_buffer b, char with) {
 
 }  // namespace
 
-TEST_CASE("a const_buffer is taken from span, string, string_view, literal, vector and array of char and std::byte") {
+TEST_CASE(
+    "a const_buffer is taken from span, string, string_view, literal, vector and array of any char and std::byte") {
   std::string string = "ab";
   std::string const fixed = "ab";
   std::vector<char> chars{'a', 'b'};
@@ -33,6 +35,10 @@ TEST_CASE("a const_buffer is taken from span, string, string_view, literal, vect
   std::vector<std::byte> bytes{std::byte{'a'}, std::byte{'b'}};
   std::array<std::byte, 2> const byte_array{std::byte{'a'}, std::byte{'b'}};
   std::byte raw_bytes[2] = {std::byte{'a'}, std::byte{'b'}};
+  std::vector<unsigned char> unsigned_chars{'a', 'b'};
+  std::array<std::uint8_t, 2> const octets{'a', 'b'};
+  unsigned char raw_unsigned[] = {'a', 'b'};
+  signed char raw_signed[] = {'a', 'b'};
   char const* pointer = "ab";
   char terminated[] = "ab";
   CHECK(text_of(string) == "ab");
@@ -47,6 +53,11 @@ TEST_CASE("a const_buffer is taken from span, string, string_view, literal, vect
   CHECK(text_of(bytes) == "ab");
   CHECK(text_of(byte_array) == "ab");
   CHECK(text_of(raw_bytes) == "ab");
+  CHECK(text_of(unsigned_chars) == "ab");
+  CHECK(text_of(octets) == "ab");
+  CHECK(text_of(raw_unsigned) == "ab");
+  CHECK(text_of(raw_signed) == "ab");
+  CHECK(text_of(std::u8string(u8"ab")) == "ab");
   CHECK(text_of(std::span(chars)) == "ab");
   CHECK(text_of(std::span<char const>(chars)) == "ab");
   CHECK(text_of(std::span<std::byte>(bytes)) == "ab");
@@ -66,6 +77,12 @@ TEST_CASE("a mutable_buffer is taken from span, string, vector and array of char
   std::vector<std::byte> bytes(2);
   std::array<std::byte, 2> byte_array{};
   std::byte raw_bytes[2];
+  std::vector<std::uint8_t> octets(2);
+  unsigned char raw_unsigned[2];
+  fill(octets, 'h');
+  fill(raw_unsigned, 'i');
+  CHECK(text_of(octets) == "hh");
+  CHECK(text_of(raw_unsigned) == "ii");
   fill(string, 'a');
   fill(chars, 'b');
   fill(char_array, 'c');

@@ -249,10 +249,7 @@ TEST_CASE("what may still come from outside is no deadlock", "[observe][deadlock
   SECTION("a sleep") {
     goes_on([] {
       auto ch = weft::make_chan<int>();
-      weft::go([ch] {
-        weft::sleep_for(30ms);
-        ch.send(1);
-      });
+      weft::go([ch] { weft::sleep_for(30ms), ch.send(1); });
       ch.recv();
     });
   }
@@ -278,6 +275,16 @@ TEST_CASE("what may still come from outside is no deadlock", "[observe][deadlock
       ch.recv();
     });
   }
+  SECTION("a function that is due later") {
+    goes_on([] {
+      auto ch = weft::make_chan<int>();
+      weft::after_func(30ms, [ch] { ch.send(1); });
+      ch.recv();
+    });
+  }
+  SECTION("a look-up of a name") {
+    goes_on([] { CHECK_FALSE(weft::net::resolve("no-such-host.invalid:80").has_value()); });
+  }
   SECTION("a blocking call") {
     goes_on([] {
       auto ch = weft::make_chan<int>();
@@ -293,10 +300,7 @@ TEST_CASE("what may still come from outside is no deadlock", "[observe][deadlock
   SECTION("a system call") {
     goes_on([] {
       auto ch = weft::make_chan<int>();
-      weft::go([ch] {
-        std::this_thread::sleep_for(60ms);
-        ch.send(1);
-      });
+      weft::go([ch] { std::this_thread::sleep_for(60ms), ch.send(1); });
       CHECK(ch.recv() == 1);
     });
   }

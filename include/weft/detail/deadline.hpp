@@ -42,6 +42,7 @@ constexpr std::int64_t saturated_ns(std::chrono::duration<R, P> d) noexcept {
 /// template. hours::max() assigned to plain nanoseconds is a negative number of them.
 class patience : public std::chrono::nanoseconds {
  public:
+  constexpr patience() noexcept : std::chrono::nanoseconds(0) {}
   template <class R, class P>
   constexpr patience(std::chrono::duration<R, P> d) noexcept : std::chrono::nanoseconds(saturated_ns(d)) {}
 };

@@ -40,7 +40,8 @@ struct client_options {
 /// options say so. "https://" is errc::unsupported_scheme.
 class client {
  public:
-  explicit client(client_options options = {});
+  client();
+  explicit client(client_options options);
 
   [[nodiscard]] result<response> get(std::string_view url);
   [[nodiscard]] result<response> post(std::string_view url, std::string body);

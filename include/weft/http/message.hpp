@@ -103,8 +103,10 @@ class request {
   /// What the `{name}` of the route's pattern stood for, percent-decoded; empty if the pattern has no such name.
   [[nodiscard]] std::string_view param(std::string_view name) const;
   /// The whole body. Empty in a handler that takes a body_reader.
-  [[nodiscard]] std::string const& body() const&;
+  [[nodiscard]] std::string body() const&;
   [[nodiscard]] std::string body() &&;  // moves it out
+  /// The same without a copy, good as long as the request is there.
+  [[nodiscard]] std::string_view body_view() const;
   /// Reads the body piece by piece: as it comes in a handler that takes a body_reader, else out of body().
   [[nodiscard]] body_reader reader();
 
@@ -141,8 +143,10 @@ class response {
   response(int status, std::string_view content_type, std::function<void(body_writer&)> write);
 
   [[nodiscard]] int status() const noexcept { return status_; }
-  [[nodiscard]] std::string const& body() const& noexcept { return body_; }
-  [[nodiscard]] std::string body() && noexcept { return std::move(body_); }
+  [[nodiscard]] std::string body() const& { return body_; }
+  [[nodiscard]] std::string body() && noexcept { return std::move(body_); }  // moves it out
+  /// The same without a copy, good as long as the response is there.
+  [[nodiscard]] std::string_view body_view() const noexcept { return body_; }
   /// The first field of that name (compared without regard to case).
   [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
   /// Sets a field, in place of all of that name. Throws std::invalid_argument if name or value cannot stand in a header,
