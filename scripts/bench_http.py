@@ -1,4 +1,4 @@
-"""Sets examples/http_echo beside a bare epoll loop and Go's net/http: scripts/bench http.
+"""Sets examples/http_echo beside a bare epoll loop, Go's net/http, and hyper, axum and actix: scripts/bench http.
 
 Each figure is of a fresh server on a free port of 127.0.0.1 that answers GET /hello to keep-alive connections, all of
 them sending their next request as soon as the last is answered. Servers take turns (raw, weft, Go, raw, ...), so that a
@@ -28,6 +28,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: bench\r\n\r\n"
 BODY = b'{"message":"hello world"}'
+PEERS = {"go": "Go", "hyper": "hyper", "axum": "axum", "actix": "actix"}
 SETTLE = 3.5  # seconds until servers that give memory back while they are idle have done so
 WRK_REPORT = """function done(summary, latency, requests)
   local e, n = summary.errors, 0
@@ -53,7 +54,8 @@ def arguments(argv):
     p.add_argument("--load", choices=["wrk", "http_load"], help="who sends the requests (default: wrk if it is there)")
     p.add_argument("--json", metavar="FILE", help="also write all figures there")
     p.add_argument("--build", metavar="DIR", help="use the programs of this build folder as they are; build nothing")
-    p.add_argument("--no-go", action="store_true", help="without Go's server")
+    p.add_argument("--peers", default=",".join(PEERS), metavar="LIST",
+                   help="of %(default)s (default: all that are there); an empty one: the bare loop and weft alone")
     a = p.parse_args(argv)
     a.repetitions = a.repetitions or (3 if a.quick else 5)
     a.duration = a.duration or (2 if a.quick else 5)
@@ -65,6 +67,10 @@ def arguments(argv):
         p.error("numbers must be positive")
     if a.load == "wrk" and not shutil.which("wrk"):
         p.error("--load wrk: it is not installed (scripts/setup --bench)")
+    a.peers = [name for name in a.peers.split(",") if name]
+    for name in a.peers:
+        if name not in PEERS:
+            p.error(f"--peers: {name} is none of {', '.join(PEERS)}")
     a.load = a.load or ("wrk" if shutil.which("wrk") else "http_load")
     return a
 
@@ -85,14 +91,38 @@ def build(a):
     for _, command, _, _ in found:
         if not os.path.exists(command[0]):
             raise Failed(f"{command[0]} is not there")
-    if not a.no_go and shutil.which("go") is None:
-        print("bench: no Go here (https://go.dev/dl): without its server", file=sys.stderr)
-    elif not a.no_go:
-        program = os.path.join(folder, "bench", "go-hello")
-        if subprocess.run(["go", "build", "-o", program, "./hello"], cwd=os.path.join(ROOT, "bench", "peers", "go")).returncode:
-            raise Failed("Go's server does not build")
-        found.append(("Go", [program], "-listen", {"GOMAXPROCS": threads}))
-    return folder, found
+    return folder, found + build_peers(a.peers, os.path.join(folder, "bench"), threads)
+
+
+def build_peers(asked, folder, threads):
+    found = []
+    sources = os.path.join(ROOT, "bench", "peers")
+    if "go" in asked:
+        if shutil.which("go") is None:
+            print("bench: no Go here (https://go.dev/dl): without its server", file=sys.stderr)
+        else:
+            program = os.path.join(folder, "go-hello")
+            if subprocess.run(["go", "build", "-o", program, "./hello"], cwd=os.path.join(sources, "go")).returncode:
+                raise Failed("Go's server does not build")
+            found.append((PEERS["go"], [program], "-listen", {"GOMAXPROCS": threads}))
+    rust = build_rust([name for name in asked if name != "go"], folder)
+    return found + [(PEERS[name], [program, "--threads", threads], "--listen", {}) for name, program in rust.items()]
+
+
+def build_rust(names, folder):
+    """name: program, of bench/peers/rust; nothing where there is no Rust."""
+    if names and shutil.which("cargo") is None:
+        print(f"bench: no Rust here (https://rustup.rs): without {', '.join(names)}", file=sys.stderr)
+        return {}
+    if not names:
+        return {}
+    target = os.path.abspath(os.path.join(folder, "rust"))
+    command = ["cargo", "build", "--quiet", "--release", "--target-dir", target]
+    for name in names:
+        command += ["--bin", name]
+    if subprocess.run(command, cwd=os.path.join(ROOT, "bench", "peers", "rust"), stdout=sys.stderr).returncode:
+        raise Failed("the programs in Rust do not build")
+    return {name: os.path.join(target, "release", name) for name in names}
 
 
 def die_with_parent():

@@ -1,7 +1,7 @@
 """Sets the programs of docs/programs.md beside others that do the same work: scripts/bench programs.
 
-logs   examples/log_pipeline on a generated log, by block and by line, and its twin in Go (bench/peers/go/logs): seconds, CPU seconds
-       of the process, its peak memory. The log is read once before, so that it is in memory for all.
+logs   examples/log_pipeline on a generated log, by block and by line, and its twins in Go (bench/peers/go/logs) and in Rust
+       (bench/peers/rust/src/bin/logs.rs): seconds, CPU seconds of the process, its peak memory. The log is read once before, so that it is in memory for all.
 cache  examples/cache_server and redis-server under redis-benchmark: SET and GET of 100,000 keys from 50 connections, one request at a
        time and pipelined by 16. CPU microseconds a request of the server, user and system; the client shares the machine.
 
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from bench_http import ROOT, Failed, cpu_seconds, die_with_parent
+from bench_http import ROOT, Failed, build_rust, cpu_seconds, die_with_parent
 
 
 def arguments(argv):
@@ -88,6 +88,11 @@ def logs(a, examples, top):
         limit = {"GOMAXPROCS": threads}
         todo += [("Go, by block", [go, log, os.path.join(top, "go")], limit),
                  ("Go, by line", [go, "-line", log, os.path.join(top, "go")], limit)]
+    rust = build_rust(["logs"], os.path.join(os.path.dirname(examples), "bench"))
+    if rust:
+        command = [rust["logs"], "--threads", threads]
+        todo += [("Rust, by block", [*command, log, os.path.join(top, "rust")], {}),
+                 ("Rust, by line", [*command, "--line", log, os.path.join(top, "rust")], {})]
     runs = {name: [] for name, _, _ in todo}
     for _ in range(a.repetitions):
         for name, command, environment in todo:
