@@ -71,6 +71,7 @@ endpoint socket_name(rt::io_slot* slot, bool remote) noexcept {
 int expose(rt::io_slot* slot) noexcept {
   rt::io_use const use(slot);
   if (!use) return -1;
+  slot->named.store(true, std::memory_order_relaxed);
   slot->exposed.store(true, std::memory_order_relaxed);  // read by io_close; who uses the number must not race with it
   return slot->fd;
 }

@@ -2,6 +2,7 @@
 #include <csignal>
 #include <cstdint>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,16 +54,21 @@ result<void> wait_ready(int fd, io_direction direction, std::chrono::nanoseconds
     return system_failure(ready);
   }
   if (until != rt::never && until <= rt::clock_ns()) return fail(std::errc::timed_out);
+  detail::io_handle handle;  // outlives the watch, which points into it
+  rt::io_watch watch(fd);
   int const duplicate = system::duplicate(fd);
   if (duplicate < 0) return system_failure(duplicate);
-  auto const handle = own_descriptor(duplicate, io_kind::other);
-  if (!handle) return fail(handle.error());
-  rt::io_slot& slot = *handle->slot();
+  auto made = own_descriptor(duplicate, io_kind::other);
+  if (!made) return fail(made.error());
+  handle = std::move(*made);
+  rt::io_slot& slot = *handle.slot();
   slot.exposed.store(true,
                      std::memory_order_relaxed);  // the open file outlives us: io_close must take it out of the poller
   rt::io_use const use(&slot);
+  if (!watch.through(slot)) return fail(errc::closed);
   for (;;) {
     std::uint32_t const seen = slot.side(direction).edges.load(std::memory_order_acquire);
+    if (slot.closing()) return fail(errc::closed);
     if (system::is_ready(duplicate, events) != 0) return {};
     if (std::error_code e = rt::io_wait(slot, direction, self, seen, until)) return fail(e);
   }
@@ -72,15 +78,33 @@ result<void> wait_ready(int fd, io_direction direction, std::chrono::nanoseconds
 
 result<fd_stream> fd_stream::adopt(int fd) {
   if (rt::current_simulation() != nullptr) return fail(std::errc::operation_not_supported);
-  auto const kind = kind_of(fd);
+  auto kind = kind_of(fd);
   if (!kind) return fail(kind.error());
   if (*kind != io_kind::socket) survive_broken_pipes();
   if (*kind != io_kind::blocking) {
     if (int const e = system::make_non_blocking(fd); e < 0) return system_failure(e);
   }
-  rt::io_slot* slot = rt::io_open(fd, *kind);
-  if (slot == nullptr) return fail(std::errc::not_enough_memory);
-  slot->keep_open = fd <= 2;
+  int own = fd;
+  if (*kind == io_kind::blocking && ::isatty(fd)) {
+    if (system::is_terminal_master(
+            fd)) {  // no program but ours has it, and opening it anew would make another terminal
+      if (fd > 2 && system::make_non_blocking(fd) == 0) *kind = io_kind::terminal;
+    } else if (int const fresh = system::reopen_terminal(fd); fresh >= 0) {
+      *kind = io_kind::terminal;
+      own = fresh;
+      if (fd > 2 && ::dup3(fresh, fd, O_CLOEXEC) >= 0) {  // the number stays the caller's
+        ::close(fresh);
+        own = fd;
+      }
+    }
+  }
+  rt::io_slot* slot = rt::io_open(own, *kind);
+  if (slot == nullptr) {
+    if (own != fd) ::close(own);
+    return fail(std::errc::not_enough_memory);
+  }
+  slot->keep_open = own <= 2;
+  slot->named.store(true, std::memory_order_relaxed);
   slot->exposed.store(true, std::memory_order_relaxed);  // there may be duplicates
   return fd_stream(detail::io_handle(slot));
 }

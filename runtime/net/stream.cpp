@@ -28,7 +28,8 @@ namespace {
 
 std::ptrdiff_t read_once(rt::io_slot const& slot, void* to, std::size_t n) noexcept {
   switch (slot.kind) {
-    case io_kind::pipe: return system::read(slot.fd, to, n);
+    case io_kind::pipe:
+    case io_kind::terminal: return system::read(slot.fd, to, n);
     case io_kind::blocking: return system::read_if_ready(slot.fd, to, n);
     default: return system::recv(slot.fd, to, n);
   }
@@ -41,7 +42,7 @@ std::ptrdiff_t write_once(rt::io_slot const& slot, std::span<const_buffer const>
   std::byte const* first = from[0].bytes.data() + skip;
   std::size_t const first_size = from[0].bytes.size() - skip;
   if (slot.kind == io_kind::blocking) return system::write_if_ready(slot.fd, first, first_size);
-  bool const is_pipe = slot.kind == io_kind::pipe;
+  bool const is_pipe = slot.kind == io_kind::pipe || slot.kind == io_kind::terminal;
   if (from.size() == 1 && !is_pipe) return system::send(slot.fd, first, first_size);
   iovec parts[parts_a_call];
   std::size_t const n = std::min(from.size(), parts_a_call);
@@ -114,7 +115,7 @@ result<void> stream_base::write_all(std::span<const_buffer const> from) {
 result<void> stream_base::write_file(int file, std::uint64_t offset, std::uint64_t length) {
   constexpr std::uint64_t at_once = 1024 * 1024;  // so that a fast reader of a large file does not hold the worker
   rt::io_slot* slot = handle_.slot();
-  if (slot != nullptr && slot->kind == io_kind::blocking) return fail(std::errc::invalid_argument);
+  if (slot != nullptr && slot->kind >= io_kind::terminal) return fail(std::errc::invalid_argument);
   survive_broken_pipes();
   while (length != 0) {
     auto const n = operate(slot, io_direction::write, [&](int fd) {
@@ -131,7 +132,7 @@ result<void> stream_base::write_file(int file, std::uint64_t offset, std::uint64
 result<void> stream_base::shutdown_write() {
   rt::io_use const use(handle_.slot());
   if (!use) return fail(errc::closed);
-  if (handle_.slot()->kind == io_kind::pipe || handle_.slot()->kind == io_kind::blocking) {
+  if (handle_.slot()->kind >= io_kind::pipe) {
     close();  // a pipe has one direction: its end is its closing
     return {};
   }

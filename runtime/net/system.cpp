@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <climits>
 #include <cstddef>
 
@@ -9,6 +10,7 @@
 #include <linux/tcp.h>  // <netinet/tcp.h> has an old tcp_info
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -144,6 +146,20 @@ int make_non_blocking(int fd) noexcept {
   int const flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return -last_error();
   return (flags & O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 ? 0 : -last_error();
+}
+
+int reopen_terminal(int fd) noexcept {
+  int const flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return -last_error();
+  char path[32] = "/proc/self/fd/";  // the name in /dev may be another mount's
+  *std::to_chars(path + 14, path + sizeof path - 1, fd).ptr = '\0';
+  int const own = ::open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  return own >= 0 ? own : -last_error();
+}
+
+bool is_terminal_master(int fd) noexcept {
+  int number = 0;
+  return ::ioctl(fd, TIOCGPTN, &number) == 0;
 }
 
 int is_ready(int fd, short events) noexcept {

@@ -40,6 +40,9 @@ namespace weft::net::system {
 [[nodiscard]] int shutdown_write(int fd) noexcept;
 [[nodiscard]] int file_mode(int fd) noexcept;  // st_mode
 [[nodiscard]] int make_non_blocking(int fd) noexcept;
+/// Another open file of the same terminal, non-blocking; whose setting nobody shares. The end that a terminal program holds has none.
+[[nodiscard]] int reopen_terminal(int fd) noexcept;
+[[nodiscard]] bool is_terminal_master(int fd) noexcept;
 /// poll(2) without waiting: 1 ready, 0 not, -errno. `events` as there; hang-ups and errors count as ready.
 [[nodiscard]] int is_ready(int fd, short events) noexcept;
 

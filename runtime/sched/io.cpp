@@ -97,6 +97,56 @@ void edge(io_side& side, ready_list& out) noexcept {
 
 }  // namespace
 
+struct io_watch::list {
+  object_lock lock;
+  io_watch* first WEFT_GUARDED_BY(lock) = nullptr;
+};
+
+io_watch::list& io_watch::list_of(int fd) noexcept {
+  static constinit list lists[64] = {};  // by the number's last bits
+  return lists[static_cast<unsigned>(fd) % 64];
+}
+
+io_watch::io_watch(int fd) noexcept : fd_(fd) {
+  list& all = list_of(fd);
+  guard<object_lock> hold(all.lock);
+  next_ = all.first;
+  if (next_ != nullptr) next_->previous_ = this;
+  all.first = this;
+}
+
+io_watch::~io_watch() {
+  list& all = list_of(fd_);
+  guard<object_lock> hold(all.lock);
+  if (next_ != nullptr) next_->previous_ = previous_;
+  (previous_ != nullptr ? previous_->next_ : all.first) = next_;
+}
+
+bool io_watch::through(io_slot& duplicate) noexcept {
+  guard<object_lock> hold(list_of(fd_).lock);
+  duplicate_ = &duplicate;
+  return !closed_;
+}
+
+bool io_watch::close_all(int fd) noexcept {
+  list& all = list_of(fd);
+  for (bool any = false;; any = true) {
+    io_slot* found = nullptr;
+    {
+      guard<object_lock> hold(all.lock);
+      for (io_watch* w = all.first; w != nullptr && found == nullptr; w = w->next_) {
+        if (w->fd_ != fd || w->closed_) continue;
+        w->closed_ = true;
+        any = true;
+        if ((found = w->duplicate_) != nullptr) io_retain(*found);  // its task may be done with it by now
+      }
+    }
+    if (found == nullptr) return any;
+    io_close(*found);
+    io_release(*found);
+  }
+}
+
 io_slot* io_open(int fd, io_kind kind) noexcept {
   io_slot* s = store.take();
   if (s == nullptr) return nullptr;
@@ -106,6 +156,7 @@ io_slot* io_open(int fd, io_kind kind) noexcept {
   s->keep_open = false;
   s->hangup.store(false, std::memory_order_relaxed);
   s->exposed.store(false, std::memory_order_relaxed);
+  s->named.store(false, std::memory_order_relaxed);
   for (io_side& side : s->sides) {
     side.edges.store(1, std::memory_order_relaxed);
     side.drained.store(0, std::memory_order_relaxed);
@@ -137,8 +188,10 @@ bool io_close(io_slot& s) noexcept {
   for (io_side& side : s.sides) claim_all(side.waiters, how::close, woken);
   wake_threads_locked(s);
   s.lock.unlock();
-  // Operations in progress keep the descriptor, but the peer should not have to wait for them to be scheduled.
-  if ((s.uses.load(std::memory_order_relaxed) & ~io_slot::closing_bit) > 1 &&
+  // Operations in progress, and who waits through a duplicate, keep the connection, but the peer should not have to wait for
+  // them to be scheduled.
+  bool const watched = s.named.load(std::memory_order_relaxed) && io_watch::close_all(s.fd);
+  if ((watched || (s.uses.load(std::memory_order_relaxed) & ~io_slot::closing_bit) > 1) &&
       (s.kind == io_kind::tcp || s.kind == io_kind::socket)) {
     ::shutdown(s.fd, SHUT_RDWR);
   }

@@ -49,6 +49,7 @@ enum class io_kind : std::uint8_t {
   socket,    // byte stream whose short reads mean nothing (unix)
   other,     // listeners, datagrams, descriptors that are only waited for
   pipe,      // not a socket, O_NONBLOCK: read and write
+  terminal,  // like pipe, through an open file of our own
   blocking,  // not ours to make non-blocking (terminals, standard descriptors): wait first, then read or write
 };
 
@@ -76,6 +77,7 @@ struct io_slot {
   std::atomic<bool> hangup{false};   // written before `edges`, see there
   std::atomic<bool> exposed{false};  // the number was told to the user, who may have duplicated it
   io_kind kind = io_kind::other;     // constant while open
+  std::atomic<bool> named{false};    // the number was told to the user, who may wait for it by wait_readable
   bool keep_open = false;            // constant while open: never close(2) it (standard descriptors)
 
   static constexpr std::uint32_t closing_bit = 1u << 31;
@@ -144,6 +146,31 @@ class io_use {
 
  private:
   io_slot* slot_;
+};
+
+/// A wait for a descriptor through a duplicate of it: io_close of the slot with the original number ends it with errc::closed.
+/// Linked before the duplicate is made, so that a close in between is not missed.
+class io_watch {
+ public:
+  explicit io_watch(int fd) noexcept;
+  ~io_watch();
+  io_watch(io_watch const&) = delete;
+  io_watch& operator=(io_watch const&) = delete;
+
+  /// False: the original has been closed by now.
+  [[nodiscard]] bool through(io_slot& duplicate) noexcept;
+
+  /// Closes the duplicates of all who watch that number; whether there were any.
+  static bool close_all(int fd) noexcept;
+
+ private:
+  struct list;
+  [[nodiscard]] static list& list_of(int fd) noexcept;
+
+  int const fd_;  // the rest is guarded by the lock of list_of(fd_)
+  io_slot* duplicate_ = nullptr;
+  bool closed_ = false;
+  io_watch *next_ = nullptr, *previous_ = nullptr;
 };
 
 // ---- waiting --------------------------------------------------------------------------------------------------------

@@ -20,6 +20,25 @@ pipe_ends make_pipe() {
   REQUIRE(::pipe2(fds, O_CLOEXEC) == 0);
   return {net::fd_stream::adopt(fds[0]).value(), net::fd_stream::adopt(fds[1]).value()};
 }
+
+/// Writes until the kernel takes no more and goes on saying so; how much.
+template <class S>
+std::size_t fill(S const& s) {
+  std::string const part(4096, 'f');
+  std::size_t all = 0;
+  do {
+    for (ssize_t n; (n = ::send(s.native_handle(), part.data(), part.size(), MSG_DONTWAIT | MSG_NOSIGNAL)) > 0;)
+      all += static_cast<std::size_t>(n);
+    // TCP moves bytes to the peer's side meanwhile, which makes room once more.
+  } while (net::wait_writable(s.native_handle(), 20ms));
+  return all;
+}
+
+template <class S>
+void take(S& from, std::size_t n) {
+  std::string room(n, '\0');
+  REQUIRE(from.read_exact(room));
+}
 }  // namespace
 
 TEST_CASE("a pipe carries more than it holds, and its end") {
@@ -101,6 +120,57 @@ TEST_CASE("waiting for a descriptor ends when it is ready, beside a stream that 
   });
 }
 
+TEST_CASE("waiting to write to a full socket ends when its peer has read, and not before") {
+  everywhere([](auto where) {
+    auto const check = [&](auto pair) {
+      auto& [a, b] = pair;
+      std::size_t const held = fill(a);
+      CHECK(net::wait_writable(a.native_handle(), 0s).error() == std::errc::timed_out);
+      CHECK(net::wait_writable(a.native_handle(), 5ms).error() == std::errc::timed_out);
+      auto waiting = where.start([fd = a.native_handle()] { return error_of(net::wait_writable(fd)); });
+      until_parked(1);
+      take(b, held);
+      CHECK_FALSE(waiting.get());
+      REQUIRE(a.write_all("x"));
+      take(b, 1);
+    };
+    check(unix_pair());
+    check(tcp_pair());
+  });
+}
+
+TEST_CASE("waiting to write to a full socket ends when its peer has gone") {
+  everywhere([](auto where) {
+    auto [a, b] = unix_pair();
+    fill(a);
+    auto waiting = where.start([fd = a.native_handle()] { return error_of(net::wait_writable(fd)); });
+    until_parked(1);
+    b.close();
+    CHECK_FALSE(waiting.get());
+    CHECK(a.write_all("x").error());
+  });
+}
+
+TEST_CASE("a task that waits to write to a full socket is cancelled, and leaves the socket as it was") {
+  with_workers([] {
+    auto [a, b] = unix_pair();
+    std::size_t const held = fill(a);
+    for (auto const patience : {std::chrono::nanoseconds::max(), std::chrono::nanoseconds(1h)}) {
+      auto waiting = weft::spawn([&] { (void)net::wait_writable(a.native_handle(), patience); });
+      until_parked(1);
+      waiting.cancel();
+      CHECK_THROWS_AS(waiting.join(), weft::cancelled);
+    }
+    CHECK(net::wait_writable(a.native_handle(), 0s).error() == std::errc::timed_out);
+    auto writing = weft::spawn([&] { return error_of(a.write_all("more")); });
+    until_parked(1);
+    take(b, held + 4);
+    CHECK_FALSE(writing.join());
+    a.close();
+    CHECK(read_all(b).empty());  // no duplicate has outlived its waiter
+  });
+}
+
 TEST_CASE("standard input is read without making it non-blocking, and is not closed") {
   // In a process of its own, whose standard input is a pipe.
   if (!can_fork) return;
@@ -127,4 +197,21 @@ TEST_CASE("standard input is read without making it non-blocking, and is not clo
   int status = -1;
   ::waitpid(child, &status, 0);
   CHECK(status == 0);
+}
+
+TEST_CASE("close of a stream wakes who waits for its descriptor, and its peer reads the end at once") {
+  with_workers([] {
+    auto const check = [&](auto pair) {
+      auto& [a, b] = pair;
+      auto reading = weft::spawn([fd = a.native_handle()] { return error_of(net::wait_readable(fd)); });
+      auto another = weft::spawn([fd = a.native_handle()] { return error_of(net::wait_readable(fd, 1h)); });
+      until_parked(2);
+      a.close();
+      CHECK(read_all(b).empty());
+      CHECK(reading.join() == weft::errc::closed);
+      CHECK(another.join() == weft::errc::closed);
+    };
+    check(tcp_pair());
+    check(unix_pair());
+  });
 }

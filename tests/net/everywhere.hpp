@@ -7,7 +7,10 @@
 #include <cstddef>
 #include <future>
 #include <string>
+#include <string_view>
 #include <utility>
+
+#include <unistd.h>
 
 #include "tests/support/catch.hpp"
 #include "tests/support/runtime_fixture.hpp"
@@ -52,6 +55,20 @@ inline void until_parked(std::size_t tasks) {
 inline std::pair<net::tcp_stream, net::tcp_stream> tcp_pair() {
   auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
   auto client = net::tcp_stream::connect(listener.local_endpoint().to_string()).value();
+  auto server = listener.accept().value();
+  return {std::move(client), std::move(server)};
+}
+
+/// An abstract name that no other test process has.
+inline std::string unix_name(std::string_view what) {
+  return "@weft-net-" + std::string(what) + "-" + std::to_string(::getpid());
+}
+
+/// A connected pair over an abstract name.
+inline std::pair<net::unix_stream, net::unix_stream> unix_pair() {
+  std::string const name = unix_name("pair");
+  auto listener = net::unix_listener::bind(name).value();
+  auto client = net::unix_stream::connect(name).value();
   auto server = listener.accept().value();
   return {std::move(client), std::move(server)};
 }

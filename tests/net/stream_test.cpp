@@ -4,6 +4,9 @@
 #include <array>
 #include <vector>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 using namespace weft::test;
@@ -35,6 +38,36 @@ TEST_CASE("what is written to one end comes out of the other") {
     char end[1];
     CHECK(client.read_some(end).value() == 0);
     CHECK(server.get().starts_with("message 0message 1"));
+  });
+}
+
+TEST_CASE("TCP_NODELAY is on at both ends of a connection until set_nodelay turns it off there") {
+  everywhere([](auto) {
+    auto const sends_at_once = [](net::stream_base const& s) {
+      int on = -1;
+      socklen_t size = sizeof on;
+      REQUIRE(::getsockopt(s.native_handle(), IPPROTO_TCP, TCP_NODELAY, &on, &size) == 0);
+      return on != 0;
+    };
+    auto [connected, accepted] = tcp_pair();
+    CHECK(sends_at_once(connected));
+    CHECK(sends_at_once(accepted));
+    accepted.set_nodelay(false);
+    CHECK(sends_at_once(connected));
+    CHECK_FALSE(sends_at_once(accepted));
+    connected.set_nodelay(false);
+    CHECK_FALSE(sends_at_once(connected));
+    accepted.set_nodelay(true);
+    CHECK(sends_at_once(accepted));
+    CHECK_FALSE(sends_at_once(connected));
+
+    auto [unix_end, other_end] = unix_pair();
+    unix_end.set_nodelay(false);  // means nothing there, and does no harm
+    REQUIRE(unix_end.write_all("x"));
+    char room[1];
+    CHECK(other_end.read_some(room).value() == 1);
+    unix_end.close();
+    unix_end.set_nodelay(true);
   });
 }
 

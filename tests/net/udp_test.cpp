@@ -1,6 +1,18 @@
 #include "tests/net/everywhere.hpp"
 
 #include <chrono>
+#include <cstring>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 using namespace weft::test;
 using namespace std::chrono_literals;
@@ -99,4 +111,103 @@ TEST_CASE("an unreachable receiver does not keep the sender's task busy or break
     char room[3];
     CHECK(a.recv_from(room).error() == std::errc::timed_out);
   });
+}
+
+namespace {
+
+constexpr int no_such_network = 77;
+
+/// A network of this process's own with one interface, 10.9.8.1/8, behind which nobody answers: the kernel asks for a
+/// neighbour's address for seconds, and holds the sender's datagrams meanwhile. (Over loopback no sender ever waits.)
+class silent_network {
+ public:
+  silent_network() {
+    if (::unshare(CLONE_NEWNET) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) return;
+    int const tap = ::open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    control_ = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ifreq r = request();
+    r.ifr_flags = IFF_TAP | IFF_NO_PI;
+    if (::ioctl(tap, TUNSETIFF, &r) != 0) return;
+    r = request();
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    ::inet_pton(AF_INET, "10.9.8.1", &address.sin_addr);
+    std::memcpy(&r.ifr_addr, &address, sizeof address);
+    if (::ioctl(control_, SIOCSIFADDR, &r) != 0) return;
+    good_ = set_up(IFF_UP | IFF_RUNNING);
+  }
+  explicit operator bool() const { return good_; }
+  void take_down() { set_up(0); }  // drops what it holds
+
+ private:
+  static ifreq request() {
+    ifreq r{};
+    std::strcpy(r.ifr_name, "weft-test");
+    return r;
+  }
+  bool set_up(short flags) {
+    ifreq r = request();
+    r.ifr_flags = flags;
+    return ::ioctl(control_, SIOCSIFFLAGS, &r) == 0;
+  }
+
+  int control_ = -1;
+  bool good_ = false;
+};
+
+/// In a process of its own, with that network. The number of the step that went wrong.
+int wait_for_room_to_send(silent_network& network) {
+  auto socket = net::udp_socket::bind("10.9.8.1:0").value();
+  auto const nobody = net::endpoint::parse("10.9.8.2:9").value();
+  int const small = 1;  // the kernel makes it the least there is
+  if (::setsockopt(socket.native_handle(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small) != 0) return 1;
+  auto const send_on = [&] {
+    for (;;)
+      if (auto const n = socket.send_to(std::string(1000, 'x'), nobody); !n) return n.error();
+  };
+  auto cancelled = weft::spawn(send_on);
+  until_parked(1);
+  cancelled.cancel();
+  try {
+    (void)cancelled.join();
+    return 2;
+  } catch (weft::cancelled const&) {
+  }
+  auto late = weft::spawn(send_on);
+  until_parked(1);
+  socket.set_write_deadline(weft::now());
+  if (late.join() != std::errc::timed_out) return 3;
+  socket.set_write_deadline(weft::time_point::max());
+  auto woken = weft::spawn([&] { return error_of(socket.send_to("x", nobody)); });
+  until_parked(1);
+  network.take_down();
+  std::error_code const then = woken.join();  // what the kernel says of a network that has just gone is its affair
+  if (then == std::errc::timed_out || then == weft::errc::closed) return 4;
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "a task that waits for room to send a datagram is cancelled, ends by its deadline, and goes on when there is "
+    "room") {
+  if (!can_fork) return;
+  for (unsigned const workers : worker_counts) {
+    INFO("with " << workers << " workers");
+    ::pid_t const child = ::fork();
+    if (child == 0) {
+      ::alarm(60);
+      silent_network network;
+      weft::options options;
+      options.workers = workers;
+      ::_exit(network ? weft::run(options, [&] { return wait_for_room_to_send(network); }) : no_such_network);
+    }
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == no_such_network) {
+      WARN("this process may not make a network of its own: not tested");
+      return;
+    }
+    CHECK(status == 0);
+  }
 }

@@ -135,9 +135,9 @@ class fd_stream : public stream_base {
  public:
   fd_stream() noexcept = default;
 
-  /// Takes ownership of fd, unless it returns an error. Pipes and sockets become non-blocking. Terminals and the standard
-  /// descriptors 0, 1, 2 do not, because other programs share that setting, and 0, 1, 2 are never closed for real. A regular
-  /// file is read and written as it is.
+  /// Takes ownership of fd, unless it returns an error. Pipes and sockets become non-blocking. Standard descriptors 0, 1, 2 do
+  /// not, because other programs share that setting, and are never closed for real. A terminal is opened anew, for the same reason
+  /// (as libuv does); the new one takes fd's place above 2. A regular file is read and written as it is.
   /// Writing to a pipe that nobody reads gives std::errc::broken_pipe: where SIGPIPE would end the process, adopt installs an
   /// empty handler for it.
   [[nodiscard]] static result<fd_stream> adopt(int fd);
