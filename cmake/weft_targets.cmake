@@ -76,6 +76,13 @@ function(weft_library target name)
   add_library(weft::${name} ALIAS ${target})
 endfunction()
 
+# weft_unoptimized(<source>): a large file of the current folder whose speed does not matter, but how long it takes to compile.
+function(weft_unoptimized source)
+  if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+    set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS -O0)
+  endif()
+endfunction()
+
 # weft_allow_precompiled(<target>): what GCC needs for a target that has a precompiled header.
 function(weft_allow_precompiled target)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

@@ -397,7 +397,7 @@ TEST_CASE("the exceptions beside the first are kept as a list until the next wai
     };
     CHECK(g.other_errors().empty());
     for (char const* what : {"a", "b", "c"}) throws(what);
-    g.spawn([&g] { (void)weft::make_chan<int>().recv(); });  // ended by the cancellation: none
+    g.spawn([] { (void)weft::make_chan<int>().recv(); });  // ended by the cancellation: none
     std::string first;
     try {
       g.wait();

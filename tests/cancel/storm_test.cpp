@@ -164,8 +164,8 @@ class storm {
 }  // namespace
 
 TEST_CASE("under cancellation, time-outs and close at once no value is lost or doubled", "[stress]") {
-  unsigned const rounds = weft::rt::tsan || weft::rt::asan ? 20 : 100;
-  with_workers([rounds] {
+  constexpr unsigned rounds = weft::rt::tsan || weft::rt::asan ? 20 : 100;
+  with_workers([] {
     endings count;
     for (std::size_t const capacity : {0u, 1u, 8u})
       for (unsigned seed = 1; seed <= rounds; ++seed) {
