@@ -111,10 +111,10 @@ def build_peers(asked, folder, threads):
 
 def build_rust(names, folder):
     """name: program, of bench/peers/rust; nothing where there is no Rust."""
-    if names and shutil.which("cargo") is None:
-        print(f"bench: no Rust here (https://rustup.rs): without {', '.join(names)}", file=sys.stderr)
-        return {}
     if not names:
+        return {}
+    if shutil.which("cargo") is None:
+        print(f"bench: no Rust here (https://rustup.rs): without {', '.join(names)}", file=sys.stderr)
         return {}
     target = os.path.abspath(os.path.join(folder, "rust"))
     command = ["cargo", "build", "--quiet", "--release", "--target-dir", target]

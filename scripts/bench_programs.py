@@ -1,7 +1,8 @@
 """Sets the programs of docs/programs.md beside others that do the same work: scripts/bench programs.
 
 logs   examples/log_pipeline on a generated log, by block and by line, and its twins in Go (bench/peers/go/logs) and in Rust
-       (bench/peers/rust/src/bin/logs.rs): seconds, CPU seconds of the process, its peak memory. The log is read once before, so that it is in memory for all.
+       (bench/peers/rust/src/bin/logs.rs): seconds, CPU seconds of the process, its peak memory. The log is read once before, so that
+       it is in memory for all.
 cache  examples/cache_server and redis-server under redis-benchmark: SET and GET of 100,000 keys from 50 connections, one request at a
        time and pipelined by 16. CPU microseconds a request of the server, user and system; the client shares the machine.
 
