@@ -23,8 +23,11 @@
 //     thread for signals wakes subscribers, and there are none by Q2, nor a delivery in progress
 //   So at T nothing could make a move, now or ever, but a signal handler of the program, which may not call weft.
 //
-// What it does not see, so that nothing is reported: tasks of a second runtime (whose workers are threads that do not wait), a
-// program with a thread of its own that sleeps elsewhere, tasks in a deadlock while others go on.
+// Other runtimes of the process are asked the same: Q1, Q2 and Q6 hold for each of them, Q3 and Q5 look at their tasks as well, and Q4
+// counts their threads and those that wait in a shutdown(). None begins or ends meanwhile (runtime_list). All of them are told.
+//
+// What it does not see, so that nothing is reported: a program with a thread of its own that sleeps elsewhere, tasks in a deadlock
+// while others go on.
 //
 // Rejected: comparing /proc/self/task with lists of thread numbers (two directories' worth of races for what one count says).
 
@@ -35,6 +38,7 @@
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/observe/report.hpp"
 #include "runtime/observe/reports.hpp"
+#include "runtime/observe/runtime_list.hpp"
 #include "runtime/observe/standstill.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/observer.hpp"
@@ -44,63 +48,124 @@
 namespace weft::rt {
 namespace {
 
-void act(scheduler& s, std::size_t tasks) {
-  std::string report = "weft: deadlock: all tasks wait, and nothing is left in the process that could wake one\n";
-  report += describe(take_census(&s));
-  if (s.runs.load(std::memory_order_acquire) != 0) return s.unwind_deadlocked(std::move(report));
+void unwind(scheduler& s, census const& tasks) {
+  s.unwind_deadlocked("weft: deadlock: all tasks wait, and nothing is left in the process that could wake one\n" +
+                      describe(tasks));
+}
+
+/// Those of other runtimes that somebody waits for in run() are as dead, and must be told now: whoever is told first may be a thread
+/// that sleeps elsewhere soon, and in its way for ever.
+void act(scheduler& s, runtime_list& list, std::size_t tasks) WEFT_REQUIRES(list.lock) {
+  census const mine = take_census(&s);
+  list.all([&](scheduler& other) {
+    if (&other == &s || other.runs.load(std::memory_order_acquire) == 0) return true;
+    census const its = take_census(&other);
+    if (!its.tasks.empty()) unwind(other, its);
+    return true;
+  });
+  if (s.runs.load(std::memory_order_acquire) != 0) return unwind(s, mine);
   // Nobody is in run() to be told: all that can be done is to say why the program stands still.
   warn("deadlock: all %zu tasks wait, and so does every thread of the program:", tasks);
-  write_error(report);
+  write_error(describe(mine));
+}
+
+struct others {
+  bool quiet = true;
+  std::uint64_t taken = 0;
+  std::size_t threads = 0;
+};
+
+/// Q1 and Q2 for the other runtimes of the process.
+others look_at_others(runtime_list& list, scheduler& but) noexcept WEFT_REQUIRES(list.lock) {
+  others found;
+  list.all([&](scheduler& s) {
+    if (&s == &but) return true;
+    scheduler::quiet_look const look = s.look_quiet();
+    found.quiet = look.quiet && !s.starving() && !may_come_from_outside(s);
+    found.taken += look.taken;
+    found.threads += own_threads(s);
+    return found.quiet;
+  });
+  return found;
+}
+
+struct finding {
+  idle_verdict verdict;
+  bool dead = false;   // Q1 to Q6 say yes, or, of a runtime that is being unwound, all but Q4 do
+  bool alone = false;  // Q4
+  std::size_t tasks = 0;
+  std::size_t fresh = 0;
+};
+
+finding look_around(scheduler& s, runtime_list& list) noexcept WEFT_REQUIRES(list.lock) {
+  scheduler::quiet_look const before = s.look_quiet();  // Q1
+  finding f{.verdict = {.is = idle_verdict::what::later, .taken = before.taken}};
+  if (!before.quiet || may_come_from_outside(s)) return f;  // Q2
+  bool const unwinding = s.deadlocked();
+  bool const starving = s.starving();
+  others const beside = look_at_others(list, s);
+  // While a runtime is unwound, its own standstill is what counts.
+  parked_pass first{.of = &s, .reasons = true, .others = beside.quiet && !unwinding, .starving = starving};
+  first.run();  // Q3
+  if (first.witness != nullptr) {
+    f.verdict.is = idle_verdict::what::alive;
+    f.verdict.witness = first.witness;
+    f.verdict.word = first.word;
+    return f;
+  }
+  if (!first.all_wait || first.tasks == 0) return f;
+  f.alone = beside.quiet && no_other_thread(own_threads(s) + beside.threads, first.threads);  // Q4
+  if (!f.alone && !unwinding) return f;
+  parked_pass second{.of = &s, .reasons = false, .others = first.others, .starving = starving};
+  second.run();  // Q5
+  if (!second.all_wait || second.tasks != first.tasks || second.generations != first.generations ||
+      second.fresh != first.fresh)
+    return f;
+  scheduler::quiet_look const after = s.look_quiet();  // Q6
+  if (!after.quiet || after.taken != before.taken || may_come_from_outside(s)) return f;
+  if (!unwinding) {
+    others const still = look_at_others(list, s);
+    if (!still.quiet || still.taken != beside.taken) return f;
+  }
+  f.dead = true;
+  f.tasks = first.tasks;
+  f.fresh = first.fresh;
+  return f;
 }
 
 }  // namespace
 
 idle_verdict all_idle(scheduler& s) noexcept {
   using what = idle_verdict::what;
-  scheduler::quiet_look const before = s.look_quiet();  // Q1
-  idle_verdict v{.is = what::later, .taken = before.taken};
-  bool const unwinding = s.deadlocked();
-  if (!before.quiet || may_come_from_outside(s)) return v;  // Q2
-  try {
-    bool const starving = s.starving();
-    parked_pass first{.of = &s, .reasons = true, .starving = starving};
-    first.run();  // Q3
-    if (first.witness != nullptr) {
-      v.is = what::alive;
-      v.witness = first.witness;
-      v.word = first.word;
-      return v;
-    }
-    if (!first.all_wait || first.tasks == 0) return v;
-    bool const alone = no_other_thread(s, first.threads);  // Q4
-    if (!alone && !unwinding) return v;
-    parked_pass second{.of = &s, .reasons = false, .starving = starving};
-    second.run();  // Q5
-    if (!second.all_wait || second.tasks != first.tasks || second.generations != first.generations ||
-        second.fresh != first.fresh)
-      return v;
-    scheduler::quiet_look const after = s.look_quiet();  // Q6
-    if (!after.quiet || after.taken != before.taken || may_come_from_outside(s)) return v;
-    if (first.fresh != 0) {
-      s.starve_for_ever();
-      return v;
-    }
-    if (!unwinding) {
-      bool const told = s.runs.load(std::memory_order_acquire) != 0;
-      act(s, first.tasks);
-      v.is = told ? what::changed
-                  : what::alive;  // alive, without a witness: not again, unless something happens after all
-      return v;
-    }
+  runtime_list& list = runtime_list::of_process();
+  guard hold(list.lock);
+  finding const found = look_around(s, list);
+  idle_verdict v = found.verdict;
+  if (!found.dead) return v;
+  if (found.fresh != 0) {
+    s.starve_for_ever();
+    return v;
+  }
+  if (s.deadlocked()) {
     if (s.unwind_some()) {
       v.is = what::changed;
-    } else if (alone) {
+    } else if (found.alone) {
       s.report_stuck("deadlock: these tasks could not be unwound, since they wait uncancellably");
     }
     return v;
-  } catch (std::bad_alloc const&) {
+  }
+  if (s.draining()) {  // the end of run: what its cancellation does not reach
+    if (s.call_detached()) v.is = what::changed;
     return v;
   }
+  try {
+    bool const told = s.runs.load(std::memory_order_acquire) != 0;
+    act(s, list, found.tasks);
+    v.is =
+        told ? what::changed : what::alive;  // alive, without a witness: not again, unless something happens after all
+  } catch (std::bad_alloc const&) {
+  }
+  return v;
 }
 
 }  // namespace weft::rt

@@ -4,6 +4,7 @@
 
 #include "runtime/observe/report.hpp"
 #include "runtime/observe/reports.hpp"
+#include "runtime/observe/runtime_list.hpp"
 #include "runtime/platform/platform.hpp"
 
 namespace weft::rt {
@@ -18,8 +19,18 @@ std::string describe_tasks(scheduler& s) noexcept {
   }
 }
 
-constexpr observer reports{.runtime_begins = begin_watching_quit,
-                           .runtime_ended = end_watching_quit,
+void begins(scheduler& s) {
+  begin_watching_quit(s);
+  runtime_list::of_process().add(s);
+}
+
+void ended(scheduler& s) noexcept {
+  runtime_list::of_process().remove(s);
+  end_watching_quit(s);
+}
+
+constexpr observer reports{.runtime_begins = begins,
+                           .runtime_ended = ended,
                            .all_idle = all_idle,
                            .describe = describe_tasks,
                            .keeps_thread = say_keeps_thread,
@@ -29,6 +40,7 @@ constexpr observer reports{.runtime_begins = begin_watching_quit,
 [[maybe_unused]] bool const watches_forks = (call_after_fork([] {
                                                sources.threads.store(0, std::memory_order_relaxed);
                                                sources.forked.store(true, std::memory_order_relaxed);
+                                               runtime_list::of_process().begin_anew();
                                              }),
                                              true);
 

@@ -60,7 +60,7 @@ bool rests_now(scheduler& s) {
   if (!before.quiet || may_come_from_outside(s)) return false;
   parked_pass first{.of = &s, .reasons = true, .caller = self};
   first.run();
-  if (!first.all_wait || !no_other_thread(s, first.threads)) return false;
+  if (!first.all_wait || !no_other_thread(own_threads(s), first.threads)) return false;
   parked_pass second{.of = &s, .reasons = false, .caller = self};
   second.run();
   if (!second.all_wait || second.tasks != first.tasks || second.generations != first.generations) return false;

@@ -30,31 +30,31 @@ bool can_only_be_ended_inside(park_request const& r) noexcept {
 }  // namespace
 
 bool parked_pass::look(task& t) noexcept {
-  if (t.sched != of || &t == caller) return true;
+  bool const mine = t.sched == of;
+  if ((!mine && !others) || &t == caller) return true;
   task_phase const phase = t.phase.load(std::memory_order_relaxed);
   if (phase == task_phase::free || phase == task_phase::ended) return true;
-  if (phase == task_phase::joining) {  // it waits as long as the task above it does, which is looked at itself
-    tasks += 1;
-    return true;
-  }
-  if (starving && phase == task_phase::fresh) {
+  tasks += mine ? 1 : 0;
+  if (phase == task_phase::joining)
+    return true;  // it waits as long as the task above it does, which is looked at itself
+  if (mine && starving && phase == task_phase::fresh) {
     fresh += 1;
-    tasks += 1;
     return true;
   }
   bool waits = true;
   if (reasons) {
     waits = freeze(t);
     if (waits && !can_only_be_ended_inside(*t.request)) {
-      witness = &t;
-      word = t.word.load(std::memory_order_relaxed) & ~wait_word::frozen;
       all_wait = false;
+      if (mine) {
+        witness = &t;
+        word = t.word.load(std::memory_order_relaxed) & ~wait_word::frozen;
+      }
     }
     if (waits && thaw(t)) ready(t);
   }
   std::uint64_t const now = t.word.load(std::memory_order_acquire);
   if (!waits || (now & wait_word::state_mask) != wait_word::waiting) all_wait = false;
-  tasks += 1;
   generations += wait_word::generation(now);
   return all_wait;
 }
@@ -78,8 +78,10 @@ bool may_come_from_outside(scheduler& s) noexcept {
          s.blocking_calls() != 0 || s.adrift() != 0;
 }
 
-bool no_other_thread(scheduler& s, std::size_t waiting) noexcept {
-  std::size_t const known = s.threads() + sources.threads.load(std::memory_order_acquire) + waiting;
+std::size_t own_threads(scheduler& s) noexcept { return s.threads() + (s.draining() ? 1u : 0u); }
+
+bool no_other_thread(std::size_t own, std::size_t waiting) noexcept {
+  std::size_t const known = own + sources.threads.load(std::memory_order_acquire) + waiting;
   std::size_t const there = process_threads();
   if (!tsan) return there == known;
   // ThreadSanitizer has a thread of its own; in a child of fork it has none, one or two, so that there the answer is not exact.

@@ -8,6 +8,7 @@
 //
 // Shutdown: D1 the root context is cancelled, which wakes every parked task that is cancellable; their stacks unwind
 //           D2 draining_ is set   D3 heavy fence   D4 all ended? else sleep on drained_
+//           D5 half of the grace has passed, or nothing else can happen: those that D1 does not reach are woken (last_call.cpp)
 // Each ending task counts itself (relaxed), then, after a light fence, reads draining_ and, if set, looks whether it was the last
 // (note_end): either it sees D2, or D4 sees its count. A task that is still there when the grace has passed is named, and the
 // process ends: hanging in silence would be worse.
@@ -288,14 +289,22 @@ void scheduler::note_end(processor* p) noexcept {
   }
 }
 
+namespace {
+constexpr std::int64_t between_rounds_ns = 20'000'000;
+}
+
 void scheduler::shutdown(std::int64_t grace_ns) {
   cancel(*root_, cancel_kind::cancelled, nullptr);   // D1
   draining_.store(true, std::memory_order_seq_cst);  // D2
   heavy_fence();                                     // D3
   std::int64_t const deadline = detail::deadline_in(grace_ns);
+  std::int64_t round = detail::deadline_in(grace_ns / 2);
   while (!all_ended()) {  // D4
-    if (!futex_wait_until(drained_, 0, deadline) && !all_ended() && clock_ns() >= deadline)
-      report_stuck("shutdown: these tasks did not end within the grace");
+    if (!futex_wait_until(drained_, 0, std::min(round, deadline)) && !all_ended()) {
+      if (clock_ns() >= deadline) report_stuck("shutdown: these tasks did not end within the grace");
+      call_detached();  // D5
+      round = detail::deadline_in(between_rounds_ns);
+    }
     if (drained_.load(std::memory_order_acquire) != 0 && !all_ended()) drained_.store(0, std::memory_order_seq_cst);
   }
   stop_threads();

@@ -9,7 +9,7 @@
 // Unwinding. What tasks wait on lies mostly in the frames of others: two tasks that lock two mutexes in opposite order do so with mutexes of
 // the task that waits for both. Woken all at once, that one would be gone, and the mutexes with it, before they are. So:
 //   X1 the report is kept for run(), and the root is cancelled: what begins to wait now throws; but nobody who waits is woken
-//   X2 everything is idle, and some tasks are left: those of the first kind that is there are claimed and throw. In lock(),
+//   X2 everything is idle, and some tasks are left: the contexts that X1 does not reach are cancelled like it (last_call.cpp); those of the first kind that is there are claimed and throw. In lock(),
 //      lock_shared(), call_once() and at other objects of sync; then all others but those who wait for tasks to end; then these. The oldest
 //      task, whose frames are everybody's, only if there is no other. As often as it takes: who waits for tasks that have ended goes on
 //   X3 none was left to claim, and nobody else is there: the runtime's tasks are named, as at the end of a shutdown's grace
@@ -87,10 +87,11 @@ void scheduler::ask_whether_dead() noexcept {
 void scheduler::unwind_deadlocked(std::string report) noexcept {
   {
     guard hold(lock_);
+    if (deadlocked_.load(std::memory_order_relaxed)) return;
     deadlock_report_ = std::move(report);
+    deadlocked_.store(true, std::memory_order_release);  // before the cancellation, which asks
   }
-  deadlocked_.store(true, std::memory_order_release);  // before the cancellation, which asks
-  cancel(*root_, cancel_kind::cancelled, nullptr);     // X1
+  cancel(*root_, cancel_kind::cancelled, nullptr);  // X1
   unwind_some();
 }
 
@@ -102,7 +103,9 @@ enum class turn : std::uint8_t { sync, other, ends, never };  // X2's order
 turn turn_of(task& t) noexcept {
   if (t.shield != 0 || t.own_stack->exec.exceptions.uncaught != 0) return turn::never;
   park_request const& wait = *t.request;
-  bool const cancelled = wait.cancellable && t.waits_under != nullptr && t.waits_under->is_cancelled();
+  // A context from outside of the runtime is cancelled by nobody any more.
+  bool const cancelled = wait.cancellable && t.waits_under != nullptr &&
+                         (t.waits_under->is_cancelled() || t.waits_under->sched != t.sched);
   bool const locks = wait.reason == wait_reason::mutex || wait.reason == wait_reason::shared_mutex ||
                      wait.reason == wait_reason::call_once;
   if (locks && (cancelled || !wait.cancellable)) return turn::sync;
@@ -122,6 +125,7 @@ turn turn_of(task& t) noexcept {
 }  // namespace
 
 bool scheduler::unwind_some() noexcept {
+  call_detached();
   struct search {
     scheduler* of;
     turn now = turn::sync;

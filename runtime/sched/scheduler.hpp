@@ -136,10 +136,16 @@ class scheduler {
   [[nodiscard]] std::size_t armed_timers() const noexcept;
   /// Workers and monitor that live; each counts itself.
   [[nodiscard]] std::uint32_t threads() const noexcept { return live_threads_.load(std::memory_order_acquire); }
-  /// X1. Once.
+  /// X1. Any thread; nothing, the second time.
   void unwind_deadlocked(std::string report) noexcept;
   /// X2. False: there was none.
   bool unwind_some() noexcept;
+  /// L1 to L3 (last_call.cpp): wakes the tasks whose waits the root's cancellation does not reach. False: there were none.
+  bool call_detached() noexcept;
+  /// It has been called: what was cancelled by it is no error.
+  [[nodiscard]] bool last_call() const noexcept { return last_call_.load(std::memory_order_relaxed); }
+  /// A thread waits in shutdown() for the last task.
+  [[nodiscard]] bool draining() const noexcept { return draining_.load(std::memory_order_acquire); }
   [[nodiscard]] bool deadlocked() const noexcept { return deadlocked_.load(std::memory_order_acquire); }
   [[nodiscard]] std::string deadlock_report();
   /// Fresh tasks wait for a stack.
@@ -148,6 +154,7 @@ class scheduler {
   void starve_for_ever() noexcept;
   /// Plain threads in runtime::run, which throw weft::deadlock.
   std::atomic<std::uint32_t> runs{0};
+  scheduler* next_in_process = nullptr;  // of the list that the reports keep, guarded by its lock
   /// Names every task and ends the process.
   [[noreturn]] void report_stuck(char const* why);
 
@@ -283,6 +290,7 @@ class scheduler {
   std::atomic<bool> stopping_{false};
   std::atomic<bool> draining_{false};      // shutdown waits for the last task; pairs in note_end
   std::atomic<std::uint32_t> drained_{0};  // futex word
+  std::atomic<bool> last_call_{false};
 
   ranked_lock lock_{lock_rank::leaf};        // leaf: ready() is called under locks of higher layers
   processor* idle_processors_ = nullptr;     // guarded by lock_

@@ -139,7 +139,10 @@ task* scheduler::find_simulated(worker& w, processor& p) {
     if (all_ended()) return nullptr;
     bool const goes_wrong = s.failure != nullptr || s.unwinding;
     if (!goes_wrong && (wake_idle_waiters() || advance_simulated(w, p, never))) continue;
-    unwind_simulated(w, p);  // Z5
+    if (goes_wrong || !s.ending || !call_detached()) unwind_simulated(w, p);  // Z5
+    // Both have found them by walking through memory.
+    gather_ready(p);
+    std::sort(s.ready.begin(), s.ready.end(), [](task const* a, task const* b) { return a->id < b->id; });
   }
 }
 
@@ -253,9 +256,6 @@ void scheduler::unwind_simulated(worker& w, processor& p) {
   } else if (!advance_simulated(w, p, never) && !unwind_some()) {
     report_stuck("deadlock: these tasks could not be unwound, since they wait uncancellably");
   }
-  // unwind_some has found them by walking through memory.
-  gather_ready(p);
-  std::sort(s.ready.begin(), s.ready.end(), [](task const* a, task const* b) { return a->id < b->id; });
 }
 
 // ---- what the calls ask for -----------------------------------------------------------------------------------------

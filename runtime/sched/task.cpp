@@ -353,7 +353,8 @@ void escaped_from_go() noexcept {
   task* t = current_task();
   char const* what = "an exception that is not a std::exception";
   std::exception_ptr held;
-  bool const is_cancelled = t->current_context()->is_cancelled() || t->inherited->is_cancelled();
+  bool const is_cancelled =
+      t->current_context()->is_cancelled() || t->inherited->is_cancelled() || t->sched->last_call();
   try {
     throw;
   } catch (cancelled const&) {
