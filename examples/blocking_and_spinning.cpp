@@ -9,6 +9,8 @@
 
 #include <weft/weft.hpp>
 
+#include "support/interruptible.hpp"
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -32,22 +34,22 @@ int slow_call() {
   return 42;
 }
 
+void app() {
+  std::atomic<bool> stop = false;
+  auto spinning = weft::spawn([&] { return longest_chain(stop); });
+  weft::defer const tell_it([&] { stop = true; });  // cancelled or not: nothing else reaches a task that never waits
+  auto unannounced = weft::spawn([] { return slow_call(); });
+  auto announced = weft::spawn([] { return weft::blocking(slow_call); });
+
+  weft::ticker every(5ms);
+  for (int i = 0; i < 10; ++i) every.channel().recv();
+  std::cout << "ten ticks beside them all\n";
+
+  std::cout << "the calls returned " << unannounced.join() << " and " << announced.join() << '\n';
+  stop = true;
+  std::cout << "a chain of " << (spinning.join() > 300 ? "more than 300" : "at most 300") << " steps was found\n";
+}
+
 }  // namespace
 
-int main() {
-  return weft::run(weft::options{.workers = 1}, [] {
-    std::atomic<bool> stop = false;
-    auto spinning = weft::spawn([&] { return longest_chain(stop); });
-    auto unannounced = weft::spawn([] { return slow_call(); });
-    auto announced = weft::spawn([] { return weft::blocking(slow_call); });
-
-    weft::ticker every(5ms);
-    for (int i = 0; i < 10; ++i) every.channel().recv();
-    std::cout << "ten ticks beside them all\n";
-
-    std::cout << "the calls returned " << unannounced.join() << " and " << announced.join() << '\n';
-    stop = true;
-    std::cout << "a chain of " << (spinning.join() > 300 ? "more than 300" : "at most 300") << " steps was found\n";
-    return 0;
-  });
-}
+int main() { return examples::interruptible(app, weft::options{.workers = 1}); }

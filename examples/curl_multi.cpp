@@ -7,9 +7,9 @@
 #include <string>
 #include <weft/http.hpp>
 #include <weft/weft.hpp>
+#include "support/interruptible.hpp"
 
 using namespace std::chrono_literals;
-
 class transfers {
  public:
   transfers() {
@@ -72,9 +72,9 @@ static void run() {
   routes.get("/{n}", [](auto& q) { return weft::sleep_for(50ms), std::string(q.param("n")) + "\n"; });
   weft::http::server server(routes);
   std::string const url = "http://" + server.listen("127.0.0.1:0").value().to_string() + "/";
-  auto serving = weft::spawn([&] { server.serve(); });  // cancelled at the end of the block
+  auto const serving = weft::spawn([&] { server.serve(); });  // cancelled at the end of the block
   transfers all;
   for (int i = 0; i < 20; ++i) all.get(url + std::to_string(i));
   std::cout << all.run() << " of 20 came\n";
 }
-int main() { weft::run(run); }
+int main() { return examples::interruptible(run); }

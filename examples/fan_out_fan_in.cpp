@@ -11,8 +11,9 @@
 #include <weft/chan.hpp>
 #include <weft/defer.hpp>
 #include <weft/guarded.hpp>
-#include <weft/run.hpp>
 #include <weft/task_group.hpp>
+
+#include "support/interruptible.hpp"
 
 using namespace std::chrono_literals;
 
@@ -62,4 +63,4 @@ void app() {
 
 }  // namespace
 
-int main() { weft::run(app); }
+int main() { return examples::interruptible(app); }

@@ -12,8 +12,9 @@
 #include <weft/context.hpp>
 #include <weft/defer.hpp>
 #include <weft/parallel.hpp>
-#include <weft/run.hpp>
 #include <weft/task.hpp>
+
+#include "support/interruptible.hpp"
 
 using namespace std::chrono_literals;
 
@@ -64,4 +65,4 @@ void app() {
 
 }  // namespace
 
-int main() { weft::run(app); }
+int main() { return examples::interruptible(app); }

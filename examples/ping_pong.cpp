@@ -4,22 +4,18 @@
 //   ping_pong [ROUNDS]
 #include <charconv>
 #include <chrono>
-#include <csignal>
 #include <cstring>
 #include <iostream>
 #include <string_view>
 
 #include <weft/chan.hpp>
-#include <weft/context.hpp>
-#include <weft/run.hpp>
-#include <weft/signal.hpp>
 #include <weft/task.hpp>
+
+#include "support/interruptible.hpp"
 
 namespace {
 
 void play(long rounds) {
-  auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT});
-  weft::scoped_context const in(until);  // Ctrl-C: both players' next wait throws weft::cancelled
   auto ping = weft::make_chan<long>();
   auto pong = weft::make_chan<long>();
 
@@ -59,10 +55,5 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
-  try {
-    weft::run(play, rounds);
-  } catch (weft::cancelled const&) {
-    std::cout << "interrupted\n";
-    return 130;
-  }
+  return examples::interruptible([rounds] { play(rounds); });
 }

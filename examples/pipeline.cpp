@@ -10,9 +10,10 @@
 #include <utility>
 
 #include <weft/chan.hpp>
-#include <weft/run.hpp>
 #include <weft/select.hpp>
 #include <weft/task.hpp>
+
+#include "support/interruptible.hpp"
 
 using namespace std::chrono_literals;
 
@@ -71,4 +72,4 @@ void app() {
 
 }  // namespace
 
-int main() { weft::run(app); }
+int main() { return examples::interruptible(app); }

@@ -42,8 +42,8 @@ int run_clients(settings const& set) {
   double const least = set.burst < sent ? (sent - set.burst) / set.rate * 1000 : 0;
   std::printf("%d requests; the limit asks for %.1f ms at least: %s\n", sent, least,
               elapsed() >= least ? "kept" : "broken");
-  if (until.cancelled()) std::printf("interrupted\n");
-  else std::printf("a probe is %s\n", limit.try_take() ? "sent" : "dropped");
+  if (until.cancelled()) return std::printf("interrupted\n"), 130;
+  std::printf("a probe is %s\n", limit.try_take() ? "sent" : "dropped");
   return 0;
 }
 

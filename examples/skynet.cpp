@@ -5,7 +5,6 @@
 //   skynet [LEAVES]
 #include <charconv>
 #include <chrono>
-#include <csignal>
 #include <cstdint>
 #include <cstring>
 #include <iostream>
@@ -13,9 +12,9 @@
 
 #include <weft/chan.hpp>
 #include <weft/context.hpp>
-#include <weft/run.hpp>
-#include <weft/signal.hpp>
 #include <weft/task.hpp>
+
+#include "support/interruptible.hpp"
 
 namespace {
 
@@ -36,8 +35,6 @@ void node(weft::sender<std::uint64_t> parent, std::uint64_t first, std::uint64_t
 }
 
 void app(std::uint64_t leaves) {
-  auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT});
-  weft::scoped_context const in(until);  // Ctrl-C: whatever waits in the tree throws weft::cancelled
   auto const start = weft::now();
   auto [tx, rx] = weft::make_ends<std::uint64_t>();
   weft::go(node, tx, 0, leaves);
@@ -67,10 +64,5 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
-  try {
-    weft::run(app, leaves);
-  } catch (weft::cancelled const&) {
-    std::cout << "interrupted\n";
-    return 130;
-  }
+  return examples::interruptible([leaves] { app(leaves); });
 }

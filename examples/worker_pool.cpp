@@ -7,9 +7,10 @@
 #include <vector>
 
 #include <weft/chan.hpp>
-#include <weft/run.hpp>
 #include <weft/task.hpp>
 #include <weft/wait_group.hpp>
+
+#include "support/interruptible.hpp"
 
 namespace {
 
@@ -65,4 +66,4 @@ void app() {
 
 }  // namespace
 
-int main() { weft::run(app); }
+int main() { return examples::interruptible(app); }

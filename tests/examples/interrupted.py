@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""interrupted.py PROGRAM STATUS [ARGUMENT ...]: Ctrl-C while the program has much more to do ends it with STATUS, within a few
+seconds, and without a word of the runtime's."""
+import os
+import signal
+import subprocess
+import sys
+
+LIMIT = 60
+PROGRAM, STATUS, ARGUMENTS = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+
+
+def fail(message):
+    print(f"interrupted: {os.path.basename(PROGRAM)}: {message}")
+    sys.exit(1)
+
+
+def catches(pid, number):
+    """The program has a handler for the signal: from then on Ctrl-C is its own affair."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        caught = next(line.split()[1] for line in f if line.startswith("SigCgt:"))
+    return int(caught, 16) >> (number - 1) & 1
+
+
+process = subprocess.Popen([PROGRAM] + ARGUMENTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+while process.poll() is None and not catches(process.pid, signal.SIGINT):
+    pass
+process.send_signal(signal.SIGINT)
+try:
+    out, errors = process.communicate(timeout=LIMIT)
+except subprocess.TimeoutExpired:
+    process.kill()
+    fail("Ctrl-C does not end it")
+if process.returncode != STATUS:
+    fail(f"Ctrl-C gave status {process.returncode}, not {STATUS}: {errors[-1000:]}")
+if "weft" in errors or (STATUS == 130 and "interrupted" not in out + errors):
+    fail(f"it said {errors[-1000:]!r}")
