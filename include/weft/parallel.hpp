@@ -55,16 +55,49 @@ void for_each_in_group(task_group& group, R& range, Use make_use) {
   of_tasks.throw_if_cancelled();  // from above, while this task waits in an uncancellable block: not all has been done
 }
 
+/// call(what, i)
+struct indexed_call {
+  void (*call)(void* what, std::size_t i);
+  void* what;
+};
+/// Calls it for each i below count, as if each were a task of a group with these options, then waits. Calls that do not wait share tasks.
+void for_each_index(std::size_t count, indexed_call call, group_options options);
+
+template <class R>
+inline constexpr bool is_iota = false;
+template <class W, class B>
+inline constexpr bool is_iota<std::ranges::iota_view<W, B>> = std::is_integral_v<W> && std::is_integral_v<B>;
+
+/// Its elements can be had by number, at once by many tasks, without running code of the user's.
+template <class R>
+concept numbered_range =
+    std::ranges::sized_range<R> && (std::ranges::contiguous_range<R> || is_iota<std::remove_cvref_t<R>>);
+
+/// use(range[i], i) for each element.
+template <class R, class Use>
+void for_each_numbered(R& range, Use use, group_options options) {
+  auto const begin = std::ranges::begin(range);
+  auto at = [&](std::size_t i) { use(begin[static_cast<std::ranges::range_difference_t<R>>(i)], i); };
+  for_each_index(static_cast<std::size_t>(std::ranges::size(range)),
+                 {[](void* what, std::size_t i) { (*static_cast<decltype(at)*>(what))(i); }, &at}, std::move(options));
+}
+
 }  // namespace detail
 
-/// f(x) for every x of the range, each in a task; the results in the order of the range. f is shared and called at the same time
-/// by many. The first exception cancels the rest, begins no more, and comes out. Blocks; a cancellation point.
+/// f(x) for every x of the range, each in a task; the results in the order of the range. Calls that do not wait may share a task, so that
+/// cheap ones cost little. f is shared and called at the same time by many. The first exception cancels the rest, begins no more, and
+/// comes out. Blocks; a cancellation point.
 template <class R, class F>
 auto parallel_map(R&& range, F&& f, group_options options = {})
     -> std::vector<std::invoke_result_t<F&, std::ranges::range_reference_t<R>>> {
   using out = std::invoke_result_t<F&, std::ranges::range_reference_t<R>>;
   std::deque<std::optional<out>> results;  // a deque: places stay where they are while it grows
-  {
+  if constexpr (detail::numbered_range<R>) {
+    results.resize(static_cast<std::size_t>(std::ranges::size(range)));
+    detail::for_each_numbered(
+        range, [&](auto&& x, std::size_t i) { results[i].emplace(std::invoke(f, static_cast<decltype(x)>(x))); },
+        std::move(options));
+  } else {
     task_group group(std::move(options));
     detail::for_each_in_group(group, range, [&] {
       std::optional<out>* place = &results.emplace_back();
@@ -81,9 +114,14 @@ auto parallel_map(R&& range, F&& f, group_options options = {})
 /// The same without results.
 template <class R, class F>
 void parallel_for(R&& range, F&& f, group_options options = {}) {
-  task_group group(std::move(options));
-  detail::for_each_in_group(group, range,
-                            [&] { return [&f](auto&& x) { (void)std::invoke(f, static_cast<decltype(x)>(x)); }; });
+  if constexpr (detail::numbered_range<R>) {
+    detail::for_each_numbered(
+        range, [&f](auto&& x, std::size_t) { (void)std::invoke(f, static_cast<decltype(x)>(x)); }, std::move(options));
+  } else {
+    task_group group(std::move(options));
+    detail::for_each_in_group(group, range,
+                              [&] { return [&f](auto&& x) { (void)std::invoke(f, static_cast<decltype(x)>(x)); }; });
+  }
 }
 
 /// Joins them all, in order; the results. The first exception comes out and leaves the handles behind it joinable. Blocks; a

@@ -2,6 +2,7 @@
 
 #include <weft/weft.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <ranges>
@@ -55,6 +56,64 @@ TEST_CASE("parallel_for visits every element where it stands") {
     std::vector<int> v(100, 1);
     weft::parallel_for(v, [](int& n) { n += 1; }, {.limit = 7});
     CHECK(std::ranges::all_of(v, [](int n) { return n == 2; }));
+  });
+}
+
+TEST_CASE("every element of parallel_for begins although all before it wait") {
+  with_workers([] {
+    std::vector<int> v(1000);
+    weft::latch all(std::ssize(v));
+    weft::parallel_for(v, [&](int& n) {
+      all.arrive_and_wait();
+      ++n;
+    });
+    CHECK(std::ranges::count(v, 1) == std::ssize(v));
+    weft::latch again(700);
+    auto const out = weft::parallel_map(std::views::iota(0, 700), [&](int n) {
+      again.arrive_and_wait();
+      return n;
+    });
+    CHECK(std::ranges::equal(out, std::views::iota(0, 700)));
+  });
+}
+
+TEST_CASE("calls of parallel_for that do not wait share tasks") {
+  with_workers([] {
+    std::atomic<long> sum{0};
+    auto const before = weft::current_metrics().spawns;
+    weft::parallel_for(std::views::iota(0, 100'000), [&](int n) { sum.fetch_add(n, std::memory_order_relaxed); });
+    CHECK(sum == 4'999'950'000);
+    CHECK(weft::current_metrics().spawns - before < 10'000);
+  });
+}
+
+TEST_CASE("parallel_for calls once for each element, whichever of the calls wait or throw", "[stress]") {
+  with_workers([] {
+    constexpr int count = 20'000;
+    for (std::size_t const limit : {0, 1, 7}) {
+      INFO("limit " << limit);
+      std::vector<std::atomic<int>> calls(count);
+      int told = 0;
+      weft::group_options const options{
+          .limit = limit, .cancel_on_error = false, .on_error = [&](std::exception_ptr const&) { ++told; }};
+      std::atomic<std::size_t> inside{0}, most{0};
+      weft::parallel_for(
+          std::views::iota(0, count),
+          [&](int n) {
+            std::size_t const now = ++inside;
+            for (std::size_t seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+            }
+            weft::defer const leave([&] { --inside; });
+            ++calls[static_cast<std::size_t>(n)];
+            if (n % 3 == 0) weft::yield();
+            if (n % 251 == 0) weft::sleep_for(10us);
+            if (n % 100 == 7) throw std::runtime_error("seven");
+          },
+          options);
+      CHECK(std::ranges::all_of(calls, [](auto const& c) { return c == 1; }));
+      CHECK(told == count / 100);
+      if (limit != 0) CHECK(most <= limit);
+    }
   });
 }
 
