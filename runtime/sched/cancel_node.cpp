@@ -16,8 +16,12 @@
 namespace weft::rt {
 
 cancel_node::cancel_node(scheduler* s, cancel_node* p, unsigned n, bool inherits_)
-    : inherits(inherits_), sched(s), parent(p), shard_count(n), shards(std::make_unique<context_shard[]>(n)) {
-  for (unsigned i = 0; i < n; ++i) shards[i].node = this;
+    : inherits(inherits_),
+      sched(s),
+      parent(p),
+      shard_count(n),
+      more_shards(n > 1 ? std::make_unique<context_shard[]>(n) : nullptr) {
+  for (unsigned i = 0; i < n; ++i) shard(i).node = this;
 }
 
 cancel_node::~cancel_node() {
@@ -194,7 +198,7 @@ bool mark(cancel_node& n, cancel_kind kind, std::exception_ptr const& cause, boo
 void wake_registered(cancel_node& n) noexcept {
   for (unsigned i = 0; i < n.shard_count; ++i) {
     ready_list woken;
-    context_shard& s = n.shards[i];
+    context_shard& s = n.shard(i);
     {
       guard hold(s.lock);
       for (task* t = s.head; t != nullptr; t = t->shard_next) {
@@ -382,7 +386,7 @@ void register_wait(task& t, cancel_node& n, unsigned shard_hint) noexcept {
     n.used.store(true, std::memory_order_seq_cst);
     full_fence();  // before the wait that follows looks at the flag: C2 sees `used`, or H3 sees the flag
   }
-  context_shard& s = n.shards[shard_hint % n.shard_count];
+  context_shard& s = n.shard(n.shard_count == 1 ? 0 : shard_hint % n.shard_count);
   guard hold(s.lock);
   t.shard = &s;
   t.shard_prev = nullptr;

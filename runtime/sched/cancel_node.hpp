@@ -67,7 +67,11 @@ struct cancel_node {
   scheduler* const sched;         // may be null: made outside of any runtime
   cancel_node* const parent;      // counted
   unsigned const shard_count;
-  std::unique_ptr<context_shard[]> shards;
+  context_shard first_shard;
+  std::unique_ptr<context_shard[]> const more_shards;  // null: first_shard is the only one
+  [[nodiscard]] context_shard& shard(unsigned i) noexcept {
+    return more_shards == nullptr ? first_shard : more_shards[i];
+  }
 
   ranked_lock lock{lock_rank::context_node};
   cancel_kind kind = cancel_kind::none;  // guarded by lock; constant once flag is set

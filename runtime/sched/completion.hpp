@@ -23,7 +23,7 @@ struct completion {
     done.store(true, std::memory_order_release);
     while (wait_record* r = pop_claimed(waiters, how::partner)) woken.push(*r->who);
     lock.unlock();
-    ready_all(woken);
+    if (!woken.empty()) ready_all(woken);
   }
 };
 

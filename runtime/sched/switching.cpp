@@ -188,7 +188,7 @@ __attribute__((noinline)) bool run_for_join(task& t) noexcept {
   t.phase.store(task_phase::running, std::memory_order_release);
   w->leave();
   t.ops->invoke(t.body());
-  end_task(&t);
+  end_task(&t, true);
   w = current_worker();
   p = w->enter();
   w->current = &joiner;

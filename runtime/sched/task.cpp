@@ -136,7 +136,16 @@ void drop_hold(task* t) noexcept {
   if (last_reference(t->holds)) free_task(t);
 }
 
-void end_task(task* t) noexcept {
+namespace {
+/// The run's reference. Beneath a join it is one of two, and the joiner has the other: nobody else can count meanwhile.
+bool last_of_run(task& t, bool beneath_join) noexcept {
+  if (!beneath_join || t.refs.load(std::memory_order_relaxed) != 2) return last_reference(t.refs);
+  t.refs.store(1, std::memory_order_release);
+  return false;
+}
+}  // namespace
+
+void end_task(task* t, bool beneath_join) noexcept {
   clear_locals(t);
   if (t->shard != nullptr) unregister(*t);
   // A cancellation may have resumed a wait before its hook armed the timer (H4): R3 found nothing to disarm then.
@@ -145,7 +154,7 @@ void end_task(task* t) noexcept {
   if (t->has_handle) t->ended().complete();
   // A root is counted by handles and children, not by tasks; a join handle that outlives the runtime must not look at it.
   if (t->inherited->is_root) t->inherited = nullptr;
-  bool const last = last_reference(t->refs);
+  bool const last = last_of_run(*t, beneath_join);
   if (last) {
     destroy_contents(t);  // while t is still current: user code runs, and may even wait
     if (t->shard != nullptr) unregister(*t);
@@ -236,10 +245,11 @@ cancel_node* inherit_context(scheduler& s) {
   task* parent = current_task();
   if (parent == nullptr || parent->sched != &s) return &s.root();
   bool const own = parent->scoped == nullptr && parent->has_handle;
-  cancel_node* n = own ? &own_context_of(*parent) : parent->current_context();
+  cancel_node* n = own ? parent->own_context() : parent->current_context();
+  if (n == nullptr) n = &own_context_of(*parent);
   if (is_cleaning_up(*parent)) return make_context(&s, n, false);
   if (own) {
-    std::uint32_t& credit = parent->extras().own_credit;
+    std::uint32_t& credit = parent->extra.load(std::memory_order_relaxed)->own_credit;
     if (credit == 0) retain(n, credit = 64);
     --credit;
     return n;
@@ -320,12 +330,12 @@ bool wait_for_end(task* t, waiter& self, std::int64_t deadline,
 }  // namespace
 
 void task_wait(task* t) {
-  waiter& self = cancellation_point();
+  throw_if_cancelled_here();
   if (task_done(t)) return;
   if (run_for_join(*t)) {
-    (void)cancellation_point();  // J2: what cancelled the child meanwhile would have ended this wait too
+    throw_if_cancelled_here();  // J2: what cancelled the child meanwhile would have ended this wait too
   } else {
-    (void)wait_for_end(t, self, never, true);
+    (void)wait_for_end(t, prepare_wait(), never, true);
   }
 }
 

@@ -8,6 +8,7 @@ struct task;
 /// After t's code has returned, on its stack, outside of any section, with t still current: its fiber_local values go, it leaves its
 /// context, its joiners are woken, its references to contexts and the run's reference to itself are dropped. May run user code
 /// (destructors). t is void afterwards.
-void end_task(task* t) noexcept;
+/// `beneath_join`: it ran in its joiner's join(), which holds the handle's reference.
+void end_task(task* t, bool beneath_join = false) noexcept;
 
 }  // namespace weft::rt

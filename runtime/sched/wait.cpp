@@ -116,6 +116,23 @@ void for_each_thread_waiter(void (*visit)(waiter&, bool waits_for_ever, void*), 
 
 // ---- the waiting side -----------------------------------------------------------------------------------------------
 
+namespace {
+[[nodiscard]] bool is_to_throw(task const& t, cancel_node const& n) noexcept {
+  return n.is_cancelled() && t.shield == 0 && std::uncaught_exceptions() == 0;
+}
+
+cancel_node& prepare_wait_of(task& of) noexcept {
+  task* const t = &of;
+  cancel_node* n = t->current_context();
+  // A wait under the inherited context by default also belongs to a context of its own that a handle may make any moment.
+  t->implicit.store(n == t->inherited && t->scoped == nullptr && t->has_handle ? n : nullptr,
+                    std::memory_order_relaxed);
+  t->waits_under = n;
+  if (t->shard == nullptr || t->shard->node != n) register_wait(*t, *n, static_cast<unsigned>(t->id));
+  return *n;
+}
+}  // namespace
+
 waiter& wait_point(bool& cancelled) {
   detail::preemption_point();  // a load and a branch
   task* t = current_task();
@@ -123,13 +140,21 @@ waiter& wait_point(bool& cancelled) {
     cancelled = false;
     return this_thread_waiter();
   }
-  cancel_node* n = t->current_context();
-  // A wait under the inherited context by default also belongs to a context of its own that a handle may make any moment.
-  t->implicit.store(n == t->inherited && t->scoped == nullptr && t->has_handle ? n : nullptr,
-                    std::memory_order_relaxed);
-  t->waits_under = n;
-  if (t->shard == nullptr || t->shard->node != n) register_wait(*t, *n, static_cast<unsigned>(t->id));
-  cancelled = n->is_cancelled() && t->shield == 0 && std::uncaught_exceptions() == 0;
+  cancelled = is_to_throw(*t, prepare_wait_of(*t));
+  return *t;
+}
+
+void throw_if_cancelled_here() {
+  detail::preemption_point();
+  task* t = current_task();
+  if (t != nullptr && is_to_throw(*t, *t->current_context())) [[unlikely]]
+    throw_cancelled();
+}
+
+waiter& prepare_wait() noexcept {
+  task* t = current_task();
+  if (t == nullptr) return this_thread_waiter();
+  (void)prepare_wait_of(*t);
   return *t;
 }
 

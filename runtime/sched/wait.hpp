@@ -153,6 +153,11 @@ struct wait_record {
 /// done().recv()): `cancelled` says whether cancellation_point() would have thrown.
 [[nodiscard]] waiter& wait_point(bool& cancelled);
 
+/// The throw of W1 alone, and W1 without it: for a call that mostly need not wait. With no other call of weft's in between they are
+/// cancellation_point(); what is cancelled after the first is found by H3.
+void throw_if_cancelled_here();
+[[nodiscard]] waiter& prepare_wait() noexcept;
+
 /// The calling task's or thread's waiter for a wait that ignores cancellation (locks). Never throws but bad_alloc.
 [[nodiscard]] waiter& uncancellable_waiter();
 
