@@ -28,7 +28,7 @@ struct options {
   /// monitor; the one thread of the process that waits for signals is not counted. What RLIMIT_NPROC and the cgroup's pids.max leave
   /// is a bound as well. When it is reached, and all threads are stuck in tasks, the others wait; a line on stderr says so once.
   unsigned max_threads = 10'000;
-  /// How long shutdown waits for tasks that are being cancelled.
+  /// How long shutdown waits for tasks that are being cancelled; those under without_cancel are left alone for half of it.
   detail::patience shutdown_grace = std::chrono::seconds(5);
   stuck on_stuck = stuck::exit;
   quit on_quit = quit::exit;

@@ -60,7 +60,7 @@ def expect(output, pattern, command):
 
 
 def wrk(server, n):
-    out = run("wrk", "-t1", f"-c{n}", "-d1s", f"{server.url}/hello")
+    out = run("wrk", "-t1", f"-c{n}", "-d1s", "--timeout", f"{LIMIT}s", f"{server.url}/hello")
     if "Socket errors" in out or "Non-2xx" in out:
         raise Failure(f"wrk: {out}")
     expect(out, r"[1-9]\d* requests in", "wrk")
@@ -73,7 +73,7 @@ def h2load(server, n):
 
 def ab(server, n):
     for kept in (["-k"], []):  # without: a connection a request, HTTP/1.0
-        out = run("ab", "-q", *kept, f"-c{n}", f"-n{n * 10}", f"{server.url}/hello/ab")
+        out = run("ab", "-q", f"-s{LIMIT}", *kept, f"-c{n}", f"-n{n * 10}", f"{server.url}/hello/ab")
         expect(out, rf"Complete requests: +{n * 10}\n", "ab")
         expect(out, r"Failed requests: +0\n", "ab")
 

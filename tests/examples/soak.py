@@ -19,7 +19,7 @@ PROGRAM = sys.argv[1]
 SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 5
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else random.SystemRandom().randrange(1 << 32)
 AT_ONCE = 300
-MEMORY_SLACK_KB = 2048
+MEMORY_SLACK = 0.25  # what the C library's arenas may still spread out: bytes in use stay, its pages grow for a while
 
 GET = b"GET /hello/%d HTTP/1.1\r\nHost: soak\r\n\r\n"
 chance = random.Random(SEED)
@@ -184,10 +184,10 @@ def main():
             if time.monotonic() - began >= 10:
                 print(f"soak: {time.monotonic() - began:.0f} s, {sum(done.values())} connections, {memory[-1]} KB at rest", flush=True)
         # The first rounds fill the pools, and the C library's arenas; from then on they are used again. What leaks grows on.
-        growth = min(memory[-2:]) - max(memory[1:2 + len(memory) // 2])
+        most = max(memory[1:2 + len(memory) // 2])
         print(f"soak: {done}; at rest {memory[0]} KB before, {memory[1]} after the first round, {memory[-1]} at the end")
-        if growth > MEMORY_SLACK_KB:
-            raise Failure(f"the server at rest has grown by {growth} KB: {memory}")
+        if min(memory[-2:]) > most * (1 + MEMORY_SLACK):
+            raise Failure(f"the server at rest has grown all the time, in KB: {memory}")
         server.end()
     except Failure as e:
         print(f"soak: seed {SEED}: {e}")
