@@ -152,7 +152,7 @@ auto race(F&&... f) -> std::common_type_t<std::invoke_result_t<F>...> {
     task_group group(parent, {.cancel_on_error = false, .on_error = [&](std::exception_ptr e) {
                                 if (first == nullptr) first = std::move(e);
                               }});
-    auto const run = [&](auto& each) {
+    auto const run = [&](auto&& each) {
       auto const win = [&] { return !taken.exchange(true, std::memory_order_relaxed); };
       if constexpr (std::is_void_v<out>) {
         (void)std::invoke(std::forward<decltype(each)>(each));
@@ -163,7 +163,8 @@ auto race(F&&... f) -> std::common_type_t<std::invoke_result_t<F>...> {
       }
       group.cancel();
     };
-    (group.spawn([run, &f] { run(f); }), ...);  // a copy of `run`, which tasks outlive if a spawn throws
+    (group.spawn([run, &f] { run(std::forward<F>(f)); }),
+     ...);  // a copy of `run`, which tasks outlive if a spawn throws
     group.wait();
   }
   if (!won) {

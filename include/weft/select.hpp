@@ -196,16 +196,36 @@ select_result_t<C...> run_select(bool in_order, C&... clause) {
   else return finish_select<0, result>(outcome, clauses, stores);
 }
 
+/// A constant clause is used by a copy: what happens is noted in it.
+template <class C>
+[[nodiscard]] C& usable(C& clause) noexcept {
+  return clause;
+}
+template <class C>
+[[nodiscard]] C usable(C const& clause) {
+  return clause;
+}
+
+template <class... C>
+auto select_of(bool in_order, C&... clauses) {
+  if constexpr ((std::is_const_v<C> || ...)) {
+    auto const run = [in_order](auto&&... used) { return run_select(in_order, used...); };
+    return run(usable(clauses)...);
+  } else {
+    return run_select(in_order, clauses...);
+  }
+}
+
 }  // namespace detail
 
 /// Blocks unless there is an otherwise(); then also a cancellation point.
 template <detail::clause... C>
 auto select(C&&... clauses) -> detail::select_result_t<std::remove_cvref_t<C>...> {
-  return detail::run_select(false, clauses...);
+  return detail::select_of(false, clauses...);
 }
 template <detail::clause... C>
 auto select(biased_t, C&&... clauses) -> detail::select_result_t<std::remove_cvref_t<C>...> {
-  return detail::run_select(true, clauses...);
+  return detail::select_of(true, clauses...);
 }
 
 }  // namespace weft

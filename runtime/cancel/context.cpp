@@ -68,8 +68,8 @@ void* context_value(rt::cancel_node* from, void const* key) noexcept {
 
 bool ended_by_deadline_of(context const& c, cancelled const& e) noexcept {
   // What a cancellation reaches has been marked from the top down: the first node above that says so is where it began.
-  rt::cancel_node const* n = e.node();
-  while (n != nullptr && n->is_cancelled() && !n->started_here) n = n->inherits ? n->parent : nullptr;
+  rt::cancel_node* n = e.node();
+  while (n != nullptr && n->is_cancelled_for_all() && !n->started_here) n = n->inherits ? n->parent : nullptr;
   return n == c.node() && c.node()->err() == rt::cancel_kind::timed_out;
 }
 
@@ -113,7 +113,7 @@ receiver<unit> context::done() const {
 
 bool context::cancelled() const noexcept {
   detail::preemption_point();  // a program may poll it
-  return node_->is_cancelled();
+  return node_->is_cancelled_for_all();
 }
 
 void context::throw_if_cancelled() const {

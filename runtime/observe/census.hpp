@@ -38,7 +38,7 @@ struct task_entry {
   task_id joins = 0;             // reason join: whom
   std::int64_t left_ns = never;  // till its deadline
   std::int64_t waited_ns = 0;    // in steps of coarse_time; less than two of them: as good as 0
-  std::size_t trace = no_trace;  // index in census::traces
+  std::size_t trace = no_trace;  // of a parked one, or see add_running_calls: index in census::traces
 };
 
 struct census {
@@ -48,5 +48,9 @@ struct census {
 
 /// Of one scheduler's tasks, or of all. Throws std::bad_alloc.
 [[nodiscard]] census take_census(scheduler const* of);
+
+/// Adds the calls of those that run, each taken by a signal handler on its thread (platform/thread_sample.hpp): a system call that the task
+/// sits in may end by it, so only where the process is about to end. Those that it does not get stay without. Throws std::bad_alloc.
+void add_running_calls(census& c, scheduler& of);
 
 }  // namespace weft::rt

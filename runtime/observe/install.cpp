@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "runtime/observe/census.hpp"
 #include "runtime/observe/report.hpp"
 #include "runtime/observe/reports.hpp"
 #include "runtime/observe/runtime_list.hpp"
@@ -11,9 +12,11 @@ namespace weft::rt {
 
 namespace {
 
-std::string describe_tasks(scheduler& s) noexcept {
+std::string describe_stuck(scheduler& s) noexcept {
   try {
-    return describe(take_census(&s));
+    census c = take_census(&s);
+    add_running_calls(c, s);
+    return describe(c);
   } catch (std::bad_alloc const&) {
     return {};
   }
@@ -32,7 +35,7 @@ void ended(scheduler& s) noexcept {
 constexpr observer reports{.runtime_begins = begins,
                            .runtime_ended = ended,
                            .all_idle = all_idle,
-                           .describe = describe_tasks,
+                           .describe = describe_stuck,
                            .keeps_thread = say_keeps_thread,
                            .locks_in_circle = say_locks_in_circle};
 

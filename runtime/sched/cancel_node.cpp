@@ -159,9 +159,9 @@ void disarm_deadline(cancel_node& n) noexcept {
 }
 
 cancel_kind cancel_node::err() noexcept {
-  if (!flag.load(std::memory_order_acquire)) {
+  if (!is_cancelled()) {
     if (done_channel.load(std::memory_order_acquire) == nullptr) return cancel_kind::none;
-    guard hold(lock);  // the done channel may be closed already: then the flag is about to be set under this lock
+    guard hold(lock);  // the done channel may be closed already: then the stage is about to be set under this lock
     return kind;
   }
   return kind;
@@ -184,8 +184,11 @@ bool mark(cancel_node& n, cancel_kind kind, std::exception_ptr const& cause, boo
   n.kind = kind;
   n.started_here = started_here;
   n.cause = cause;
-  if (void* done = n.done_channel.load(std::memory_order_relaxed)) n.close_done(done);
-  n.flag.store(true, std::memory_order_release);
+  if (void* done = n.done_channel.load(std::memory_order_relaxed)) {
+    n.stage.store(cancel_stage::closing_done, std::memory_order_release);
+    n.close_done(done);
+  }
+  n.stage.store(cancel_stage::set, std::memory_order_release);
   for (cancel_node* c = n.first_child; c != nullptr; c = c->next_sibling) {
     if (!try_retain(*c)) continue;  // it is about to take itself out
     c->visit_next = visit;
@@ -384,7 +387,7 @@ void register_wait(task& t, cancel_node& n, unsigned shard_hint) noexcept {
   if (t.shard != nullptr) unregister(t);
   if (!n.used.load(std::memory_order_acquire)) {
     n.used.store(true, std::memory_order_seq_cst);
-    full_fence();  // before the wait that follows looks at the flag: C2 sees `used`, or H3 sees the flag
+    full_fence();  // before the wait that follows looks at the stage: C2 sees `used`, or H3 sees the stage
   }
   context_shard& s = n.shard(n.shard_count == 1 ? 0 : shard_hint % n.shard_count);
   guard hold(s.lock);

@@ -1,11 +1,11 @@
 // cancel_node: one node of the tree of contexts, and cancellation as a claimant of waits (protocol B, C1 to C5).
 //
-//   cancel C1 err, cause, done, flag in the node and, node by node under its lock, in all below
+//   cancel C1 err, cause, done, stage in the node and, node by node under its lock, in all below
 //          C2 no task was ever registered there: done
 //          C3 one heavy fence                                    pairs with H2
 //          C4 each shard under its lock: claim the CANCELLABLE waits, keep the winners
 //          C5 unlock, make them ready in bulk; then the listeners
-// If C4 misses a task's WAITING, that task's H3 sees the flag.
+// If C4 misses a task's WAITING, that task's H3 sees the stage.
 //
 // A task registers with a node at its first wait under it (W1) and stays registered until it waits under another or ends, so the
 // cost is paid once; shards keep registrations by different processors apart. Tasks spawned under a node take no lock.
@@ -52,6 +52,7 @@ struct cancel_listener {
 };
 
 enum class cancel_kind : std::uint8_t { none, cancelled, timed_out };
+enum class cancel_stage : std::uint8_t { none, closing_done, set };  // the second only under the node's lock
 
 struct cancel_node {
   cancel_node(scheduler* s, cancel_node* parent, unsigned shards, bool inherits);
@@ -60,12 +61,12 @@ struct cancel_node {
   cancel_node& operator=(cancel_node const&) = delete;
 
   std::atomic<std::uint32_t> refs{1};
-  std::atomic<bool> flag{false};  // C1, release; W1 and H3 read it
-  std::atomic<bool> used{false};  // a task has registered: C2
-  bool is_root = false;           // constant from creation; tasks do not count it
-  bool const inherits;            // false: without_cancel, a parent's cancellation stops here
-  scheduler* const sched;         // may be null: made outside of any runtime
-  cancel_node* const parent;      // counted
+  std::atomic<cancel_stage> stage{cancel_stage::none};  // C1, release; W1 and H3 read it
+  std::atomic<bool> used{false};                        // a task has registered: C2
+  bool is_root = false;                                 // constant from creation; tasks do not count it
+  bool const inherits;                                  // false: without_cancel, a parent's cancellation stops here
+  scheduler* const sched;                               // may be null: made outside of any runtime
+  cancel_node* const parent;                            // counted
   unsigned const shard_count;
   context_shard first_shard;
   std::unique_ptr<context_shard[]> const more_shards;  // null: first_shard is the only one
@@ -74,7 +75,7 @@ struct cancel_node {
   }
 
   ranked_lock lock{lock_rank::context_node};
-  cancel_kind kind = cancel_kind::none;  // guarded by lock; constant once flag is set
+  cancel_kind kind = cancel_kind::none;  // guarded by lock; constant once it is set in `stage`
   std::exception_ptr cause;              // the same
   bool started_here = false;             // the same: the cancellation began at this node, not above
   cancel_node* first_child = nullptr;    // guarded by lock
@@ -87,7 +88,7 @@ struct cancel_node {
   cancel_node* visit_next = nullptr;  // owned by the one cancellation that set the parent's `kind`
   cancel_node* work_next = nullptr;   // owned by the one cancellation that set `kind` here
 
-  // The done channel, made by the channel layer at first use: closed under `lock` before `flag` is set.
+  // The done channel, made by the channel layer at first use: closed under `lock`, in stage closing_done.
   std::atomic<void*> done_channel{nullptr};
   void (*close_done)(void*) noexcept = nullptr;  // constant once done_channel is set
   void (*release_done)(void*) noexcept = nullptr;
@@ -98,7 +99,18 @@ struct cancel_node {
   std::shared_ptr<void> value;
   timer_node* timer = nullptr;  // with a deadline of its own
 
-  [[nodiscard]] bool is_cancelled() const noexcept { return flag.load(std::memory_order_acquire); }
+  /// Without a lock. May be false for a moment when the done channel is closed already.
+  [[nodiscard]] bool is_cancelled() const noexcept {
+    return stage.load(std::memory_order_acquire) == cancel_stage::set;
+  }
+  /// True for who has found the done channel closed, and who gets true finds it closed. Takes the node's lock while it is being closed.
+  [[nodiscard]] bool is_cancelled_for_all() noexcept {
+    cancel_stage const now = stage.load(std::memory_order_acquire);
+    if (now != cancel_stage::closing_done) [[likely]]
+      return now == cancel_stage::set;
+    guard hold(lock);
+    return true;
+  }
   /// none until cancelled; who sees it set finds the done channel closed, and who finds that closed sees it set.
   [[nodiscard]] cancel_kind err() noexcept;
   [[nodiscard]] std::exception_ptr cause_now() noexcept;

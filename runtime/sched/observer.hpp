@@ -57,7 +57,7 @@ struct observer {
   void (*runtime_ended)(scheduler&) noexcept;
   /// On an idle worker, without a lock: see deadlock.cpp.
   idle_verdict (*all_idle)(scheduler&) noexcept;
-  /// All tasks of a runtime, as text. Empty for want of memory.
+  /// All tasks of a runtime that cannot go on or end, as text, with the calls of those that run. Empty for want of memory.
   std::string (*describe)(scheduler&) noexcept;
   /// On the monitor's thread.
   void (*keeps_thread)(kept_thread const&) noexcept;

@@ -364,7 +364,7 @@ void escaped_from_go() noexcept {
   char const* what = "an exception that is not a std::exception";
   std::exception_ptr held;
   bool const is_cancelled =
-      t->current_context()->is_cancelled() || t->inherited->is_cancelled() || t->sched->last_call();
+      t->current_context()->is_cancelled_for_all() || t->inherited->is_cancelled_for_all() || t->sched->last_call();
   try {
     throw;
   } catch (cancelled const&) {

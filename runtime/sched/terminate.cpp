@@ -20,15 +20,18 @@ std::atomic<bool> told{false};            // the process is ending; relaxed
 
 void say_what_was_cancelled() noexcept {
   task* t = current_task();
-  task_extra const* e = t != nullptr ? t->extra.load(std::memory_order_acquire) : nullptr;
+  if (t == nullptr)
+    return warn(
+        "weft::cancelled was thrown out of run() (or a join on a plain thread), and nobody caught it there: it is no "
+        "std::exception");
+  task_extra const* e = t->extra.load(std::memory_order_acquire);
   warn(
       "task %llu \"%s\" spawned at %s:%u ends in std::terminate because of weft::cancelled: it may not leave a "
       "destructor, or "
       "another function that is noexcept, in which a wait was cancelled; wait there under weft::uncancellable, or in a "
       "weft::defer",
-      static_cast<unsigned long long>(t != nullptr ? t->id : 0), e != nullptr ? e->name.c_str() : "",
-      t != nullptr && t->place.line() != 0 ? t->place.file_name() : "an unknown place",
-      t != nullptr ? static_cast<unsigned>(t->place.line()) : 0u);
+      static_cast<unsigned long long>(t->id), e != nullptr ? e->name.c_str() : "",
+      t->place.line() != 0 ? t->place.file_name() : "an unknown place", static_cast<unsigned>(t->place.line()));
 }
 
 [[noreturn]] void report_and_terminate() {

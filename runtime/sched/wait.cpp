@@ -117,8 +117,8 @@ void for_each_thread_waiter(void (*visit)(waiter&, bool waits_for_ever, void*), 
 // ---- the waiting side -----------------------------------------------------------------------------------------------
 
 namespace {
-[[nodiscard]] bool is_to_throw(task const& t, cancel_node const& n) noexcept {
-  return n.is_cancelled() && t.shield == 0 && std::uncaught_exceptions() == 0;
+[[nodiscard]] bool is_to_throw(task const& t, cancel_node& n) noexcept {
+  return n.is_cancelled_for_all() && t.shield == 0 && std::uncaught_exceptions() == 0;
 }
 
 cancel_node& prepare_wait_of(task& of) noexcept {

@@ -343,6 +343,31 @@ TEST_CASE("a callable that takes a stop_token gets its task's") {
   });
 }
 
+TEST_CASE("who finds done closed finds the context cancelled for everything else, too", "[stress]") {
+  with_workers([] {
+    constexpr int rounds = 400;
+    int missed = 0;
+    auto const counts = [&](auto f) {
+      for (int i = 0; i < rounds; ++i) {
+        auto const [ctx, stop] = weft::with_timeout(50us);
+        weft::scoped_context const in(ctx);
+        auto const never = weft::make_chan<int>();
+        weft::select(weft::on_recv(never), weft::on_done(ctx));
+        try {
+          if (f(ctx)) ++missed;
+        } catch (weft::cancelled const& e) {
+          if (e.code() != std::errc::timed_out) ++missed;
+        }
+      }
+    };
+    counts([](weft::context const& c) { return !c.cancelled(); });
+    counts([](weft::context const& c) { return c.throw_if_cancelled(), true; });
+    counts([](weft::context const&) { return weft::sleep_for(0s), true; });
+    counts([](weft::context const&) { return weft::make_chan<int>(1).send(1), true; });
+    CHECK(missed == 0);
+  });
+}
+
 TEST_CASE("who sees err set finds done closed, and who finds it closed sees err set") {
   with_workers([] {
     for (int i = 0; i < 200; ++i) {

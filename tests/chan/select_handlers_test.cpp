@@ -209,6 +209,29 @@ TEST_CASE("the index counts every case: when, otherwise and timeouts too, also w
   });
 }
 
+TEST_CASE("a handler may be one that can be called as an rvalue only, and a case constant") {
+  struct none {
+    int operator()() && { return 1; }
+  };
+  struct one {
+    int operator()(int v) && noexcept { return v; }
+  };
+  with_workers([] {
+    auto const c = weft::make_chan<int>(1);
+    CHECK(weft::select(on_recv(c, one()), on_timeout(0s, none())) == 1);
+    CHECK(weft::select(weft::on_send(c, 7, none()), otherwise(none())) == 1);
+    CHECK(weft::select(on_recv(c, one()), otherwise(none())) == 7);
+    auto ended = weft::spawn([] { return 9; });
+    CHECK(weft::select(weft::on_join(ended, one())) == 9);
+    c.send(3);
+    auto const again = on_recv(c, [](int v) { return v; });
+    CHECK(weft::select(again, on_timeout(1h)) == 3);
+    c.send(4);
+    CHECK(weft::select(weft::biased, again, on_timeout(1h)) == 4);
+    CHECK(weft::race(none()) == 1);
+  });
+}
+
 TEST_CASE("what handlers return may be move-only, or common only by conversion") {
   with_workers([] {
     auto const c = weft::make_chan<std::unique_ptr<int>>(1);

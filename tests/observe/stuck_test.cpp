@@ -4,6 +4,8 @@
 #include <csignal>
 #include <string>
 
+#include <unistd.h>
+
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
 
@@ -130,6 +132,35 @@ TEST_CASE("a ~runtime that waits beyond the grace names the tasks, running ones 
         CHECK(contains(errors, "1 task: 1 running"));
         CHECK(contains(errors, "stuck_test.cpp:"));
       });
+}
+
+namespace {
+__attribute__((noinline)) void compute_for_ever(std::atomic<bool>& begun) {
+  begun = true;
+  for (bool volatile stop = false; !stop;) {
+  }
+  __asm__ volatile("");  // no tail call
+}
+__attribute__((noinline)) void sit_in_a_call(std::atomic<bool>& begun) {
+  begun = true;
+  for (;;) ::pause();
+}
+}  // namespace
+
+TEST_CASE("a task that computes, or sits in a system call, beyond the grace is named with its calls",
+          "[observe][stuck]") {
+  for (auto* const stuck : {compute_for_ever, sit_in_a_call})
+    is_reported(
+        [stuck](unsigned workers) {
+          weft::runtime r(impatient(workers));
+          std::atomic<bool> begun{false};
+          r.go([&] { stuck(begun); });
+          while (!begun) {
+          }
+        },
+        [stuck](std::string const& errors) {
+          CHECK(contains(errors, stuck == compute_for_ever ? "compute_for_ever(" : "sit_in_a_call("));
+        });
 }
 
 TEST_CASE("with stuck::abort the process aborts after the report", "[observe][stuck]") {

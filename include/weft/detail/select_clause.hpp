@@ -80,7 +80,7 @@ class recv_clause {
 template <class T, class F, bool Moving>
 class send_clause {
  public:
-  using result = std::invoke_result_t<F&>;
+  using result = std::invoke_result_t<called<F>>;
   using value = std::conditional_t<Moving, T, T const>;
 
   // Inline values that are moved, and plain bytes, are sent from where they are. A copy is made when it is needed, into
@@ -124,7 +124,7 @@ class send_clause {
   }
   result finish(store&, bool ok) {
     if (!ok) throw closed_channel();
-    return handler_();
+    return static_cast<called<F>>(handler_)();
   }
   void off() noexcept { to_.off(); }
 
@@ -148,7 +148,7 @@ class send_clause {
 template <class F>
 class done_clause {
  public:
-  using result = std::invoke_result_t<F&>;
+  using result = std::invoke_result_t<called<F>>;
   using store = recv_slot<unit>;
 
   done_clause(receiver<unit> done, F&& f) : done_(std::move(done)), handler_(std::forward<F>(f)) {}
@@ -160,7 +160,7 @@ class done_clause {
   }
   [[nodiscard]] bool looks_ready() const noexcept { return core_of(done_) != nullptr && core_of(done_)->may_receive(); }
   void settle(store&, bool) noexcept {}
-  result finish(store&, bool) { return handler_(); }
+  result finish(store&, bool) { return static_cast<called<F>>(handler_)(); }
   void off() noexcept { done_ = {}; }
 
  private:
@@ -186,15 +186,15 @@ class join_clause {
   result finish(store&, bool) {
     if constexpr (std::is_void_v<T>) {
       handle_->take_ended();
-      return handler_();
-    } else if constexpr (std::is_invocable_v<F&, T>) {
-      return handler_(handle_->take_ended());
-    } else if constexpr (std::is_invocable_v<F&, T&>) {
+      return static_cast<called<F>>(handler_)();
+    } else if constexpr (std::is_invocable_v<called<F>, T>) {
+      return static_cast<called<F>>(handler_)(handle_->take_ended());
+    } else if constexpr (std::is_invocable_v<called<F>, T&>) {
       T v = handle_->take_ended();
-      return handler_(v);
+      return static_cast<called<F>>(handler_)(v);
     } else {
       (void)handle_->take_ended();
-      return handler_();
+      return static_cast<called<F>>(handler_)();
     }
   }
   void off() noexcept { on_ = false; }
@@ -211,7 +211,7 @@ class join_clause {
 template <class F>
 class time_clause {
  public:
-  using result = std::invoke_result_t<F&>;
+  using result = std::invoke_result_t<called<F>>;
   using store = no_store;
 
   time_clause(select_kind kind, std::int64_t when, F&& f) : kind_(kind), when_(when), handler_(std::forward<F>(f)) {}
@@ -224,7 +224,7 @@ class time_clause {
     return kind_ == select_kind::timeout ? when_ == 0 : kind_ == select_kind::deadline && when_ <= deadline_in(0);
   }
   void settle(store&, bool) noexcept {}
-  result finish(store&, bool) { return handler_(); }
+  result finish(store&, bool) { return static_cast<called<F>>(handler_)(); }
   void off() noexcept { kind_ = select_kind::off; }
 
  private:
@@ -236,7 +236,7 @@ class time_clause {
 template <class F>
 class otherwise_clause {
  public:
-  using result = std::invoke_result_t<F&>;
+  using result = std::invoke_result_t<called<F>>;
   using store = no_store;
 
   explicit otherwise_clause(F&& f) : handler_(std::forward<F>(f)) {}
@@ -245,7 +245,7 @@ class otherwise_clause {
   void describe(select_case& c, store&) noexcept { c.kind = on_ ? select_kind::otherwise : select_kind::off; }
   [[nodiscard]] bool looks_ready() const noexcept { return false; }
   void settle(store&, bool) noexcept {}
-  result finish(store&, bool) { return handler_(); }
+  result finish(store&, bool) { return static_cast<called<F>>(handler_)(); }
   void off() noexcept { on_ = false; }
 
  private:

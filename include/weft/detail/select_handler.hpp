@@ -27,20 +27,44 @@ struct optional_probe {
 template <class F>
 concept one_call_operator = requires { &std::remove_cvref_t<F>::operator(); };
 
+template <class>
+inline constexpr bool is_one_shot = false;  // a call operator for rvalues
+template <class R, class C, class... A>
+inline constexpr bool is_one_shot<R (C::*)(A...) &&> = true;
+template <class R, class C, class... A>
+inline constexpr bool is_one_shot<R (C::*)(A...) && noexcept> = true;
+template <class R, class C, class... A>
+inline constexpr bool is_one_shot<R (C::*)(A...) const&&> = true;
+template <class R, class C, class... A>
+inline constexpr bool is_one_shot<R (C::*)(A...) const && noexcept> = true;
+
+/// How a handler kept as an F is called: as an rvalue if it can be called in no other way (std::move_only_function<void() &&>).
+template <class F>
+consteval auto how_it_is_called() {
+  if constexpr (std::is_class_v<F> && one_call_operator<F>) {
+    if constexpr (is_one_shot<decltype(&F::operator())>) return std::type_identity<F&&>{};
+    else return std::type_identity<F&>{};
+  } else {
+    return std::type_identity<F&>{};
+  }
+}
+template <class F>
+using called = typename decltype(how_it_is_called<F>())::type;
+
 enum class gets : unsigned char { optional, value, reference, nothing };
 
 /// What F takes when a T was received. A generic or overloaded one gets the optional if it can take it.
 template <class F, class T>
 consteval gets what_it_gets() {
   if constexpr (std::is_class_v<std::remove_cvref_t<F>> && !one_call_operator<F>) {
-    if constexpr (std::is_invocable_v<F&, std::optional<T>>) return gets::optional;
-    else if constexpr (std::is_invocable_v<F&, T>) return gets::value;
-    else if constexpr (std::is_invocable_v<F&, T&>) return gets::reference;
+    if constexpr (std::is_invocable_v<called<F>, std::optional<T>>) return gets::optional;
+    else if constexpr (std::is_invocable_v<called<F>, T>) return gets::value;
+    else if constexpr (std::is_invocable_v<called<F>, T&>) return gets::reference;
     else return gets::nothing;
   } else {
-    if constexpr (std::is_invocable_v<F&, optional_probe<T>>) return gets::optional;
-    else if constexpr (std::is_invocable_v<F&, T>) return gets::value;
-    else if constexpr (std::is_invocable_v<F&, T&>) return gets::reference;
+    if constexpr (std::is_invocable_v<called<F>, optional_probe<T>>) return gets::optional;
+    else if constexpr (std::is_invocable_v<called<F>, T>) return gets::value;
+    else if constexpr (std::is_invocable_v<called<F>, T&>) return gets::reference;
     else return gets::nothing;
   }
 }
@@ -48,10 +72,10 @@ consteval gets what_it_gets() {
 template <class F, class T>
 consteval auto recv_result() {
   constexpr gets what = what_it_gets<F, T>();
-  if constexpr (what == gets::optional) return std::type_identity<std::invoke_result_t<F&, std::optional<T>>>{};
-  else if constexpr (what == gets::value) return std::type_identity<std::invoke_result_t<F&, T>>{};
-  else if constexpr (what == gets::reference) return std::type_identity<std::invoke_result_t<F&, T&>>{};
-  else return std::type_identity<std::invoke_result_t<F&>>{};
+  if constexpr (what == gets::optional) return std::type_identity<std::invoke_result_t<called<F>, std::optional<T>>>{};
+  else if constexpr (what == gets::value) return std::type_identity<std::invoke_result_t<called<F>, T>>{};
+  else if constexpr (what == gets::reference) return std::type_identity<std::invoke_result_t<called<F>, T&>>{};
+  else return std::type_identity<std::invoke_result_t<called<F>>>{};
 }
 template <class F, class T>
 using recv_result_t = typename decltype(recv_result<F, T>())::type;
@@ -62,27 +86,28 @@ template <class F, class T>
 recv_result_t<F, T> run_recv_handler(F& f, recv_slot<T>& slot, bool ok, chan_core* home) {
   constexpr gets what = what_it_gets<F, T>();
   if constexpr (what == gets::optional) {
-    return f(ok ? slot.template take_as<std::optional<T>>(home) : std::optional<T>());
+    return static_cast<called<F>>(f)(ok ? slot.template take_as<std::optional<T>>(home) : std::optional<T>());
   } else if constexpr (what == gets::nothing) {
     if (ok) slot.discard();
-    return f();
+    return static_cast<called<F>>(f)();
   } else {
     if (!ok) throw closed_channel();
     if constexpr (what == gets::value) {
-      return f(slot.take(home));
+      return static_cast<called<F>>(f)(slot.take(home));
     } else {
       T v = slot.take(home);
-      return f(v);
+      return static_cast<called<F>>(f)(v);
     }
   }
 }
 
 template <class F, class T>
 consteval auto join_result() {
-  if constexpr (std::is_void_v<T>) return std::type_identity<std::invoke_result_t<F&>>{};
-  else if constexpr (std::is_invocable_v<F&, T>) return std::type_identity<std::invoke_result_t<F&, T>>{};
-  else if constexpr (std::is_invocable_v<F&, T&>) return std::type_identity<std::invoke_result_t<F&, T&>>{};
-  else return std::type_identity<std::invoke_result_t<F&>>{};
+  if constexpr (std::is_void_v<T>) return std::type_identity<std::invoke_result_t<called<F>>>{};
+  else if constexpr (std::is_invocable_v<called<F>, T>) return std::type_identity<std::invoke_result_t<called<F>, T>>{};
+  else if constexpr (std::is_invocable_v<called<F>, T&>)
+    return std::type_identity<std::invoke_result_t<called<F>, T&>>{};
+  else return std::type_identity<std::invoke_result_t<called<F>>>{};
 }
 template <class F, class T>
 using join_result_t = typename decltype(join_result<F, T>())::type;
