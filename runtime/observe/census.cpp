@@ -8,6 +8,7 @@
 #include "runtime/sched/processor.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/task.hpp"
+#include "runtime/sched/watchdog.hpp"
 #include "runtime/sched/worker.hpp"
 
 namespace weft::rt {
@@ -97,21 +98,13 @@ census take_census(scheduler const* of) {
   return std::move(t.result);
 }
 
-namespace {
-/// In a signal handler on the worker's thread.
-std::uint64_t task_here() noexcept {
-  worker const* const w = current_worker();
-  task const* const t = w != nullptr ? w->current.get() : nullptr;
-  return t != nullptr ? t->id : 0;
-}
-}  // namespace
-
 void add_running_calls(census& c, scheduler& of) {
   for (task_entry& e : c.tasks) {
     if (e.state != task_state::running) continue;
     for (worker const* w = of.workers(); w != nullptr; w = w->all_next) {
       thread_sample sample;
-      if (w->current.get() != e.self || !sample_thread(w->thread_id, task_here, sample) || sample.tag != e.id) continue;
+      if (w->current.get() != e.self || !sample_thread(w->thread_id, sampled_task, sample) || sample.tag != e.id)
+        continue;
       e.trace = c.traces.size();
       c.traces.emplace_back(sample.frames, sample.frames + sample.count);
       break;

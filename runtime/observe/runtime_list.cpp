@@ -1,13 +1,14 @@
 #include "runtime/observe/runtime_list.hpp"
 
 #include <new>
+#include <type_traits>
 
 namespace weft::rt {
 
 runtime_list& runtime_list::of_process() noexcept {
-  alignas(runtime_list) static unsigned char space[sizeof(runtime_list)];
-  static auto* const list = new (space) runtime_list;  // never destroyed: a runtime may be a static
-  return *list;
+  static_assert(std::is_trivially_destructible_v<runtime_list>);  // a runtime may be a static
+  static constinit runtime_list list;
+  return list;
 }
 
 void runtime_list::add(scheduler& s) noexcept {

@@ -151,7 +151,7 @@ void throw_if_cancelled_here() {
     throw_cancelled();
 }
 
-waiter& prepare_wait() noexcept {
+waiter& prepare_wait() {
   task* t = current_task();
   if (t == nullptr) return this_thread_waiter();
   (void)prepare_wait_of(*t);

@@ -156,7 +156,7 @@ struct wait_record {
 /// The throw of W1 alone, and W1 without it: for a call that mostly need not wait. With no other call of weft's in between they are
 /// cancellation_point(); what is cancelled after the first is found by H3.
 void throw_if_cancelled_here();
-[[nodiscard]] waiter& prepare_wait() noexcept;
+[[nodiscard]] waiter& prepare_wait();
 
 /// The calling task's or thread's waiter for a wait that ignores cancellation (locks). Never throws but bad_alloc.
 [[nodiscard]] waiter& uncancellable_waiter();

@@ -14,13 +14,6 @@ namespace {
 
 constexpr std::int64_t report_every_ns = 1'000'000'000;
 
-/// In a signal handler on the worker's thread.
-std::uint64_t current_id() noexcept {
-  worker const* const w = current_worker();
-  task const* const t = w != nullptr ? w->current.get() : nullptr;
-  return t != nullptr ? t->id : 0;
-}
-
 struct reading {
   kept_thread found;
   bool counts = true;
@@ -39,6 +32,11 @@ bool read_task(task& t, void* arg) {
 }
 
 }  // namespace
+
+std::uint64_t sampled_task() noexcept {
+  task const* const t = current_task();
+  return t != nullptr ? t->id : 0;
+}
 
 watchdog::watchdog(scheduler& s) noexcept : s_(s), after_(s.opts().watchdog.count()) {}
 
@@ -93,7 +91,7 @@ void watchdog::tell(worker const& w, view const& v, std::int64_t now) {
   int const thread = w.thread_id;
   r.found.computes = thread_state(thread) == 'R';
   thread_sample sample;
-  if (r.found.computes && sample_thread(thread, current_id, sample) && sample.tag == r.found.task) {  // D4
+  if (r.found.computes && sample_thread(thread, sampled_task, sample) && sample.tag == r.found.task) {  // D4
     r.found.calls = sample.frames;
     r.found.call_count = sample.count;
   }

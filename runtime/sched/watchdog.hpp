@@ -18,6 +18,9 @@
 
 namespace weft::rt {
 
+/// The tag of samples (thread_sample.hpp): the task that runs on this thread, 0: none. In a signal handler on the worker's thread.
+[[nodiscard]] std::uint64_t sampled_task() noexcept;
+
 class scheduler;
 struct processor;
 struct task;

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from echo_server import LIMIT, EchoServer, Failure  # noqa: E402
+from echo_server import LIMIT, Failure, test_with_server  # noqa: E402
 
 PROGRAM = sys.argv[1]
 CONNECTIONS = [64, 1000]
@@ -115,28 +115,16 @@ def go(server, n):
         run("go", "run", f.name, server.url, str(n))
 
 
-def main():
-    server = EchoServer(PROGRAM)
-    try:
-        for client in (wrk, h2load, ab, curl, python, go):
-            if client is not python and shutil.which(client.__name__) is None:
-                print(f"clients: {client.__name__} is not installed: left out")
-                continue
-            for n in CONNECTIONS:
-                began = time.monotonic()
-                client(server, n)
-                print(f"clients: {client.__name__}, {n} connections: no error in {time.monotonic() - began:.1f} s", flush=True)
-        give_up = time.monotonic() + LIMIT
-        while left := server.left_behind():
-            if time.monotonic() > give_up:
-                raise Failure(f"left in the server: {left}")
-        server.end()
-    except Failure as e:
-        print(f"clients: {e}")
-        return 1
-    finally:
-        server.kill()
-    return 0
+def test(server):
+    for client in (wrk, h2load, ab, curl, python, go):
+        if client is not python and shutil.which(client.__name__) is None:
+            print(f"clients: {client.__name__} is not installed: left out")
+            continue
+        for n in CONNECTIONS:
+            began = time.monotonic()
+            client(server, n)
+            print(f"clients: {client.__name__}, {n} connections: no error in {time.monotonic() - began:.1f} s", flush=True)
+    server.wait_until_at_rest()
 
 
-sys.exit(main())
+sys.exit(test_with_server("clients", PROGRAM, test))

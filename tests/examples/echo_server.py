@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 LIMIT = 60
 
@@ -47,6 +48,14 @@ class EchoServer:
         # The connection that asked may still be closing, or not have been when the first one was counted.
         return f"{tasks} tasks, {descriptors} descriptors" if tasks > 1 or descriptors > 1 else ""
 
+    def wait_until_at_rest(self):
+        """Until nothing is left behind: the server has yet to be told of the last clients' end."""
+        give_up = time.monotonic() + LIMIT
+        while left := self.left_behind():
+            if time.monotonic() > give_up:
+                raise Failure(f"left in the server: {left}")
+            time.sleep(0.05)
+
     def end(self):
         """SIGINT; its status, and what it said on stderr."""
         self.process.send_signal(signal.SIGINT)
@@ -62,3 +71,17 @@ class EchoServer:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+def test_with_server(name, program, test):
+    """Runs test(server) and ends the server; the exit status."""
+    server = EchoServer(program)
+    try:
+        test(server)
+        server.end()
+    except Failure as e:
+        print(f"{name}: {e}")
+        return 1
+    finally:
+        server.kill()
+    return 0

@@ -13,7 +13,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from echo_server import LIMIT, EchoServer, Failure  # noqa: E402
+from echo_server import LIMIT, Failure, test_with_server  # noqa: E402
 
 PROGRAM = sys.argv[1]
 SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 5
@@ -164,37 +164,24 @@ async def load(server, seconds):
 
 
 def at_rest(server):
-    give_up = time.monotonic() + LIMIT
-    while left := server.left_behind():
-        if time.monotonic() > give_up:
-            raise Failure(f"left in the server: {left}")
-        time.sleep(0.05)  # it has yet to be told of the last ones' end
+    server.wait_until_at_rest()
     return server.memory_kb()
 
 
-def main():
-    print(f"soak: seed {SEED}, {SECONDS:g} s", flush=True)
-    server = EchoServer(PROGRAM)
-    try:
-        began = time.monotonic()
-        memory = [at_rest(server)]
-        while (left := SECONDS - (time.monotonic() - began)) > 0:
-            asyncio.run(load(server, min(left, max(1.0, min(10.0, SECONDS / 5)))))
-            memory.append(at_rest(server))
-            if time.monotonic() - began >= 10:
-                print(f"soak: {time.monotonic() - began:.0f} s, {sum(done.values())} connections, {memory[-1]} KB at rest", flush=True)
-        # The first rounds fill the pools, and the C library's arenas; from then on they are used again. What leaks grows on.
-        most = max(memory[1:2 + len(memory) // 2])
-        print(f"soak: {done}; at rest {memory[0]} KB before, {memory[1]} after the first round, {memory[-1]} at the end")
-        if min(memory[-2:]) > most * (1 + MEMORY_SLACK):
-            raise Failure(f"the server at rest has grown all the time, in KB: {memory}")
-        server.end()
-    except Failure as e:
-        print(f"soak: seed {SEED}: {e}")
-        return 1
-    finally:
-        server.kill()
-    return 0
+def test(server):
+    began = time.monotonic()
+    memory = [at_rest(server)]
+    while (left := SECONDS - (time.monotonic() - began)) > 0:
+        asyncio.run(load(server, min(left, max(1.0, min(10.0, SECONDS / 5)))))
+        memory.append(at_rest(server))
+        if time.monotonic() - began >= 10:
+            print(f"soak: {time.monotonic() - began:.0f} s, {sum(done.values())} connections, {memory[-1]} KB at rest", flush=True)
+    # The first rounds fill the pools, and the C library's arenas; from then on they are used again. What leaks grows on.
+    most = max(memory[1:2 + len(memory) // 2])
+    print(f"soak: {done}; at rest {memory[0]} KB before, {memory[1]} after the first round, {memory[-1]} at the end")
+    if min(memory[-2:]) > most * (1 + MEMORY_SLACK):
+        raise Failure(f"the server at rest has grown all the time, in KB: {memory}")
 
 
-sys.exit(main())
+print(f"soak: seed {SEED}, {SECONDS:g} s", flush=True)
+sys.exit(test_with_server(f"soak: seed {SEED}", PROGRAM, test))
