@@ -15,15 +15,24 @@ std::string_view without_weakness(std::string_view tag) noexcept {
   return tag;
 }
 
-/// Whether a list of entity tags has this one. Ours have no commas.
-bool has_tag(std::string_view list, std::string_view tag) noexcept {
+enum class comparison { weak, strong };  // RFC 9110, 8.8.3.2: in a strong one a weak tag equals none
+
+/// Whether a list of entity tags has this one. Ours are strong and have no commas.
+bool has_tag(std::string_view list, std::string_view tag, comparison how) noexcept {
   for (std::string_view left = list; !left.empty();) {
     auto const comma = std::min(left.find(','), left.size());
     std::string_view const one = trim_blanks(left.substr(0, comma));
-    if (one == "*" || without_weakness(one) == tag) return true;
+    if (one == "*" || (how == comparison::weak ? without_weakness(one) : one) == tag) return true;
     left.remove_prefix(std::min(left.size(), comma + 1));
   }
   return false;
+}
+
+/// Whether the file has changed since the date of a field. Nothing where there is no date, or none that is one.
+std::optional<bool> changed_since(request_state const& q, std::string_view field, file_validators const& now) noexcept {
+  auto const since = q.field(field);
+  auto const date = since ? read_http_date(*since) : std::nullopt;
+  return date ? std::optional(now.modified > *date) : std::nullopt;
 }
 
 std::optional<std::uint64_t> digits(std::string_view s) noexcept {
@@ -34,11 +43,16 @@ std::optional<std::uint64_t> digits(std::string_view s) noexcept {
 
 }  // namespace
 
-bool is_unmodified(request_state const& q, file_validators const& now) noexcept {
-  if (auto const tags = q.field("If-None-Match")) return has_tag(*tags, now.tag);  // the date does not count beside it
-  auto const since = q.field("If-Modified-Since");
-  auto const date = since ? read_http_date(*since) : std::nullopt;
-  return date && now.modified <= *date;
+precondition precondition_of(request_state const& q, file_validators const& now) noexcept {
+  using enum precondition;
+  // A date does not count beside tags.
+  if (auto const tags = q.field("If-Match")) {
+    if (!has_tag(*tags, now.tag, comparison::strong)) return failed;
+  } else if (changed_since(q, "If-Unmodified-Since", now).value_or(false)) {
+    return failed;
+  }
+  if (auto const tags = q.field("If-None-Match")) return has_tag(*tags, now.tag, comparison::weak) ? unmodified : holds;
+  return changed_since(q, "If-Modified-Since", now).value_or(true) ? holds : unmodified;
 }
 
 std::variant<byte_range, no_range> range_of(request_state const& q, file_validators const& now,

@@ -22,8 +22,13 @@ struct byte_range {
 };
 enum class no_range { whole, unsatisfiable };
 
-/// 304: the client has it already.
-[[nodiscard]] bool is_unmodified(request_state const& q, file_validators const& now) noexcept;
+/// What the request's conditions come to, in the order of RFC 9110, 13.2.2.
+enum class precondition {
+  holds,
+  failed,     // 412: it is not what the client thinks it is (If-Match, If-Unmodified-Since)
+  unmodified  // 304: the client has it already (If-None-Match, If-Modified-Since)
+};
+[[nodiscard]] precondition precondition_of(request_state const& q, file_validators const& now) noexcept;
 
 /// The part that `Range` asks for. A field that is malformed, has several ranges or another unit, or whose If-Range does not hold,
 /// is as none.

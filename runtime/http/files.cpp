@@ -51,7 +51,9 @@ response answer(request_state const& q, open_file&& opened, std::string_view nam
     return r;
   };
   file_validators const now{tag, seconds};
-  if (is_unmodified(q, now)) return with_fields(response(304));
+  precondition const asked = precondition_of(q, now);
+  if (asked == precondition::failed) return with_fields(response(412, "Precondition Failed\n"));
+  if (asked == precondition::unmodified) return with_fields(response(304));
   auto const range = q.method == "GET" ? range_of(q, now, file->size) : no_range::whole;
   if (range == std::variant<byte_range, no_range>(no_range::unsatisfiable))
     return with_fields(response(416)).header("Content-Range", "bytes */" + size);

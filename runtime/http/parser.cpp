@@ -180,6 +180,8 @@ void request_parser::check_header() {
     if (!http11_ || codings_ > 1 || length || !last_chunked_) return refuse(400);
     if (!only_chunked_) return refuse(501);
   }
+  // Without a length it may have a body that only its sender knows of; in HTTP/1.1 it has none (RFC 9112, 6.3).
+  if (!http11_ && !length && (q.method == "POST" || q.method == "PUT" || q.method == "PATCH")) return refuse(411);
   if (q.method == "CONNECT") return refuse(501);
   if (!is_target(q.target) || !q.split_target() || (q.target == "*" && q.method != "OPTIONS")) return refuse(400);
   if (!q.target.starts_with('/') && q.target != "*" && !take_authority()) return refuse(400);

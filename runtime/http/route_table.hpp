@@ -4,8 +4,10 @@
 //            Names belong to the route, not to the node: /user/{id} under GET and /user/{name} under POST share nodes.
 //   freeze   once a server is made: each handler is wrapped in the middlewares of its group and of those around it. Done
 //            late, so that use() counts for routes registered before it.
+//            Of two patterns that share paths and methods one must be more specific, as in Go 1.22: match only paths that the
+//            other matches too. Else the second is refused, so the order of registering never says who answers.
 //   find     walks the path segment by segment: text first, then `{name}`, then `{name...}`, stepping back where a branch
-//            leads nowhere. A node counts only if it has the method, so that GET /a/b beside POST /a/{x} leaves POST /a/b to
+//            leads nowhere: of the patterns that match, the most specific one is found first. A node counts only if it has the method, so that GET /a/b beside POST /a/{x} leaves POST /a/b to
 //            the latter. No allocation but for escapes and the list of Allow.
 //
 // Paths are compared segment by segment after decoding, so an escaped slash (%2F) never separates segments.
@@ -69,8 +71,10 @@ struct route_table {
   void check_open(char const* call) const;
   static void wrap(route_node& node);
   static http::handler wrapped(http::handler h, route_scope const* scope);
+  void check_overlap(std::string_view method, std::string_view pattern) const;
 
   route_node root_;
+  std::vector<std::pair<std::string, std::string>> patterns_;  // of all routes, each with its method
   std::list<route_scope> scopes_;
   std::list<http::router> groups_;  // what group() returned; their handles own nothing
   route unmatched_{};               // answers 404 and 405

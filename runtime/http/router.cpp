@@ -47,6 +47,43 @@ std::vector<segment> split_pattern(std::string_view pattern) {
   return segments;
 }
 
+/// How the paths that two patterns match lie to each other.
+enum class overlap { none, same, first_within, second_within, partial };
+
+overlap overlap_of(std::vector<segment> const& a, std::vector<segment> const& b) {
+  using enum segment_kind;
+  bool first_within = true, second_within = true;
+  for (std::size_t i = 0;; ++i) {
+    bool const a_ends = i == a.size(), b_ends = i == b.size();
+    if (a_ends != b_ends) return overlap::none;
+    if (a_ends) break;
+    auto const [kind, text] = a[i];
+    auto const [other_kind, other_text] = b[i];
+    if (kind == segment_kind::text && other_kind == segment_kind::text) {
+      if (text != other_text) return overlap::none;
+    } else if (kind == segment_kind::text && other_kind == one) {
+      if (text.empty()) return overlap::none;  // a parameter is not
+      second_within = false;
+    } else if (kind == one && other_kind == segment_kind::text) {
+      if (other_text.empty()) return overlap::none;
+      first_within = false;
+    } else if (kind == rest || other_kind == rest) {
+      first_within = first_within && other_kind == rest;
+      second_within = second_within && kind == rest;
+      break;
+    }
+  }
+  if (first_within && second_within) return overlap::same;
+  if (first_within) return overlap::first_within;
+  return second_within ? overlap::second_within : overlap::partial;
+}
+
+/// Whether a request's method may be both.
+bool share_requests(std::string_view method, std::string_view other) noexcept {
+  auto const answers_head = [](std::string_view m) { return m == "GET" || m == "HEAD"; };
+  return method == other || method == "*" || other == "*" || (answers_head(method) && answers_head(other));
+}
+
 auto literal_at(auto& literals, std::string_view text) {
   return std::ranges::lower_bound(literals, text, {}, [](auto const& l) { return std::string_view(l.first); });
 }
@@ -164,8 +201,21 @@ void route_table::add(route_scope& scope, std::string_view method, std::string_v
                                   " answers the same requests as " + other.method + " " + other.pattern);
     }
   }
+  check_overlap(method, whole);
+  patterns_.emplace_back(method, whole);
   node->routes.push_back(
       {std::string(method), std::move(whole), std::move(names), std::move(handler), &scope, streamed});
+}
+
+void route_table::check_overlap(std::string_view method, std::string_view pattern) const {
+  auto const segments = split_pattern(pattern);
+  for (auto const& [other_method, other] : patterns_) {
+    if (!share_requests(method, other_method) || overlap_of(segments, split_pattern(other)) != overlap::partial)
+      continue;
+    throw std::invalid_argument("weft::http::router: " + std::string(method) + " " + std::string(pattern) + " and " +
+                                other_method + " " + other +
+                                " match some of the same paths, and neither is more specific");
+  }
 }
 
 void route_table::use(route_scope& scope, http::middleware m) {

@@ -2,6 +2,7 @@
 #include "runtime/http/workspace.hpp"
 
 #include "runtime/platform/platform.hpp"
+#include "runtime/sched/worker.hpp"
 
 #include <cstring>
 
@@ -31,14 +32,22 @@ void http_workspace::reset() noexcept {
   if (in_size > common) in.reset(), in_size = 0;
 }
 
-workspace_pool::workspace_pool() { idle_.reserve(most_kept); }
+workspace_pool::workspace_pool() {
+  for (auto& s : shelves_) {
+    guard const held(s.lock);
+    s.idle.reserve(most_kept);
+  }
+}
+
+workspace_pool::shelf& workspace_pool::here() noexcept { return shelves_[current_worker()->index % shelves_.size()]; }
 
 std::unique_ptr<http_workspace> workspace_pool::get() {
   {
-    guard const held(lock_);
-    if (!idle_.empty()) {
-      auto w = std::move(idle_.back());
-      idle_.pop_back();
+    auto& s = here();
+    guard const held(s.lock);
+    if (!s.idle.empty()) {
+      auto w = std::move(s.idle.back());
+      s.idle.pop_back();
       return w;
     }
   }
@@ -47,8 +56,9 @@ std::unique_ptr<http_workspace> workspace_pool::get() {
 
 void workspace_pool::put(std::unique_ptr<http_workspace> w) noexcept {
   w->reset();
-  guard const held(lock_);
-  if (idle_.size() < most_kept) idle_.push_back(std::move(w));  // reserved: does not throw
+  auto& s = here();
+  guard const held(s.lock);
+  if (s.idle.size() < most_kept) s.idle.push_back(std::move(w));  // reserved: does not throw
 }
 
 }  // namespace weft::rt

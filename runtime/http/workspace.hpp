@@ -6,6 +6,7 @@
 #include "runtime/http/http_date.hpp"
 #include "runtime/http/state.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -34,6 +35,8 @@ struct http_workspace {
   char date_[http_date_size];
 };
 
+/// A shelf for each worker, up to a number of them: every request of a busy server takes a workspace and puts it back, and one lock for all
+/// would be their limit on many processors.
 class workspace_pool {
  public:
   workspace_pool();
@@ -41,9 +44,14 @@ class workspace_pool {
   void put(std::unique_ptr<http_workspace> w) noexcept;
 
  private:
-  static constexpr std::size_t most_kept = 128;
-  ranked_lock lock_{lock_rank::leaf};
-  std::vector<std::unique_ptr<http_workspace>> idle_ WEFT_GUARDED_BY(lock_);  // last in, first out: the warm one
+  static constexpr std::size_t most_kept = 64;  // by a shelf
+  struct alignas(64) shelf {
+    ranked_lock lock{lock_rank::leaf};
+    std::vector<std::unique_ptr<http_workspace>> idle WEFT_GUARDED_BY(lock);  // last in, first out: the warm one
+  };
+  shelf& here() noexcept;
+
+  std::array<shelf, 16> shelves_;
 };
 
 /// Holds a workspace for a block.

@@ -150,6 +150,16 @@ TEST_CASE("a part of a file, and a file only if it has changed") {
     CHECK(status_of(ask("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n")) == 200);
     CHECK(status_of(ask("If-Modified-Since: yesterday\r\n")) == 200);
     CHECK(status_of(ask("If-None-Match: \"x\"\r\nIf-Modified-Since: " + date + "\r\n")) == 200);
+    CHECK(status_of(ask("If-Match: \"x\", " + tag + "\r\n")) == 200);
+    CHECK(status_of(ask("If-Match: *\r\n")) == 200);
+    CHECK(status_of(ask("If-Match: \"x\"\r\n")) == 412);
+    CHECK(status_of(ask("If-Match: W/" + tag + "\r\n")) == 412);  // compared strongly
+    CHECK(status_of(ask("If-Unmodified-Since: " + date + "\r\n")) == 200);
+    CHECK(status_of(ask("If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n")) == 412);
+    CHECK(status_of(ask("If-Unmodified-Since: yesterday\r\n")) == 200);
+    CHECK(status_of(ask("If-Match: " + tag + "\r\nIf-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n")) == 200);
+    CHECK(status_of(ask("If-Match: " + tag + "\r\nIf-None-Match: " + tag + "\r\n")) == 304);
+    CHECK(status_of(ask("If-Match: \"x\"\r\nRange: bytes=0-4\r\n")) == 412);
   });
 }
 

@@ -137,6 +137,8 @@ std::vector<refusal> refusals() {
        400},
       {"a trailer that is none", with("Transfer-Encoding: chunked\r\n", "0\r\nX y\r\n\r\n"), 400},
       {"chunks in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+      {"HTTP/1.0 without a length, where a body may follow", "POST / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 411},
+      {"the same, put", "PUT / HTTP/1.0\r\n\r\nabc", 411},
       {"a chunk without a size", with("Transfer-Encoding: chunked\r\n", "\r\nabc\r\n"), 400},
       {"a chunk size that is none", with("Transfer-Encoding: chunked\r\n", "xyz\r\nabc\r\n"), 400},
       {"a chunk longer than it says by little", with("Transfer-Encoding: chunked\r\n", "2\r\nabc"), 400},

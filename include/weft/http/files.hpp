@@ -24,8 +24,8 @@ struct file_options {
 /// below the root are not followed (the root itself may be one); ".." is refused before any handler sees it. Everything else is 404,
 /// a file without permission too. A folder without its '/' at the end is 308 to the path with it.
 ///
-/// ETag and Last-Modified are sent and If-None-Match, If-Modified-Since, Range (one range of bytes) and If-Range honoured: 304, 206,
-/// 416. The type goes by the extension, application/octet-stream by default.
+/// ETag and Last-Modified are sent and the conditions of RFC 9110, 13 honoured (304, 412), and Range (one range of bytes; several
+/// give the whole file: 206, 416). The type goes by the extension, application/octet-stream by default.
 ///
 /// A file that is changed while it is sent may come mixed; one that is cut short breaks the connection, so that the client
 /// can tell. Throws std::system_error if `root` cannot be opened. The root stays open as long as the handler lives.
