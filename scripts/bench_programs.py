@@ -153,7 +153,7 @@ def cache(a, examples):
             port = free_port()
             servers["redis-server"] = (start(["redis-server", "--port", str(port), "--save", "", "--appendonly", "no"]), port)
         else:
-            print("bench: no redis-server here: weft alone", file=sys.stderr)
+            print("bench: no redis-server here (the package redis-server of Debian): weft alone", file=sys.stderr)
         for process, port in servers.values():
             ready(process, port)
         rows = {}
