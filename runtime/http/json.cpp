@@ -3,7 +3,10 @@
 
 #include "runtime/http/state.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
+#include <cstring>
 
 namespace weft::http {
 
@@ -32,6 +35,49 @@ constexpr auto stands_for_itself = [] {
   for (std::size_t c = 0x20; c < 0x80; ++c) yes[c] = c != '"' && c != '\\';
   return yes;
 }();
+
+/// Eight characters at a time (the tests for a zero byte and for one below n of "Bit Twiddling Hacks", S. E. Anderson).
+bool all_plain(std::string_view s) noexcept {
+  constexpr std::size_t word = sizeof(std::uint64_t);
+  if (s.size() < word)
+    return std::ranges::all_of(s, [](char c) { return stands_for_itself[static_cast<unsigned char>(c)]; });
+  auto const is_plain = [](char const* at) {
+    constexpr std::uint64_t ones = 0x0101010101010101, tops = ones * 0x80;
+    auto const has_zero = [](std::uint64_t v) { return (v - ones) & ~v & tops; };
+    std::uint64_t v;
+    std::memcpy(&v, at, word);
+    std::uint64_t const below_blank = (v - ones * 0x20) & ~v & tops;
+    return ((v & tops) | below_blank | has_zero(v ^ ones * '"') | has_zero(v ^ ones * '\\')) == 0;
+  };
+  for (std::size_t i = 0; i + word < s.size(); i += word) {
+    if (!is_plain(s.data() + i)) return false;
+  }
+  return is_plain(s.data() + s.size() - word);  // the last eight, some of them again
+}
+
+/// An object all of whose texts stand for themselves; `size` is at least what it takes.
+std::string plain_object(json_fields fields, std::size_t size) {
+  std::string body;
+  body.resize_and_overwrite(size, [&](char* const start, std::size_t) {
+    char* at = start;
+    auto const put = [&at](std::string_view s) { at += s.copy(at, s.size()); };
+    auto const put_text = [&](std::string_view s, bool quoted) {
+      if (quoted) *at++ = '"';
+      put(s);
+      if (quoted) *at++ = '"';
+    };
+    *at++ = '{';
+    for (auto const& [name, value] : fields) {
+      if (at != start + 1) *at++ = ',';
+      put_text(name, true);
+      *at++ = ':';
+      put_text(value.text(), value.quoted());
+    }
+    *at++ = '}';
+    return static_cast<std::size_t>(at - start);
+  });
+  return body;
+}
 
 }  // namespace
 
@@ -66,9 +112,10 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
-response json(int status, json_fields fields) {
-  std::size_t size = 2;
-  for (auto const& [name, value] : fields) size += name.size() + value.text().size() + 6;
+namespace {
+
+/// Any object; `size` is what it takes without escapes.
+std::string object(json_fields fields, std::size_t size) {
   std::string body;
   body.reserve(size);
   body += '{';
@@ -80,7 +127,19 @@ response json(int status, json_fields fields) {
     else body.append(value.text());
   }
   body += '}';
-  response r(status, std::move(body));
+  return body;
+}
+
+}  // namespace
+
+response json(int status, json_fields fields) {
+  std::size_t size = 2;
+  bool plain = true;
+  for (auto const& [name, value] : fields) {
+    size += name.size() + value.text().size() + 6;
+    plain = plain && all_plain(name) && (!value.quoted() || all_plain(value.text()));
+  }
+  response r(status, plain ? plain_object(fields, size) : object(fields, size));
   rt::http_access::set_type(r, "application/json");
   return r;
 }

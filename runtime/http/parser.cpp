@@ -175,7 +175,7 @@ void request_parser::check_header() {
   if (q.target.size() > limits_.target || q.method.size() + q.target.size() + rest_of_line > longest_line())
     return refuse(414);
   if (hosts_ > 1 || (hosts_ == 0 && http11_)) return refuse(400);
-  if (auto const host = q.field("Host"); host && !is_authority(*host)) return refuse(400);
+  if (hosts_ == 1 && !is_authority(host_)) return refuse(400);
   if (codings_ > 0) {
     if (!http11_ || codings_ > 1 || length || !last_chunked_) return refuse(400);
     if (!only_chunked_) return refuse(501);
@@ -222,7 +222,10 @@ void request_parser::on_field_impl(field f, view name, view value, error_code&) 
   text_pair const p{into_.text.add(std_view(name)), into_.text.add(trim_blanks(std_view(value)))};
   into_.fields.push_back(p);
   switch (f) {
-    case field::host: ++hosts_; break;
+    case field::host:
+      hosts_ = hosts_ < 2 ? hosts_ + 1 : 2;
+      host_ = p.value;
+      break;
     case field::transfer_encoding: {
       if (codings_ < 2) ++codings_;
       only_chunked_ = equal_no_case(p.value, "chunked");

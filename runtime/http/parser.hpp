@@ -123,6 +123,7 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   bool expects_continue_ = false;
   bool bad_expectation_ = false;
   std::uint8_t hosts_ = 0;
+  std::string_view host_;      // of the last Host field
   std::uint8_t codings_ = 0;   // Transfer-Encoding fields
   bool only_chunked_ = false;  // the one Transfer-Encoding is "chunked"
   bool last_chunked_ = false;

@@ -6,6 +6,7 @@
 
 #include <charconv>
 #include <cstdint>
+#include <cstring>
 
 namespace weft::rt {
 
@@ -60,43 +61,69 @@ body_form form_of(http::response const& r, response_frame const& f) noexcept {
 
 namespace {
 
+constexpr std::size_t most_digits = 20;
+
 void append_number(std::string& out, std::uint64_t n, int base = 10) {
-  char digits[20];
+  char digits[most_digits];
   out.append(digits, std::to_chars(digits, digits + sizeof digits, n, base).ptr);
 }
+
+/// Writes into room that has been made: one check of the capacity for a dozen short pieces.
+class raw_text {
+ public:
+  explicit raw_text(char* at) noexcept : at_(at) {}
+  raw_text& operator<<(std::string_view s) noexcept {
+    at_ += s.copy(at_, s.size());
+    return *this;
+  }
+  template <std::size_t N>
+  raw_text& operator<<(char const (&literal)[N]) noexcept {  // the copy of a length that is known is a few moves
+    std::memcpy(at_, literal, N - 1);
+    at_ += N - 1;
+    return *this;
+  }
+  raw_text& operator<<(std::uint64_t n) noexcept {
+    at_ = std::to_chars(at_, at_ + most_digits, n).ptr;
+    return *this;
+  }
+  [[nodiscard]] char* end() const noexcept { return at_; }
+
+ private:
+  char* at_;
+};
 
 }  // namespace
 
 void append_header(std::string& out, http::response const& r, response_frame const& f, std::string_view date) {
   body_form const form = form_of(r, f);
   std::string_view const fields = http_access::fields(r);
-  if (r.status() == 200) {
-    out += "HTTP/1.1 200 OK\r\n";
-  } else {
-    out += "HTTP/1.1 ";
-    append_number(out, static_cast<std::uint64_t>(r.status()));
-    out.append(" ").append(reason_of(r.status())).append("\r\n");
-  }
-  if (fields.empty() || !r.header("Date")) out.append("Date: ").append(date).append("\r\n");
-  if (auto const type = http_access::type(r); !type.empty()) {
-    out.append("Content-Type: ").append(type).append("\r\n");
-  } else if (!r.body_view().empty() && form == body_form::counted && (fields.empty() || !r.header("Content-Type"))) {
-    out += "Content-Type: text/plain; charset=utf-8\r\n";
-  }
-  if (form == body_form::counted) {
-    out += "Content-Length: ";
-    append_number(out, r.body_view().size());
-    out += "\r\n";
-  } else if (form == body_form::file) {
-    out += "Content-Length: ";
-    append_number(out, file_of(r)->length);
-    out += "\r\n";
-  } else if (form == body_form::chunked) {
-    out += "Transfer-Encoding: chunked\r\n";
-  }
-  if (!f.keep_alive || form == body_form::to_end) out += "Connection: close\r\n";
-  else if (!f.http11) out += "Connection: keep-alive\r\n";
-  out.append(fields).append("\r\n");
+  std::string_view const reason = reason_of(r.status());
+  bool const typed = !fields.empty() && r.header("Content-Type");
+  bool const dated = !fields.empty() && r.header("Date");
+  std::string_view type = http_access::type(r);
+  if (type.empty() && !typed && form == body_form::counted && !r.body_view().empty())
+    type = "text/plain; charset=utf-8";
+  constexpr std::size_t all_names = 160;  // what follows, but for the pieces added here, each at its longest
+  std::size_t const before = out.size();
+  std::size_t const most = before + all_names + reason.size() + date.size() + type.size() + fields.size() + most_digits;
+  out.resize_and_overwrite(most, [&](char* start, std::size_t) {
+    raw_text to(start + before);
+    if (r.status() == 200) to << "HTTP/1.1 200 OK\r\n";
+    else to << "HTTP/1.1 " << static_cast<std::uint64_t>(r.status()) << " " << reason << "\r\n";
+    if (!dated) to << "Date: " << date << "\r\n";
+    if (!type.empty()) to << "Content-Type: " << type << "\r\n";
+    switch (form) {
+      case body_form::counted: to << "Content-Length: " << std::uint64_t{r.body_view().size()} << "\r\n"; break;
+      case body_form::file: to << "Content-Length: " << file_of(r)->length << "\r\n"; break;
+      case body_form::chunked: to << "Transfer-Encoding: chunked\r\n"; break;
+      case body_form::none:
+      case body_form::to_end: break;
+    }
+    if (!f.keep_alive || form == body_form::to_end) to << "Connection: close\r\n";
+    else if (!f.http11) to << "Connection: keep-alive\r\n";
+    to << fields << "\r\n";
+    return static_cast<std::size_t>(to.end() - start);
+  });
 }
 
 http::response plain_response(int status) {

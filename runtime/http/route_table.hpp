@@ -45,7 +45,7 @@ struct route {
 };
 
 struct route_node {
-  std::vector<std::pair<std::string, std::unique_ptr<route_node>>> literals;  // by text
+  std::vector<std::pair<std::string, std::unique_ptr<route_node>>> literals;  // by length, then text
   std::unique_ptr<route_node> one;                                            // {name}
   std::unique_ptr<route_node> rest;                                           // {name...}
   std::vector<route> routes;

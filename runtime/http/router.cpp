@@ -84,8 +84,12 @@ bool share_requests(std::string_view method, std::string_view other) noexcept {
   return method == other || method == "*" || other == "*" || (answers_head(method) && answers_head(other));
 }
 
+/// Literals are in the order of their lengths, then of their bytes: most comparisons need the lengths alone.
 auto literal_at(auto& literals, std::string_view text) {
-  return std::ranges::lower_bound(literals, text, {}, [](auto const& l) { return std::string_view(l.first); });
+  auto const before = [](std::string_view a, std::string_view b) {
+    return a.size() != b.size() ? a.size() < b.size() : a < b;
+  };
+  return std::ranges::lower_bound(literals, text, before, [](auto const& l) { return std::string_view(l.first); });
 }
 
 route_node& child(route_node& of, segment const& s) {

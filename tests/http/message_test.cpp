@@ -128,6 +128,19 @@ TEST_CASE("json writes each kind of value and escapes what must be") {
         "\"\xc3\xa9\":\"\xe2\x82\xac \xf0\x9f\x99\x82\"}");
 }
 
+TEST_CASE("json finds what must be escaped wherever it stands, and nothing else") {
+  for (int byte = 1; byte < 0x80; ++byte) {
+    for (std::size_t length : {1u, 7u, 8u, 9u, 16u, 19u}) {
+      for (std::size_t at = 0; at < length; ++at) {
+        std::string text(length, 'x'), written = "{\"t\":";
+        text[at] = static_cast<char>(byte);
+        http::append_json_string(written, text);
+        REQUIRE(http::json({{"t", text}}).body() == written + "}");
+      }
+    }
+  }
+}
+
 TEST_CASE("json takes documents of a JSON library as they are") {
   boost::json::value const list{1, "two", nullptr};
   boost::json::object const object{{"x", 0.5}};

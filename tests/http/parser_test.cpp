@@ -56,6 +56,12 @@ std::string with(std::string_view fields, std::string_view body = "") {
   return "POST /x HTTP/1.1\r\nHost: h\r\n" + std::string(fields) + "\r\n" + std::string(body);
 }
 
+std::string times(int n, std::string_view s) {
+  std::string all;
+  for (int i = 0; i < n; ++i) all += s;
+  return all;
+}
+
 std::vector<refusal> refusals() {
   return {
       {"no request at all", "\x16\x03\x01\x02\r\n\r\n", 400},
@@ -68,6 +74,7 @@ std::vector<refusal> refusals() {
       {"HTTP/1.2", "GET / HTTP/1.2\r\nHost: h\r\n\r\n", 505},
       {"no Host", "GET / HTTP/1.1\r\n\r\n", 400},
       {"two Hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
+      {"so many Hosts that a byte counts one", "GET / HTTP/1.1\r\n" + times(257, "Host: h\r\n") + "\r\n", 400},
       {"a Host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400},
       {"a Host that is a list", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400},
       {"a Host in quotes", "GET / HTTP/1.1\r\nHost: \"a\"\r\n\r\n", 400},
