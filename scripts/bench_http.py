@@ -1,13 +1,19 @@
 """Sets examples/http_echo beside a bare epoll loop, Go's net/http, and hyper, axum and actix: scripts/bench http.
 
-Each figure is of a fresh server on a free port of 127.0.0.1 that answers GET /hello to keep-alive connections, all of
-them sending their next request as soon as the last is answered. Servers take turns (raw, weft, Go, raw, ...), so that a
+Each figure is of a fresh server on a free port of 127.0.0.1, whose connections all send their next request as soon as the
+last is answered:
+
+  hello     GET /hello, keep-alive, for each number of --connections
+  param     GET /hello/bench, whose name stands in the answer
+  echo_1k, echo_64k   POST /echo of so many bytes
+  connect   GET /hello on a new connection each
+  start     from exec to the first answer, resident memory then, size of the stripped program
+  idle      what a connection adds to the server's resident memory, after a request and some seconds of idleness
+
+All but hello are of 64 connections, or as many as --connections says where that is one number. Servers take turns (raw, weft, Go, raw, ...), so that a
 machine that gets slower meanwhile does so for all. The load is wrk's, or examples/http_load's where there is no wrk, on the
 same machine: requests/s says how the two share the CPUs, and the column to look at is the server's CPU time a request,
 beside the bare loop's in the same round. It includes the accepting of the connections.
-
-The last table is of memory: what a connection adds to the server's resident size after one request and some seconds of
-idleness.
 """
 import argparse
 import contextlib
@@ -29,6 +35,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: bench\r\n\r\n"
 BODY = b'{"message":"hello world"}'
 PEERS = {"go": "Go", "hyper": "hyper", "axum": "axum", "actix": "actix"}
+KINDS = {"hello": ("GET /hello", "/hello", ""),
+         "param": ("GET /hello/{name}", "/hello/bench", ""),
+         "echo_1k": ("POST 1 KB", "/echo", 'wrk.method, wrk.body = "POST", string.rep("x", 1024)'),
+         "echo_64k": ("POST 64 KB", "/echo", 'wrk.method, wrk.body = "POST", string.rep("x", 65536)'),
+         "connect": ("a connection each", "/hello", 'wrk.headers["Connection"] = "close"')}
+ROWS = [*KINDS, "start", "idle"]
 SETTLE = 3.5  # seconds until servers that give memory back while they are idle have done so
 WRK_REPORT = """function done(summary, latency, requests)
   local e, n = summary.errors, 0
@@ -50,6 +62,7 @@ def arguments(argv):
     p.add_argument("--duration", type=int, metavar="S", help="seconds of load in a run (default 5; 2 with --quick)")
     p.add_argument("--idle", type=int, default=10000, metavar="N", help="idle connections to hold; 0: none (default %(default)s)")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="of each server (default: one a CPU)")
+    p.add_argument("--rows", default=",".join(ROWS), metavar="LIST", help="of %(default)s (default: all)")
     p.add_argument("--quick", action="store_true", help="short runs, for a first look")
     p.add_argument("--load", choices=["wrk", "http_load"], help="who sends the requests (default: wrk if it is there)")
     p.add_argument("--json", metavar="FILE", help="also write all figures there")
@@ -71,6 +84,10 @@ def arguments(argv):
     for name in a.peers:
         if name not in PEERS:
             p.error(f"--peers: {name} is none of {', '.join(PEERS)}")
+    a.rows = [name for name in a.rows.split(",") if name]
+    for name in a.rows:
+        if name not in ROWS:
+            p.error(f"--rows: {name} is none of {', '.join(ROWS)}")
     a.load = a.load or ("wrk" if shutil.which("wrk") else "http_load")
     return a
 
@@ -193,9 +210,10 @@ def ask(s):
 # ---- load -------------------------------------------------------------------------------------------------------
 
 
-def drive(a, folder, address, connections):
+def drive(a, folder, address, kind, connections):
     """(requests, seconds, p99 in ms, errors)"""
-    url = f"http://{address[0]}:{address[1]}/hello"
+    _, path, script_of_kind = KINDS[kind]
+    url = f"http://{address[0]}:{address[1]}{path}"
     if a.load == "http_load":
         command = [os.path.join(folder, "examples", "http_load"), "--url", url, "--connections", str(connections),
                    "--duration", f"{a.duration}s"]
@@ -207,7 +225,7 @@ def drive(a, folder, address, connections):
         return n, n / max(float(rows["requests/s"]), 1), float(rows["latency p99"]), int(rows["errors"])
     threads = min(connections, max(1, len(os.sched_getaffinity(0)) // 2))
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(WRK_REPORT)
+        script.write(script_of_kind + "\n" + WRK_REPORT)
         script.flush()
         command = ["wrk", "-t", str(threads), "-c", str(connections), "-d", f"{a.duration}s", "-s", script.name, url]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -217,12 +235,12 @@ def drive(a, folder, address, connections):
     return int(match[1]), int(match[2]) / 1e6, float(match[3]) / 1e3, int(match[4])
 
 
-def measure(a, folder, server, connections):
+def measure(a, folder, server, kind, connections):
     with running(server) as (process, address):
         with socket.create_connection(address, 20) as s:
             ask(s)
         before = cpu_seconds(process.pid)
-        requests, seconds, p99, errors = drive(a, folder, address, connections)
+        requests, seconds, p99, errors = drive(a, folder, address, kind, connections)
         after = cpu_seconds(process.pid)
         if requests == 0:
             raise Failed(f"{server[0]} answered nothing")
@@ -244,12 +262,43 @@ def idle_bytes(server, connections):
         return (resident(process.pid) - before) / connections
 
 
+def start_once(server):
+    """(ms from exec to the first answer, MB resident then); the port is asked for until somebody listens."""
+    name, command, listen, environment = server
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        address = s.getsockname()
+    began = time.monotonic()
+    process = subprocess.Popen([*command, listen, f"{address[0]}:{address[1]}"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, env={**os.environ, **environment}, start_new_session=True)
+    try:
+        while True:
+            try:
+                with socket.create_connection(address, 20) as s:
+                    ask(s)
+                    took = time.monotonic() - began
+                    return took * 1e3, resident(process.pid) / 1e6
+            except ConnectionRefusedError:
+                if process.poll() is not None or time.monotonic() > began + 20:
+                    raise Failed(f"{name} did not start") from None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def stripped(program):
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, "stripped")
+        if shutil.which("strip") is None or subprocess.run(["strip", "-o", out, program]).returncode:
+            return None
+        return os.path.getsize(out)
+
+
 # ---- tables -----------------------------------------------------------------------------------------------------
 
 
-def summary(name, connections, runs, raw):
+def summary(name, kind, connections, runs, raw):
     s = {key: statistics.median(r[key] for r in runs) for key in runs[0]}
-    s.update(server=name, connections=connections, errors=sum(r["errors"] for r in runs), runs=runs)
+    s.update(server=name, row=kind, connections=connections, errors=sum(r["errors"] for r in runs), runs=runs)
     ratios = [mine["cpu_us"] / bare["cpu_us"] for mine, bare in zip(runs, raw)]
     s.update(ratio=statistics.median(ratios), ratio_min=min(ratios), ratio_max=max(ratios))
     return s
@@ -260,6 +309,64 @@ def print_row(s):
     print(f"{s['connections']:>11}  {s['server']:<6}{s['requests_per_s']:>11.0f}{s['cpu_us']:>8.2f}{s['user_us']:>7.2f}"
           f"{s['system_us']:>8.2f}{s['ratio']:>7.2f}{spread:>12}{s['p99_ms']:>9.1f}{s['peak_bytes'] / 1e6:>9.1f}{s['errors']:>8}",
           flush=True)
+
+
+def tell(what):
+    print(f"bench: {what}", file=sys.stderr, flush=True)
+
+
+def run_loads(a, folder, servers):
+    rows = []
+    todo = [(kind, n) for kind in a.rows if kind in KINDS
+            for n in (a.connections if kind == "hello" or len(a.connections) == 1 else [64])]
+    if a.load == "http_load":
+        todo = [(kind, n) for kind, n in todo if kind in ("hello", "param")]
+    step, steps, began = 0, len(todo) * a.repetitions, time.monotonic()
+    shown = None
+    for kind, connections in todo:
+        runs = {server[0]: [] for server in servers}
+        for _ in range(a.repetitions):
+            left = f", {(time.monotonic() - began) / step * (steps - step):.0f} s left" if step else ""
+            tell(f"{step + 1}/{steps} {kind}, {connections} connections{left}")
+            step += 1
+            for server in servers:
+                runs[server[0]].append(measure(a, folder, server, kind, connections))
+        if kind != shown:
+            print(f"\n{KINDS[kind][0]}\n{'connections':>11}  {'server':<6}{'requests/s':>11}{'CPU us':>8}{'user':>7}{'system':>8}{'x raw':>7}"
+                  f"{'min..max':>12}{'p99 ms':>9}{'peak MB':>9}{'errors':>8}", flush=True)
+            shown = kind
+        for name, of in runs.items():
+            rows.append(summary(name, kind, connections, of, runs["raw"]))
+            print_row(rows[-1])
+    return rows
+
+
+def run_starts(a, servers):
+    tell("start")
+    runs = {server[0]: [] for server in servers}
+    for _ in range(4 * a.repetitions):
+        for server in servers:
+            runs[server[0]].append(start_once(server))
+    print(f"\nfrom exec to the first answer\n{'':>11}  {'server':<6}{'ms':>11}{'min..max':>15}{'RSS MB':>9}{'stripped MB':>13}")
+    rows = []
+    for name, command, _, _ in servers:
+        ms, mb = zip(*runs[name])
+        size = stripped(command[0])
+        rows.append({"server": name, "ms": statistics.median(ms), "min": min(ms), "max": max(ms), "resident_mb": statistics.median(mb),
+                     "stripped_bytes": size})
+        print(f"{'':>11}  {name:<6}{statistics.median(ms):>11.1f}{f'{min(ms):.1f}..{max(ms):.1f}':>15}{statistics.median(mb):>9.1f}"
+              f"{'?' if size is None else f'{size / 1e6:.2f}':>13}", flush=True)
+    return rows
+
+
+def run_idle(a, servers):
+    tell("idle")
+    print(f"\n{a.idle} idle connections after a request each: KB a connection")
+    rows = []
+    for server in servers:
+        rows.append({"server": server[0], "connections": a.idle, "bytes_each": idle_bytes(server, a.idle)})
+        print(f"{'':>11}  {server[0]:<6}{rows[-1]['bytes_each'] / 1e3:>11.2f}", flush=True)
+    return rows
 
 
 def run(a, about):
@@ -273,26 +380,12 @@ def run(a, about):
           f"{a.duration} s, interleaved")
     if about["load"] > 1:
         print(f"The machine is busy (load {about['load']:.1f}): ratios are less uneven than times.")
-    print(f"{'connections':>11}  {'server':<6}{'requests/s':>11}{'CPU us':>8}{'user':>7}{'system':>8}{'x raw':>7}{'min..max':>12}"
-          f"{'p99 ms':>9}{'peak MB':>9}{'errors':>8}", flush=True)
-    rows = []
-    for connections in a.connections:
-        runs = {server[0]: [] for server in servers}
-        for _ in range(a.repetitions):
-            for server in servers:
-                runs[server[0]].append(measure(a, folder, server, connections))
-        for name, of in runs.items():
-            rows.append(summary(name, connections, of, runs["raw"]))
-            print_row(rows[-1])
-    idle = []
-    if a.idle:
-        print(f"\n{a.idle} idle connections after a request each: KB a connection")
-        for server in servers:
-            idle.append({"server": server[0], "connections": a.idle, "bytes_each": idle_bytes(server, a.idle)})
-            print(f"{'':>11}  {server[0]:<6}{idle[-1]['bytes_each'] / 1e3:>11.2f}", flush=True)
+    rows = run_loads(a, folder, servers)
+    starts = run_starts(a, servers) if "start" in a.rows else []
+    idle = run_idle(a, servers) if "idle" in a.rows and a.idle else []
     if a.json:
         with open(a.json, "w") as f:
-            json.dump({"machine": about, "command": sys.argv, "load": a.load, "rows": rows, "idle": idle}, f, indent=1)
+            json.dump({"machine": about, "command": sys.argv, "load": a.load, "rows": rows, "start": starts, "idle": idle}, f, indent=1)
             f.write("\n")
     failed = sum(r["errors"] for r in rows if r["server"] == "weft")
     if failed:

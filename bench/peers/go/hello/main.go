@@ -1,4 +1,4 @@
-// GET /hello from Go's net/http, for scripts/bench http to set beside examples/http_echo.
+// GET /hello, GET /hello/{name} and POST /echo from Go's net/http, for scripts/bench http to set beside examples/http_echo.
 //
 // usage: go-hello [-listen HOST:PORT]   (port 0: a free one)
 package main
@@ -7,21 +7,38 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
 )
 
+func greet(w http.ResponseWriter, message string) {
+	body, err := json.Marshal(map[string]string{"message": message})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(body)
+}
+
 func main() {
 	address := flag.String("listen", "127.0.0.1:8080", "host:port to listen on")
 	flag.Parse()
 	http.HandleFunc("GET /hello", func(w http.ResponseWriter, _ *http.Request) {
-		body, err := json.Marshal(map[string]string{"message": "hello world"})
+		greet(w, "hello world")
+	})
+	http.HandleFunc("GET /hello/{name}", func(w http.ResponseWriter, r *http.Request) {
+		greet(w, "hello "+r.PathValue("name"))
+	})
+	http.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
+			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Write(body)
 	})
 	listener, err := net.Listen("tcp", *address)

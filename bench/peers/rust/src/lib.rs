@@ -1,15 +1,20 @@
-//! What the servers hyper, axum and actix share: their command line and their answer.
+//! What the servers hyper, axum and actix share: their command line and their answers.
 //!
 //! usage: hyper|axum|actix [--listen HOST:PORT] [--threads N]   (port 0: a free one; 0 threads: one for each CPU)
 use serde::Serialize;
+use std::borrow::Cow;
 use std::net::{SocketAddr, TcpListener};
 
 #[derive(Serialize)]
 pub struct Greeting {
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
 }
 
-pub const GREETING: Greeting = Greeting { message: "hello world" };
+pub const GREETING: Greeting = Greeting { message: Cow::Borrowed("hello world") };
+
+pub fn greeting(name: &str) -> Greeting {
+    Greeting { message: Cow::Owned(format!("hello {name}")) }
+}
 
 /// The listening socket, which does not block, and the number of threads. Says where it listens.
 pub fn start() -> (TcpListener, usize) {

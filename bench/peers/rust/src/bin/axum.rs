@@ -1,9 +1,22 @@
-//! GET /hello from axum, for scripts/bench http to set beside examples/http_echo.
+//! GET /hello, GET /hello/{name} and POST /echo from axum, for scripts/bench http to set beside examples/http_echo.
 use axum::serve::ListenerExt;
-use axum::{routing::get, Json, Router};
+use axum::{
+    body::Bytes,
+    extract::Path,
+    routing::{get, post},
+    Json, Router,
+};
 
 async fn hello() -> Json<rust_peers::Greeting> {
     Json(rust_peers::GREETING)
+}
+
+async fn hello_name(Path(name): Path<String>) -> Json<rust_peers::Greeting> {
+    Json(rust_peers::greeting(&name))
+}
+
+async fn echo(body: Bytes) -> Bytes {
+    body
 }
 
 fn main() {
@@ -12,6 +25,10 @@ fn main() {
         let listener = tokio::net::TcpListener::from_std(listener).expect("the socket does not block").tap_io(|stream| {
             let _ = stream.set_nodelay(true); // it may have gone already
         });
-        axum::serve(listener, Router::new().route("/hello", get(hello))).await.expect("serve does not return");
+        let routes = Router::new()
+            .route("/hello", get(hello))
+            .route("/hello/{name}", get(hello_name))
+            .route("/echo", post(echo));
+        axum::serve(listener, routes).await.expect("serve does not return");
     });
 }

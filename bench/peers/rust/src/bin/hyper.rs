@@ -1,21 +1,39 @@
-//! GET /hello from hyper on Tokio, for scripts/bench http to set beside examples/http_echo.
+//! GET /hello, GET /hello/{name} and POST /echo from hyper on Tokio, for scripts/bench http to set beside examples/http_echo.
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::{header, Method, Request, Response, StatusCode};
 use std::convert::Infallible;
 
-async fn answer(request: Request<hyper::body::Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+fn with_body(kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+fn with_status(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
-    if request.uri().path() != "/hello" {
-        *response.status_mut() = StatusCode::NOT_FOUND;
-    } else if request.method() != Method::GET {
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    } else {
-        let body = serde_json::to_vec(&rust_peers::GREETING).expect("a struct of strings is JSON");
-        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
-        *response.body_mut() = Full::new(Bytes::from(body));
-    }
-    Ok(response)
+    *response.status_mut() = status;
+    response
+}
+
+fn greet(greeting: &rust_peers::Greeting) -> Response<Full<Bytes>> {
+    with_body("application/json", Bytes::from(serde_json::to_vec(greeting).expect("a struct of strings is JSON")))
+}
+
+async fn answer(request: Request<hyper::body::Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let get = request.method() == Method::GET;
+    Ok(match request.uri().path() {
+        "/hello" if get => greet(&rust_peers::GREETING),
+        "/echo" if request.method() == Method::POST => match request.into_body().collect().await {
+            Ok(body) => with_body("application/octet-stream", body.to_bytes()),
+            Err(_) => with_status(StatusCode::BAD_REQUEST),
+        },
+        "/hello" | "/echo" => with_status(StatusCode::METHOD_NOT_ALLOWED),
+        path => match path.strip_prefix("/hello/") {
+            Some(name) if get && !name.contains('/') => greet(&rust_peers::greeting(name)),
+            _ => with_status(StatusCode::NOT_FOUND),
+        },
+    })
 }
 
 fn main() {
