@@ -54,8 +54,8 @@ void unwind(scheduler& s, census const& tasks) {
 }
 
 /// Those of other runtimes that somebody waits for in run() are as dead, and must be told now: whoever is told first may be a thread
-/// that sleeps elsewhere soon, and in its way for ever.
-void act(scheduler& s, runtime_list& list, std::size_t tasks) WEFT_REQUIRES(list.lock) {
+/// that sleeps elsewhere soon, and in its way for ever. Whether `s` was among those.
+bool act(scheduler& s, runtime_list& list) WEFT_REQUIRES(list.lock) {
   census const mine = take_census(&s);
   list.all([&](scheduler& other) {
     if (&other == &s || other.runs.load(std::memory_order_acquire) == 0) return true;
@@ -63,10 +63,11 @@ void act(scheduler& s, runtime_list& list, std::size_t tasks) WEFT_REQUIRES(list
     if (!its.tasks.empty()) unwind(other, its);
     return true;
   });
-  if (s.runs.load(std::memory_order_acquire) != 0) return unwind(s, mine);
+  if (s.runs.load(std::memory_order_acquire) != 0) return unwind(s, mine), true;
   // Nobody is in run() to be told: all that can be done is to say why the program stands still.
-  warn("deadlock: all %zu tasks wait, and so does every thread of the program:", tasks);
+  warn("deadlock: all %zu tasks wait, and so does every thread of the program:", mine.tasks.size());
   write_error(describe(mine));
+  return false;
 }
 
 struct others {
@@ -93,7 +94,6 @@ struct finding {
   idle_verdict verdict;
   bool dead = false;   // Q1 to Q6 say yes, or, of a runtime that is being unwound, all but Q4 do
   bool alone = false;  // Q4
-  std::size_t tasks = 0;
   std::size_t fresh = 0;
 };
 
@@ -128,7 +128,6 @@ finding look_around(scheduler& s, runtime_list& list) noexcept WEFT_REQUIRES(lis
     if (!still.quiet || still.taken != beside.taken) return f;
   }
   f.dead = true;
-  f.tasks = first.tasks;
   f.fresh = first.fresh;
   return f;
 }
@@ -159,10 +158,8 @@ idle_verdict all_idle(scheduler& s) noexcept {
     return v;
   }
   try {
-    bool const told = s.runs.load(std::memory_order_acquire) != 0;
-    act(s, list, found.tasks);
-    v.is =
-        told ? what::changed : what::alive;  // alive, without a witness: not again, unless something happens after all
+    // alive, without a witness: not again, unless something happens after all
+    v.is = act(s, list) ? what::changed : what::alive;
   } catch (std::bad_alloc const&) {
   }
   return v;

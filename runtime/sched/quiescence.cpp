@@ -9,7 +9,8 @@
 // Unwinding. What tasks wait on lies mostly in the frames of others: two tasks that lock two mutexes in opposite order do so with mutexes of
 // the task that waits for both. Woken all at once, that one would be gone, and the mutexes with it, before they are. So:
 //   X1 the report is kept for run(), and the root is cancelled: what begins to wait now throws; but nobody who waits is woken
-//   X2 everything is idle, and some tasks are left: the contexts that X1 does not reach are cancelled like it (last_call.cpp); those of the first kind that is there are claimed and throw. In lock(),
+//   X2 everything is idle, and some tasks are left: the contexts that X1 does not reach are cancelled like it (last_call.cpp);
+//      those of the first kind that is there are claimed and throw. In lock(),
 //      lock_shared(), call_once() and at other objects of sync; then all others but those who wait for tasks to end; then these. The oldest
 //      task, whose frames are everybody's, only if there is no other. As often as it takes: who waits for tasks that have ended goes on
 //   X3 none was left to claim, and nobody else is there: the runtime's tasks are named, as at the end of a shutdown's grace
