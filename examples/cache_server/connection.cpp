@@ -3,7 +3,6 @@
 #include "protocol.hpp"
 
 #include <weft/defer.hpp>
-#include <weft/task.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -94,7 +93,6 @@ void serve_client(server_state& server, weft::net::tcp_stream& stream) {
       }
     }
     s.flush_counts();
-    weft::yield();  // who has something to read goes first: clients that get their answers together ask again together
     if (!send(s, stream)) return;
   }
 }
