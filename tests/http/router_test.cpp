@@ -57,6 +57,12 @@ TEST_CASE("a literal segment wins over a parameter, and that over the rest") {
   CHECK(ask(r, "GET", "/q/").body == "q+");
   CHECK(ask(r, "GET", "/a").status == 404);
   CHECK(ask(r, "GET", "//z").status == 404);  // a parameter is not empty
+  CHECK(ask(r, "GET", "//").status == 404);
+  http::router ends_in_text;
+  ends_in_text.get("/{x}/{y}/z",
+                   [](http::request& q) { return std::string(q.param("x")) + "+" + std::string(q.param("y")); });
+  CHECK(ask(ends_in_text, "GET", "/q/y/z").body == "q+y");
+  CHECK(ask(ends_in_text, "GET", "/q//z").status == 404);
 }
 
 TEST_CASE("parameters are decoded, and an escaped slash does not separate segments") {
