@@ -47,25 +47,23 @@ std::vector<segment> split_pattern(std::string_view pattern) {
   return segments;
 }
 
-/// How the paths that two patterns match lie to each other.
-enum class overlap { none, same, first_within, second_within, partial };
-
-overlap overlap_of(std::vector<segment> const& a, std::vector<segment> const& b) {
+/// Whether two patterns match some of the same paths, and each some that the other does not.
+bool overlap_partly(std::vector<segment> const& a, std::vector<segment> const& b) {
   using enum segment_kind;
   bool first_within = true, second_within = true;
   for (std::size_t i = 0;; ++i) {
     bool const a_ends = i == a.size(), b_ends = i == b.size();
-    if (a_ends != b_ends) return overlap::none;
+    if (a_ends != b_ends) return false;
     if (a_ends) break;
     auto const [kind, text] = a[i];
     auto const [other_kind, other_text] = b[i];
     if (kind == segment_kind::text && other_kind == segment_kind::text) {
-      if (text != other_text) return overlap::none;
+      if (text != other_text) return false;
     } else if (kind == segment_kind::text && other_kind == one) {
-      if (text.empty()) return overlap::none;  // a parameter is not
+      if (text.empty()) return false;  // a parameter is not
       second_within = false;
     } else if (kind == one && other_kind == segment_kind::text) {
-      if (other_text.empty()) return overlap::none;
+      if (other_text.empty()) return false;
       first_within = false;
     } else if (kind == rest || other_kind == rest) {
       first_within = first_within && other_kind == rest;
@@ -73,9 +71,7 @@ overlap overlap_of(std::vector<segment> const& a, std::vector<segment> const& b)
       break;
     }
   }
-  if (first_within && second_within) return overlap::same;
-  if (first_within) return overlap::first_within;
-  return second_within ? overlap::second_within : overlap::partial;
+  return !first_within && !second_within;
 }
 
 /// Whether a request's method may be both.
@@ -214,8 +210,7 @@ void route_table::add(route_scope& scope, std::string_view method, std::string_v
 void route_table::check_overlap(std::string_view method, std::string_view pattern) const {
   auto const segments = split_pattern(pattern);
   for (auto const& [other_method, other] : patterns_) {
-    if (!share_requests(method, other_method) || overlap_of(segments, split_pattern(other)) != overlap::partial)
-      continue;
+    if (!share_requests(method, other_method) || !overlap_partly(segments, split_pattern(other))) continue;
     throw std::invalid_argument("weft::http::router: " + std::string(method) + " " + std::string(pattern) + " and " +
                                 other_method + " " + other +
                                 " match some of the same paths, and neither is more specific");
