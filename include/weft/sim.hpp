@@ -10,10 +10,13 @@
 // A deadlock is found at once. The same seed gives the same events in the same order on every machine, as long as f depends on nothing
 // else: no real clock, no plain threads, no addresses.
 //
-// In it: weft::now() is the virtual clock; blocking(f) calls f in place; no task is handed over; sockets and descriptors answer
-// std::errc::operation_not_supported; signals never come; an exception that escapes a task which nobody joins ends the run and is
-// thrown by it; task numbers begin at 1. A plain thread that wakes one of the run's tasks is a fatal misuse. An atomic is not seen: a
-// task is preempted at calls of weft alone.
+// In it: weft::now() is the virtual clock; blocking(f) calls f in place; no task is handed over; sockets are in memory, between the run's
+// own tasks, and end with it; other descriptors answer std::errc::operation_not_supported; signals never come; an exception that escapes a task which
+// nobody joins ends the run and is thrown by it; task numbers begin at 1. A plain thread that wakes one of the run's tasks is a fatal
+// misuse. An atomic is not seen: a task is preempted at calls of weft alone.
+//
+// The seed delays what is sent, by up to a millisecond a time, and reads and writes in parts. With options::loss_one_in it also loses
+// connections: by a reset, or by a silence that only time-outs notice.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +44,7 @@ struct options {
   unsigned depth = 3;                    // of pct
   std::uint64_t max_steps = 10'000'000;  // choices after which a run counts as one that does not end, and fails
   std::string* trace = nullptr;          // where to append a line for each event
+  unsigned loss_one_in = 0;  // one in so many calls on sockets loses its connection, or its datagram; 0: none
 };
 
 /// What explore has found.

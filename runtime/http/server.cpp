@@ -17,6 +17,7 @@
 #include "runtime/net/system.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/simulated.hpp"
 #include "runtime/sched/task.hpp"
 
 #include <weft/after_func.hpp>
@@ -262,6 +263,7 @@ bool http_server::sweep() {
   std::int64_t const rest_after = std::min<std::chrono::nanoseconds>(1s, options.idle_timeout / 4).count();
   bool handlers = false;
   for (auto& s : shards_) {
+    keeps_running const unpreempted;
     guard const held(s.lock);
     for (http_connection* c = s.first; c; c = c->next) {
       std::uint32_t const activity = c->activity.load(std::memory_order_relaxed);
@@ -307,6 +309,7 @@ bool http_server::sweep() {
 
 void http_server::poke_all() noexcept {
   for (auto& s : shards_) {
+    keeps_running const unpreempted;
     guard const held(s.lock);
     for (http_connection* c = s.first; c; c = c->next) c->stream.set_read_deadline(time_point::min());
   }
@@ -320,6 +323,7 @@ void http_server::close_all() noexcept {
     changed_.notify_all();
   }
   for (auto& s : shards_) {
+    keeps_running const unpreempted;
     guard const held(s.lock);
     for (http_connection* c = s.first; c; c = c->next) c->stream.close();
   }

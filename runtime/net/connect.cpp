@@ -4,11 +4,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <unistd.h>
 
 #include <weft/net/stream.hpp>
 
 #include "runtime/net/operation.hpp"
+#include "runtime/sched/simulated_network.hpp"
 
 namespace weft::net {
 
@@ -50,22 +50,33 @@ result<void> connect_now(rt::io_slot& slot, rt::waiter& self, endpoint const& ta
 }  // namespace
 
 result<detail::io_handle> own_descriptor(int fd, io_kind kind) noexcept {
+  if (rt::is_simulated(fd) && kind == io_kind::tcp) kind = io_kind::socket;  // their short reads mean nothing
   rt::io_slot* slot = rt::io_open(fd, kind);
   if (slot == nullptr) {
-    ::close(fd);
+    system::close(fd);
     return fail(std::errc::not_enough_memory);
   }
   return detail::io_handle(slot);
+}
+
+void close_handle(detail::io_handle const& handle) noexcept {
+  detail::preemption_point();
+  if (handle.slot() != nullptr) rt::io_close(*handle.slot());
+  detail::preemption_point();
+}
+
+void set_deadline(detail::io_handle const& handle, rt::io_direction direction, time_point at) noexcept {
+  detail::preemption_point();
+  if (handle.slot() != nullptr) rt::io_set_deadline(*handle.slot(), direction, detail::deadline_at(at));
+  detail::preemption_point();
 }
 
 endpoint socket_name(rt::io_slot* slot, bool remote) noexcept {
   rt::io_use const use(slot);
   if (!use) return {};
   sockaddr_storage a{};
-  socklen_t length = sizeof a;
-  auto* address = reinterpret_cast<sockaddr*>(&a);
-  int const e = remote ? ::getpeername(slot->fd, address, &length) : ::getsockname(slot->fd, address, &length);
-  return e == 0 ? endpoint::from_sockaddr(&a, length) : endpoint();
+  socklen_t length = 0;
+  return system::name(slot->fd, remote, a, length) == 0 ? endpoint::from_sockaddr(&a, length) : endpoint();
 }
 
 int expose(rt::io_slot* slot) noexcept {

@@ -11,6 +11,7 @@
 
 #include "runtime/net/operation.hpp"
 #include "runtime/sched/simulated.hpp"
+#include "runtime/sched/simulated_network.hpp"
 
 namespace weft::net {
 
@@ -42,11 +43,34 @@ result<io_kind> kind_of(int fd) noexcept {
   return S_ISSOCK(mode) ? io_kind::socket : io_kind::pipe;
 }
 
+result<void> wait_on(rt::io_slot& slot, io_direction direction, rt::waiter& self, std::int64_t until) {
+  short const events = direction == io_direction::read ? POLLIN : POLLOUT;
+  rt::io_use const use(&slot);
+  if (!use) return fail(errc::closed);
+  for (;;) {
+    std::uint32_t const seen = slot.side(direction).edges.load(std::memory_order_acquire);
+    if (slot.closing()) return fail(errc::closed);
+    if (system::is_ready(slot.fd, events) != 0) return {};
+    if (std::error_code e = rt::io_wait(slot, direction, self, seen, until)) return fail(e);
+  }
+}
+
+/// No other descriptor is known to a simulated run.
+result<void> wait_in_run(int fd, io_direction direction, std::int64_t until) {
+  if (!rt::is_simulated(fd)) return fail(std::errc::operation_not_supported);
+  rt::waiter& self = rt::cancellation_point();
+  rt::io_slot* const slot = rt::network_of_run().slot_of(fd);
+  if (slot == nullptr) return fail(std::errc::bad_file_descriptor);
+  rt::io_retain(*slot);
+  detail::io_handle const handle(slot);
+  return wait_on(*slot, direction, self, until);
+}
+
 /// Waits on a duplicate: the number may be registered with the poller already, as somebody's stream, and the caller may close
 /// it while we wait.
 result<void> wait_ready(int fd, io_direction direction, std::chrono::nanoseconds patience) {
-  if (rt::current_simulation() != nullptr) return fail(std::errc::operation_not_supported);
   std::int64_t const until = detail::deadline_after(patience);
+  if (rt::current_simulation() != nullptr) return wait_in_run(fd, direction, until);
   short const events = direction == io_direction::read ? POLLIN : POLLOUT;
   rt::waiter& self = rt::cancellation_point();
   if (int const ready = system::is_ready(fd, events); ready != 0) {
@@ -64,14 +88,8 @@ result<void> wait_ready(int fd, io_direction direction, std::chrono::nanoseconds
   rt::io_slot& slot = *handle.slot();
   slot.exposed.store(true,
                      std::memory_order_relaxed);  // the open file outlives us: io_close must take it out of the poller
-  rt::io_use const use(&slot);
   if (!watch.through(slot)) return fail(errc::closed);
-  for (;;) {
-    std::uint32_t const seen = slot.side(direction).edges.load(std::memory_order_acquire);
-    if (slot.closing()) return fail(errc::closed);
-    if (system::is_ready(duplicate, events) != 0) return {};
-    if (std::error_code e = rt::io_wait(slot, direction, self, seen, until)) return fail(e);
-  }
+  return wait_on(slot, direction, self, until);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "runtime/net/operation.hpp"
+#include "runtime/sched/simulated_network.hpp"
 
 namespace weft::net {
 
@@ -117,11 +118,9 @@ result<tcp_stream> tcp_listener::accept() {
 
 endpoint tcp_listener::local_endpoint() const noexcept { return socket_name(handle_.slot(), false); }
 int tcp_listener::native_handle() const noexcept { return expose(handle_.slot()); }
-void tcp_listener::close() noexcept {
-  if (handle_.slot() != nullptr) rt::io_close(*handle_.slot());
-}
+void tcp_listener::close() noexcept { close_handle(handle_); }
 
-/// The path is removed once, by whoever closes first, and before the socket: while it exists nobody else can have bound it.
+/// The path, which a simulated run has not made, is removed once, by whoever closes first, and before the socket: while it exists nobody else can have bound it.
 struct unix_listener::bound_path {
   std::string path;  // constant; empty: abstract
   std::atomic<bool> removed{false};
@@ -138,6 +137,7 @@ result<unix_listener> unix_listener::bind(std::string_view path, listen_options 
   if (!path.starts_with('@')) bound->path = path;
   auto handle = listen_at(*place, io_kind::socket, options);
   if (!handle) return fail(handle.error());
+  if (rt::is_simulated(handle->slot()->fd)) bound->path.clear();
   return unix_listener(std::move(*handle), std::move(bound));
 }
 
@@ -154,7 +154,7 @@ int unix_listener::native_handle() const noexcept { return expose(handle_.slot()
 void unix_listener::close() noexcept {
   if (handle_.slot() == nullptr) return;
   path_->remove();
-  rt::io_close(*handle_.slot());
+  close_handle(handle_);
 }
 
 }  // namespace weft::net

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <expected>
 
+#include <weft/detail/simulated.hpp>
 #include <weft/error.hpp>
 #include <weft/net/endpoint.hpp>
 #include <weft/net/handle.hpp>
@@ -47,6 +48,10 @@ template <class Attempt>
 
 /// A handle on a fresh descriptor; closes it if there is no memory for one.
 [[nodiscard]] result<detail::io_handle> own_descriptor(int fd, rt::io_kind kind) noexcept;
+
+/// The close() and the set_..._deadline() of all sockets; nothing for one that was moved from.
+void close_handle(detail::io_handle const& handle) noexcept;
+void set_deadline(detail::io_handle const& handle, rt::io_direction direction, time_point at) noexcept;
 
 /// What the kernel says of an open socket's ends; none if it says nothing.
 [[nodiscard]] endpoint socket_name(rt::io_slot* slot, bool remote) noexcept;

@@ -16,6 +16,7 @@
 #include "runtime/platform/thread.hpp"
 #include "runtime/sched/completion.hpp"
 #include "runtime/sched/simulated.hpp"
+#include "runtime/sched/simulated_network.hpp"
 
 namespace weft::net {
 
@@ -176,7 +177,13 @@ result<std::vector<endpoint>> resolve_until(std::string_view address, bool liste
   if (parts->numeric) return std::vector{numeric_endpoint(parts->host, parts->port)};
   if (parts->host.empty() && listening) return std::vector{numeric("::"), numeric("0.0.0.0")};
   if (parts->host.empty() || parts->host == "localhost") return std::vector{numeric("127.0.0.1"), numeric("::1")};
-  if (rt::current_simulation() != nullptr) return fail(std::errc::operation_not_supported);
+  if (rt::current_simulation() != nullptr) {
+    sockaddr_in a{};
+    a.sin_family = AF_INET;
+    a.sin_port = htons(parts->port);
+    a.sin_addr = rt::network_of_run().address_of(parts->host);
+    return std::vector{endpoint::from_sockaddr(&a, sizeof a)};
+  }
   auto found = wait_for_name(parts->host, until);
   if (found) {
     for (endpoint& e : *found) e = with_port(e, parts->port);

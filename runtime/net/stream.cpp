@@ -109,6 +109,7 @@ result<void> stream_base::write_all(std::span<const_buffer const> from) {
       from = from.subspan(1);
     }
   } while (!from.empty());
+  detail::preemption_point();
   return {};
 }
 
@@ -130,27 +131,22 @@ result<void> stream_base::write_file(int file, std::uint64_t offset, std::uint64
 }
 
 result<void> stream_base::shutdown_write() {
+  detail::preemption_point();
   rt::io_use const use(handle_.slot());
   if (!use) return fail(errc::closed);
   if (handle_.slot()->kind >= io_kind::pipe) {
     close();  // a pipe has one direction: its end is its closing
     return {};
   }
-  if (int const e = system::shutdown_write(handle_.slot()->fd); e < 0) return system_failure(e);
+  int const e = system::shutdown_write(handle_.slot()->fd);
+  detail::preemption_point();
+  if (e < 0) return system_failure(e);
   return {};
 }
 
-void stream_base::close() noexcept {
-  if (handle_.slot() != nullptr) rt::io_close(*handle_.slot());
-}
-
-void stream_base::set_read_deadline(time_point at) noexcept {
-  if (handle_.slot() != nullptr) rt::io_set_deadline(*handle_.slot(), io_direction::read, detail::deadline_at(at));
-}
-
-void stream_base::set_write_deadline(time_point at) noexcept {
-  if (handle_.slot() != nullptr) rt::io_set_deadline(*handle_.slot(), io_direction::write, detail::deadline_at(at));
-}
+void stream_base::close() noexcept { close_handle(handle_); }
+void stream_base::set_read_deadline(time_point at) noexcept { set_deadline(handle_, io_direction::read, at); }
+void stream_base::set_write_deadline(time_point at) noexcept { set_deadline(handle_, io_direction::write, at); }
 
 void stream_base::set_nodelay(bool on) noexcept {
   rt::io_use const use(handle_.slot());

@@ -19,8 +19,12 @@
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/platform/fault.hpp"
 #include "runtime/sched/simulated.hpp"
+#include "runtime/sched/simulated_network.hpp"
 
 namespace weft::net::system {
+
+using rt::is_simulated;
+using rt::network_of_run;
 
 namespace {
 
@@ -42,6 +46,8 @@ auto retried(Call call) noexcept -> decltype(call()) {
 // recv and send are what a busy server calls all day. The C library's are cancellation points of POSIX threads, which a worker is
 // not to be cancelled at: two atomic exchanges a call. syscall() is none. The sanitizers look at the library's calls.
 std::ptrdiff_t recv(int fd, void* to, std::size_t n) noexcept {
+  if (is_simulated(fd)) [[unlikely]]
+    return network_of_run().recv(fd, to, n);
 #if defined(SYS_recvfrom) && !WEFT_ASAN && !WEFT_TSAN
   return retried([=] { return ::syscall(SYS_recvfrom, fd, to, n, 0, nullptr, nullptr); });
 #else
@@ -67,6 +73,10 @@ std::ptrdiff_t write_if_ready(int fd, void const* from, std::size_t n) noexcept 
 }
 
 std::ptrdiff_t send(int fd, void const* from, std::size_t n) noexcept {
+  if (is_simulated(fd)) [[unlikely]] {
+    iovec const part{const_cast<void*>(from), n};
+    return network_of_run().send(fd, &part, 1);
+  }
 #if defined(SYS_sendto) && !WEFT_ASAN && !WEFT_TSAN
   return retried([=] { return ::syscall(SYS_sendto, fd, from, n, MSG_NOSIGNAL, nullptr, 0); });
 #else
@@ -75,6 +85,8 @@ std::ptrdiff_t send(int fd, void const* from, std::size_t n) noexcept {
 }
 
 std::ptrdiff_t send_parts(int fd, iovec* parts, std::size_t n) noexcept {
+  if (is_simulated(fd)) [[unlikely]]
+    return network_of_run().send(fd, parts, n);
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = n;
@@ -86,6 +98,12 @@ std::ptrdiff_t write_parts(int fd, iovec* parts, std::size_t n) noexcept {
 }
 
 std::ptrdiff_t send_file(int fd, int file, std::uint64_t offset, std::size_t n) noexcept {
+  if (is_simulated(fd)) [[unlikely]] {
+    char some[4096];
+    std::ptrdiff_t const got =
+        retried([&] { return ::pread(file, some, std::min(n, sizeof some), static_cast<off_t>(offset)); });
+    return got > 0 ? send(fd, some, static_cast<std::size_t>(got)) : got;
+  }
   return retried([=] {
     auto from = static_cast<off_t>(offset);
     return ::sendfile(fd, file, &from, n);
@@ -93,10 +111,12 @@ std::ptrdiff_t send_file(int fd, int file, std::uint64_t offset, std::size_t n) 
 }
 
 std::ptrdiff_t send_to(int fd, void const* from, std::size_t n, void const* address, socklen_t length) noexcept {
+  if (is_simulated(fd)) return network_of_run().send_to(fd, from, n, address, length);
   return retried([=] { return ::sendto(fd, from, n, MSG_NOSIGNAL, static_cast<sockaddr const*>(address), length); });
 }
 
 std::ptrdiff_t recv_from(int fd, void* to, std::size_t n, sockaddr_storage& address, socklen_t& length) noexcept {
+  if (is_simulated(fd)) return network_of_run().recv_from(fd, to, n, address, length);
   return retried([&, fd, to, n] {
     length = sizeof address;
     return ::recvfrom(fd, to, n, 0, reinterpret_cast<sockaddr*>(&address), &length);
@@ -104,23 +124,26 @@ std::ptrdiff_t recv_from(int fd, void* to, std::size_t n, sockaddr_storage& addr
 }
 
 int accept(int listener) noexcept {
+  if (is_simulated(listener)) return network_of_run().accept(listener);
   return retried([=] {
     return rt::fault(rt::fault_kind::accept) ? -1 : ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
   });
 }
 
 int socket(int family, int type) noexcept {
-  if (rt::current_simulation() != nullptr) return -EOPNOTSUPP;  // what comes in from outside comes when it likes
+  if (rt::current_simulation() != nullptr) return network_of_run().socket(family, type);
   int const fd = rt::fault(rt::fault_kind::socket) ? -1 : ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   return fd >= 0 ? fd : -last_error();
 }
 
 int bind(int fd, void const* address, socklen_t length) noexcept {
+  if (is_simulated(fd)) return network_of_run().bind(fd, address, length);
   return ::bind(fd, static_cast<sockaddr const*>(address), length) == 0 ? 0 : -last_error();
 }
 
 int listen(int fd, void const* address, socklen_t length, int backlog) noexcept {
   if (int const e = bind(fd, address, length); e < 0) return e;
+  if (is_simulated(fd)) return network_of_run().listen(fd, backlog);
   return ::listen(fd, backlog) == 0 ? 0 : -last_error();
 }
 
@@ -130,12 +153,14 @@ int duplicate(int fd) noexcept {
 }
 
 int connect(int fd, void const* address, socklen_t length) noexcept {
+  if (is_simulated(fd)) return network_of_run().connect(fd, address, length);
   if (::connect(fd, static_cast<sockaddr const*>(address), length) == 0) return 0;
   int const error = last_error();
   return error == EINTR ? -EINPROGRESS : -error;
 }
 
 int pending_error(int fd) noexcept {
+  if (is_simulated(fd)) return network_of_run().pending_error(fd);
   int value = 0;
   socklen_t size = sizeof value;
   if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &size) != 0) return -last_error();
@@ -143,10 +168,26 @@ int pending_error(int fd) noexcept {
 }
 
 int set_option(int fd, int level, int option, int value) noexcept {
+  if (is_simulated(fd)) return network_of_run().set_option(fd, level, option, value);
   return ::setsockopt(fd, level, option, &value, sizeof value) == 0 ? 0 : -last_error();
 }
 
-int shutdown_write(int fd) noexcept { return ::shutdown(fd, SHUT_WR) == 0 ? 0 : -last_error(); }
+int shutdown_write(int fd) noexcept {
+  if (is_simulated(fd)) return network_of_run().shutdown(fd, SHUT_WR);
+  return ::shutdown(fd, SHUT_WR) == 0 ? 0 : -last_error();
+}
+
+int name(int fd, bool remote, sockaddr_storage& address, socklen_t& length) noexcept {
+  if (is_simulated(fd)) return network_of_run().name(fd, remote, address, length);
+  length = sizeof address;
+  auto* const to = reinterpret_cast<sockaddr*>(&address);
+  return (remote ? ::getpeername(fd, to, &length) : ::getsockname(fd, to, &length)) == 0 ? 0 : -last_error();
+}
+
+void close(int fd) noexcept {
+  if (is_simulated(fd)) return network_of_run().close(fd);
+  ::close(fd);
+}
 
 int file_mode(int fd) noexcept {
   struct stat what{};
@@ -174,6 +215,7 @@ bool is_terminal_master(int fd) noexcept {
 }
 
 int is_ready(int fd, short events) noexcept {
+  if (is_simulated(fd)) return network_of_run().poll(fd, events) != 0;
   pollfd one{fd, events, 0};
   int const got = retried([&] { return ::poll(&one, 1, 0); });
   if (got > 0 && (one.revents & POLLNVAL) != 0) return -EBADF;
@@ -181,6 +223,7 @@ int is_ready(int fd, short events) noexcept {
 }
 
 std::uint64_t bytes_acked(int fd) noexcept {
+  if (is_simulated(fd)) return network_of_run().bytes_acked(fd);
   tcp_info info{};
   socklen_t size = sizeof info;
   if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
@@ -188,11 +231,13 @@ std::uint64_t bytes_acked(int fd) noexcept {
 }
 
 void reset_on_close(int fd) noexcept {
+  if (is_simulated(fd)) return network_of_run().reset_on_close(fd);
   linger const at_once{1, 0};
   [[maybe_unused]] int const ignored = ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
 short hang_up(int fd) noexcept {
+  if (is_simulated(fd)) return network_of_run().poll(fd, POLLRDHUP);
   pollfd one{fd, POLLRDHUP, 0};
   return ::poll(&one, 1, 0) > 0 && (one.revents & POLLNVAL) == 0 ? one.revents : short{0};
 }

@@ -3,6 +3,8 @@
 // They are out of line on purpose: the caller loops over waits, after which it may run on another thread, and a compiler
 // that saw two uses of errno in one function would keep its address (the function that yields it is declared const).
 // EINTR is retried here, but where a comment says otherwise.
+//
+// The sockets of a simulated run are in memory: these functions are where they part from the kernel's.
 #pragma once
 
 #include <cstddef>
@@ -38,6 +40,9 @@ namespace weft::net::system {
 [[nodiscard]] int pending_error(int fd) noexcept;                                   // SO_ERROR as -errno, or 0
 [[nodiscard]] int set_option(int fd, int level, int option, int value) noexcept;
 [[nodiscard]] int shutdown_write(int fd) noexcept;
+/// getsockname(2), or getpeername(2) if `remote`.
+[[nodiscard]] int name(int fd, bool remote, sockaddr_storage& address, socklen_t& length) noexcept;
+void close(int fd) noexcept;
 [[nodiscard]] int file_mode(int fd) noexcept;  // st_mode
 [[nodiscard]] int make_non_blocking(int fd) noexcept;
 /// Another open file of the same terminal, non-blocking; whose setting nobody shares. The end that a terminal program holds has none.

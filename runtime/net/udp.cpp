@@ -29,9 +29,11 @@ result<udp_socket> udp_socket::bind(std::string_view address) {
 }
 
 result<std::size_t> udp_socket::send_to(const_buffer from, endpoint const& to) {
-  return operate(handle_.slot(), io_direction::write, [&](int fd) {
+  auto const sent = operate(handle_.slot(), io_direction::write, [&](int fd) {
     return system::send_to(fd, from.bytes.data(), from.bytes.size(), to.data(), to.size());
   });
+  detail::preemption_point();
+  return sent;
 }
 
 result<std::pair<std::size_t, endpoint>> udp_socket::recv_from(mutable_buffer to) {
@@ -47,17 +49,10 @@ result<std::pair<std::size_t, endpoint>> udp_socket::recv_from(mutable_buffer to
   return std::pair(*n, sender);
 }
 
-void udp_socket::set_read_deadline(time_point at) noexcept {
-  if (handle_.slot() != nullptr) rt::io_set_deadline(*handle_.slot(), io_direction::read, detail::deadline_at(at));
-}
+void udp_socket::set_read_deadline(time_point at) noexcept { set_deadline(handle_, io_direction::read, at); }
+void udp_socket::set_write_deadline(time_point at) noexcept { set_deadline(handle_, io_direction::write, at); }
 
-void udp_socket::set_write_deadline(time_point at) noexcept {
-  if (handle_.slot() != nullptr) rt::io_set_deadline(*handle_.slot(), io_direction::write, detail::deadline_at(at));
-}
-
-void udp_socket::close() noexcept {
-  if (handle_.slot() != nullptr) rt::io_close(*handle_.slot());
-}
+void udp_socket::close() noexcept { close_handle(handle_); }
 
 endpoint udp_socket::local_endpoint() const noexcept { return socket_name(handle_.slot(), false); }
 int udp_socket::native_handle() const noexcept { return expose(handle_.slot()); }

@@ -14,6 +14,7 @@
 
 #include "runtime/base/check.hpp"
 #include "runtime/sched/io_thread_wait.hpp"
+#include "runtime/sched/simulated_network.hpp"
 
 namespace weft::rt {
 
@@ -88,11 +89,31 @@ void claim_all(wait_list& waiters, how h, ready_list& out) noexcept {
   while (wait_record* r = pop_claimed(waiters, h)) out.push(*r->who);
 }
 
+/// Under the slot's lock.
 void edge(io_side& side, ready_list& out) noexcept {
   std::uint32_t next = side.edges.load(std::memory_order_relaxed) + 1;
   if (next == 0) next = 1;                            // 0 means "not known" in drained
   side.edges.store(next, std::memory_order_release);  // pairs with step 3: who sees the edge sees `hangup`
   claim_all(side.waiters, how::partner, out);
+}
+
+void report_locked(io_slot& s, poll_event const& e, ready_list& out) noexcept WEFT_REQUIRES(s.lock) {
+  if (e.hangup || e.error) s.hangup.store(true, std::memory_order_relaxed);
+  if (e.readable || e.hangup || e.error) edge(s.side(io_direction::read), out);
+  if (e.writable || e.hangup || e.error) edge(s.side(io_direction::write), out);
+}
+
+void shut_down(int fd) noexcept {
+  if (is_simulated(fd)) {
+    (void)network_of_run().shutdown(fd, SHUT_RDWR);
+  } else {
+    ::shutdown(fd, SHUT_RDWR);
+  }
+}
+
+void close_descriptor(int fd) noexcept {
+  if (is_simulated(fd)) return network_of_run().close(fd);
+  ::close(fd);
 }
 
 }  // namespace
@@ -150,6 +171,7 @@ bool io_watch::close_all(int fd) noexcept {
 io_slot* io_open(int fd, io_kind kind) noexcept {
   io_slot* s = store.take();
   if (s == nullptr) return nullptr;
+  if (is_simulated(fd)) network_of_run().opened(fd, *s);
   guard<object_lock> hold(s->lock);  // a late event may be looking at the generation
   s->fd = fd;
   s->kind = kind;
@@ -193,7 +215,7 @@ bool io_close(io_slot& s) noexcept {
   bool const watched = s.named.load(std::memory_order_relaxed) && io_watch::close_all(s.fd);
   if ((watched || (s.uses.load(std::memory_order_relaxed) & ~io_slot::closing_bit) > 1) &&
       (s.kind == io_kind::tcp || s.kind == io_kind::socket)) {
-    ::shutdown(s.fd, SHUT_RDWR);
+    shut_down(s.fd);
   }
   ready_all(woken);
   io_leave(s);
@@ -203,7 +225,7 @@ bool io_close(io_slot& s) noexcept {
 void io_leave(io_slot& s) noexcept {
   // acq_rel: the last one to leave closes after all others' system calls
   if (s.uses.fetch_sub(1, std::memory_order_acq_rel) != (io_slot::closing_bit | 1)) return;
-  if (!s.keep_open) ::close(s.fd);
+  if (!s.keep_open) close_descriptor(s.fd);
   unref(s);
 }
 
@@ -218,14 +240,17 @@ void io_set_deadline(io_slot& s, io_direction d, std::int64_t at) noexcept {
   ready_all(woken);
 }
 
+void io_report(io_slot& s, poll_event const& e, ready_list& out) noexcept {
+  guard<object_lock> hold(s.lock);
+  report_locked(s, e, out);
+}
+
 void io_table::dispatch(poll_event const* events, std::size_t n, ready_list& out) noexcept {
   for (poll_event const* e = events; e != events + n; ++e) {
     io_slot& s = store.at(static_cast<std::uint32_t>(e->tag));
     guard<object_lock> hold(s.lock);
     if (s.generation != static_cast<std::uint32_t>(e->tag >> 32)) continue;
-    if (e->hangup || e->error) s.hangup.store(true, std::memory_order_relaxed);
-    if (e->readable || e->hangup || e->error) edge(s.side(io_direction::read), out);
-    if (e->writable || e->hangup || e->error) edge(s.side(io_direction::write), out);
+    report_locked(s, *e, out);
   }
 }
 

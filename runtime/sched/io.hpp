@@ -108,6 +108,9 @@ struct io_table {
 
 // ---- slots ----------------------------------------------------------------------------------------------------------
 
+/// What happened to an open slot's descriptor: the Edge step, for one whose tag needs no check. Any thread.
+void io_report(io_slot& s, poll_event const& e, ready_list& out) noexcept;
+
 /// A slot for `fd`, with one handle, or null for want of memory: then fd is still the caller's.
 [[nodiscard]] io_slot* io_open(int fd, io_kind kind) noexcept;
 

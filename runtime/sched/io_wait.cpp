@@ -10,6 +10,7 @@
 #include "runtime/sched/io.hpp"
 #include "runtime/sched/io_thread_wait.hpp"
 #include "runtime/sched/simulated.hpp"
+#include "runtime/sched/simulated_network.hpp"
 
 namespace weft::rt {
 
@@ -21,6 +22,7 @@ namespace {
 
 /// Registers at the first wait. The table stays the same until it goes, whichever runtime's tasks wait later.
 [[nodiscard]] std::error_code register_locked(io_slot& s) noexcept WEFT_REQUIRES(s.lock) {
+  if (is_simulated(s.fd)) return {};  // the run's network knows its slots
   if (current_simulation() != nullptr) return std::make_error_code(std::errc::operation_not_supported);
   if (s.table != nullptr) return {};
   io_table* table = current_io_table();

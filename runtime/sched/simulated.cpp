@@ -1,4 +1,4 @@
-// The scheduler's side of a simulated run: Z1 to Z5 of simulated.hpp.
+// The scheduler's side of a simulated run: Z1 to Z6 of simulated.hpp.
 
 #include "runtime/sched/simulated.hpp"
 
@@ -18,6 +18,7 @@
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/observer.hpp"
 #include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/simulated_network.hpp"
 #include "runtime/sched/switching.hpp"
 
 namespace weft::rt {
@@ -30,6 +31,12 @@ constexpr std::uint32_t polls_a_millisecond = 1 << 10;
 simulation* current_simulation() noexcept {
   worker* const w = current_worker();
   return w != nullptr ? w->sched->simulated() : nullptr;
+}
+
+simulated_network& network_of_run() noexcept {
+  simulation* const s = current_simulation();
+  if (s == nullptr) fatal("a socket of a simulated run is used outside of it");
+  return *s->network;
 }
 
 // ---- the run --------------------------------------------------------------------------------------------------------
@@ -73,6 +80,7 @@ void scheduler::run_simulated(void (*body)(void*), void* arg) {
     if (t == nullptr) break;
     run_on_stack(*w, t);
   }
+  s.network->end();
   tsan_ignore_end();
   set_current_worker(nullptr);
   detail::simulations.fetch_sub(1, std::memory_order_relaxed);
@@ -296,6 +304,7 @@ namespace weft::detail {
 void preempt() noexcept {
   rt::worker* const w = rt::current_worker();
   if (w == nullptr || w->sched->simulated() == nullptr || (w->seq.load(std::memory_order_relaxed) & 1) != 0) return;
+  if (w->sched->simulated()->kept != 0) return;
   if (rt::task* const t = w->current.get()) w->sched->preempt_simulated(*w, *t);
 }
 

@@ -6,6 +6,7 @@
 //   Z3 the clock: stands still while a task can run; with none, it jumps to the next timer, and the chooser orders what is due then
 //   Z4 random numbers: select's order, and whom notify_one wakes
 //   Z5 the end of all moves: no task ready, no timer armed: a deadlock, at once. Nothing can come from outside
+//   Z6 sockets: in memory; what was sent arrives by a timer (simulated_network.hpp)
 //
 // Everything else is off: no second thread, no monitor, no poller, no hand-over (blocking() calls its function in place).
 //
@@ -32,7 +33,18 @@
 
 namespace weft::rt {
 
-enum class choice : std::uint8_t { next, preempt, draw, timer, waiter };
+class simulated_network;
+
+enum class choice : std::uint8_t {
+  next,
+  preempt,
+  draw,
+  timer,
+  waiter,
+  delay,  // of what is sent: none, or one of three
+  part,   // of what could be read or written: all, one byte, half, all but one
+  loss,   // none; the connection is reset, the datagram lost; the connection falls silent, the datagram comes twice
+};
 
 /// Who chooses. Called on the run's thread, without a lock; may not call weft.
 class chooser {
@@ -44,6 +56,8 @@ class chooser {
 
   /// A number in [0, n), n > 1.
   virtual std::uint32_t choose(choice what, std::uint32_t n) noexcept = 0;
+  /// The same of what is 0 in a quiet run, and mostly 0 in any.
+  virtual std::uint32_t choose_rarely(choice what, std::uint32_t n) noexcept = 0;
   /// Which of `ready` goes on, when `last` (0: none) has parked, ended or yielded.
   virtual std::uint32_t choose_next(task_id last, bool yielded, std::span<task* const> ready) noexcept = 0;
   /// 0: `current` goes on; i: ready[i - 1] does.
@@ -61,6 +75,7 @@ struct simulation {
       1'000'000'000'000;  // the clock's first reading: far from 0, which means "now" here and there
 
   chooser& by;
+  simulated_network* network = nullptr;  // set before the run
   std::uint64_t const most_steps;
   std::uint64_t steps = 0;
   bool too_long = false;
@@ -72,6 +87,7 @@ struct simulation {
   bool unwinding = false;    // a deadlock, or a failure: tasks are being ended one by one
   std::uint32_t yields = 0;  // in a row, with nothing else happening
   task_id running = 0;
+  std::uint32_t kept = 0;      // by keeps_running: no preemption
   std::exception_ptr failure;  // escaped from a task that nobody joins
   object_lock idle_lock;
   wait_list idle_waiters;  // guarded by idle_lock: who waits until all others wait
@@ -79,6 +95,22 @@ struct simulation {
 
 /// The simulation that the calling thread runs, or null.
 [[nodiscard]] simulation* current_simulation() noexcept;
+
+/// No preemption of the calling task while this lives: for calls that users make, made under a lock of weft's.
+class keeps_running {
+ public:
+  keeps_running() noexcept : run_(current_simulation()) {
+    if (run_ != nullptr) ++run_->kept;
+  }
+  ~keeps_running() {
+    if (run_ != nullptr) --run_->kept;
+  }
+  keeps_running(keeps_running const&) = delete;
+  keeps_running& operator=(keeps_running const&) = delete;
+
+ private:
+  simulation* const run_;
+};
 
 /// Z4: moves one waiter of a list to its front. Under the list's lock.
 void choose_waiter(wait_list& list) noexcept;

@@ -6,7 +6,7 @@
 namespace weft::sim {
 
 namespace {
-constexpr std::string_view letters = "npdtw";  // in the order of rt::choice
+constexpr std::string_view letters = "npdtwlbc";  // in the order of rt::choice
 constexpr std::string_view version = "w1";
 
 [[noreturn]] void refuse(std::string_view text) {

@@ -7,6 +7,9 @@
 //              a run is cannot be known from its seed, so a length is drawn (16 to 4096 steps, each power of two as likely). A task
 //              that yields, or passes a thousand points in a row, falls too: one that polls would never let go
 // round_robin  the next in the list at each point
+//
+// The network has a generator of its own, so that a program's other choices do not depend on it. Each run draws how often something is delayed
+// or comes in parts: 1/2, 1/8 or 1/32 of the calls.
 
 #include "runtime/sim/policy.hpp"
 
@@ -29,6 +32,10 @@ std::uint32_t recorder::note(rt::choice what, std::uint32_t value, std::uint32_t
 }
 
 std::uint32_t recorder::choose(rt::choice what, std::uint32_t n) noexcept { return note(what, draw(what, n), n); }
+
+std::uint32_t recorder::choose_rarely(rt::choice what, std::uint32_t n) noexcept {
+  return note(what, draw_rarely(what, n), n);
+}
 
 std::uint32_t recorder::choose_next(task_id last, bool yielded, std::span<rt::task* const> ready) noexcept {
   std::uint32_t const i = next(last, yielded, ready);
@@ -55,14 +62,25 @@ using tasks = std::span<rt::task* const>;
 
 class seeded : public recorder {
  public:
-  explicit seeded(options const& o) noexcept : recorder(o.trace), random_(o.seed * 0x9e3779b97f4a7c15ULL + 1) {}
+  explicit seeded(options const& o) noexcept
+      : recorder(o.trace),
+        random_(o.seed * 0x9e3779b97f4a7c15ULL + 1),
+        network_(o.seed * 0x9e3779b97f4a7c15ULL + 2),
+        odd_one_in_(2u << (2 * network_.below(3))),
+        loss_one_in_(o.loss_one_in) {}
 
  protected:
   std::uint32_t below(std::uint64_t n) noexcept { return static_cast<std::uint32_t>(random_.below(n)); }
 
  private:
   std::uint32_t draw(rt::choice, std::uint32_t n) override { return below(n); }
-  rt::random_source random_;
+  std::uint32_t draw_rarely(rt::choice what, std::uint32_t n) override {
+    std::uint32_t const one_in = what == rt::choice::loss ? loss_one_in_ : odd_one_in_;
+    return one_in != 0 && network_.below(one_in) == 0 ? 1 + static_cast<std::uint32_t>(network_.below(n - 1)) : 0;
+  }
+
+  rt::random_source random_, network_;
+  std::uint32_t const odd_one_in_, loss_one_in_;
 };
 
 class random_policy final : public seeded {

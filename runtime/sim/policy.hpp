@@ -22,6 +22,7 @@ class recorder : public rt::chooser {
   explicit recorder(std::string* trace) noexcept : trace_(trace) {}
 
   std::uint32_t choose(rt::choice what, std::uint32_t n) noexcept final;
+  std::uint32_t choose_rarely(rt::choice what, std::uint32_t n) noexcept final;
   std::uint32_t choose_next(task_id last, bool yielded, std::span<rt::task* const> ready) noexcept final;
   std::uint32_t choose_preemption(task_id current, std::span<rt::task* const> ready) noexcept final;
   void goes_on(task_id) noexcept final;
@@ -33,6 +34,7 @@ class recorder : public rt::chooser {
 
  private:
   virtual std::uint32_t draw(rt::choice what, std::uint32_t n) = 0;
+  virtual std::uint32_t draw_rarely(rt::choice what, std::uint32_t n) = 0;
   virtual std::uint32_t next(task_id last, bool yielded, std::span<rt::task* const> ready) = 0;
   virtual std::uint32_t preemption(task_id current, std::span<rt::task* const> ready) = 0;
   std::uint32_t note(rt::choice what, std::uint32_t value, std::uint32_t n);
@@ -55,6 +57,7 @@ class from_list final : public recorder {
 
  private:
   std::uint32_t draw(rt::choice what, std::uint32_t n) override;
+  std::uint32_t draw_rarely(rt::choice what, std::uint32_t n) override { return draw(what, n); }
   std::uint32_t next(task_id last, bool yielded, std::span<rt::task* const> ready) override;
   std::uint32_t preemption(task_id current, std::span<rt::task* const> ready) override;
 

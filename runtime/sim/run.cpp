@@ -16,6 +16,7 @@
 #include "runtime/base/check.hpp"
 #include "runtime/sched/observer.hpp"
 #include "runtime/sched/scheduler.hpp"
+#include "runtime/sim/network.hpp"
 #include "runtime/sim/policy.hpp"
 
 namespace weft::sim {
@@ -35,6 +36,8 @@ void run_with(rt::chooser& by, std::uint64_t max_steps, body f, void* arg) {
   o.hog_after = o.blocked_after = std::chrono::nanoseconds(0);
   rt::install_observer();
   rt::simulation s(by, max_steps);
+  network sockets(by);
+  s.network = &sockets;
   rt::scheduler sched(o, &s);
   sched.run_simulated(f, arg);
 }

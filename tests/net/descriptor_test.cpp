@@ -42,7 +42,7 @@ void take(S& from, std::size_t n) {
 }  // namespace
 
 TEST_CASE("a pipe carries more than it holds, and its end") {
-  everywhere([](auto where) {
+  on_the_machine([](auto where) {
     auto p = make_pipe();
     std::string const much(500'000, 'p');
     auto writing = where.start([&] {
@@ -61,7 +61,7 @@ TEST_CASE("writing to a pipe that nobody reads is broken_pipe, not the end of th
 }
 
 TEST_CASE("close and deadlines end the reading of a pipe") {
-  everywhere([](auto where) {
+  on_the_machine([](auto where) {
     auto p = make_pipe();
     char room[1];
     p.read.set_read_deadline(weft::now() + 10ms);
@@ -77,7 +77,7 @@ TEST_CASE("close and deadlines end the reading of a pipe") {
 }
 
 TEST_CASE("a regular file is read to its end and written") {
-  everywhere([](auto) {
+  on_the_machine([](auto) {
     std::FILE* file = std::tmpfile();
     REQUIRE(file != nullptr);
     auto f = net::fd_stream::adopt(::dup(::fileno(file))).value();
@@ -121,7 +121,7 @@ TEST_CASE("waiting for a descriptor ends when it is ready, beside a stream that 
 }
 
 TEST_CASE("waiting to write to a full socket ends when its peer has read, and not before") {
-  everywhere([](auto where) {
+  on_the_machine([](auto where) {
     auto const check = [&](auto pair) {
       auto& [a, b] = pair;
       std::size_t const held = fill(a);
@@ -140,7 +140,7 @@ TEST_CASE("waiting to write to a full socket ends when its peer has read, and no
 }
 
 TEST_CASE("waiting to write to a full socket ends when its peer has gone") {
-  everywhere([](auto where) {
+  on_the_machine([](auto where) {
     auto [a, b] = unix_pair();
     fill(a);
     auto waiting = where.start([fd = a.native_handle()] { return error_of(net::wait_writable(fd)); });

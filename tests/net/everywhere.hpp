@@ -1,7 +1,9 @@
-// Runs a test's body on plain threads, which wait in poll(2), and as tasks of 1, 2 and 4 workers, which park.
+// Runs a test's body on plain threads, which wait in poll(2), as tasks of 1, 2 and 4 workers, which park, and in simulated runs, whose
+// sockets are in memory and have to behave like the kernel's.
 #pragma once
 
 #include <weft/net.hpp>
+#include <weft/sim.hpp>
 #include <weft/weft.hpp>
 
 #include <cstddef>
@@ -36,14 +38,24 @@ struct on_tasks {
   }
 };
 
-/// Calls body(on_threads) or body(on_tasks).
+/// Calls body(on_threads) or body(on_tasks), with the kernel's sockets.
 template <class F>
-void everywhere(F body) {
+void on_the_machine(F body) {
   {
     INFO("on plain threads");
     body(on_threads());
   }
   with_workers([&body] { body(on_tasks()); });
+}
+
+/// And in simulated runs. For bodies that ask for nothing but weft's own sockets and clock.
+template <class F>
+void everywhere(F body) {
+  on_the_machine(body);
+  for (std::uint64_t seed = 0; seed != 8; ++seed) {
+    INFO("in a simulated run, seed " << seed);
+    sim::run(seed, [&body] { body(on_tasks()); });
+  }
 }
 
 /// Returns when that many tasks wait; at once where threads do, whose waiting nobody counts.

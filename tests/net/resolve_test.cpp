@@ -109,7 +109,7 @@ extern "C" int getaddrinfo(char const* host, char const* service, addrinfo const
 }
 
 TEST_CASE("a name that the resolver knows comes back as its addresses, with the port that was asked for") {
-  everywhere([](auto) {
+  on_the_machine([](auto) {
     CHECK(texts(net::resolve("four.weft.test:81").value()) == std::vector<std::string>{"192.0.2.7:81"});
     CHECK(texts(net::resolve("four.weft.test:0").value()) == std::vector<std::string>{"192.0.2.7:0"});
     CHECK(texts(net::resolve("six.weft.test:65535").value()) == std::vector<std::string>{"[2001:db8::7]:65535"});
@@ -124,10 +124,10 @@ TEST_CASE("the names of this machine come back as the system's own resolver says
     if (expected.empty()) continue;
     ++compared;
     INFO(name);
-    everywhere([&](auto) { CHECK(texts(net::resolve(name + ":81").value()) == expected); });
+    on_the_machine([&](auto) { CHECK(texts(net::resolve(name + ":81").value()) == expected); });
   }
   if (compared == 0) WARN("/etc/hosts has no name but localhost: nothing to compare with");
-  everywhere([](auto) {
+  on_the_machine([](auto) {
     auto const unknown = net::resolve("refused.weft.test:81");
     REQUIRE_FALSE(unknown);
     CHECK(std::string_view(unknown.error().category().name()) == "weft.resolver");
@@ -183,7 +183,7 @@ TEST_CASE("a task that waits for a name is cancelled although the look-up goes o
 }
 
 TEST_CASE("connecting to a name gives up when its patience has run out during the look-up") {
-  everywhere([](auto) {
+  on_the_machine([](auto) {
     held_names names;
     CHECK(net::tcp_stream::connect("held.weft.test:1", 5ms).error() == std::errc::timed_out);
     CHECK(names.ended == 0);

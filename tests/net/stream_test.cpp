@@ -42,7 +42,7 @@ TEST_CASE("what is written to one end comes out of the other") {
 }
 
 TEST_CASE("TCP_NODELAY is on at both ends of a connection until set_nodelay turns it off there") {
-  everywhere([](auto) {
+  on_the_machine([](auto) {
     auto const sends_at_once = [](net::stream_base const& s) {
       int on = -1;
       socklen_t size = sizeof on;
@@ -123,7 +123,7 @@ TEST_CASE("an end that arrives together with the last data is read after it, in 
 }
 
 TEST_CASE("an end that follows each short read is never missed") {
-  everywhere([](auto where) {
+  on_the_machine([](auto where) {
     auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
     std::string const address = listener.local_endpoint().to_string();
     constexpr int rounds = 200;

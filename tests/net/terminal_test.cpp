@@ -44,7 +44,7 @@ std::error_code error_of_reading(net::fd_stream& s) {
 }  // namespace
 
 TEST_CASE("a terminal is read when something was typed, is written, and stays blocking for others") {
-  everywhere([](auto where) {
+  on_the_machine([](auto where) {
     int of_another = -1;
     auto [keyboard, screen] = open_terminal(&of_another);
     CHECK((::fcntl(of_another, F_GETFL) & O_NONBLOCK) == 0);
@@ -68,7 +68,7 @@ TEST_CASE("a terminal is read when something was typed, is written, and stays bl
 }
 
 TEST_CASE("close ends the reading of a terminal, and the other side sees it") {
-  everywhere([](auto where) {
+  on_the_machine([](auto where) {
     auto [keyboard, screen] = open_terminal();
     auto reading = where.start([&] { return error_of_reading(screen); });
     until_parked(1);
@@ -81,7 +81,7 @@ TEST_CASE("close ends the reading of a terminal, and the other side sees it") {
 }
 
 TEST_CASE("a deadline, passed or moved into the past, ends the reading of a terminal and loses nothing") {
-  everywhere([](auto where) {
+  on_the_machine([](auto where) {
     auto [keyboard, screen] = open_terminal();
     screen.set_read_deadline(weft::now() + 10ms);
     CHECK(error_of_reading(screen) == std::errc::timed_out);
@@ -114,7 +114,7 @@ TEST_CASE("a task parked on a terminal is woken by cancellation, and the termina
 }
 
 TEST_CASE("a deadline ends the writing to a terminal that shows no more") {
-  everywhere([](auto where) {
+  on_the_machine([](auto where) {
     auto [keyboard, screen] = open_terminal();
     screen.set_write_deadline(weft::now() + 1h);
     auto showing = where.start([&] { return error_of(screen.write_all(std::string(1'000'000, 's'))); });
@@ -139,7 +139,7 @@ TEST_CASE("a task that writes to a terminal that shows no more is cancelled") {
 }
 
 TEST_CASE("close ends the writing to a terminal that shows no more") {
-  everywhere([](auto where) {
+  on_the_machine([](auto where) {
     auto [keyboard, screen] = open_terminal();
     for (net::fd_stream* each : {&screen, &keyboard}) {
       auto writing = where.start([&] { return error_of(each->write_all(std::string(1'000'000, 's'))); });
