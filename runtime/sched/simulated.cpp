@@ -157,6 +157,7 @@ task* scheduler::find_simulated(worker& w, processor& p) {
 void scheduler::preempt_simulated(worker& w, task& t) noexcept {
   simulation& s = *sim_;
   processor* const p = w.enter();
+  if (s.kept != 0) return w.leave();
   gather_ready(*p);
   count_step();
   std::uint32_t const i = s.ready.empty() ? 0 : s.by.choose_preemption(t.id, s.ready);
@@ -304,7 +305,6 @@ namespace weft::detail {
 void preempt() noexcept {
   rt::worker* const w = rt::current_worker();
   if (w == nullptr || w->sched->simulated() == nullptr || (w->seq.load(std::memory_order_relaxed) & 1) != 0) return;
-  if (w->sched->simulated()->kept != 0) return;
   if (rt::task* const t = w->current.get()) w->sched->preempt_simulated(*w, *t);
 }
 

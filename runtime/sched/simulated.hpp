@@ -29,6 +29,7 @@
 #include <weft/detail/task_api.hpp>
 
 #include "runtime/base/lock.hpp"
+#include "runtime/base/sanitizer.hpp"
 #include "runtime/sched/wait.hpp"
 
 namespace weft::rt {
@@ -100,9 +101,11 @@ struct simulation {
 class keeps_running {
  public:
   keeps_running() noexcept : run_(current_simulation()) {
+    tsan_ignore const run_data;
     if (run_ != nullptr) ++run_->kept;
   }
   ~keeps_running() {
+    tsan_ignore const run_data;
     if (run_ != nullptr) --run_->kept;
   }
   keeps_running(keeps_running const&) = delete;
