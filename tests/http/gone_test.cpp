@@ -75,7 +75,7 @@ std::string next(weft::chan<std::string> const& ended) { return ended.recv_for(2
 
 TEST_CASE("a handler whose client resets the connection or closes it is cancelled, with what it has started") {
   waiting_routes const routes;
-  with_server(routes, {}, [&](std::string const& at, auto&) {
+  with_server_on_the_machine(routes, {}, [&](std::string const& at, auto&) {
     for (char const* path : {"/wait", "/children", "/stream"}) {
       CAPTURE(path);
       for (bool hard : {true, false}) {

@@ -4,6 +4,7 @@
 #include "weft/context.hpp"
 #include "weft/http.hpp"
 #include "weft/run.hpp"
+#include "weft/sim.hpp"
 
 #include "tests/support/catch.hpp"
 
@@ -20,22 +21,36 @@ using namespace std::chrono_literals;
 namespace http = weft::http;
 namespace net = weft::net;
 
-/// Runs f(address) as a task beside a server with these routes, with 1 and 2 workers; then shuts the server down.
+/// In a task: calls f(address, server) beside a server with these routes, then shuts it down.
 template <class F>
-void with_server(auto make_routes, http::server_options options, F f) {
+void beside_server(auto& make_routes, http::server_options const& options, F& f) {
+  http::server server(make_routes(), options);
+  auto const at = server.listen("127.0.0.1:0");
+  REQUIRE(at);
+  auto serving = weft::spawn([&] { server.serve(); });
+  f(at->to_string(), server);
+  server.shutdown(5s);
+  serving.join();
+}
+
+/// The same with 1 and 2 workers and the kernel's sockets.
+template <class F>
+void with_server_on_the_machine(auto make_routes, http::server_options options, F f) {
   for (unsigned workers : {1u, 2u}) {
     CAPTURE(workers);
     weft::options o;
     o.workers = workers;
-    weft::run(o, [&] {
-      http::server server(make_routes(), options);
-      auto const at = server.listen("127.0.0.1:0");
-      REQUIRE(at);
-      auto serving = weft::spawn([&] { server.serve(); });
-      f(at->to_string(), server);
-      server.shutdown(5s);
-      serving.join();
-    });
+    weft::run(o, [&] { beside_server(make_routes, options, f); });
+  }
+}
+
+/// And in simulated runs, whose network delays and splits what is sent.
+template <class F>
+void with_server(auto make_routes, http::server_options options, F f) {
+  with_server_on_the_machine(make_routes, options, f);
+  for (std::uint64_t seed = 0; seed != 6; ++seed) {
+    CAPTURE(seed);
+    weft::sim::run(seed, [&] { beside_server(make_routes, options, f); });
   }
 }
 

@@ -256,7 +256,7 @@ TEST_CASE("an ordinary handler may read its body piece by piece too, with the tr
 }
 
 TEST_CASE("a body may be read while the response is written") {
-  with_server(routes, {}, [](std::string const& at, auto&) {
+  with_server_on_the_machine(routes, {}, [](std::string const& at, auto&) {
     wire w(at);
     std::string const head = w.send("POST /back HTTP/1.1\r\nHost: t\r\nContent-Length: 6\r\n\r\nab").until("ab\r\n");
     CHECK(has(head, "Transfer-Encoding: chunked\r\n"));

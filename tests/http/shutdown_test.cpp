@@ -227,7 +227,7 @@ TEST_CASE("a client that reads slowly gets its response as long as it gets on, a
     r.get("/", [&] { return body; });
     return r;
   };
-  with_server(routes, o, [&](std::string const& at, auto&) {
+  with_server_on_the_machine(routes, o, [&](std::string const& at, auto&) {
     int const small = 64 * 1024;
     wire slow(at), still(at);
     std::string requests;
