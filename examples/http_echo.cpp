@@ -11,6 +11,8 @@
 #include <weft/run.hpp>
 #include <weft/signal.hpp>
 
+#include <malloc.h>
+
 #include <csignal>
 #include <iostream>
 #include <string>
@@ -30,12 +32,14 @@ static http::router routes() {
         [](http::request& q) { return http::json({{"message", "hello " + std::string(q.param("name"))}}); });
   r.get("/stats", [] {
     weft::runtime_metrics const m = weft::current_metrics();
+    struct mallinfo2 const heap = ::mallinfo2();
     return http::json({{"workers", m.workers},
                        {"tasks", m.live},
                        {"parked", m.parked},
                        {"runnable", m.runnable},
                        {"stacks", m.stacks},
-                       {"stack_bytes", m.bytes}});
+                       {"stack_bytes", m.bytes},
+                       {"heap_bytes", heap.uordblks + heap.hblkhd}});  // in use, of all arenas
   });
   return r;
 }
