@@ -68,7 +68,9 @@ chan_status send_somehow(sender<T> const& tx, T& v, random& chance) {
   switch (chance.below(7)) {
     case 0: return tx.try_send(std::move(v));
     case 1: return tx.send_for(std::move(v), chance.up_to(500us));
-    case 2: return select(on_send(tx, std::move(v)), on_timeout(chance.up_to(500us))) == 0 ? chan_status::ok : chan_status::timeout;
+    case 2:
+      return select(on_send(tx, std::move(v)), on_timeout(chance.up_to(500us))) == 0 ? chan_status::ok
+                                                                                     : chan_status::timeout;
     case 3: return select(on_send(tx, std::move(v)), otherwise()) == 0 ? chan_status::ok : chan_status::full;
     case 4: return tx.send_for(std::move(v), std::chrono::hours::max());
     case 5: select(on_send(tx, std::move(v))); return chan_status::ok;
@@ -78,7 +80,8 @@ chan_status send_somehow(sender<T> const& tx, T& v, random& chance) {
 
 /// Until all have been sent, or the channel is closed. Goes on where an exception has cut it off.
 template <class T>
-void produce(sender<T> const& tx, std::uint32_t me, std::uint32_t most, std::uint32_t& sent, std::optional<T>& next, random& chance) {
+void produce(sender<T> const& tx, std::uint32_t me, std::uint32_t most, std::uint32_t& sent, std::optional<T>& next,
+             random& chance) {
   while (sent < most) {
     if (!next) make(next, {me, sent});
     item const before = value_of(*next);
@@ -115,7 +118,8 @@ bool receive_somehow(receiver<T> const& rx, ledger::page& page, random& chance) 
     case 1: return take(rx.recv_for(chance.up_to(500us)));
     case 2: {
       bool open = true;
-      select(on_recv(rx, [&](std::optional<T> const& v) { v ? keep(*v) : void(open = false); }), on_timeout(chance.up_to(500us)));
+      select(on_recv(rx, [&](std::optional<T> const& v) { v ? keep(*v) : void(open = false); }),
+             on_timeout(chance.up_to(500us)));
       return open;
     }
     case 3: {
@@ -197,7 +201,8 @@ void exchange(round& r) {
     // A value that was on its way to a receiver, and went back, may lie there after others have found the channel drained.
     if (how != ending::leave) consume(rx, book.open_page(), ~std::size_t{0}, chance);
     rx = {};
-    bool const goes_back = std::is_same_v<T, fragile> && fragile::fails_every != 0;  // then a receiver may overtake another
+    bool const goes_back =
+        std::is_same_v<T, fragile> && fragile::fails_every != 0;  // then a receiver may overtake another
     book.settle(!goes_back, how == ending::leave ? capacity + (goes_back ? consumers * at_once : 0) : 0);
   });
   check_equal(static_cast<std::uint64_t>(fragile::alive.load()), 0, "values that nobody has");
@@ -209,9 +214,7 @@ void channels(round& r) {
   switch (r.chance.below(4)) {
     case 0: return exchange<item>(r);
     case 1: return exchange<std::unique_ptr<item>>(r);
-    default:
-      fragile::fails_every = r.chance.pick({0U, 7U, 50U, 1000U});
-      return exchange<fragile>(r);
+    default: fragile::fails_every = r.chance.pick({0U, 7U, 50U, 1000U}); return exchange<fragile>(r);
   }
 }
 

@@ -53,11 +53,14 @@ class ledger {
           fail(name({p, n - 1}) + " was lost, and a later one was not");
         }
       }
-    if (lost > most_lost) fail(std::to_string(lost) + " values are lost; " + std::to_string(most_lost) + " at most were in the channel");
+    if (lost > most_lost)
+      fail(std::to_string(lost) + " values are lost; " + std::to_string(most_lost) + " at most were in the channel");
   }
 
  private:
-  static std::string name(item i) { return "value " + std::to_string(i.number) + " of producer " + std::to_string(i.producer); }
+  static std::string name(item i) {
+    return "value " + std::to_string(i.number) + " of producer " + std::to_string(i.producer);
+  }
 
   std::vector<std::uint32_t> sent_;
   std::deque<page> pages_;

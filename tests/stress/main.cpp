@@ -25,11 +25,11 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 
-constexpr scenario scenarios[] = {{"channels", channels}, {"select", selects},         {"trees", trees},  {"sync", sync},
+constexpr scenario scenarios[] = {{"channels", channels}, {"select", selects},        {"trees", trees},  {"sync", sync},
                                   {"sockets", sockets},   {"processors", processors}, {"timers", timers}};
 constexpr auto report_every = 5s;
 
-volatile std::sig_atomic_t interrupted = 0;
+std::sig_atomic_t volatile interrupted = 0;
 char place[256] = "before the first round";  // for messages of any thread and of a signal handler
 std::size_t place_length = 22;
 
@@ -61,7 +61,8 @@ void check_entries(char const* folder, std::size_t before, char const* what) {
 /// Reports how far it is, and ends the process if a round does not end.
 class observer {
  public:
-  observer(clock::time_point end, clock::duration hang_after) : end_(end), hang_after_(hang_after), thread_([this] { watch(); }) {}
+  observer(clock::time_point end, clock::duration hang_after)
+      : end_(end), hang_after_(hang_after), thread_([this] { watch(); }) {}
   ~observer() {
     {
       std::lock_guard const lock(mutex_);
@@ -91,7 +92,8 @@ class observer {
       if (now < next || over_) continue;
       next = now + report_every;
       std::cerr << "weft_stress: round " << number_ << ", " << name_ << "; " << operations.load() << " operations; "
-                << std::chrono::duration_cast<std::chrono::seconds>(std::max(end_ - now, clock::duration(0))).count() << " s left\n";
+                << std::chrono::duration_cast<std::chrono::seconds>(std::max(end_ - now, clock::duration(0))).count()
+                << " s left\n";
     }
   }
 
@@ -111,9 +113,12 @@ struct tally {
   clock::duration took{0}, longest{0};
 };
 
-clock::duration of_seconds(double n) { return std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(n)); }
+clock::duration of_seconds(double n) {
+  return std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(n));
+}
 
-void run(double seconds, double hang_after, std::uint64_t seed, std::vector<unsigned> const& workers, std::string const& only) {
+void run(double seconds, double hang_after, std::uint64_t seed, std::vector<unsigned> const& workers,
+         std::string const& only) {
   auto const start = clock::now(), end = start + of_seconds(seconds);
   observer watching(end, of_seconds(hang_after));
   std::map<std::string, tally> done;
@@ -123,9 +128,10 @@ void run(double seconds, double hang_after, std::uint64_t seed, std::vector<unsi
     for (auto const& s : scenarios)
       if (s.name == only) which = s;
     place_length = 0;  // nothing rather than a half
-    auto const length = std::snprintf(place, sizeof place, "in %s, round %llu, %u workers; again: --seed %llu --only %s --workers %u",
-                                      which.name, static_cast<unsigned long long>(number), now.workers,
-                                      static_cast<unsigned long long>(seed + number), which.name, now.workers);
+    auto const length =
+        std::snprintf(place, sizeof place, "in %s, round %llu, %u workers; again: --seed %llu --only %s --workers %u",
+                      which.name, static_cast<unsigned long long>(number), now.workers,
+                      static_cast<unsigned long long>(seed + number), which.name, now.workers);
     place_length = static_cast<std::size_t>(length);
     watching.enter(number, which.name);
     auto const began = clock::now();
@@ -148,8 +154,8 @@ void run(double seconds, double hang_after, std::uint64_t seed, std::vector<unsi
   for (auto const& [name, t] : done) {
     std::chrono::duration<double> const took = t.took;
     std::chrono::duration<double, std::milli> const longest = t.longest;
-    std::cout << name << ": " << t.rounds << " rounds, " << t.operations << " operations, " << took.count() << " s, the longest "
-              << longest.count() << " ms\n";
+    std::cout << name << ": " << t.rounds << " rounds, " << t.operations << " operations, " << took.count()
+              << " s, the longest " << longest.count() << " ms\n";
   }
   std::cout << (interrupted != 0 ? "interrupted: " : "") << number << " rounds in "
             << std::chrono::duration<double>(clock::now() - start).count() << " s, all well\n";
@@ -160,7 +166,8 @@ void run(double seconds, double hang_after, std::uint64_t seed, std::vector<unsi
 void fail(std::string const& what, std::source_location at) noexcept {
   static std::mutex first;  // of several at once
   first.lock();
-  std::cerr << "weft_stress: FAILED " << place << "\nweft_stress: " << what << " (" << at.file_name() << ':' << at.line() << ")\n";
+  std::cerr << "weft_stress: FAILED " << place << "\nweft_stress: " << what << " (" << at.file_name() << ':'
+            << at.line() << ")\n";
   weft::dump(std::cerr);
   std::cerr << std::flush;
   std::_Exit(1);
@@ -206,7 +213,7 @@ int main(int argc, char** argv) {
   if (workers.empty()) return line.refuse("--workers", "must name a number");
   std::cerr << "weft_stress: --seed " << seed << '\n';
   std::signal(SIGABRT, say_where_and_abort);
-  struct sigaction on_interrupt {};
+  struct sigaction on_interrupt{};
   on_interrupt.sa_handler = [](int) { interrupted = 1; };
   on_interrupt.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);  // a second Ctrl-C ends it at once
   sigaction(SIGINT, &on_interrupt, nullptr);

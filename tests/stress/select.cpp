@@ -25,10 +25,17 @@ item value_of(std::unique_ptr<item> const& i) {
 template <class T>
 class party {
  public:
-  party(std::vector<sender<T>> outs, std::vector<receiver<T>> ins, std::uint32_t me, std::uint32_t most, ledger& book, random chance,
-        bool waits_for_all = false)
-      : outs_(std::move(outs)), ins_(std::move(ins)), me_(me), most_(most), sent_(&book.sent_by(me)), chance_(chance), waits_for_all_(waits_for_all) {
-    for (std::size_t i = 0; i < ins_.size(); ++i) pages_.push_back(&book.open_page());  // there is an order in each channel
+  party(std::vector<sender<T>> outs, std::vector<receiver<T>> ins, std::uint32_t me, std::uint32_t most, ledger& book,
+        random chance, bool waits_for_all = false)
+      : outs_(std::move(outs)),
+        ins_(std::move(ins)),
+        me_(me),
+        most_(most),
+        sent_(&book.sent_by(me)),
+        chance_(chance),
+        waits_for_all_(waits_for_all) {
+    for (std::size_t i = 0; i < ins_.size(); ++i)
+      pages_.push_back(&book.open_page());  // there is an order in each channel
   }
 
   void operator()() {
@@ -78,18 +85,24 @@ class party {
         select(biased, on_recv(from_j, into(j)), on_send(a, std::move(v), did), on_send(b, std::move(v), did),
                on_deadline(now() + chance_.up_to(300us)));
         break;
-      case 2: select(on_send(a, std::move(v), did), on_recv(from_i, into(i)), on_recv(from_j, into(j)), otherwise()); break;
+      case 2:
+        select(on_send(a, std::move(v), did), on_recv(from_i, into(i)), on_recv(from_j, into(j)), otherwise());
+        break;
       case 3: {
         bool const both = chance_.one_in(2);
         select(when(both, on_recv(from_i, into(i))), on_recv(nil), on_send(a, v, did), on_timeout(both ? 1h : 50us));
         break;
       }
       case 4: return by_selector(a);
-      case 5: select(on_send(b, v, did), on_recv(from_i, into(i)), on_recv(from_j, into(j)), on_timeout(chance_.up_to(300us))); break;
+      case 5:
+        select(on_send(b, v, did), on_recv(from_i, into(i)), on_recv(from_j, into(j)),
+               on_timeout(chance_.up_to(300us)));
+        break;
       case 6: {
         context const here = this_task::context();
         timer const soon(chance_.up_to(300us));
-        select(on_send(a, std::move(v), did), on_recv(from_i, into(i)), on_recv(soon), on_recv(after(chance_.up_to(1ms))),
+        select(on_send(a, std::move(v), did), on_recv(from_i, into(i)), on_recv(soon),
+               on_recv(after(chance_.up_to(1ms))),
                on_done(here, [&] { check(here.cancelled(), "the case of a context that is not cancelled happened"); }));
         break;
       }

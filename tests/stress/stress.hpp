@@ -153,6 +153,12 @@ void in_pieces(random& chance, F f) {
   }
 }
 
+inline void sleep_within_a_shield(std::chrono::microseconds d) {
+  if (this_task::id() == task_id{}) return std::this_thread::sleep_for(d);
+  uncancellable const shield;
+  sleep_for(d);
+}
+
 /// Tasks and plain threads that do something together. For one plain thread, the one that waits for them.
 class crew {
  public:

@@ -85,7 +85,8 @@ void use_group(world& in, random& chance, unsigned depth) {
   } catch (failed const&) {
     rethrown = true;
   } catch (cancelled const&) {
-    check(this_task::context().cancelled() || group.ctx().cancelled(), "a group's wait was cancelled, and nobody else was");
+    check(this_task::context().cancelled() || group.ctx().cancelled(),
+          "a group's wait was cancelled, and nobody else was");
     whole = false;
     uncancellable const shield;
     group.cancel();
@@ -105,7 +106,8 @@ void use_scope(world& in, random& chance, unsigned depth) {
   living of_block;
   std::atomic<unsigned> failures{0};
   bool const fails = chance.one_in(8);
-  std::optional<uncancellable> shield;  // without it nothing may fail: what a cancelled wait leaves behind is told on stderr
+  std::optional<uncancellable>
+      shield;  // without it nothing may fail: what a cancelled wait leaves behind is told on stderr
   if (!fails && chance.one_in(2)) shield.emplace();
   try {
     unsigned const n = scope([&](task_group& group) {
@@ -144,7 +146,8 @@ void use_handles(world& in, random& chance, unsigned depth) {
     if (what == 0) h.stop();
     if (what == 1) h.cancel();
     if (what == 2) (void)h.wait_for(chance.up_to(500us));
-    if (what == 3) handles.pop_back();  // dropped: cancelled and waited for. The loop ends, and others are dropped below
+    if (what == 3)
+      handles.pop_back();  // dropped: cancelled and waited for. The loop ends, and others are dropped below
     if (what == 3) break;
     if (!h.joinable()) continue;
     try {
@@ -256,12 +259,13 @@ void use_after_func(world& in, random& chance) {
     if (naps > 100us) sleep_for(naps);
   };
   bool const timed = chance.one_in(2);
-  stop_fn const stop = timed ? after_func(chance.up_to(500us), [run] {
-    try {
-      run();
-    } catch (cancelled const&) {  // it runs under the context of the call
-    }
-  })
+  stop_fn const stop = timed ? after_func(chance.up_to(500us),
+                                          [run] {
+                                            try {
+                                              run();
+                                            } catch (cancelled const&) {  // it runs under the context of the call
+                                            }
+                                          })
                              : after_func(ctx, run);
   if (chance.one_in(2)) {
     auto canceller = spawn([c = cancel] { c(); });
