@@ -167,7 +167,7 @@ void converse(round& r, Listener listener, std::string const& address) {
     world in{chance.one_in(2)};
     crew serving(rt, chance);
     if (chance.one_in(2)) {
-      serving.task([&] {
+      serving.task([&, seed = chance.next()] {
         check(
             net::serve(listener, [&in, seed = chance.next()](Stream& s) { echo(s, in, random(seed + ++in.handlers)); })
                 .has_value(),
