@@ -20,6 +20,9 @@
 #include "support/command_line.hpp"
 #include "tests/stress/stress.hpp"
 
+// Of AddressSanitizer and ThreadSanitizer, where the program has one of them.
+extern "C" [[gnu::weak]] void __sanitizer_set_death_callback(void (*)());
+
 namespace weft::stress {
 namespace {
 
@@ -33,10 +36,13 @@ std::sig_atomic_t volatile interrupted = 0;
 char place[256] = "before the first round";  // for messages of any thread and of a signal handler
 std::size_t place_length = 22;
 
-void say_where_and_abort(int) {
+void say_where() {
   [[maybe_unused]] auto const a = ::write(2, "weft_stress: aborted ", 21);
   [[maybe_unused]] auto const b = ::write(2, place, place_length);
   [[maybe_unused]] auto const c = ::write(2, "\n", 1);
+}
+void say_where_and_abort(int) {
+  say_where();
   std::signal(SIGABRT, SIG_DFL);
   std::raise(SIGABRT);
 }
@@ -213,6 +219,7 @@ int main(int argc, char** argv) {
   if (workers.empty()) return line.refuse("--workers", "must name a number");
   std::cerr << "weft_stress: --seed " << seed << '\n';
   std::signal(SIGABRT, say_where_and_abort);
+  if (__sanitizer_set_death_callback != nullptr) __sanitizer_set_death_callback(say_where);
   struct sigaction on_interrupt{};
   on_interrupt.sa_handler = [](int) { interrupted = 1; };
   on_interrupt.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);  // a second Ctrl-C ends it at once

@@ -168,10 +168,8 @@ void converse(round& r, Listener listener, std::string const& address) {
     crew serving(rt, chance);
     if (chance.one_in(2)) {
       serving.task([&, seed = chance.next()] {
-        check(
-            net::serve(listener, [&in, seed = chance.next()](Stream& s) { echo(s, in, random(seed + ++in.handlers)); })
-                .has_value(),
-            "serve ended with an error");
+        auto const ended = net::serve(listener, [&in, seed](Stream& s) { echo(s, in, random(seed + ++in.handlers)); });
+        check(ended.has_value(), "serve ended with an error");
       });
     } else {
       for (auto n = chance.between(1, 3); n > 0; --n)
