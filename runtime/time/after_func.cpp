@@ -112,6 +112,8 @@ stop_fn start_when_cancelled(context of, rt::task* t) {
 stop_fn start_after(std::int64_t ns, rt::task* t) {
   rt::later_start* l = make_later(t);
   stop_fn const stop(l);
+  // Kept: once the timer is armed the task may run, end, and its memory be another's, of another runtime even.
+  rt::scheduler& sched = *t->sched;
   std::int64_t const when = deadline_after(std::chrono::nanoseconds(ns));
   if (ns == 0) {
     rt::start_now(*l);
@@ -120,7 +122,7 @@ stop_fn start_after(std::int64_t ns, rt::task* t) {
     bool tell = false;
     {
       rt::section const inside(rt::current_worker());
-      rt::timer_heap& heap = inside.proc() != nullptr ? inside.proc()->timers : t->sched->proc(0).timers;
+      rt::timer_heap& heap = inside.proc() != nullptr ? inside.proc()->timers : sched.proc(0).timers;
       armed = heap.reserve_one();
       tell = armed && heap.arm(l->node, when, 1) && inside.proc() == nullptr;
     }
@@ -128,7 +130,7 @@ stop_fn start_after(std::int64_t ns, rt::task* t) {
       (void)stop();
       throw std::bad_alloc();
     }
-    if (tell) t->sched->timer_changed(when);
+    if (tell) sched.timer_changed(when);
   }
   return stop;
 }

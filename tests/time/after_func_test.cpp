@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "tests/support/catch.hpp"
@@ -78,6 +79,37 @@ TEST_CASE("of a stop and a firing that race exactly one wins") {
     }
     all.wait();
     CHECK(ran + stopped == 500);
+  });
+}
+
+TEST_CASE(
+    "after_func of a duration in a blocking call: the task may have ended, and another taken its place, before it "
+    "returns") {
+  with_workers([] {
+    std::atomic<bool> over{false};
+    std::atomic<int> ran{0};
+    auto others = weft::spawn([&] {
+      while (!over) {
+        weft::go([&over] { (void)over; });
+        weft::yield();
+      }
+    });
+    constexpr int rounds = 100;
+    weft::wait_group all;
+    all.add(rounds);
+    for (int i = 0; i < rounds; ++i) {
+      weft::blocking([&] {  // without a processor: what sleeps until the next timer must be told
+        (void)weft::after_func(1ns, [&ran, &all] {
+          ++ran;
+          all.done();
+        });
+        std::this_thread::sleep_for(100us);
+      });
+    }
+    all.wait();
+    over = true;
+    others.join();
+    CHECK(ran == rounds);
   });
 }
 
