@@ -65,7 +65,7 @@ void make(std::optional<T>& at, item i) {
 /// One attempt to send, in one of the forms; what it says is `ok` exactly if the value has been sent. Waits for ever in some.
 template <class T>
 chan_status send_somehow(sender<T> const& tx, T& v, random& chance) {
-  switch (chance.below(7)) {
+  switch (chance.below(8)) {
     case 0: return tx.try_send(std::move(v));
     case 1: return tx.send_for(std::move(v), chance.up_to(500us));
     case 2:
@@ -73,6 +73,9 @@ chan_status send_somehow(sender<T> const& tx, T& v, random& chance) {
                                                                                      : chan_status::timeout;
     case 3: return select(on_send(tx, std::move(v)), otherwise()) == 0 ? chan_status::ok : chan_status::full;
     case 4: return tx.send_for(std::move(v), std::chrono::hours::max());
+    case 6:
+      if constexpr (std::is_copy_constructible_v<T>) return tx.push(v) ? chan_status::ok : chan_status::closed;
+      [[fallthrough]];
     case 5: select(on_send(tx, std::move(v))); return chan_status::ok;
     default: tx.send(std::move(v)); return chan_status::ok;
   }

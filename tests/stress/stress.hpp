@@ -139,8 +139,15 @@ template <class F>
 void in_pieces(random& chance, F f) {
   if (this_task::id() == task_id{}) return f();
   for (bool over = false; !over;) {
-    auto const [ctx, cancel] = chance.one_in(2) ? with_cancel() : with_timeout(chance.up_to(2ms));
-    stop_fn const stop = after_func(chance.up_to(2ms), cancel);
+    std::stop_source source;
+    bool const by_token = chance.one_in(4);
+    auto const [ctx, cancel] = by_token           ? with_cancel(context::from(source.get_token()))
+                               : chance.one_in(2) ? with_timeout(chance.up_to(2ms))
+                                                  : with_cancel();
+    stop_fn const stop = after_func(chance.up_to(2ms), [by_token, source, cut = cancel]() mutable {
+      if (by_token) source.request_stop();
+      else cut();
+    });
     try {
       scoped_context const in(ctx);
       f();
