@@ -129,7 +129,8 @@ void run(double seconds, double hang_after, std::uint64_t seed, std::vector<unsi
   observer watching(end, of_seconds(hang_after));
   std::map<std::string, tally> done;
   auto const one_round = [&](std::uint64_t number) {
-    round now{random(seed + number), workers[(seed + number) % workers.size()]};
+    round now{random(seed + number), workers[(seed + number) % workers.size()],
+              __sanitizer_set_death_callback != nullptr};
     scenario which = scenarios[now.chance.below(std::size(scenarios))];
     for (auto const& s : scenarios)
       if (s.name == only) which = s;

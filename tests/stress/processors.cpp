@@ -99,7 +99,7 @@ void keep_threads(round& r) {
 void burst(round& r) {
   with_runtime(r, [&](runtime& rt) {
     random& chance = r.chance;
-    auto const most = chance.pick({100U, 1000U, 10000U});
+    auto const most = chance.pick({100U, 1000U, 10000U}) / (r.slow ? 10 : 1);
     auto const branches = chance.between(1U, 50);
     std::atomic<unsigned> ran{0};
     bool const yields = chance.one_in(2);

@@ -59,6 +59,7 @@ class random {
 struct round {
   random chance;
   unsigned workers;
+  bool slow;  // a sanitizer looks on
 };
 
 struct scenario {
