@@ -158,6 +158,7 @@ void run(double seconds, double hang_after, std::uint64_t seed, std::vector<unsi
     check_entries("/proc/self/fd", descriptors, "descriptors after the round");
     check_entries("/proc/self/task", threads, "threads after the round");
   } while (clock::now() < end && interrupted == 0);
+  place_length = static_cast<std::size_t>(std::snprintf(place, sizeof place, "after the last round"));
   for (auto const& [name, t] : done) {
     std::chrono::duration<double> const took = t.took;
     std::chrono::duration<double, std::milli> const longest = t.longest;
