@@ -9,31 +9,14 @@
 //       one worker are strangers to it (see runtime/fiber/switch.hpp). Calls stay instrumented; atomics inside it draw
 //       no edge.
 //   tsan_ignore                        the same for a scope, whatever it calls. Must begin and end on the same task.
+//   tsan_no_edges                      a scope in which atomics and locks draw no edge, for the run queues: what they hand on is ordered by a
+//       pair on the task, and their own edges would go from every task of a worker to whoever wakes another there.
 //   tsan_own_by_thread(p, n)           on memory of one OS thread that tasks use by turns: no race is reported there.
 #pragma once
 
 #include <cstddef>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WEFT_ASAN 1
-#endif
-#if __has_feature(thread_sanitizer)
-#define WEFT_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) && !defined(WEFT_ASAN)
-#define WEFT_ASAN 1
-#endif
-#if defined(__SANITIZE_THREAD__) && !defined(WEFT_TSAN)
-#define WEFT_TSAN 1
-#endif
-#ifndef WEFT_ASAN
-#define WEFT_ASAN 0
-#endif
-#ifndef WEFT_TSAN
-#define WEFT_TSAN 0
-#endif
+#include <weft/detail/sanitizer.hpp>
 
 #if WEFT_TSAN && defined(__clang__)
 #define WEFT_NO_TSAN __attribute__((no_sanitize("thread"), disable_sanitizer_instrumentation, noinline))
@@ -57,6 +40,8 @@ void AnnotateIgnoreReadsBegin(char const* file, int line);
 void AnnotateIgnoreReadsEnd(char const* file, int line);
 void AnnotateIgnoreWritesBegin(char const* file, int line);
 void AnnotateIgnoreWritesEnd(char const* file, int line);
+void AnnotateIgnoreSyncBegin(char const* file, int line);
+void AnnotateIgnoreSyncEnd(char const* file, int line);
 void AnnotateBenignRaceSized(char const* file, int line, void const volatile* address, std::size_t size,
                              char const* why);
 }
@@ -128,6 +113,19 @@ class tsan_ignore {
 #endif
   tsan_ignore(tsan_ignore const&) = delete;
   tsan_ignore& operator=(tsan_ignore const&) = delete;
+};
+
+class tsan_no_edges {
+ public:
+#if WEFT_TSAN
+  tsan_no_edges() noexcept { AnnotateIgnoreSyncBegin(__FILE__, __LINE__); }
+  ~tsan_no_edges() { AnnotateIgnoreSyncEnd(__FILE__, __LINE__); }
+#else
+  tsan_no_edges() noexcept {}
+  ~tsan_no_edges() {}
+#endif
+  tsan_no_edges(tsan_no_edges const&) = delete;
+  tsan_no_edges& operator=(tsan_no_edges const&) = delete;
 };
 
 }  // namespace weft::rt

@@ -63,6 +63,22 @@ WEFT_NO_TSAN void* make_logical_thread() noexcept {
   return made;
 }
 }  // namespace
+
+bystander::~bystander() {
+  if (fiber_ != nullptr) __tsan_destroy_fiber(fiber_);
+}
+
+// Neither is instrumented: a function that is would begin on one logical thread and end on another.
+WEFT_NO_TSAN bystander::scope::scope(bystander& who) noexcept : native_(__tsan_get_current_fiber()) {
+  if (who.fiber_ == nullptr) who.fiber_ = make_logical_thread();
+  __tsan_switch_to_fiber(who.fiber_, 1 /* no_sync */);
+  tsan_ignore_begin();  // as on the native stack
+}
+
+WEFT_NO_TSAN bystander::scope::~scope() {
+  tsan_ignore_end();
+  __tsan_switch_to_fiber(native_, 1 /* no_sync */);
+}
 #endif
 
 void prepare(execution& fresh, void* stack_top, std::size_t size, void (*entry)(void*), void* argument) noexcept {

@@ -122,6 +122,42 @@ void prepare(execution& fresh, void* stack_top, std::size_t size, void (*entry)(
 // Gives back what the sanitizers hold for an execution that will not be resumed again.
 void forget(execution& dead) noexcept;
 
+// To ThreadSanitizer the native stack comes after all that ran on its worker. What it does for tasks to which it has nothing to tell, such as
+// waking them because time has passed, it does as this logical thread, which has seen only what it met there: else the woken task would be
+// ordered after all these others, and its races with them be hidden. Used by one thread at a time, on its native stack.
+class bystander {
+ public:
+  bystander() noexcept = default;
+  bystander(bystander const&) = delete;
+  bystander& operator=(bystander const&) = delete;
+#if WEFT_TSAN
+  ~bystander();
+#endif
+
+  class scope {
+   public:
+#if WEFT_TSAN
+    explicit scope(bystander& who) noexcept;
+    ~scope();
+#else
+    explicit scope(bystander&) noexcept {}
+    ~scope() {}
+#endif
+    scope(scope const&) = delete;
+    scope& operator=(scope const&) = delete;
+#if WEFT_TSAN
+
+   private:
+    void* native_;
+#endif
+  };
+#if WEFT_TSAN
+
+ private:
+  void* fiber_ = nullptr;
+#endif
+};
+
 #if defined(__x86_64__)
 inline constexpr std::uint32_t float_flags = 0x3f;  // of MXCSR: what has happened; the rest says what shall happen
 

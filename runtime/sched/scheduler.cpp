@@ -40,7 +40,12 @@ void scheduler::overflow(processor& p, task* t) noexcept {
 }
 
 void scheduler::push_local(processor& p, task* t) noexcept {
-  if (!p.queue.push(t)) overflow(p, t);
+  bool queued = false;
+  {
+    tsan_no_edges const queue;
+    queued = p.queue.push(t);
+  }
+  if (!queued) overflow(p, t);
 }
 
 void scheduler::push(processor* p, task* t) noexcept {
@@ -104,7 +109,11 @@ void scheduler::make_ready(task* t) noexcept {
     wake_if_idle(p);
     return;
   }
-  task* displaced = p->queue.push_next(t, single());
+  task* displaced = nullptr;
+  {
+    tsan_no_edges const queue;
+    displaced = p->queue.push_next(t, single());
+  }
   if (displaced == nullptr) return;  // the waker runs it next itself: nobody is woken for it
   push_local(*p, displaced);
   wake_if_idle(p);
@@ -219,10 +228,11 @@ task* scheduler::take_global(processor& p, std::size_t max) noexcept {
   return batch[0];
 }
 
-bool scheduler::run_timers(processor& p, std::int64_t now) {
+bool scheduler::run_timers(worker& w, processor& p, std::int64_t now) {
   bool any = false;
   std::array<due_entry, due_batch> due;
   while (p.timers.needs_collect(now)) {
+    bystander::scope const nothing_to_tell(w.wakes);
     std::size_t const n = p.timers.collect(now, due.data(), due.size());
     for (std::size_t i = 0; i < n; ++i) {
       if (due[i].fire != nullptr) due[i].fire(*due[i].node, due[i].owner, due[i].generation);
@@ -240,9 +250,13 @@ void scheduler::poll_network(worker& w, std::int64_t timeout_ns) {
   if (p != nullptr) p->count.polls += 1;
   if (n == 0) return;
   ready_list woken;
-  io_.dispatch(events.data(), n, woken);
+  {
+    bystander::scope const nothing_to_tell(w.wakes);
+    io_.dispatch(events.data(), n, woken);
+  }
   if (p == nullptr) p = processor_for_sleeper(w);
   if (p != nullptr) p->last_poll = clock_ns();
+  bystander::scope const nothing_to_tell(w.wakes);
   make_ready_all(p, woken);
 }
 
@@ -265,7 +279,7 @@ task* scheduler::find_now(worker& w, processor& p) {
     p.look_soon.store(false, std::memory_order_relaxed);
     std::int64_t const now = clock_ns();
     note_time(w, p, now);
-    run_timers(p, now);
+    run_timers(w, p, now);
     if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
       (void)release_loops(p);  // S2
     // What the network wakes goes to the ring, and the global queue gets its large share when that is empty. So those in the global
@@ -283,7 +297,7 @@ task* scheduler::find_now(worker& w, processor& p) {
   std::int64_t const now = clock_ns();
   note_time(w, p, now);
   for (unsigned i = 0; i < processor_count_; ++i)
-    if (processors_[i].timers.needs_collect(now)) run_timers(processors_[i], now);
+    if (processors_[i].timers.needs_collect(now)) run_timers(w, processors_[i], now);
   if (task* t = p.queue.pop(single())) return t;
   // Who finds nothing will sleep in the poller and sees what is ready there; a look before that is for those who have not looked for long.
   if (poll_until_.load(std::memory_order_relaxed) == 0 && now - p.last_poll.get() > poll_every_ns) {

@@ -186,7 +186,7 @@ class scheduler {
   [[nodiscard]] task* search(worker& w, processor& p) noexcept;
   [[nodiscard]] task* steal(worker& w, processor& p, bool last_round) noexcept;
   [[nodiscard]] bool work_anywhere(std::int64_t now) noexcept;
-  bool run_timers(processor& p, std::int64_t now);
+  bool run_timers(worker& w, processor& p, std::int64_t now);
   void poll_network(worker& w, std::int64_t timeout_ns);
   void push_local(processor& p, task* t) noexcept;
   void push(processor* p, task* t) noexcept;

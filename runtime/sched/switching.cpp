@@ -107,8 +107,14 @@ worker& arrive() noexcept {
     case after_switch::park: {
       task* t = w.after_task;
       if (w.on.get() == nullptr) w.parked_last = t;
-      tsan_acquire(t);  // the native stack's: what the wait's lock guards was written by the task that parked
-      park_hook(w, *t, *w.after_request.get());
+      park_request const& request = *w.after_request.get();
+      if (tsan && w.on.get() == nullptr) {
+        bystander::scope const for_the_task(w.hooks);
+        tsan_acquire(t);  // what the wait's lock guards was written by the task that parked
+        park_hook(w, *t, request);
+      } else {
+        park_hook(w, *t, request);
+      }
       break;
     }
     case after_switch::yield: w.sched->queue_yielded(w, w.after_task); break;

@@ -64,6 +64,8 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
 
   scheduler* sched = nullptr;  // constant
   execution native;
+  [[no_unique_address]] bystander hooks;        // publishes waits
+  [[no_unique_address]] bystander wakes;        // those that have waited for time or the network
   abi::__cxa_eh_globals* exceptions = nullptr;  // this thread's, constant
   int* errno_pointer = nullptr;                 // the same
   random_source random;

@@ -6,6 +6,8 @@
 #include <source_location>
 #include <string>
 
+#include <weft/detail/sanitizer.hpp>
+
 namespace weft {
 
 using task_id = std::uint64_t;
