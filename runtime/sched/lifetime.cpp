@@ -9,6 +9,7 @@
 // Shutdown: D1 the root context is cancelled, which wakes every parked task that is cancellable; their stacks unwind
 //           D2 draining_ is set   D3 heavy fence   D4 all ended? else sleep on drained_
 //           D5 half of the grace has passed, or nothing else can happen: those that D1 does not reach are woken (last_call.cpp)
+//           D6 E6 over_ is set   E7 heavy fence   E8 all over? else E6 is taken back, and D4 again: run_timers
 // Each ending task counts itself (relaxed), then, after a light fence, reads draining_ and, if set, looks whether it was the last
 // (note_end): either it sees D2, or D4 sees its count. A task that is still there when the grace has passed is named, and the
 // process ends: hanging in silence would be worse.
@@ -274,16 +275,43 @@ bool scheduler::all_ended() const noexcept {
   return ended == spawned;
 }
 
+bool scheduler::all_over() const noexcept {
+  // The same. The sums are taken one after the other, as all_ended does, with both kinds in each.
+  std::uint64_t ended = outside_ended_.load(std::memory_order_acquire);
+  for (unsigned i = 0; i < processor_count_; ++i) {
+    counters const& c = processors_[i].count;
+    ended += c.ended.published() + c.fired.published();
+  }
+  std::uint64_t begun = outside_spawned_.load(std::memory_order_acquire);
+  for (unsigned i = 0; i < processor_count_; ++i) {
+    counters const& c = processors_[i].count;
+    begun += c.spawned + c.firing;
+  }
+  return ended == begun;
+}
+
+bool scheduler::ends_for_good() noexcept {
+  over_.store(true, std::memory_order_seq_cst);  // E6
+  heavy_fence();                                 // E7
+  if (all_over()) return true;                   // E8
+  over_.store(false, std::memory_order_seq_cst);
+  return false;
+}
+
 void scheduler::note_end(processor* p) noexcept {
   if (p != nullptr) {
     p->count.ended.publish(p->count.ended.get() + 1);
   } else {
     outside_ended_.fetch_add(1, std::memory_order_release);
   }
+  wake_shutdown();
+}
+
+void scheduler::wake_shutdown() noexcept {
   light_fence();  // pairs with D3
   if (!draining_.load(std::memory_order_relaxed)) return;
   full_fence();
-  if (all_ended()) {
+  if (all_over()) {
     drained_.store(1, std::memory_order_release);
     futex_wake(drained_, 1);
   }
@@ -299,13 +327,13 @@ void scheduler::shutdown(std::int64_t grace_ns) {
   heavy_fence();                                     // D3
   std::int64_t const deadline = detail::deadline_in(grace_ns);
   std::int64_t round = detail::deadline_in(grace_ns / 2);
-  while (!all_ended()) {  // D4
-    if (!futex_wait_until(drained_, 0, std::min(round, deadline)) && !all_ended()) {
+  while (!all_over() || !ends_for_good()) {  // D4, D6
+    if (!futex_wait_until(drained_, 0, std::min(round, deadline)) && !all_over()) {
       if (clock_ns() >= deadline) report_stuck("shutdown: these tasks did not end within the grace");
       call_detached();  // D5
       round = detail::deadline_in(between_rounds_ns);
     }
-    if (drained_.load(std::memory_order_acquire) != 0 && !all_ended()) drained_.store(0, std::memory_order_seq_cst);
+    if (drained_.load(std::memory_order_acquire) != 0 && !all_over()) drained_.store(0, std::memory_order_seq_cst);
   }
   stop_threads();
 }

@@ -25,6 +25,7 @@ struct worker;
 /// Summed over the processors when read. Each is written by the holder alone.
 struct counters {
   owned<std::uint64_t> spawned, ended, parks, steals, polls;
+  owned<std::uint64_t> firing, fired;  // times that due timers were fired: begun, done
 };
 
 /// Weft's clock in steps of 2^20 ns, about a millisecond, for the stamps of waits: reading the clock at each park would cost more than

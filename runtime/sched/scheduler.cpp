@@ -228,18 +228,30 @@ task* scheduler::take_global(processor& p, std::size_t max) noexcept {
   return batch[0];
 }
 
-bool scheduler::run_timers(worker& w, processor& p, std::int64_t now) {
+// What fires may start tasks, and nothing else on the native stack may. So that none starts when the last has ended:
+//
+//   E1 firing + 1, as a spawn counts   E2 light fence   E3 over_: leave it   E4 fire   E5 fired + 1, as an end counts
+//
+// and shutdown does E6 to E8 (lifetime.cpp). If E3 does not see E6, E8 sees E1, and the firing is waited for like a task.
+bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int64_t now) {
+  if (!of.timers.needs_collect(now)) return false;
   bool any = false;
-  std::array<due_entry, due_batch> due;
-  while (p.timers.needs_collect(now)) {
-    bystander::scope const nothing_to_tell(w.wakes);
-    std::size_t const n = p.timers.collect(now, due.data(), due.size());
-    for (std::size_t i = 0; i < n; ++i) {
-      if (due[i].fire != nullptr) due[i].fire(*due[i].node, due[i].owner, due[i].generation);
-      due[i].release(due[i].owner);
+  holds.count.firing += 1;                       // E1
+  light_fence();                                 // E2
+  if (!over_.load(std::memory_order_relaxed)) {  // E3
+    std::array<due_entry, due_batch> due;        // E4
+    while (of.timers.needs_collect(now)) {
+      bystander::scope const nothing_to_tell(w.wakes);
+      std::size_t const n = of.timers.collect(now, due.data(), due.size());
+      for (std::size_t i = 0; i < n; ++i) {
+        if (due[i].fire != nullptr) due[i].fire(*due[i].node, due[i].owner, due[i].generation);
+        due[i].release(due[i].owner);
+      }
+      any |= n != 0;
     }
-    any |= n != 0;
   }
+  holds.count.fired.publish(holds.count.fired.get() + 1);  // E5
+  wake_shutdown();
   return any;
 }
 
@@ -279,7 +291,7 @@ task* scheduler::find_now(worker& w, processor& p) {
     p.look_soon.store(false, std::memory_order_relaxed);
     std::int64_t const now = clock_ns();
     note_time(w, p, now);
-    run_timers(w, p, now);
+    run_timers(w, p, p, now);
     if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
       (void)release_loops(p);  // S2
     // What the network wakes goes to the ring, and the global queue gets its large share when that is empty. So those in the global
@@ -296,8 +308,7 @@ task* scheduler::find_now(worker& w, processor& p) {
   // Out of work: timers of processors that nobody holds, or whose holder computes, are run here too.
   std::int64_t const now = clock_ns();
   note_time(w, p, now);
-  for (unsigned i = 0; i < processor_count_; ++i)
-    if (processors_[i].timers.needs_collect(now)) run_timers(w, processors_[i], now);
+  for (unsigned i = 0; i < processor_count_; ++i) run_timers(w, p, processors_[i], now);
   if (task* t = p.queue.pop(single())) return t;
   // Who finds nothing will sleep in the poller and sees what is ready there; a look before that is for those who have not looked for long.
   if (poll_until_.load(std::memory_order_relaxed) == 0 && now - p.last_poll.get() > poll_every_ns) {

@@ -186,7 +186,7 @@ class scheduler {
   [[nodiscard]] task* search(worker& w, processor& p) noexcept;
   [[nodiscard]] task* steal(worker& w, processor& p, bool last_round) noexcept;
   [[nodiscard]] bool work_anywhere(std::int64_t now) noexcept;
-  bool run_timers(worker& w, processor& p, std::int64_t now);
+  bool run_timers(worker& w, processor& holds, processor& of, std::int64_t now);
   void poll_network(worker& w, std::int64_t timeout_ns);
   void push_local(processor& p, task* t) noexcept;
   void push(processor* p, task* t) noexcept;
@@ -254,6 +254,10 @@ class scheduler {
   rouse_monitor() noexcept;  // there is something for it although nothing goes on: stacks to spare, or tasks that starve
 
   [[nodiscard]] bool all_ended() const noexcept;
+  /// And no timer is being fired, which could start another.
+  [[nodiscard]] bool all_over() const noexcept;
+  [[nodiscard]] bool ends_for_good() noexcept;
+  void wake_shutdown() noexcept;
   [[noreturn]] void throw_out_of_stacks() const;
   void starve(task* t) noexcept;  // t could not get a stack: it waits until one is free
   bool feed_starving() noexcept;  // true: some can have their stacks now
@@ -288,6 +292,7 @@ class scheduler {
   ready_list starving_tasks_[2];                  // guarded by lock_: of the default stack size, of others
   std::int64_t starving_since_ = 0;               // guarded by lock_
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> over_{false};          // no timer is fired any more: E3
   std::atomic<bool> draining_{false};      // shutdown waits for the last task; pairs in note_end
   std::atomic<std::uint32_t> drained_{0};  // futex word
   std::atomic<bool> last_call_{false};

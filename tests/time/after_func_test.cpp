@@ -124,6 +124,33 @@ TEST_CASE("a function that is pending when the runtime ends is destroyed and doe
   CHECK_FALSE(stop());
 }
 
+TEST_CASE("a function whose time comes while the runtime ends has run to its end, or is destroyed") {
+  std::atomic<int> kept{0}, late{0};
+  struct token {
+    std::atomic<int>* of;
+    explicit token(std::atomic<int>& n) : of(&n) { ++*of; }
+    token(token const& other) : of(other.of) { ++*of; }
+    ~token() { --*of; }
+  };
+  for (int round = 0; round < 600; ++round) {
+    weft::options chosen;
+    chosen.workers = 1 + static_cast<unsigned>(round % 4);
+    weft::runtime runtime(chosen);
+    runtime.run([&] {
+      for (int i = 0; i < 30; ++i)
+        (void)weft::after_func(std::chrono::microseconds(20 + 10 * i), [t = token(kept), &late] {
+          ++late;
+          weft::yield();
+          --late;
+        });
+    });
+    runtime.shutdown();
+    CHECK(runtime.metrics().live == 0);
+  }
+  CHECK(kept == 0);
+  CHECK(late == 0);
+}
+
 TEST_CASE("after_func of a context runs once that is cancelled, with its values and without its cancellation") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
