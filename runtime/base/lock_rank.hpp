@@ -13,6 +13,7 @@ namespace weft::rt {
 // Outermost first.
 enum class lock_rank : std::uint8_t {
   registry,         // the list of all tasks, all workers
+  pending_start,    // what a cancellation will start
   scheduler,        // idle lists, thread start and stop
   context_node,     // one node of the tree of contexts
   context_shard,    // the tasks that have waited under a context
@@ -28,8 +29,8 @@ enum class lock_rank : std::uint8_t {
 };
 
 inline constexpr char const* lock_rank_names[] = {
-    "registry",   "scheduler",  "context_node", "context_shard", "object",      "task_completion",
-    "timer_heap", "stack_pool", "task_pool",    "io_table",      "queue_token", "leaf",
+    "registry",   "pending_start", "scheduler", "context_node", "context_shard", "object", "task_completion",
+    "timer_heap", "stack_pool",    "task_pool", "io_table",     "queue_token",   "leaf",
 };
 static_assert(sizeof(lock_rank_names) / sizeof(lock_rank_names[0]) == static_cast<std::size_t>(lock_rank::count_));
 

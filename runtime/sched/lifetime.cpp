@@ -9,7 +9,7 @@
 // Shutdown: D1 the root context is cancelled, which wakes every parked task that is cancellable; their stacks unwind
 //           D2 draining_ is set   D3 heavy fence   D4 all ended? else sleep on drained_
 //           D5 half of the grace has passed, or nothing else can happen: those that D1 does not reach are woken (last_call.cpp)
-//           D6 E6 over_ is set   E7 heavy fence   E8 all over? else E6 is taken back, and D4 again: run_timers
+//           D6 E6 over_ is set   E7 heavy fence   E8 all over? else E6 is taken back, and D4 again: run_timers   N2, N3: pending_start.hpp
 // Each ending task counts itself (relaxed), then, after a light fence, reads draining_ and, if set, looks whether it was the last
 // (note_end): either it sees D2, or D4 sees its count. A task that is still there when the grace has passed is named, and the
 // process ends: hanging in silence would be worse.
@@ -28,6 +28,7 @@
 #include "runtime/platform/platform.hpp"
 #include "runtime/platform/thread.hpp"
 #include "runtime/sched/observer.hpp"
+#include "runtime/sched/pending_start.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/switching.hpp"
 #include "runtime/sched/terminate.hpp"
@@ -293,7 +294,10 @@ bool scheduler::all_over() const noexcept {
 bool scheduler::ends_for_good() noexcept {
   over_.store(true, std::memory_order_seq_cst);  // E6
   heavy_fence();                                 // E7
-  if (all_over()) return true;                   // E8
+  if (all_over()) {                              // E8
+    drop_starts_of(*this);                       // N2
+    if (all_over()) return true;                 // N3
+  }
   over_.store(false, std::memory_order_seq_cst);
   return false;
 }

@@ -17,6 +17,7 @@
 #include "runtime/fiber/switch.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/observer.hpp"
+#include "runtime/sched/pending_start.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/simulated_network.hpp"
 #include "runtime/sched/switching.hpp"
@@ -83,6 +84,7 @@ void scheduler::run_simulated(void (*body)(void*), void* arg) {
   s.network->end();
   tsan_ignore_end();
   set_current_worker(nullptr);
+  drop_starts_of(*this);
   detail::simulations.fetch_sub(1, std::memory_order_relaxed);
   (void)all_ended();  // acquires what the tasks did
   if (s.failure != nullptr) std::rethrow_exception(s.failure);

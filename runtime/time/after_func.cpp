@@ -6,6 +6,8 @@
 // Of a context: the registration is a listener and keeps the node, so that a cancellation above reaches it although nobody holds the
 // context any more, and stop_fns find it. That is a circle, opened by the cancellation or by a stop.
 //
+// The end of the runtime takes the task too: out of the heap, or off the list of pending_start.hpp.
+//
 // References: all stop_fns one each, the listener or the entry in the heap one.
 
 #include <weft/after_func.hpp>
@@ -16,6 +18,7 @@
 
 #include "runtime/base/check.hpp"
 #include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/pending_start.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/task.hpp"
 #include "runtime/sched/worker.hpp"
@@ -23,7 +26,7 @@
 
 namespace weft::rt {
 
-struct later_start : cancel_listener {
+struct later_start : cancel_listener, pending_start {
   later_start(timer_ops const& ops, rt::task* t) noexcept : node(ops, this), task(t) {}
   ~later_start() { drop(of); }
 
@@ -51,8 +54,36 @@ void start_now(later_start& l) noexcept {
 
 void on_cancel(cancel_listener& of) noexcept {
   auto& l = static_cast<later_start&>(of);
-  start_now(l);
+  start_listed(l);
   drop_later(l);
+  detail::preemption_point();
+}
+
+/// Takes the task back, if nobody has taken it.
+bool stop_later(later_start& l) noexcept {
+  task* t = l.task.exchange(nullptr, std::memory_order_acq_rel);
+  if (t == nullptr) return false;
+  if (l.of == nullptr) {
+    timer_heap::disarm(l.node, 1);
+  } else {
+    unlist_start(l);
+    if (remove_listener(*l.of, l)) drop_later(l);
+  }
+  discard(t);
+  return true;
+}
+
+void list_later(later_start& l) noexcept {
+  l.take = [](pending_start& p) noexcept {
+    return static_cast<later_start&>(p).task.exchange(nullptr, std::memory_order_acq_rel);
+  };
+  l.keep = [](pending_start& p) noexcept { static_cast<later_start&>(p).refs.fetch_add(1, std::memory_order_relaxed); };
+  l.destroy = [](pending_start& p) noexcept {
+    auto& later = static_cast<later_start&>(p);
+    stop_later(later);
+    drop_later(later);
+  };
+  list_start(l, *l.task.load(std::memory_order_relaxed));
 }
 
 constexpr timer_ops later_ops{
@@ -103,6 +134,7 @@ stop_fn start_when_cancelled(context of, rt::task* t) {
   if (!before->is_root) rt::drop(before);  // tasks do not count roots
   rt::retain(of.node());
   l->of = of.node();
+  rt::list_later(*l);
   l->notify = rt::on_cancel;
   l->refs.fetch_add(1, std::memory_order_relaxed);
   if (!rt::add_listener(*of.node(), *l)) rt::on_cancel(*l);
@@ -145,17 +177,6 @@ stop_fn::~stop_fn() {
   if (later_ != nullptr) rt::drop_later(*later_);
 }
 
-bool stop_fn::operator()() const {
-  if (later_ == nullptr) return false;
-  rt::task* t = later_->task.exchange(nullptr, std::memory_order_acq_rel);
-  if (t == nullptr) return false;
-  if (later_->of == nullptr) {
-    rt::timer_heap::disarm(later_->node, 1);
-  } else if (rt::remove_listener(*later_->of, *later_)) {
-    rt::drop_later(*later_);
-  }
-  rt::discard(t);
-  return true;
-}
+bool stop_fn::operator()() const { return later_ != nullptr && rt::stop_later(*later_); }
 
 }  // namespace weft

@@ -151,6 +151,49 @@ TEST_CASE("a function whose time comes while the runtime ends has run to its end
   CHECK(late == 0);
 }
 
+TEST_CASE(
+    "a function of a context that outlives its runtime is destroyed with that, or has run, whoever cancels when") {
+  struct token {
+    std::atomic<int>* of;
+    explicit token(std::atomic<int>& n) : of(&n) { ++*of; }
+    token(token const& other) : of(other.of) { ++*of; }
+    ~token() { --*of; }
+  };
+  std::atomic<int> kept{0}, ran{0}, stopped{0};
+  constexpr int rounds = 400, each = 8;
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<weft::cancel_fn> cancels;
+    std::vector<weft::stop_fn> stops;
+    std::thread canceller;
+    {
+      weft::options chosen;
+      chosen.workers = 1 + static_cast<unsigned>(round % 4);
+      weft::runtime runtime(chosen);
+      runtime.run([&] {
+        for (int i = 0; i < each; ++i) {
+          auto [ctx, cancel] = weft::with_cancel(weft::without_cancel(weft::this_task::context()));
+          stops.push_back(weft::after_func(ctx, [t = token(kept), &ran] {
+            weft::yield();
+            ++ran;
+          }));
+          cancels.push_back(cancel);
+        }
+      });
+      canceller = std::thread([&cancels] {
+        for (int i = 0; i < each / 2; ++i) cancels[static_cast<std::size_t>(i)]();
+      });
+      runtime.shutdown();
+      CHECK(runtime.metrics().live == 0);
+    }
+    canceller.join();
+    for (auto const& cancel : cancels) cancel();
+    for (auto const& stop : stops) stopped += stop();
+  }
+  CHECK(kept == 0);
+  CHECK(stopped == 0);
+  CHECK(ran <= rounds * each / 2);
+}
+
 TEST_CASE("after_func of a context runs once that is cancelled, with its values and without its cancellation") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
