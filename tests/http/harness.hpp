@@ -7,6 +7,7 @@
 #include "weft/sim.hpp"
 
 #include "tests/support/catch.hpp"
+#include "tests/support/simulated_seeds.hpp"
 
 #include <charconv>
 #include <chrono>
@@ -48,7 +49,7 @@ void with_server_on_the_machine(auto make_routes, http::server_options options, 
 template <class F>
 void with_server(auto make_routes, http::server_options options, F f) {
   with_server_on_the_machine(make_routes, options, f);
-  for (std::uint64_t seed = 0; seed != 6; ++seed) {
+  for (std::uint64_t seed = 0; seed != weft::test::simulated_seeds; ++seed) {
     CAPTURE(seed);
     weft::sim::run(seed, [&] { beside_server(make_routes, options, f); });
   }

@@ -16,6 +16,7 @@
 
 #include "tests/support/catch.hpp"
 #include "tests/support/runtime_fixture.hpp"
+#include "tests/support/simulated_seeds.hpp"
 
 namespace weft::test {
 
@@ -52,7 +53,7 @@ void on_the_machine(F body) {
 template <class F>
 void everywhere(F body) {
   on_the_machine(body);
-  for (std::uint64_t seed = 0; seed != 8; ++seed) {
+  for (std::uint64_t seed = 0; seed != simulated_seeds; ++seed) {
     INFO("in a simulated run, seed " << seed);
     sim::run(seed, [&body] { body(on_tasks()); });
   }

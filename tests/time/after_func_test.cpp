@@ -132,7 +132,7 @@ TEST_CASE("a function whose time comes while the runtime ends has run to its end
     token(token const& other) : of(other.of) { ++*of; }
     ~token() { --*of; }
   };
-  for (int round = 0; round < 600; ++round) {
+  for (int round = 0; round < 150; ++round) {
     weft::options chosen;
     chosen.workers = 1 + static_cast<unsigned>(round % 4);
     weft::runtime runtime(chosen);
@@ -160,7 +160,7 @@ TEST_CASE(
     ~token() { --*of; }
   };
   std::atomic<int> kept{0}, ran{0}, stopped{0};
-  constexpr int rounds = 400, each = 8;
+  constexpr int rounds = 150, each = 8;
   for (int round = 0; round < rounds; ++round) {
     std::vector<weft::cancel_fn> cancels;
     std::vector<weft::stop_fn> stops;
