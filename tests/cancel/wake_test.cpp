@@ -76,20 +76,21 @@ TEST_CASE("a task that waits in a select is woken") {
 }
 
 TEST_CASE("a task that waits for another is woken, and its handle stays joinable") {
-  with_workers([] {
-    check_woken([] {
-      auto child = weft::spawn([] { weft::sleep_for(1h); });
+  // Apart, or the child may be woken first, and its end be what the wait returns for.
+  constexpr auto spawn_apart = [] {
+    weft::scoped_context const apart(weft::without_cancel(weft::this_task::context()));
+    return weft::spawn([] { weft::sleep_for(1h); });
+  };
+  with_workers([=] {
+    check_woken([=] {
+      auto child = spawn_apart();
       weft::defer const check([&] {
         if (!child.joinable()) std::abort();
       });
       child.join();
     });
-    check_woken([] {
-      weft::join_handle<void> child;
-      {  // apart, or the child may be woken first, and its end be what the wait returns for
-        weft::scoped_context const apart(weft::without_cancel(weft::this_task::context()));
-        child = weft::spawn([] { weft::sleep_for(1h); });
-      }
+    check_woken([=] {
+      auto child = spawn_apart();
       child.wait();
     });
   });
