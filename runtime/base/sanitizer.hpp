@@ -9,8 +9,9 @@
 //       one worker are strangers to it (see runtime/fiber/switch.hpp). Calls stay instrumented; atomics inside it draw
 //       no edge.
 //   tsan_ignore                        the same for a scope, whatever it calls. Must begin and end on the same task.
-//   tsan_no_edges                      a scope in which atomics and locks draw no edge, for the run queues: what they hand on is ordered by a
-//       pair on the task, and their own edges would go from every task of a worker to whoever wakes another there.
+//   tsan_no_edges                      a scope in which atomics and locks draw no edge. For what nearly all tasks go through and nobody hands
+//       anything on by: the run queues (a pair on the task orders that), the lists of who waits under a context.
+//   tsan_hidden                        both: a scope that ThreadSanitizer does not see.
 //   tsan_own_by_thread(p, n)           on memory of one OS thread that tasks use by turns: no race is reported there.
 #pragma once
 
@@ -126,6 +127,11 @@ class tsan_no_edges {
 #endif
   tsan_no_edges(tsan_no_edges const&) = delete;
   tsan_no_edges& operator=(tsan_no_edges const&) = delete;
+};
+
+struct tsan_hidden {
+  tsan_ignore accesses;
+  tsan_no_edges edges;
 };
 
 }  // namespace weft::rt

@@ -204,6 +204,7 @@ void wake_registered(cancel_node& n) noexcept {
     context_shard& s = n.shard(i);
     {
       guard hold(s.lock);
+      tsan_ignore const lists;
       for (task* t = s.head; t != nullptr; t = t->shard_next) {
         std::uint64_t const generation = wait_word::generation(t->word.load(std::memory_order_acquire));
         if (claim(*t, generation, how::cancel)) woken.push(*t);
@@ -375,6 +376,7 @@ void cancel_own(task& t) {
 // ---- registration ---------------------------------------------------------------------------------------------------
 
 void unregister(task& t) noexcept {
+  tsan_hidden const lists;
   context_shard& s = *t.shard;
   guard hold(s.lock);
   (t.shard_prev != nullptr ? t.shard_prev->shard_next : s.head) = t.shard_next;
@@ -385,6 +387,7 @@ void unregister(task& t) noexcept {
 
 void register_wait(task& t, cancel_node& n, unsigned shard_hint) noexcept {
   if (t.shard != nullptr) unregister(t);
+  tsan_hidden const lists;
   if (!n.used.load(std::memory_order_acquire)) {
     n.used.store(true, std::memory_order_seq_cst);
     full_fence();  // before the wait that follows looks at the stage: C2 sees `used`, or H3 sees the stage

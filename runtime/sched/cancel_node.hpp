@@ -34,6 +34,8 @@ struct task;
 struct cancel_node;
 class scheduler;
 
+// To ThreadSanitizer these lists are not there. Nearly all tasks register under one context, so the locks would order what a task did before
+// its first wait, and before its end, with what others do after theirs, and hide the races in between.
 struct context_shard {
   ranked_lock lock{lock_rank::context_shard};
   task* head = nullptr;  // guarded by lock; links in the task

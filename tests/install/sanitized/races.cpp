@@ -70,6 +70,22 @@ void after_a_receive() {
   second.join();
 }
 
+/// What two tasks do with two channels does not order them, nor that the one has ended before the other begins.
+void after_sends_elsewhere() {
+  int shared = 0;
+  auto of_first = weft::make_chan<int>(1), of_second = weft::make_chan<int>(1);
+  auto first = weft::spawn([&] {
+    of_first.send(1);
+    shared = 1;  // after_sends_elsewhere: data race
+  });
+  auto second = weft::spawn([&] {
+    of_second.send(2);
+    shared = 2;  // after_sends_elsewhere: data race
+  });
+  first.join();
+  second.join();
+}
+
 /// That one wakes later than the other orders nothing.
 void after_a_sleep() {
   int shared = 0;
@@ -162,10 +178,15 @@ struct scenario {
   unsigned workers;
 };
 std::map<std::string, scenario> const scenarios{
-    {"two_workers", {two_workers, 2}},         {"one_worker", {one_worker, 1}},
-    {"after_a_receive", {after_a_receive, 1}}, {"after_a_sleep", {after_a_sleep, 1}},
-    {"after_a_read", {after_a_read, 1}},       {"plain_thread", {plain_thread, 1}},
-    {"after_the_send", {after_the_send, 2}},   {"one_side_locks", {one_side_locks, 2}},
+    {"two_workers", {two_workers, 2}},
+    {"one_worker", {one_worker, 1}},
+    {"after_a_receive", {after_a_receive, 1}},
+    {"after_a_sleep", {after_a_sleep, 1}},
+    {"after_a_read", {after_a_read, 1}},
+    {"plain_thread", {plain_thread, 1}},
+    {"after_sends_elsewhere", {after_sends_elsewhere, 1}},
+    {"after_the_send", {after_the_send, 2}},
+    {"one_side_locks", {one_side_locks, 2}},
 };
 
 }  // namespace
