@@ -178,14 +178,14 @@ scoped_context::scoped_context(context c) : in_force_(std::move(c)), before_(nul
   rt::task* t = rt::current_task();
   if (t == nullptr) rt::fatal("weft::scoped_context made outside of a task");
   if (t->has_handle) (void)rt::own_context_of(*t);  // a handle's cancel must not take this block's waits for its own
-  before_ = std::exchange(t->scoped, in_force_.node());
+  before_ = t->set_scope(in_force_.node());
 }
 
 scoped_context::~scoped_context() {
   rt::task* t = rt::current_task();
   if (t == nullptr || t->scoped != in_force_.node())
     rt::fatal("weft::scoped_context destroyed out of order or by another task");
-  t->scoped = before_;
+  t->set_scope(before_);
   // The task may not stay registered with a context that this block alone kept alive.
   if (t->shard != nullptr && t->shard->node == in_force_.node()) rt::unregister(*t);
 }

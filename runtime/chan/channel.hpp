@@ -49,13 +49,6 @@ struct channel : chan_core {
   box_link* returned WEFT_GUARDED_BY(lock) = nullptr;  // received before anything else
 };
 
-enum class attempt : std::uint8_t { done, closed, not_now };
-
-/// One try of a send under the lock. On `done`, `woken` may hold a receiver to make ready after the unlock.
-attempt try_send_locked(channel& c, void* from, waiter*& woken) noexcept WEFT_REQUIRES(c.lock);
-/// One try of a receive under the lock. On `done`, `woken` may hold a sender to make ready after the unlock.
-attempt try_recv_locked(channel& c, void* to, waiter*& woken) noexcept WEFT_REQUIRES(c.lock);
-
 /// A send that never waits, to a channel with a buffer: where that is full, the oldest element makes room. `spare` is room for one element
 /// that has a destructor. Afterwards `from` holds: nothing (taken), the oldest element (exchanged; nothing, if it has no destructor), or
 /// what it held (closed). On `taken`, `woken` may hold a receiver to make ready after the unlock.
@@ -67,8 +60,6 @@ newest send_newest_locked(channel& c, void* from, void* spare, waiter*& woken) n
 /// Closes it; false if it was closed. `woken` must be made ready after the unlock.
 bool close_locked(channel& c, ready_list& woken) noexcept WEFT_REQUIRES(c.lock);
 
-/// Links a record of a wait that is about to begin, and pins the channel.
-void link_locked(channel& c, wait_list& list, wait_record& r) noexcept WEFT_REQUIRES(c.lock);
 /// R2: unlinks the caller's own record if it still is, and drops its pin. For records whose wait nobody of this channel
 /// claimed.
 void settle_locked(channel& c, wait_list& list, wait_record& r) noexcept WEFT_REQUIRES(c.lock);
@@ -85,10 +76,10 @@ void destroy_buffered(channel& c) noexcept;
 /// Destroys what is buffered, and the channel.
 void free_channel(channel& c) noexcept;
 
-/// Blocks on one channel: W3, park and R2. The lock is held on entry and released on return.
-how block_on(channel& c, waiter& w, wait_list& list, wait_record& r, std::int64_t deadline, wait_reason reason) noexcept
-    WEFT_RELEASE(c.lock);
-/// The same on no channel at all: ends by deadline or cancellation alone.
+/// R2 of block_on: settle_locked under the lock, which it takes; r.ok says afterwards whether the channel is closed. Frees the channel if
+/// nothing will touch it any more.
+void unlink_own(channel& c, wait_list& list, wait_record& r) noexcept;
+/// Blocks on no channel at all: ends by deadline or cancellation alone.
 how block_on_nil(waiter& w, std::int64_t deadline, wait_reason reason) noexcept;
 
 [[nodiscard]] inline channel& channel_of(chan_core& c) noexcept { return static_cast<channel&>(c); }

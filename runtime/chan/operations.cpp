@@ -11,7 +11,7 @@
 #include <weft/detail/simulated.hpp>
 
 #include "runtime/base/check.hpp"
-#include "runtime/chan/channel.hpp"
+#include "runtime/chan/attempt.hpp"
 
 namespace weft::detail {
 
@@ -35,8 +35,9 @@ chan_status wait_on_nil(waiter& w, std::int64_t wait_ns, wait_reason reason) {
 
 }  // namespace
 
-// No analysis: block_on() releases the lock on another stack.
-chan_status chan_send(chan_core* core, void* from, std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+// No analysis: block_on() releases the lock on another stack. Flattened, as chan_recv: each call costs as much as what it does.
+__attribute__((flatten)) chan_status chan_send(chan_core* core, void* from,
+                                               std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   check_not_moved(core, "send");
   waiter& w = rt::cancellation_point();  // W1
   if (core == nullptr) [[unlikely]]
@@ -63,7 +64,8 @@ chan_status chan_send(chan_core* core, void* from, std::int64_t wait_ns) WEFT_NO
   }
 }
 
-chan_status chan_recv(chan_core* core, void* to, std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {  // as above
+__attribute__((flatten)) chan_status chan_recv(chan_core* core, void* to,
+                                               std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {  // as above
   check_not_moved(core, "recv");
   bool cancelled = false;
   waiter& w = rt::wait_point(cancelled);  // W1; the channel of a context that is done answers in spite of it

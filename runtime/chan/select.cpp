@@ -8,7 +8,7 @@
 //   S5 Make the copies that a partner may take while this task is parked. No lock is held: this is user code.
 //   S6 Lock all channels by rising address, each once. Look at all again, in S2's order.
 //   S7 Still nothing: link a record for each case, in S2's order, and park; the hook releases the locks.
-//   S8 R2: lock all again, unlink what is still linked. Then say which case it was.
+//   S8 R2: one after the other, from the lowest on, lock and unlink what is still linked. Then say which case it was.
 //
 // Why the choice is uniform: in S3 and S6 every order of the ready cases is equally likely, and the first of them is
 // taken. (A random starting point would not do: a ready case behind a gap of unready ones would come up more often.)
@@ -19,8 +19,8 @@
 // the locks at once, and that is S6.
 //
 // Why the table may lie on this stack: the hook releases the lowest lock last and touches nothing after it, and S8 takes
-// the lowest lock first, so this frame outlives the hook. With one lock S8 is skipped where a partner popped the record;
-// a partner had that lock, so the hook was done with it.
+// the lowest lock, so this frame outlives the hook. S8 passes over the record that a partner popped: a partner had that lock, so
+// if it is the lowest, the hook was done with it.
 //
 // Rejected: a waiting select that leaves its send copies to be made by the partner. The copy constructor is the user's
 // and would run in another task; and try_recv, which cannot wait for it, would find the channel empty.
@@ -36,7 +36,7 @@
 #include <weft/detail/simulated.hpp>
 
 #include "runtime/base/check.hpp"
-#include "runtime/chan/channel.hpp"
+#include "runtime/chan/attempt.hpp"
 #include "runtime/sched/completion.hpp"
 
 namespace weft::rt {
@@ -70,10 +70,6 @@ struct selection {
 
   [[nodiscard]] std::size_t look(std::size_t i) const noexcept { return cases[i].look; }
   [[nodiscard]] select_case& locked(std::size_t i) const noexcept { return cases[cases[i].lock]; }
-  /// Whether entry i of the locking order is the first with its lock.
-  [[nodiscard]] bool first_of_lock(std::size_t i) const noexcept {
-    return i == 0 || &lock_in(locked(i - 1)) != &lock_in(locked(i));
-  }
 };
 
 /// S2. Inside-out shuffle; up to 8 cases from one random number, since 8! of them fit the orders exactly.
@@ -149,7 +145,7 @@ bool try_case(select_case& c, std::size_t index, select_outcome& out) {
   return happened;
 }
 
-void sort_locks(selection& s) noexcept {
+void sort_by_lock(selection& s) noexcept {
   auto const before = [&](std::uint16_t a, std::uint16_t b) {
     return std::less<>()(&lock_in(s.cases[a]), &lock_in(s.cases[b]));
   };
@@ -176,19 +172,27 @@ void sort_locks(selection& s) noexcept {
   }
 }
 
+void sort_locks(selection& s) noexcept {
+  if (s.locks > 1) sort_by_lock(s);
+  object_lock const* before = nullptr;
+  for (std::size_t i = 0; i < s.locks; ++i) {
+    object_lock const* const here = &lock_in(s.locked(i));
+    s.locked(i).locks = here != before;
+    before = here;
+  }
+}
+
 // No analysis from here on: which locks is decided at run time, and the hook releases them on another stack.
 void lock_all(selection const& s) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   for (std::size_t i = 0; i < s.locks; ++i)
-    if (s.first_of_lock(i)) lock_in(s.locked(i)).lock();
+    if (select_case& c = s.locked(i); c.locks) lock_in(c).lock();
 }
 
 /// H5 as well. Lowest lock last, and nothing of the selection is touched after it.
 void unlock_all(void* arg) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   selection const& s = *static_cast<selection const*>(arg);
-  for (std::size_t i = s.locks; i-- > 0;) {
-    object_lock& lock = lock_in(s.locked(i));
-    if (s.first_of_lock(i)) lock.unlock();
-  }
+  for (std::size_t i = s.locks; i-- > 0;)
+    if (select_case& c = s.locked(i); c.locks) lock_in(c).unlock();
 }
 
 /// S7 under all locks.
@@ -215,28 +219,24 @@ void link_all(selection const& s, waiter& self) noexcept WEFT_NO_THREAD_SAFETY_A
 
 /// S8. `winner`: the record that a partner or closer popped; its pin is dropped already.
 void settle_all(selection const& s, wait_record const* winner) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  lock_all(s);
   for (std::size_t i = 0; i < s.locks; ++i) {
     select_case& c = s.locked(i);
     wait_record& r = record_in(c);
     if (&r == winner) continue;
+    object_lock& lock = lock_in(c);
+    lock.lock();
     if (c.kind == select_kind::join) {
       if (r.linked) unlink(c.ended->waiters, r);
-    } else {
-      channel& ch = channel_in(c);
-      settle_locked(ch, c.kind == select_kind::send ? ch.senders : ch.receivers, r);
-      r.ok = ch.is_closed();  // what a cancelled select with done cases asks for
+      lock.unlock();
+      continue;
     }
+    channel& ch = channel_in(c);
+    settle_locked(ch, c.kind == select_kind::send ? ch.senders : ch.receivers, r);
+    r.ok = ch.is_closed();  // what a cancelled select with done cases asks for
+    bool const dead = is_dead_locked(ch);
+    lock.unlock();
+    if (dead) free_channel(ch);
   }
-  for (std::size_t i = 0; i < s.locks; ++i) {
-    select_case& c = s.locked(i);
-    c.free_after = s.first_of_lock(i) && on_channel(c) && is_dead_locked(channel_in(c));
-  }
-  for (std::size_t i = s.locks; i-- > 0;) {
-    if (s.first_of_lock(i)) lock_in(s.locked(i)).unlock();
-  }
-  for (std::size_t i = 0; i < s.locks; ++i)
-    if (s.locked(i).free_after) free_channel(channel_in(s.locked(i)));
 }
 
 /// Turns waiting times into deadlines; the earliest.
@@ -286,7 +286,7 @@ select_outcome wait_for_one(selection& s, waiter& self) WEFT_NO_THREAD_SAFETY_AN
         .unlock = unlock_all, .arg = &s, .deadline = deadline, .reason = wait_reason::select, .object = &s};
     h = park(self, request);
     wait_record const* const winner = h == how::partner || h == how::close ? self.winner : nullptr;
-    if (winner == nullptr || s.locks != 1) settle_all(s, winner);
+    settle_all(s, winner);
     if (winner != nullptr) return {winner->index, winner->ok};
   }
   if (h == how::timeout)

@@ -63,14 +63,13 @@ void serving::wait_for_room() WEFT_NO_THREAD_SAFETY_ANALYSIS {
 
 void serving::begin_spawn() noexcept {
   rt::task* t = rt::current_task();
-  state_->own_scope = t->scoped;
-  t->scoped = state_->context;
+  state_->own_scope = t->set_scope(state_->context);
   rt::guard<rt::object_lock> hold(state_->lock);
   ++state_->live;
 }
 
 void serving::end_spawn(bool spawned) noexcept {
-  rt::current_task()->scoped = state_->own_scope;
+  rt::current_task()->set_scope(state_->own_scope);
   if (!spawned) end_one();
 }
 

@@ -15,12 +15,13 @@
 
 namespace weft::rt {
 
-cancel_node::cancel_node(scheduler* s, cancel_node* p, unsigned n, bool inherits_)
+cancel_node::cancel_node(scheduler* s, cancel_node* p, unsigned n, bool inherits_, std::uint32_t references)
     : inherits(inherits_),
       sched(s),
       parent(p),
       shard_count(n),
-      more_shards(n > 1 ? std::make_unique<context_shard[]>(n) : nullptr) {
+      more_shards(n > 1 ? std::make_unique<context_shard[]>(n) : nullptr),
+      refs(references) {
   for (unsigned i = 0; i < n; ++i) shard(i).node = this;
 }
 
@@ -59,24 +60,44 @@ void destroy(cancel_node* n) noexcept {
 
 }  // namespace
 
+namespace {
+
+/// `times` references less. True: there are none left, and the node is out of its parent's list.
+bool let_go(cancel_node& n, std::uint32_t times) noexcept {
+  // Whoever holds all the references that there are needs no locked instruction to find that out: new ones are made from old ones, and
+  // by a cancellation from above (mark), which has the parent's lock. acquire: pairs with the release of who dropped the others.
+  bool const sole = n.refs.load(std::memory_order_acquire) == times;
+  if (!sole && n.refs.fetch_sub(times, std::memory_order_acq_rel) != times) return false;
+  cancel_node* const parent = n.parent;
+  if (parent == nullptr) return true;
+  guard hold(parent->lock);
+  if (sole) {
+    if (n.refs.load(std::memory_order_acquire) == times) n.refs.store(0, std::memory_order_relaxed);
+    else if (n.refs.fetch_sub(times, std::memory_order_acq_rel) != times)
+      return false;  // such a one has come, and drops the last
+  }
+  if (n.is_child) {
+    (n.prev_sibling != nullptr ? n.prev_sibling->next_sibling : parent->first_child) = n.next_sibling;
+    if (n.next_sibling != nullptr) n.next_sibling->prev_sibling = n.prev_sibling;
+  }
+  return true;
+}
+
+}  // namespace
+
+cancel_node* drop_alone(cancel_node& n, std::uint32_t times) noexcept {
+  if (!let_go(n, times)) return nullptr;
+  if (has_users_things(n) &&
+      run_as_task_if_native([](void* dead) noexcept { destroy(static_cast<cancel_node*>(dead)); }, &n))
+    return nullptr;
+  cancel_node* const parent = n.parent;
+  delete &n;
+  return parent;
+}
+
 void drop(cancel_node* n, std::uint32_t times) noexcept {
   // Iterative: a long chain of contexts must not become a deep recursion.
-  for (; n != nullptr; times = 1) {
-    if (n->refs.fetch_sub(times, std::memory_order_acq_rel) != times) return;
-    cancel_node* parent = n->parent;
-    if (parent != nullptr) {
-      guard hold(parent->lock);
-      if (n->is_child) {
-        (n->prev_sibling != nullptr ? n->prev_sibling->next_sibling : parent->first_child) = n->next_sibling;
-        if (n->next_sibling != nullptr) n->next_sibling->prev_sibling = n->prev_sibling;
-      }
-    }
-    if (has_users_things(*n) &&
-        run_as_task_if_native([](void* dead) noexcept { destroy(static_cast<cancel_node*>(dead)); }, n))
-      return;
-    delete n;
-    n = parent;
-  }
+  for (; n != nullptr; times = 1) n = drop_alone(*n, times);
 }
 
 namespace {
@@ -110,14 +131,17 @@ constexpr timer_ops deadline_ops{
 
 }  // namespace
 
+void put_below_parent(cancel_node& n) noexcept {
+  if (n.parent == nullptr || !n.inherits) return;
+  n.deadline = n.parent->deadline;
+  link_child(*n.parent, n);
+}
+
 cancel_node* make_context(scheduler* s, cancel_node* parent, bool inherits, unsigned shards) {
-  auto n = std::make_unique<cancel_node>(s, parent, shards, inherits);
+  auto* const n = new cancel_node(s, parent, shards, inherits, 1);
   retain(parent);
-  if (parent != nullptr) {
-    n->deadline = inherits ? parent->deadline : never;
-    if (inherits) link_child(*parent, *n);
-  }
-  return n.release();
+  put_below_parent(*n);
+  return n;
 }
 
 cancel_node* make_context_until(scheduler& s, cancel_node* parent, std::int64_t deadline) {
@@ -318,92 +342,6 @@ bool remove_listener(cancel_node& n, cancel_listener& l) noexcept {
   if (l.next != nullptr) l.next->prev = l.prev;
   l.linked = false;
   return true;
-}
-
-// ---- a task's own context -------------------------------------------------------------------------------------------
-
-namespace {
-
-/// `installed`: this call made it.
-cancel_node& own_context(task& t, cancel_node* inherited, bool& installed) {
-  task_extra& e = t.extras();
-  cancel_node* own = e.own.load(std::memory_order_acquire);
-  installed = false;
-  if (own != nullptr) return *own;
-  cancel_node* fresh = make_context(t.sched, inherited);
-  // acq_rel: the task itself and a handle may do this at once; who loses uses the other's.
-  if (e.own.compare_exchange_strong(own, fresh, std::memory_order_acq_rel, std::memory_order_acquire)) {
-    installed = true;
-    return *fresh;
-  }
-  drop(fresh);
-  return *own;
-}
-
-}  // namespace
-
-cancel_node& own_context_of(task& t) {
-  bool installed = false;
-  return own_context(t, t.inherited, installed);
-}
-
-void cancel_own(task& t) {
-  cancel_node* inherited = nullptr;
-  {
-    // A task that has not ended cannot end while this lock is held, so its runtime, and a root that it does not count, are there.
-    guard hold(t.ended().lock);
-    if (t.ended().done.load(std::memory_order_relaxed)) return;
-    inherited = t.inherited;
-    retain(inherited);
-  }
-  struct release {
-    cancel_node* n;
-    ~release() { drop(n); }
-  } const at_end{inherited};
-  bool installed = false;
-  cancel_node& own = own_context(t, inherited, installed);
-  cancel(own, cancel_kind::cancelled, nullptr);
-  if (!installed) return;
-  // A wait that began before the context was there knows only the inherited one: implicit tells such a wait. It is written before
-  // H1, so that it belongs to the wait whose generation is claimed; the claim fails if the task has gone on meanwhile.
-  heavy_fence();  // C3, pairs with H2
-  std::uint64_t const word = t.word.load(std::memory_order_acquire);
-  if ((word & wait_word::state_mask) != wait_word::waiting || t.implicit.load(std::memory_order_relaxed) == nullptr)
-    return;
-  if (claim(t, wait_word::generation(word), how::cancel)) t.sched->make_ready(&t);
-}
-
-// ---- registration ---------------------------------------------------------------------------------------------------
-
-void unregister(task& t) noexcept {
-  tsan_hidden const lists;
-  context_shard& s = *t.shard;
-  guard hold(s.lock);
-  (t.shard_prev != nullptr ? t.shard_prev->shard_next : s.head) = t.shard_next;
-  if (t.shard_next != nullptr) t.shard_next->shard_prev = t.shard_prev;
-  t.shard = nullptr;
-  t.shard_next = t.shard_prev = nullptr;
-}
-
-void register_wait(task& t, cancel_node& n, unsigned shard_hint) noexcept {
-  if (t.shard != nullptr) unregister(t);
-  tsan_hidden const lists;
-  if (!n.used.load(std::memory_order_acquire)) {
-    n.used.store(true, std::memory_order_seq_cst);
-    full_fence();  // before the wait that follows looks at the stage: C2 sees `used`, or H3 sees the stage
-  }
-  context_shard& s = n.shard(n.shard_count == 1 ? 0 : shard_hint % n.shard_count);
-  guard hold(s.lock);
-  t.shard = &s;
-  t.shard_prev = nullptr;
-  t.shard_next = s.head;
-  if (s.head != nullptr) s.head->shard_prev = &t;
-  s.head = &t;
-}
-
-cancel_node* current_context() noexcept {
-  task* t = current_task();
-  return t != nullptr ? t->current_context() : nullptr;
 }
 
 }  // namespace weft::rt

@@ -57,12 +57,11 @@ enum class cancel_kind : std::uint8_t { none, cancelled, timed_out };
 enum class cancel_stage : std::uint8_t { none, closing_done, set };  // the second only under the node's lock
 
 struct cancel_node {
-  cancel_node(scheduler* s, cancel_node* parent, unsigned shards, bool inherits);
+  cancel_node(scheduler* s, cancel_node* parent, unsigned shards, bool inherits, std::uint32_t references = 1);
   ~cancel_node();
   cancel_node(cancel_node const&) = delete;
   cancel_node& operator=(cancel_node const&) = delete;
 
-  std::atomic<std::uint32_t> refs{1};
   std::atomic<cancel_stage> stage{cancel_stage::none};  // C1, release; W1 and H3 read it
   std::atomic<bool> used{false};                        // a task has registered: C2
   bool is_root = false;                                 // constant from creation; tasks do not count it
@@ -101,10 +100,15 @@ struct cancel_node {
   std::shared_ptr<void> value;
   timer_node* timer = nullptr;  // with a deadline of its own
 
+  // At the other end than `stage`, which all tasks read: those that end on several workers write it.
+  std::atomic<std::uint32_t> refs;
+
   /// Without a lock. May be false for a moment when the done channel is closed already.
   [[nodiscard]] bool is_cancelled() const noexcept {
     return stage.load(std::memory_order_acquire) == cancel_stage::set;
   }
+  /// Whether it is cancelled, or is being cancelled: then one of the others says which.
+  [[nodiscard]] bool is_touched() const noexcept { return stage.load(std::memory_order_acquire) != cancel_stage::none; }
   /// True for who has found the done channel closed, and who gets true finds it closed. Takes the node's lock while it is being closed.
   [[nodiscard]] bool is_cancelled_for_all() noexcept {
     cancel_stage const now = stage.load(std::memory_order_acquire);
@@ -124,10 +128,14 @@ inline void retain(cancel_node* n, std::uint32_t times = 1) noexcept {
 /// A reference from a place that does not count as one; false: the last one is going.
 [[nodiscard]] bool try_retain(cancel_node& n) noexcept;
 void drop(cancel_node* n, std::uint32_t times = 1) noexcept;
+/// The same without going on to the parent: whose reference is the caller's to drop; null: none.
+[[nodiscard]] cancel_node* drop_alone(cancel_node& n, std::uint32_t times) noexcept;
 
 /// A child of `parent` (null: no parent), with one reference for the caller. Born cancelled if the parent is. Throws bad_alloc.
 [[nodiscard]] cancel_node* make_context(scheduler* s, cancel_node* parent, bool inherits = true, unsigned shards = 1);
-/// The same with a deadline: cancels itself with timed_out. Only inside a runtime.
+/// Puts a new node, whose reference to its parent is counted already, in the parent's list; cancels it if the parent is cancelled.
+void put_below_parent(cancel_node& n) noexcept;
+/// make_context() with a deadline: cancels itself with timed_out. Only inside a runtime.
 [[nodiscard]] cancel_node* make_context_until(scheduler& s, cancel_node* parent, std::int64_t deadline);
 
 /// C1 to C5. False: it was cancelled already. Safe from any thread, hook or native stack.
@@ -140,8 +148,10 @@ void disarm_deadline(cancel_node& n) noexcept;
 /// True: it will not be called. False: it was, or is being called.
 bool remove_listener(cancel_node& n, cancel_listener& l) noexcept;
 
-/// A task's own context, made if need be. Throws bad_alloc.
+/// The calling task's own context, made if need be. Throws bad_alloc.
 [[nodiscard]] cancel_node& own_context_of(task& t);
+/// How many of its children a task counts ahead, in its own context's references.
+inline constexpr std::uint16_t children_ahead = 64;
 /// What join_handle::cancel does.
 void cancel_own(task& t);
 

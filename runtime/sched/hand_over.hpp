@@ -63,6 +63,9 @@ struct hand_over_words {
     seq.store(seq.load(std::memory_order_relaxed) + 1, std::memory_order_release);  // L1
   }
 
+  /// The worker itself.
+  [[nodiscard]] bool is_inside() const noexcept { return (seq.load(std::memory_order_relaxed) & 1) != 0; }
+
   /// E5. The processor, without flags from here on, or null.
   Processor* reclaim() noexcept {
     std::uintptr_t v = proc.load(std::memory_order_relaxed);

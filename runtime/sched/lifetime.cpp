@@ -116,8 +116,9 @@ scheduler::~scheduler() {
   for (unsigned i = 0; i < processor_count_; ++i) {
     processor& p = processors_[i];
     while (stack* s = take_loop(p)) stacks_.put(s);
-    drain_task_cache(p.tasks);
+    drain_task_cache(p.store.tasks);
   }
+  for (auto& w : storage_) drain_task_cache(w->store.tasks);
   remove_overflow_report();
   drop(root_);
 }
@@ -178,6 +179,7 @@ bool scheduler::new_worker_locked(processor& p, bool searching) noexcept {
 }
 
 bool scheduler::leave_as_spare(worker& w) noexcept {
+  drain_task_cache(w.store.tasks);
   std::thread before;
   {
     guard hold(lock_);

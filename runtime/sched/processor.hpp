@@ -32,19 +32,28 @@ struct counters {
 /// the rest of the park. Wraps after 52 days.
 constexpr std::uint32_t coarse_time(std::int64_t ns) noexcept { return static_cast<std::uint32_t>(ns >> 20); }
 
+/// What a spawn takes from: free blocks, and ids set aside. A processor has one, and each worker, for the time that it has no processor.
+struct spawn_store {
+  task_cache tasks;
+  owned<task_id> next_id, last_id;
+};
+
+/// How many picks apart a processor looks around. As Go: a prime, so that it does not beat with a program's own period.
+inline constexpr std::uint64_t look_every = 61;
+
 struct alignas(64) processor {
   run_queue queue;
   timer_heap timers;
   counters count;
   /// One more at each pick of a task; the monitor and thieves see by it whether the processor moves.
   owned<std::uint64_t> tick;
+  owned<std::uint64_t> look_at{look_every};  // the tick at which its holder looks around, on the native stack
   /// One more each time that its own queue was found empty: its holder looks at what the others have left then.
   owned<std::uint32_t> dry;
   /// Suspended loops of the default stack size, last in, first out.
   owned<stack*> loops;
   owned<std::uint32_t> loop_count;
-  task_cache tasks;
-  owned<task_id> next_id, last_id;  // ids set aside for spawns here
+  spawn_store store;
   owned<std::int64_t> last_poll;    // when the network was last looked at from here
   owned<std::uint32_t> coarse_now;  // coarse_time at the last look at the clock; by the holder, and by the monitor
   /// Somebody waits for more than a moment: to the native stack at the next pick. Set by the monitor, cleared by the holder.

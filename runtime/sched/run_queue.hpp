@@ -61,7 +61,7 @@ class ring_and_next {
   }
 
   /// Owner.
-  task* pop(bool single) noexcept {
+  __attribute__((always_inline)) task* pop(bool single) noexcept {
     if (next_.load(std::memory_order_relaxed) != nullptr && (next_runs_ < next_in_a_row || ring_empty())) {
       task* t = take_next(single);
       if (t != nullptr) {

@@ -11,8 +11,7 @@
 namespace weft::rt {
 
 namespace {
-constexpr std::uint64_t global_every = 61;      // as Go: a prime, so that it does not beat with a program's own period
-constexpr std::int64_t poll_every_ns = 50'000;  // a busy processor looks at the network this often
+constexpr std::int64_t poll_every_ns = 50'000;       // a busy processor looks at the network this often
 constexpr std::int64_t poll_behind_ns = 10'000'000;  // while tasks wait in the global queue; as Go's monitor
 constexpr std::size_t due_batch = 32;
 }  // namespace
@@ -39,15 +38,6 @@ void scheduler::overflow(processor& p, task* t) noexcept {
   if (!p.queue.push(t)) global_.push(*p.port, &t, 1);
 }
 
-void scheduler::push_local(processor& p, task* t) noexcept {
-  bool queued = false;
-  {
-    tsan_no_edges const queue;
-    queued = p.queue.push(t);
-  }
-  if (!queued) overflow(p, t);
-}
-
 void scheduler::push(processor* p, task* t) noexcept {
   if (p != nullptr) {
     push_local(*p, t);
@@ -60,7 +50,29 @@ void scheduler::start(task* t) noexcept {
   t->phase.store(task_phase::fresh,
                  std::memory_order_release);  // from here on reports see it: what they read is written
   tsan_release(t);
-  worker* w = current_worker();
+  worker* const w = current_worker();
+  if (w != nullptr && w->sched == this && !w->is_inside()) [[likely]] {
+    if (processor* const p = w->enter_shortly()) [[likely]] {
+      start_on(*p, t);
+      w->leave();
+      return;
+    }
+    w->leave();
+  }
+  start_elsewhere(t, w);
+}
+
+__attribute__((always_inline)) inline void scheduler::start_on(processor& p, task* t) noexcept {
+  note_spawn(&p);
+  // A spawner that joins at once needs no second worker, and waking one each time would cost more than the task. If it computes
+  // instead this time, the monitor wakes somebody, and the next spawn does so itself.
+  bool const joins_here = t->has_handle && p.joins_here.get() && p.queue.ring_empty();
+  push_local(p, t);
+  if (joins_here) p.joins_here = false;
+  else if (!single()) wake_if_idle(&p);
+}
+
+__attribute__((noinline)) void scheduler::start_elsewhere(task* t, worker* w) noexcept {
   if (w == nullptr || w->sched != this) {
     refuse_from_outside();
     visit const inside_from_outside(visitors_);
@@ -74,22 +86,40 @@ void scheduler::start(task* t) noexcept {
   processor* p = inside.proc();
   // A spawner that has lost its processor feeds the others one task at a time, at several times the cost: it takes one that is to be had.
   if (p == nullptr && sim_ == nullptr) p = acquire_processor(*w);
-  note_spawn(p);
-  // A spawner that joins at once needs no second worker, and waking one each time would cost more than the task. If it computes
-  // instead this time, the monitor wakes somebody, and the next spawn does so itself.
-  bool const joins_here = p != nullptr && t->has_handle && p->joins_here.get() && p->queue.ring_empty();
-  push(p, t);
-  if (joins_here) {
-    p->joins_here = false;
-  } else {
-    wake_if_idle(p);
-  }
+  if (p != nullptr) return start_on(*p, t);
+  note_spawn(nullptr);
+  global_.push(t);
+  wake_if_idle(nullptr);
 }
 
 void scheduler::make_ready(task* t) noexcept {
+  worker* const w = current_worker();
+  // Nearly always: a task of this scheduler, outside of a section, wakes one that nobody looks at.
+  if (w != nullptr && w->sched == this && w->current.get() != nullptr && !w->is_inside() && !is_frozen(*t)) [[likely]] {
+    tsan_release(t);
+    if (processor* const p = w->enter_shortly()) [[likely]] {
+      task* displaced = nullptr;
+      {
+        tsan_no_edges const queue;
+        displaced = p->queue.push_next(t, single());
+      }
+      if (displaced != nullptr) push_displaced(*p, displaced);  // for t itself nobody is woken: the waker runs it next
+      w->leave();
+      return;
+    }
+    w->leave();
+  }
+  make_ready_elsewhere(t, w);
+}
+
+__attribute__((noinline)) void scheduler::push_displaced(processor& p, task* t) noexcept {
+  push_local(p, t);
+  wake_if_idle(&p);
+}
+
+__attribute__((noinline)) void scheduler::make_ready_elsewhere(task* t, worker* w) noexcept {
   if (left_to_thawer(*t)) return;
   tsan_release(t);
-  worker* w = current_worker();
   if (w == nullptr || w->sched != this) {
     refuse_from_outside();
     visit const inside_from_outside(visitors_);
@@ -114,9 +144,7 @@ void scheduler::make_ready(task* t) noexcept {
     tsan_no_edges const queue;
     displaced = p->queue.push_next(t, single());
   }
-  if (displaced == nullptr) return;  // the waker runs it next itself: nobody is woken for it
-  push_local(*p, displaced);
-  wake_if_idle(p);
+  if (displaced != nullptr) push_displaced(*p, displaced);
 }
 
 void scheduler::make_ready_all(processor* p, ready_list& list) noexcept {
@@ -155,62 +183,15 @@ void scheduler::queue_yielded(worker& w, task* t) noexcept {
 
 // ---- bookkeeping ----------------------------------------------------------------------------------------------------
 
-void scheduler::note_spawn(processor* p) noexcept {
-  if (p != nullptr) {
-    p->count.spawned += 1;
-    return;
-  }
-  outside_spawned_.fetch_add(1, std::memory_order_relaxed);
-}
-
-task_id scheduler::new_id(processor* p) noexcept {
-  if (p == nullptr) return ids_.fetch_add(1, std::memory_order_relaxed);
-  if (p->next_id.get() == p->last_id.get()) {
-    constexpr task_id batch = 64;
-    want_monitor();  // the first spawn by a task: there are two now
-    p->next_id = ids_.fetch_add(batch, std::memory_order_relaxed);
-    p->last_id = p->next_id.get() + batch;
-  }
-  task_id const id = p->next_id.get();
-  p->next_id += 1;
-  return id;
+void scheduler::set_ids_aside(spawn_store& of) noexcept {
+  constexpr task_id batch = 64;
+  want_monitor();  // the first spawn by a task: there are two now
+  task_id const first = ids_.fetch_add(batch, std::memory_order_relaxed);
+  of.next_id = first;
+  of.last_id = first + batch;
 }
 
 // ---- picking --------------------------------------------------------------------------------------------------------
-
-task* scheduler::pick_local(processor& p) noexcept {
-  // To the native stack, where it is chosen. A load from the line of processor_count_, which pop() reads, and a branch.
-  if (sim_ != nullptr) [[unlikely]]
-    return nullptr;
-  std::uint64_t const tick = p.tick + 1;
-  p.tick = tick;
-  // To the native stack, which looks around.
-  if (tick % global_every == 0 || p.look_soon.load(std::memory_order_relaxed)) return nullptr;
-  task* t = p.queue.pop(single());
-  // With many tasks each is cold when its turn comes: the header two places ahead, the stack of the next, whose header is here by now.
-  if (task* soon = p.queue.ahead(2)) {
-    prefetch_task(soon);
-    task* const next = p.queue.ahead(0);  // null if thieves have been here since
-    if (stack* s = next != nullptr ? next->own_stack.get() : nullptr) {
-      __builtin_prefetch(s, 1);
-      __builtin_prefetch(reinterpret_cast<char const*>(s) - 64, 1);
-      __builtin_prefetch(reinterpret_cast<char const*>(s) - 128, 1);
-      __builtin_prefetch(reinterpret_cast<char const*>(s) - 192, 1);
-    }
-  }
-  return t;
-}
-
-bool scheduler::take_back(processor& p, task* t) noexcept {
-  if (sim_ != nullptr) return false;  // a seed decides who runs next
-  if (p.queue.newest() != t) return false;
-  p.joins_here = true;
-  std::uint64_t const tick = p.tick + 1;
-  if (tick % global_every == 0 || p.look_soon.load(std::memory_order_relaxed)) return false;
-  if (!p.queue.retract(t, single())) return false;
-  p.tick = tick;
-  return true;
-}
 
 task* scheduler::take_global(processor& p, std::size_t max) noexcept {
   std::size_t const queued = global_.size();
@@ -285,9 +266,10 @@ void scheduler::note_time(worker& w, processor& p, std::int64_t now) noexcept {
 }
 
 task* scheduler::find_now(worker& w, processor& p) {
-  bool const look_around = p.tick.get() % global_every == 0 || p.look_soon.load(std::memory_order_relaxed);
+  bool const look_around = p.tick >= p.look_at || p.look_soon.load(std::memory_order_relaxed);
   p.tick += 1;
   if (look_around) {
+    p.look_at = p.tick + (look_every - 1);
     p.look_soon.store(false, std::memory_order_relaxed);
     std::int64_t const now = clock_ns();
     note_time(w, p, now);

@@ -72,13 +72,24 @@ class scheduler {
   void make_ready_all(processor* p, ready_list& list) noexcept;
   /// A task has ended: bookkeeping for shutdown. `p` may be null.
   void note_end(processor* p) noexcept;
-  void note_spawn(processor* p) noexcept;
+  void note_spawn(processor* p) noexcept {
+    if (p != nullptr) [[likely]]
+      p->count.spawned += 1;
+    else outside_spawned_.fetch_add(1, std::memory_order_relaxed);
+  }
   void note_park(processor* p) noexcept {
     if (p != nullptr) [[likely]]
       p->count.parks += 1;
     else outside_parks_.fetch_add(1, std::memory_order_relaxed);
   }
-  [[nodiscard]] task_id new_id(processor* p) noexcept;
+  [[nodiscard]] task_id new_id(spawn_store& of) noexcept {
+    if (of.next_id.get() == of.last_id.get()) [[unlikely]]
+      set_ids_aside(of);
+    task_id const id = of.next_id.get();
+    of.next_id = id + 1;
+    return id;
+  }
+  [[nodiscard]] static task_id new_id_outside() noexcept { return ids_.fetch_add(1, std::memory_order_relaxed); }
   /// Throws std::system_error that names the limit while fresh tasks wait for want of a stack.
   void refuse_if_out_of_stacks() const {
     if (starving_.load(std::memory_order_relaxed)) throw_out_of_stacks();
@@ -159,10 +170,10 @@ class scheduler {
   [[noreturn]] void report_stuck(char const* why);
 
   // ---- the switching side (switching.cpp), always inside a section ----
-  /// The next task from the local queue; null: go to the native stack.
-  [[nodiscard]] task* pick_local(processor& p) noexcept;
+  /// The next task from the local queue; null: go to the native stack. In pick_local.hpp.
+  [[nodiscard]] inline task* pick_local(processor& p) noexcept;
   /// For who joins t: true: t has not begun, was queued last, and is the caller's to run; nobody else waits for long.
-  [[nodiscard]] bool take_back(processor& p, task* t) noexcept;
+  [[nodiscard]] inline bool take_back(processor& p, task* t) noexcept;  // pick_local.hpp
   /// After take_back(), if it is not to be run after all.
   void put_back(processor& p, task* t) noexcept {
     push_local(p, t);
@@ -188,7 +199,20 @@ class scheduler {
   [[nodiscard]] bool work_anywhere(std::int64_t now) noexcept;
   bool run_timers(worker& w, processor& holds, processor& of, std::int64_t now);
   void poll_network(worker& w, std::int64_t timeout_ns);
-  void push_local(processor& p, task* t) noexcept;
+  void set_ids_aside(spawn_store& of) noexcept;
+  void push_local(processor& p, task* t) noexcept {
+    bool queued = false;
+    {
+      tsan_no_edges const queue;
+      queued = p.queue.push(t);
+    }
+    if (!queued) [[unlikely]]
+      overflow(p, t);
+  }
+  inline void start_on(processor& p, task* t) noexcept;
+  void start_elsewhere(task* t, worker* w) noexcept;
+  void push_displaced(processor& p, task* t) noexcept;
+  void make_ready_elsewhere(task* t, worker* w) noexcept;
   void push(processor* p, task* t) noexcept;
   [[nodiscard]] processor* processor_for_sleeper(worker& w) noexcept;
   void overflow(processor& p, task* t) noexcept;

@@ -17,9 +17,11 @@
 
 #include "runtime/base/check.hpp"
 #include "runtime/fiber/switch.hpp"
+#include "runtime/sched/pick_local.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/task.hpp"
 #include "runtime/sched/task_end.hpp"
+#include "runtime/sched/task_timer.hpp"
 #include "runtime/sched/worker.hpp"
 
 namespace weft::rt {
@@ -72,7 +74,7 @@ __attribute__((always_inline)) inline void leave_for(worker& w, processor* p, ta
   switch_to(from, *to, exceptions, errno_pointer);
 }
 
-task* pick_for_switch(worker& w, processor* p) noexcept {
+__attribute__((always_inline)) inline task* pick_for_switch(worker& w, processor* p) noexcept {
   return p != nullptr && !tsan ? w.sched->pick_local(*p) : nullptr;
 }
 
@@ -95,9 +97,34 @@ __attribute__((noinline)) void call(stack* self) noexcept {
   reset_rounding();  // the next task on this stack starts afresh
 }
 
-}  // namespace
+/// H1 to H6.
+__attribute__((always_inline)) inline void park_hook(worker& w, task& t, park_request const& request) noexcept {
+  // The objects behind request.arg live until H5, since whoever claims the wait before that is either a partner, who needs the lock
+  // that is held here, or makes a task ready that needs that lock for R2. The request itself may be gone once H1 is done: copied.
+  auto* const unlock = request.unlock;
+  void* const arg = request.arg;
+  std::uint64_t const generation = wait_word::generation(t.word.load(std::memory_order_relaxed));
+  cancel_node* n = t.waits_under;
+  bool const cancellable = t.wait_cancellable && n != nullptr;
+  std::int64_t const deadline = request.deadline;
+  t.phase.store(task_phase::parked, std::memory_order_release);
+  publish_wait<process_fences>(t, generation, cancellable);  // H1, H2
+  bool mine = false;
+  if (cancellable) {  // H3
+    bool flagged = n->is_cancelled();
+    if (!flagged && t.implicit.load(std::memory_order_relaxed)) {
+      cancel_node* own = t.own_context();
+      flagged = own != nullptr && own->is_cancelled();
+    }
+    mine = flagged && claim(t, generation, how::cancel);
+  }
+  if (deadline != never) arm_timer(t, w.held(), deadline, generation);  // H4; even if mine: it uses up the reservation
+  unlock(arg);                                                          // H5
+  if (mine) t.sched->make_ready(&t);                                    // H6
+}
 
-worker& arrive() noexcept {
+/// What arrive() does, inlined into all that a switch comes back to.
+__attribute__((always_inline)) inline worker& arrive_here() noexcept {
   worker& w = *current_worker();
   tsan_acquire(&w.sched);  // the worker's and the scheduler's constants; released once, when the thread started
   // The native stack comes after all that ran on this worker; the tasks do not come after each other.
@@ -123,18 +150,41 @@ worker& arrive() noexcept {
   return w;
 }
 
-void park_task(worker& w, processor* p, task& t, park_request const& request) noexcept {
-  t.own_stack = w.on.get();
+__attribute__((always_inline)) inline void leave_parked_here(worker& w, processor* p, task& t,
+                                                             park_request const& request) noexcept {
+  stack* const on = w.on;
+  t.own_stack = on;
   w.after_task = &t;
   w.after_request = &request;
   w.after = after_switch::park;
-  w.sched->note_park(p);
-  t.parked_at.store(p != nullptr ? p->coarse_now.get() : coarse_time(clock_ns()), std::memory_order_relaxed);
+  if (p != nullptr) [[likely]] {
+    p->count.parks += 1;
+    t.parked_at.store(p->coarse_now.get(), std::memory_order_relaxed);
+  } else {
+    w.sched->note_park(nullptr);
+    t.parked_at.store(coarse_time(clock_ns()), std::memory_order_relaxed);
+  }
   tsan_release(&t);
-  leave_for(w, p, pick_for_switch(w, p), t.own_stack->exec);
-  worker& now = arrive();
+  leave_for(w, p, pick_for_switch(w, p), on->exec);
+  worker& now = arrive_here();
   tsan_acquire(&t);
   now.leave();
+}
+
+}  // namespace
+
+worker& arrive() noexcept { return arrive_here(); }
+
+how park_task(waiter& of, park_request const& request) noexcept {
+  auto& t = static_cast<task&>(of);
+  worker& here = *current_worker();
+  t.wait_cancellable = request.cancellable && t.shield == 0 && !unwinds(here);
+  leave_parked_here(here, here.enter(), t, request);
+  return end_wait(t);
+}
+
+void leave_parked(worker& w, processor* p, task& t, park_request const& request) noexcept {
+  leave_parked_here(w, p, t, request);
 }
 
 /// yield_task, inlined: yield() is to be as short as can be.
@@ -144,7 +194,7 @@ __attribute__((always_inline)) inline void leave_to_others(worker& w, processor*
   w.after = after_switch::yield;
   tsan_release(&t);
   leave_for(w, p, pick_for_switch(w, p), t.own_stack->exec);
-  worker& now = arrive();
+  worker& now = arrive_here();
   tsan_acquire(&t);
   now.leave();
 }
@@ -165,11 +215,9 @@ void yield_task(worker& w, processor* p, task& t) noexcept { leave_to_others(w, 
 //
 // If the child parks, the stack is parked with it, the joiner below: its phase says so to reports. Not under ThreadSanitizer, where each
 // task is a logical thread with a stack of its own.
-__attribute__((noinline)) bool run_for_join(task& t) noexcept {
-  worker* w = current_worker();
-  if (tsan || w == nullptr || w->current.get() == nullptr) return false;
-  task& joiner = *w->current.get();
-  if (t.phase.load(std::memory_order_acquire) != task_phase::fresh || t.big_stack || t.sched != joiner.sched)
+bool run_for_join(worker& of, task& joiner, task& t) noexcept {
+  worker* w = &of;
+  if (tsan || t.phase.load(std::memory_order_acquire) != task_phase::fresh || t.big_stack || t.sched != joiner.sched)
     return false;
   scheduler& s = *t.sched;
   stack* const here = w->on;

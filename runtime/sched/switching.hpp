@@ -10,19 +10,16 @@ struct processor;
 struct task;
 struct worker;
 
-/// Inside a section, on t's stack: leaves it; the hook publishes the wait. Returns, outside of any section, when t was made
-/// ready, perhaps on another worker.
-void park_task(worker& w, processor* p, task& t, park_request const& request) noexcept;
+/// The part of park_task that leaves and comes back, for waits with a timer. Entered inside a section, and left outside of any.
+void leave_parked(worker& w, processor* p, task& t, park_request const& request) noexcept;
 
 /// Inside a section, on t's stack: queues t behind the others and leaves it; without a processor, in the global queue. Returns, outside
 /// of any section, when its turn has come.
 void yield_task(worker& w, processor* p, task& t) noexcept;
 
-/// For join(): runs t to its end on the caller's stack, if it has not begun and nothing stands against it. False: it was not run.
-[[nodiscard]] bool run_for_join(task& t) noexcept;
-
-/// H1 to H6.
-void park_hook(worker& w, task& t, park_request const& request) noexcept;
+/// For join(), by `joiner` on `w`, outside of a section: runs t to its end on the joiner's stack, if it has not begun and nothing stands
+/// against it. False: it was not run. Perhaps on another worker afterwards.
+[[nodiscard]] bool run_for_join(worker& w, task& joiner, task& t) noexcept;
 
 /// Does what the execution that was left behind asked for. First thing on every arrival.
 /// Returns the worker that it runs on.

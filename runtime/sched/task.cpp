@@ -15,54 +15,35 @@
 #include "runtime/base/check.hpp"
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/scheduler.hpp"
-#include "runtime/sched/simulated.hpp"
 #include "runtime/sched/switching.hpp"
+#include "runtime/sched/task_block.hpp"
 #include "runtime/sched/task_end.hpp"
-#include "runtime/sched/task_pool.hpp"
 #include "runtime/sched/task_timer.hpp"
-#include "runtime/sched/terminate.hpp"
 #include "runtime/sched/worker.hpp"
 
 namespace weft::rt {
 
 namespace {
 
-constexpr std::size_t round_up(std::size_t n, std::size_t to) noexcept { return (n + to - 1) / to * to; }
-constexpr std::size_t body_alignment = alignof(std::max_align_t);
-constexpr std::size_t header_size = round_up(sizeof(task), body_alignment);
-constexpr std::size_t handle_size = round_up(sizeof(completion), body_alignment);
-
-constexpr std::size_t body_offset(bool with_handle) noexcept { return header_size + (with_handle ? handle_size : 0); }
-
-/// A body that is too large or too strictly aligned for a block lies apart; the block keeps the pointer.
-struct far_body {
-  void* memory;
-  std::size_t align;
-};
+inline spawn_store& store_of(worker& w, processor* p) noexcept { return p != nullptr ? p->store : w.store; }
 
 void free_task(task* t) noexcept {
-  if (t->far) {
+  if (t->far) [[unlikely]] {
     auto* f = reinterpret_cast<far_body*>(reinterpret_cast<char*>(t) + body_offset(t->has_handle));
     ::operator delete(f->memory, std::align_val_t{f->align});
   }
-  delete t->timer;
-  t->timer = nullptr;
+  if (t->timer != nullptr) delete std::exchange(t->timer, nullptr);
   worker* w = current_worker();
   if (w == nullptr) return free_task_block(nullptr, t);
   section const inside(w);
-  free_task_block(inside.proc() != nullptr ? &inside.proc()->tasks : nullptr, t);
+  free_task_block(&store_of(*w, inside.proc()).tasks, t);
 }
 
 }  // namespace
 
 completion& task::ended() noexcept {
   WEFT_ASSERT(has_handle, "only a task with a handle has a completion");
-  return *std::launder(reinterpret_cast<completion*>(reinterpret_cast<char*>(this) + header_size));
-}
-
-void* task::body() noexcept {
-  char* at = reinterpret_cast<char*>(this) + body_offset(has_handle);
-  return far ? reinterpret_cast<far_body*>(at)->memory : at;
+  return *std::launder(reinterpret_cast<completion*>(reinterpret_cast<char*>(this) + task_header_size));
 }
 
 cancel_node* task::root_of_runtime() const noexcept { return &sched->root(); }
@@ -82,35 +63,48 @@ namespace {
 /// On the task itself, or with nothing to do. The values' destructors may wait, and no cancellation may come out of them.
 void clear_locals(task* t) noexcept {
   task_extra* e = t->extra.load(std::memory_order_acquire);
-  if (e == nullptr || e->locals == nullptr) return;
+  if (e == nullptr || e->locals == nullptr) [[likely]]
+    return;
   ++t->shield;
   e->locals->clear();
   --t->shield;
 }
 
-/// Until what is destroyed has made none anew: it is the user's code, and may use a fiber_local.
-void drop_extra(task* t) noexcept {
-  while (t->extra.load(std::memory_order_acquire) != nullptr) {
-    clear_locals(t);
-    task_extra* e = t->extra.exchange(nullptr, std::memory_order_acq_rel);
-    wait_for_walks();
-    drop(e->own.load(std::memory_order_relaxed), 1 + e->own_credit);
-    delete e;
-  }
-}
-
 /// True: the reference goes back to those that the calling task has counted ahead for its children (inherit_context).
 bool kept_for_children(cancel_node* inherited) noexcept {
   task* const parent = current_task();
-  task_extra* const e = parent != nullptr ? parent->extra.load(std::memory_order_acquire) : nullptr;
-  if (e == nullptr || e->own.load(std::memory_order_relaxed) != inherited || e->own_credit == UINT32_MAX) return false;
-  e->own_credit += 1;
+  if (parent == nullptr || parent->own.load(std::memory_order_relaxed) != inherited || parent->own_credit == UINT16_MAX)
+    return false;
+  parent->own_credit += 1;
   return true;
+}
+
+/// Until what is destroyed has made none anew: it is the user's code, and may use a fiber_local or its context.
+__attribute__((noinline)) void drop_extra_there(task* t) noexcept {
+  for (;;) {
+    clear_locals(t);
+    if (task_extra* e = t->extra.exchange(nullptr, std::memory_order_acq_rel)) {
+      wait_for_walks();
+      delete e;
+    } else if (cancel_node* const own = t->own.load(std::memory_order_acquire)) {
+      t->own.store(nullptr, std::memory_order_relaxed);  // no handle is left that could look
+      cancel_node* const parent = drop_alone(*own, 1u + std::exchange(t->own_credit, std::uint16_t{0}));
+      if (parent != nullptr && !kept_for_children(parent)) drop(parent);
+    } else {
+      return;
+    }
+  }
+}
+
+inline void drop_extra(task* t) noexcept {
+  if (t->extra.load(std::memory_order_acquire) != nullptr || t->own.load(std::memory_order_acquire) != nullptr)
+    drop_extra_there(t);
 }
 
 /// What is the user's: the result, and contexts, whose values and causes are.
 void destroy_contents(task* t) noexcept {
   cancel_node* inherited = std::exchange(t->inherited, nullptr);
+  if (std::exchange(t->inherited_lent, false)) inherited = nullptr;
   if (t->ops->destroy_result != nullptr) t->ops->destroy_result(t->body());
   drop_extra(t);
   if (inherited != nullptr && !inherited->is_root && !kept_for_children(inherited)) {
@@ -187,26 +181,24 @@ bool run_as_task_if_native(void (*f)(void*) noexcept, void* arg) noexcept {
   }
 }
 
-task* make_task(scheduler& s, std::size_t body_size, std::size_t body_align, bool with_handle) {
-  bool const far = body_align > body_alignment || body_offset(with_handle) + body_size > task_block_max;
-  std::size_t const size = body_offset(with_handle) + (far ? sizeof(far_body) : body_size);
-  void* memory = nullptr;
-  if (far) memory = ::operator new(body_size, std::align_val_t{body_align});
-  worker* w = current_worker();
+namespace {
+
+/// On `w`, the caller's worker, or elsewhere: the block, with an id.
+__attribute__((always_inline)) inline task* take_block(scheduler& s, worker* w, std::size_t size) {
   task* t = nullptr;
-  try {
-    if (w == nullptr || w->sched != &s) {
-      t = allocate_task_block(nullptr, size);
-      t->id = s.new_id(nullptr);
-    } else {
-      section const inside(w);
-      t = allocate_task_block(inside.proc() != nullptr ? &inside.proc()->tasks : nullptr, size);
-      t->id = s.new_id(inside.proc());
-    }
-  } catch (...) {
-    if (far) ::operator delete(memory, std::align_val_t{body_align});
-    throw;
+  if (w == nullptr || w->sched != &s) [[unlikely]] {
+    t = allocate_task_block(nullptr, size);
+    t->id = scheduler::new_id_outside();
+  } else {
+    section const inside(w);
+    spawn_store& from = store_of(*w, inside.proc());
+    t = allocate_task_block(&from.tasks, size);
+    t->id = s.new_id(from);
   }
+  return t;
+}
+
+__attribute__((always_inline)) inline task* begin_task(scheduler& s, task* t, bool with_handle, bool far) noexcept {
   t->has_handle = with_handle;
   t->big_stack = false;
   t->far = far;
@@ -221,10 +213,36 @@ task* make_task(scheduler& s, std::size_t body_size, std::size_t body_align, boo
   t->scoped = nullptr;
   t->waits_under = nullptr;
   t->inherited = nullptr;
-  if (far) new (reinterpret_cast<char*>(t) + body_offset(with_handle)) far_body{memory, body_align};
-  if (with_handle) new (reinterpret_cast<char*>(t) + header_size) completion;
   t->shard = nullptr;
+  if (with_handle) new (reinterpret_cast<char*>(t) + task_header_size) completion;
   return t;
+}
+
+__attribute__((noinline)) task* make_far_task(scheduler& s, worker* w, std::size_t body_size, std::size_t body_align,
+                                              bool with_handle) {
+  void* const memory = ::operator new(body_size, std::align_val_t{body_align});
+  try {
+    task* const t = take_block(s, w, body_offset(with_handle) + sizeof(far_body));
+    new (reinterpret_cast<char*>(t) + body_offset(with_handle)) far_body{memory, body_align};
+    return begin_task(s, t, with_handle, true);
+  } catch (...) {
+    ::operator delete(memory, std::align_val_t{body_align});
+    throw;
+  }
+}
+
+__attribute__((always_inline)) inline task* make_task_on(scheduler& s, worker* w, std::size_t body_size,
+                                                         std::size_t body_align, bool with_handle) {
+  std::size_t const size = body_offset(with_handle) + body_size;
+  if (body_align > body_alignment || size > task_block_max) [[unlikely]]
+    return make_far_task(s, w, body_size, body_align, with_handle);
+  return begin_task(s, take_block(s, w, size), with_handle, false);
+}
+
+}  // namespace
+
+task* make_task(scheduler& s, std::size_t body_size, std::size_t body_align, bool with_handle) {
+  return make_task_on(s, current_worker(), body_size, body_align, with_handle);
 }
 
 }  // namespace weft::rt
@@ -241,16 +259,17 @@ constexpr body_ops no_body{nullptr, nullptr, nullptr};
 /// the cancellation reaches its children too; it counts them 64 at a time, since children that end elsewhere would fight with it for the
 /// counter's cache line at each spawn. What is spawned to clean up behind a cancellation must not be met by that at its first wait: it
 /// gets the values alone.
-cancel_node* inherit_context(scheduler& s) {
-  task* parent = current_task();
+cancel_node* inherit_context(scheduler& s, worker* w) {
+  task* const parent = w != nullptr ? w->current.get() : nullptr;
   if (parent == nullptr || parent->sched != &s) return &s.root();
   bool const own = parent->scoped == nullptr && parent->has_handle;
   cancel_node* n = own ? parent->own_context() : parent->current_context();
   if (n == nullptr) n = &own_context_of(*parent);
-  if (is_cleaning_up(*parent)) return make_context(&s, n, false);
+  if (parent->cleaning_up != 0 || unwinds(*w)) [[unlikely]]
+    return make_context(&s, n, false);
   if (own) {
-    std::uint32_t& credit = parent->extra.load(std::memory_order_relaxed)->own_credit;
-    if (credit == 0) retain(n, credit = 64);
+    std::uint16_t& credit = parent->own_credit;
+    if (credit == 0) retain(n, credit = children_ahead);
     --credit;
     return n;
   }
@@ -260,34 +279,39 @@ cancel_node* inherit_context(scheduler& s) {
 
 }  // namespace
 
+namespace {
+
+/// What task_options ask for. Throws std::system_error, std::bad_alloc.
+__attribute__((noinline)) void heed(task& t, task_options& options) {
+  if (stack_pool::rounded(options.stack_size) == 0 && options.stack_size != 0)
+    throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                            "weft: task_options::stack_size is too large");
+  if (!options.name.empty()) t.extras().name = std::move(options.name);
+  if (options.stack_size != 0 && stack_pool::rounded(options.stack_size) != t.sched->stacks().default_size()) {
+    t.stack_size = static_cast<std::uint32_t>(std::min<std::size_t>(options.stack_size, UINT32_MAX));
+    t.big_stack = true;
+  }
+}
+
+}  // namespace
+
 task* create_task(scheduler* sched, std::size_t size, std::size_t align, body_ops const& ops, bool with_handle,
                   task_options* options, std::source_location const* place) {
+  worker* const w = current_worker();
   if (sched == nullptr) {
-    worker* w = current_worker();
     if (w == nullptr) throw no_runtime();
     sched = w->sched;
   }
   sched->refuse_if_out_of_stacks();
-  task* t = make_task(*sched, size, align, with_handle);
+  task* t = make_task_on(*sched, w, size, align, with_handle);
   t->ops = &ops;
   t->place = place != nullptr ? *place : std::source_location();
   try {
-    t->inherited = inherit_context(*sched);
-    if (options != nullptr && !options->name.empty()) t->extras().name = std::move(options->name);
+    t->inherited = inherit_context(*sched, w);
+    if (options != nullptr) heed(*t, *options);
   } catch (...) {
     abandon(t);
     throw;
-  }
-  if (options != nullptr) {
-    if (stack_pool::rounded(options->stack_size) == 0 && options->stack_size != 0) {
-      abandon(t);
-      throw std::system_error(std::make_error_code(std::errc::invalid_argument),
-                              "weft: task_options::stack_size is too large");
-    }
-    if (options->stack_size != 0 && stack_pool::rounded(options->stack_size) != sched->stacks().default_size()) {
-      t->stack_size = static_cast<std::uint32_t>(std::min<std::size_t>(options->stack_size, UINT32_MAX));
-      t->big_stack = true;
-    }
   }
   return t;
 }
@@ -305,9 +329,13 @@ void abandon(task* t) noexcept {
   drop(t);
 }
 
+namespace {
+bool is_done(task& t) noexcept { return t.ended().done.load(std::memory_order_acquire); }
+}  // namespace
+
 bool task_done(task* t) noexcept {
   preemption_point();  // a program may poll it
-  return t->ended().done.load(std::memory_order_acquire);
+  return is_done(*t);
 }
 
 namespace {
@@ -330,13 +358,17 @@ bool wait_for_end(task* t, waiter& self, std::int64_t deadline,
 }  // namespace
 
 void task_wait(task* t) {
-  throw_if_cancelled_here();
-  if (task_done(t)) return;
-  if (run_for_join(*t)) {
-    throw_if_cancelled_here();  // J2: what cancelled the child meanwhile would have ended this wait too
-  } else {
-    (void)wait_for_end(t, prepare_wait(), never, true);
+  preemption_point();
+  worker* const w = current_worker();
+  task* const self = w != nullptr ? w->current.get() : nullptr;
+  if (self != nullptr) {
+    throw_if_cancelled_here(*self);
+    if (is_done(*t)) return;
+    if (run_for_join(*w, *self, *t)) return throw_if_cancelled_here(*self);  // J2: it would have ended this wait too
+  } else if (is_done(*t)) {
+    return;
   }
+  (void)wait_for_end(t, prepare_wait(), never, true);
 }
 
 bool task_wait_until(task* t, std::int64_t deadline) {
@@ -358,39 +390,6 @@ void task_stop(task* t) noexcept {
 void task_release(task* t) noexcept { drop(t); }
 
 completion* task_completion(task* t) noexcept { return &t->ended(); }
-
-void escaped_from_go() noexcept {
-  task* t = current_task();
-  char const* what = "an exception that is not a std::exception";
-  std::exception_ptr held;
-  bool const is_cancelled =
-      t->current_context()->is_cancelled_for_all() || t->inherited->is_cancelled_for_all() || t->sched->last_call();
-  try {
-    throw;
-  } catch (cancelled const&) {
-    if (is_cancelled) return;
-    what = "weft::cancelled, although its context is not cancelled";
-  } catch (closed_channel const& e) {
-    if (is_cancelled) return;  // a neighbour was cancelled too, and let go of its end before this task was woken
-    held = std::current_exception();
-    what = e.what();
-  } catch (std::exception const& e) {
-    held = std::current_exception();
-    what = e.what();
-  } catch (...) {
-  }
-  if (simulation* s = t->sched->simulated()) {  // the run has failed, not the process
-    if (s->failure == nullptr && !s->unwinding) s->failure = std::current_exception();
-    return;
-  }
-  task_extra* e = t->extra.load(std::memory_order_acquire);
-  warn("task %llu%s%s%s spawned at %s:%u ended by an exception: %s", static_cast<unsigned long long>(t->id),
-       e != nullptr && !e->name.empty() ? " \"" : "", e != nullptr ? e->name.c_str() : "",
-       e != nullptr && !e->name.empty() ? "\"" : "", t->place.line() != 0 ? t->place.file_name() : "an unknown place",
-       static_cast<unsigned>(t->place.line()), what);
-  told_why_it_ends();
-  std::terminate();
-}
 
 }  // namespace weft::detail
 

@@ -24,6 +24,7 @@
 #include <memory>
 #include <source_location>
 #include <string>
+#include <utility>
 
 #include <weft/detail/task_api.hpp>
 
@@ -45,12 +46,10 @@ struct task_locals {
   virtual void clear() noexcept = 0;  // destroys them, until their destructors make no new ones; user code
 };
 
-/// What most tasks never need. Made by the task itself, or by a handle's cancel(), and then kept till the task's end.
+/// What most tasks never need. Made by the task itself, and then kept till its end.
 struct task_extra {
-  std::atomic<cancel_node*> own{nullptr};  // the task's own context: installed once by compare-exchange, counted
-  std::string name;                        // written by the task itself under the walk's lock, or before it starts
-  std::unique_ptr<task_locals> locals;     // the task's own
-  std::uint32_t own_credit = 0;  // references to `own` counted ahead, for the children to come; the task's own
+  std::string name;                     // written by the task itself under the walk's lock, or before it starts
+  std::unique_ptr<task_locals> locals;  // the task's own
 };
 
 /// Release when written, acquire when read by reports. free: also a task that is being made, until it starts.
@@ -59,58 +58,97 @@ enum class task_phase : std::uint8_t { free, fresh, running, yielded, joining, p
 struct task : waiter {
   std::atomic<task_phase> phase{task_phase::free};  // for reports
   bool has_handle = false;                          // constant from creation
-  bool big_stack = false;                 // not of the default stack class: never called by a loop that goes on
-  std::uint8_t size_class = 0;            // of the block; constant
-  bool wait_cancellable = false;          // of the wait that begins; read by its hook
-  std::uint16_t shield = 0;               // depth of uncancellable blocks; the task's own
-  bool far = false;                       // the body lies apart; constant
-  owned<std::uint8_t> blocking;           // depth of blocking(); the task's own, looked at by the watchdog
-  std::uint16_t cleaning_up = 0;          // depth of weft's destructors that run the user's code; the task's own
-  std::atomic<std::uint32_t> refs{1};     // the run, the handle: the last one destroys result and contexts
-  std::atomic<std::uint32_t> holds{1};    // all references together, each heap: the last one frees the block
+  bool big_stack = false;               // not of the default stack class: never called by a loop that goes on
+  std::uint8_t size_class = 0;          // of the block; constant
+  bool wait_cancellable = false;        // of the wait that begins; read by its hook
+  std::uint16_t shield = 0;             // depth of uncancellable blocks; the task's own
+  bool far = false;                     // the body lies apart; constant
+  owned<std::uint8_t> blocking;         // depth of blocking(); the task's own, looked at by the watchdog
+  std::uint16_t cleaning_up = 0;        // depth of weft's destructors that run the user's code; the task's own
+  std::atomic<std::uint32_t> refs{1};   // the run, the handle: the last one destroys result and contexts
+  std::atomic<std::uint32_t> holds{1};  // all references together, each heap: the last one frees the block
+  std::uint16_t own_credit = 0;         // references to `own` counted ahead, for the children to come; the task's own
+  bool inherited_lent = false;  // the reference to `inherited` has become that of `own` to its parent; the task's own
+  std::atomic<bool> implicit{false};      // W1: the wait is under the inherited context by default
   detail::body_ops const* ops = nullptr;  // constant from creation
   scheduler* sched = nullptr;             // constant from creation
   owned<stack*> own_stack;                // written while parking, before H1; read by who resumes it
   task_id id = 0;
-  std::source_location place{};                 // of the spawn; line() == 0: not known
-  std::uint32_t stack_size = 0;                 // asked for; 0: default. Constant
-  std::atomic<std::uint32_t> parked_at{0};      // coarse_time of the last park; for reports
-  cancel_node* inherited = nullptr;             // context at the spawn; counted unless it is a root
-  cancel_node* scoped = nullptr;                // innermost scoped_context, null: none; the task's own
-  cancel_node* waits_under = nullptr;           // W1: context the current wait belongs to; read by its hook (H3)
-  std::atomic<cancel_node*> implicit{nullptr};  // W1: the inherited context, if the wait is under that by default
-  std::atomic<task_extra*> extra{nullptr};      // installed once by compare-exchange
-  context_shard* shard = nullptr;               // the shard it is registered in; links guarded by the shard's lock
+  std::source_location place{};             // of the spawn; line() == 0: not known
+  std::uint32_t stack_size = 0;             // asked for; 0: default. Constant
+  std::atomic<std::uint32_t> parked_at{0};  // coarse_time of the last park; for reports
+  cancel_node* inherited = nullptr;         // context at the spawn; counted unless it is a root
+  cancel_node* scoped = nullptr;            // innermost scoped_context, null: none; set_scope
+  // W1: the context that the current wait, or the last, belongs to; read by its hook (H3). Null: there was none since `scoped` changed.
+  cancel_node* waits_under = nullptr;
+  std::atomic<cancel_node*> own{
+      nullptr};  // its own context, made when needed, by a handle's cancel() too: by compare-exchange; counted
+  std::atomic<task_extra*> extra{nullptr};  // installed once by compare-exchange
+  context_shard* shard = nullptr;           // the shard it is registered in; links guarded by the shard's lock
   task* shard_next = nullptr;
   task* shard_prev = nullptr;
   timer_node* timer = nullptr;  // made at the first timed wait; the task's own
 
   [[nodiscard]] completion& ended() noexcept;  // only if has_handle
   [[nodiscard]] void* body() noexcept;
-  [[nodiscard]] cancel_node* own_context() const noexcept {
-    task_extra const* e = extra.load(std::memory_order_acquire);
-    return e != nullptr ? e->own.load(std::memory_order_acquire) : nullptr;
-  }
+  [[nodiscard]] cancel_node* own_context() const noexcept { return own.load(std::memory_order_acquire); }
   /// The context that waits of this task belong to now.
   [[nodiscard]] cancel_node* current_context() const noexcept {
     if (scoped != nullptr) return scoped;
-    if (cancel_node* own = own_context()) return own;
+    if (cancel_node* n = own_context()) return n;
     return inherited != nullptr ? inherited : root_of_runtime();
+  }
+  /// The task itself: its innermost scoped_context. What it was.
+  cancel_node* set_scope(cancel_node* n) noexcept {
+    waits_under = nullptr;
+    return std::exchange(scoped, n);
   }
   [[nodiscard]] cancel_node* root_of_runtime() const noexcept;  // while the task ends it has no other
   [[nodiscard]] task_extra& extras();                           // makes them if need be; throws std::bad_alloc
 };
 
+// Where the parts of a block lie.
+inline constexpr std::size_t body_alignment = alignof(std::max_align_t);
+constexpr std::size_t round_up_to_body(std::size_t n) noexcept {
+  return (n + body_alignment - 1) / body_alignment * body_alignment;
+}
+inline constexpr std::size_t task_header_size = round_up_to_body(sizeof(task));
+constexpr std::size_t body_offset(bool with_handle) noexcept {
+  return task_header_size + (with_handle ? round_up_to_body(sizeof(completion)) : 0);
+}
+/// A body that is too large or too strictly aligned for a block lies apart; the block keeps the pointer.
+struct far_body {
+  void* memory;
+  std::size_t align;
+};
+
+inline void* task::body() noexcept {
+  char* at = reinterpret_cast<char*>(this) + body_offset(has_handle);
+  if (far) [[unlikely]]
+    return reinterpret_cast<far_body*>(at)->memory;
+  return at;
+}
+
 /// A block for `body_size` bytes of body, header initialised, one reference. `with_handle` adds a completion and a second
 /// reference. Throws std::bad_alloc. Must be called inside a section or with no processor.
 [[nodiscard]] task* make_task(scheduler&, std::size_t body_size, std::size_t body_align, bool with_handle);
 
+/// The line of `at`, to be written. By PREFETCHW where there is one: __builtin_prefetch fetches a line that another core has written as
+/// shared, so that the first store waits for it once more. Processors older than the instruction take it for none.
+inline void prefetch_to_write(void const* at) noexcept {
+#if defined(__x86_64__)
+  __asm__ volatile("prefetchw %0" : : "m"(*static_cast<char const*>(at)));
+#else
+  __builtin_prefetch(at, 1);
+#endif
+}
+
 /// For a task that will be written or run soon: its header and the beginning of its body.
 inline void prefetch_task(task const* t) noexcept {
   auto const* const at = reinterpret_cast<char const*>(t);
-  __builtin_prefetch(at, 1);
-  __builtin_prefetch(at + 64, 1);
-  __builtin_prefetch(at + 128, 1);
+  prefetch_to_write(at);
+  prefetch_to_write(at + 64);
+  prefetch_to_write(at + 128);
 }
 
 /// Whether what the task spawns now must not fall to the cancellation that it may itself be leaving by.

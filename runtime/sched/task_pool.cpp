@@ -9,6 +9,7 @@
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/task.hpp"
+#include "runtime/sched/task_block.hpp"
 
 namespace weft::rt {
 
@@ -23,11 +24,6 @@ struct shared_lists {
   task* batches[task_block_classes] = {};  // guarded by lock: the first block of each; see batch below
 };
 constinit shared_lists shared;  // its destructor does nothing: a runtime may be a static
-
-/// Free blocks are linked by waiter::next_ready. Owned by whoever holds the list; out of ThreadSanitizer's sight, to which two tasks
-/// on one worker that use the same list are strangers.
-WEFT_NO_TSAN waiter* link_of(task* t) noexcept { return t->next_ready; }
-WEFT_NO_TSAN void set_link(task* t, waiter* next) noexcept { t->next_ready = next; }
 
 /// Free blocks linked one to the other. In the shared list the first block says where the next batch begins (shard_next) and how many
 /// blocks this one has (stack_size).
@@ -51,8 +47,6 @@ WEFT_NO_TSAN batch pop_batch_locked(shared_lists& s, std::size_t cls) noexcept {
   return {first, first->stack_size};
 }
 
-void poison(task* t, std::size_t size) noexcept { asan_poison(t + 1, size - sizeof(task)); }
-
 bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
   std::size_t const size = (cls + 1) * task_block_step;
   void* memory = ::operator new(chunk_size, std::align_val_t{task_block_step}, std::nothrow);
@@ -65,7 +59,7 @@ bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
     set_link(t, cut.first);
     cut.first = t;
     ++cut.count;
-    poison(t, size);
+    asan_poison(t + 1, size - sizeof(task));
     if (cut.count == task_cache::batch || i == 0) {
       push_batch_locked(s, cls, cut);
       cut = {};
@@ -95,58 +89,35 @@ task* task_chunk::at(std::size_t i) noexcept {
   return reinterpret_cast<task*>(reinterpret_cast<char*>(this) + task_block_step + i * block_size);
 }
 
-task* allocate_task_block(task_cache* cache, std::size_t size) {
-  std::size_t const cls = (size + task_block_step - 1) / task_block_step - 1;
-  task* t = nullptr;
-  if (cache != nullptr) {
-    auto& list = cache->classes[cls];
-    t = list.head;
-    if (t == nullptr && (t = list.older) != nullptr) {
-      list.older = nullptr;
-      list.count = task_cache::batch;
-    }
-    if (t == nullptr) {
-      batch const more = take_shared(cls);
-      if (more.count == 0) throw std::bad_alloc();
-      t = more.first;
-      list.count = more.count;
-    }
-    auto* const next = static_cast<task*>(link_of(t));
-    if (next != nullptr) prefetch_task(next);
-    list.head = next;
-    list.count -= 1;
-  } else {
-    batch const more = take_shared(cls);
-    if (more.count == 0) throw std::bad_alloc();
-    t = more.first;
-    if (more.count > 1) give_shared(cls, {static_cast<task*>(link_of(t)), more.count - 1});
+void refill(task_cache::free_list& list, std::size_t cls) {
+  if (task* const older = list.older.take()) {
+    list.head = older;
+    list.count = task_cache::batch;
+    return;
   }
-  tsan_acquire(t);  // pairs with free_task_block
-  asan_unpoison(t + 1, (cls + 1) * task_block_step - sizeof(task));
-  return t;
+  batch const more = take_shared(cls);
+  if (more.count == 0) throw std::bad_alloc();
+  list.head = more.first;
+  list.count = more.count;
 }
 
-void free_task_block(task_cache* cache, task* t) noexcept {
-  std::size_t const cls = t->size_class;
-  t->phase.store(task_phase::free, std::memory_order_release);
-  wait_for_walks();
-  poison(t, (cls + 1) * task_block_step);
-  tsan_release(t);
-  if (cache == nullptr) {
-    set_link(t, nullptr);
-    return give_shared(cls, {t, 1});
-  }
-  auto& list = cache->classes[cls];
-  // Two runs of up to a batch each: when both are full the older one goes, whole, to the shared list.
-  if (list.count.get() == task_cache::batch) {
-    if (list.older.get() != nullptr) give_shared(cls, {list.older.get(), task_cache::batch});
-    list.older = list.head.get();
-    list.head = nullptr;
-    list.count = 0;
-  }
-  set_link(t, list.head.get());
-  list.head = t;
-  list.count += 1;
+void make_room(task_cache::free_list& list, std::size_t cls) noexcept {
+  if (task* const older = list.older.get()) give_shared(cls, {older, task_cache::batch});
+  list.older = list.head.get();
+  list.head = nullptr;
+  list.count = 0;
+}
+
+task* take_shared_block(std::size_t cls) {
+  batch const more = take_shared(cls);
+  if (more.count == 0) throw std::bad_alloc();
+  if (more.count > 1) give_shared(cls, {static_cast<task*>(link_of(more.first)), more.count - 1});
+  return more.first;
+}
+
+void give_shared_block(std::size_t cls, task* t) noexcept {
+  set_link(t, nullptr);
+  give_shared(cls, {t, 1});
 }
 
 void drain_task_cache(task_cache& cache) noexcept {

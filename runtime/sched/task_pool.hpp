@@ -4,6 +4,7 @@
 //
 // Each processor keeps short lists of free blocks (task_cache) that balance in batches with the process-wide lists, since a task
 // is often freed on another processor than it was made on. Workers without a processor use the shared lists directly.
+// Taking and freeing a block is in task_block.hpp, inlined: spawning is a dozen of such small things.
 // Under AddressSanitizer a free block is poisoned but for its header; ThreadSanitizer is told of the hand-over.
 #pragma once
 
@@ -43,10 +44,6 @@ static_assert(sizeof(task_chunk) <= task_block_step);
 /// The newest. Guarded by the lock of the shared lists; debuggers begin here (runtime/observe/debugger.cpp).
 extern constinit task_chunk* task_chunks;
 
-/// A block of at least `size` <= task_block_max bytes, 64-byte aligned, with a task header in it whose wait word goes on
-/// counting. `cache` may be null. Throws std::bad_alloc.
-[[nodiscard]] task* allocate_task_block(task_cache* cache, std::size_t size);
-void free_task_block(task_cache* cache, task* block) noexcept;
 /// Gives a processor's lists back, at its end.
 void drain_task_cache(task_cache& cache) noexcept;
 

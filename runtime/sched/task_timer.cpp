@@ -80,11 +80,9 @@ void sleep_task(task& t, std::int64_t deadline) {
   reserve_timer(t, p);
   s.to_tell = p == nullptr;
   s.heap = &heap_for(t, p).lock_for(*t.timer);
-  park_task(here, p, t, request);
-  std::uint64_t const word = t.word.load(std::memory_order_acquire);
-  t.word.store(word & ~(wait_word::state_mask | wait_word::how_mask), std::memory_order_relaxed);  // R1
-  if (wait_word::winner(word) == how::timeout) return;
-  s.heap->lock();  // R2: the hook has armed the node and is done with this frame
+  leave_parked(here, p, t, request);
+  if (end_wait(t) == how::timeout) return;  // R1
+  s.heap->lock();                           // R2: the hook has armed the node and is done with this frame
   s.heap->unlock();
   timer_heap::disarm(*t.timer, s.generation);  // R3
   throw_cancelled();

@@ -1,4 +1,4 @@
-// Protocol B's waiting side, for tasks and for plain threads; the hook H1 to H6. See wait.hpp for the steps.
+// Protocol B's waiting side, for tasks and for plain threads; the hook is in switching.cpp. See wait.hpp for the steps.
 
 #include "runtime/sched/wait.hpp"
 
@@ -121,34 +121,42 @@ namespace {
   return n.is_cancelled_for_all() && t.shield == 0 && std::uncaught_exceptions() == 0;
 }
 
-cancel_node& prepare_wait_of(task& of) noexcept {
-  task* const t = &of;
-  cancel_node* n = t->current_context();
+/// W1 at the first wait under n.
+__attribute__((noinline)) void wait_under(task& t, cancel_node& n) noexcept {
   // A wait under the inherited context by default also belongs to a context of its own that a handle may make any moment.
-  t->implicit.store(n == t->inherited && t->scoped == nullptr && t->has_handle ? n : nullptr,
-                    std::memory_order_relaxed);
-  t->waits_under = n;
-  if (t->shard == nullptr || t->shard->node != n) register_wait(*t, *n, static_cast<unsigned>(t->id));
+  t.implicit.store(&n == t.inherited && t.scoped == nullptr && t.has_handle, std::memory_order_relaxed);
+  t.waits_under = &n;
+  if (t.shard == nullptr || t.shard->node != &n) register_wait(t, n, static_cast<unsigned>(t.id));
+}
+
+__attribute__((always_inline)) inline cancel_node& prepare_wait_of(task& t) noexcept {
+  cancel_node* const n = t.current_context();
+  if (n != t.waits_under || t.shard == nullptr) [[unlikely]]
+    wait_under(t, *n);
   return *n;
+}
+
+__attribute__((noinline)) void throw_if_due(task const& t, cancel_node& n) {
+  if (is_to_throw(t, n)) throw_cancelled();
 }
 }  // namespace
 
 waiter& wait_point(bool& cancelled) {
   detail::preemption_point();  // a load and a branch
+  cancelled = false;
   task* t = current_task();
-  if (t == nullptr) {
-    cancelled = false;
+  if (t == nullptr) [[unlikely]]
     return this_thread_waiter();
-  }
-  cancelled = is_to_throw(*t, prepare_wait_of(*t));
+  cancel_node& n = prepare_wait_of(*t);
+  if (n.is_touched()) [[unlikely]]
+    cancelled = is_to_throw(*t, n);
   return *t;
 }
 
-void throw_if_cancelled_here() {
-  detail::preemption_point();
-  task* t = current_task();
-  if (t != nullptr && is_to_throw(*t, *t->current_context())) [[unlikely]]
-    throw_cancelled();
+void throw_if_cancelled_here(task& self) {
+  cancel_node& n = *self.current_context();
+  if (n.is_touched()) [[unlikely]]
+    throw_if_due(self, n);
 }
 
 waiter& prepare_wait() {
@@ -159,11 +167,14 @@ waiter& prepare_wait() {
 }
 
 waiter& cancellation_point() {
-  bool cancelled = false;
-  waiter& w = wait_point(cancelled);
-  if (cancelled) [[unlikely]]
-    throw_cancelled();
-  return w;
+  detail::preemption_point();
+  task* t = current_task();
+  if (t == nullptr) [[unlikely]]
+    return this_thread_waiter();
+  cancel_node& n = prepare_wait_of(*t);
+  if (n.is_touched()) [[unlikely]]
+    throw_if_due(*t, n);
+  return *t;
 }
 
 waiter& uncancellable_waiter() {
@@ -171,60 +182,28 @@ waiter& uncancellable_waiter() {
   return t != nullptr ? *t : this_thread_waiter();
 }
 
-std::uint64_t begin_wait(waiter& w) noexcept {
-  std::uint64_t const generation = wait_word::generation(w.word.load(std::memory_order_relaxed)) + 1;
-  w.word.store(generation << wait_word::generation_shift, std::memory_order_relaxed);  // W3: IDLE
-  return generation;
-}
-
-how park(waiter& w, park_request const& request) noexcept {
-  w.request = &request;
-  if (w.is_thread) return park_thread(static_cast<thread_waiter&>(w), request);
-  auto& t = static_cast<task&>(w);
-  bool const timed = request.deadline != never;
-  if (timed) {
-    if (request.deadline <= clock_ns()) {  // due already: nobody can have claimed an IDLE wait, so it ends here
-      request.unlock(request.arg);
-      return how::timeout;
-    }
-    make_timer(t);
+namespace {
+how park_until(task& t, park_request const& request) noexcept {
+  if (request.deadline <= clock_ns()) {  // due already: nobody can have claimed an IDLE wait, so it ends here
+    request.unlock(request.arg);
+    return how::timeout;
   }
+  make_timer(t);
   worker& here = *current_worker();
   t.wait_cancellable = request.cancellable && t.shield == 0 && !unwinds(here);
   processor* p = here.enter();
-  if (timed) reserve_timer(t, p);
-  park_task(here, p, t, request);
-  std::uint64_t const word = t.word.load(std::memory_order_acquire);  // pairs with the claim
-  t.word.store(word & ~(wait_word::state_mask | wait_word::how_mask), std::memory_order_relaxed);  // R1
-  how const h = wait_word::winner(word);
+  reserve_timer(t, p);
+  leave_parked(here, p, t, request);
+  how const h = end_wait(t);
   // R3. After a cancellation it may come before H4; end_task sees to that, and a stale generation claims nothing.
-  if (timed && h != how::timeout) timer_heap::disarm(*t.timer, wait_word::generation(word));
+  if (h != how::timeout) timer_heap::disarm(*t.timer, wait_word::generation(t.word.load(std::memory_order_relaxed)));
   return h;
 }
+}  // namespace
 
-void park_hook(worker& w, task& t, park_request const& request) noexcept {
-  // The objects behind request.arg live until H5, since whoever claims the wait before that is either a partner, who needs the lock
-  // that is held here, or makes a task ready that needs that lock for R2. The request itself may be gone once H1 is done: copied.
-  auto* const unlock = request.unlock;
-  void* const arg = request.arg;
-  std::uint64_t const generation = wait_word::generation(t.word.load(std::memory_order_relaxed));
-  cancel_node* n = t.waits_under;
-  bool const cancellable = t.wait_cancellable && n != nullptr;
-  std::int64_t const deadline = request.deadline;
-  t.phase.store(task_phase::parked, std::memory_order_release);
-  publish_wait<process_fences>(t, generation, cancellable);  // H1, H2
-  bool mine = false;
-  if (cancellable) {  // H3
-    bool flagged = n->is_cancelled();
-    if (!flagged && t.implicit.load(std::memory_order_relaxed) != nullptr) {
-      cancel_node* own = t.own_context();
-      flagged = own != nullptr && own->is_cancelled();
-    }
-    mine = flagged && claim(t, generation, how::cancel);
-  }
-  if (deadline != never) arm_timer(t, w.held(), deadline, generation);  // H4; even if mine: it uses up the reservation
-  unlock(arg);                                                          // H5
-  if (mine) t.sched->make_ready(&t);                                    // H6
+how park_otherwise(waiter& w, park_request const& request) noexcept {
+  if (w.is_thread) return park_thread(static_cast<thread_waiter&>(w), request);
+  return park_until(static_cast<task&>(w), request);
 }
 
 namespace {

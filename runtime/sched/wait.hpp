@@ -117,6 +117,7 @@ constexpr how winner(std::uint64_t word) noexcept { return static_cast<how>((wor
 }  // namespace wait_word
 
 struct park_request;
+struct task;
 
 /// The part of a task, or of a plain thread, that waits. Lies in type-stable memory: a late claimer may read `word` after
 /// the wait, and even the task, has ended; the generation tells it so.
@@ -153,16 +154,20 @@ struct wait_record {
 /// done().recv()): `cancelled` says whether cancellation_point() would have thrown.
 [[nodiscard]] waiter& wait_point(bool& cancelled);
 
-/// The throw of W1 alone, and W1 without it: for a call that mostly need not wait. With no other call of weft's in between they are
-/// cancellation_point(); what is cancelled after the first is found by H3.
-void throw_if_cancelled_here();
+/// The throw of W1 alone, for the calling task, and W1 without it: for a call that mostly need not wait. With no other call of weft's in
+/// between they are cancellation_point(); what is cancelled after the first is found by H3.
+void throw_if_cancelled_here(task& self);
 [[nodiscard]] waiter& prepare_wait();
 
 /// The calling task's or thread's waiter for a wait that ignores cancellation (locks). Never throws but bad_alloc.
 [[nodiscard]] waiter& uncancellable_waiter();
 
 /// W3. Starts a new wait of `w` and returns its generation, for the records.
-[[nodiscard]] std::uint64_t begin_wait(waiter& w) noexcept;
+[[nodiscard]] inline std::uint64_t begin_wait(waiter& w) noexcept {
+  std::uint64_t const generation = wait_word::generation(w.word.load(std::memory_order_relaxed)) + 1;
+  w.word.store(generation << wait_word::generation_shift, std::memory_order_relaxed);  // IDLE
+  return generation;
+}
 
 /// H1 and H2: from here on the wait can be claimed, and what the caller then reads (H3) is as new as what a canceller reads. A template
 /// over the fences, since the argument stands on H2 and C3: a test takes them away and sees a cancellation get lost.
@@ -172,6 +177,13 @@ void publish_wait(waiter& w, std::uint64_t generation, bool cancellable) noexcep
       (generation << wait_word::generation_shift) | wait_word::waiting | (cancellable ? wait_word::cancellable : 0),
       std::memory_order_release);  // H1
   Fences::light();                 // H2, pairs with C3
+}
+
+/// R1, by a waiter that goes on. Who ended its wait.
+inline how end_wait(waiter& w) noexcept {
+  std::uint64_t const word = w.word.load(std::memory_order_acquire);  // pairs with the claim
+  w.word.store(word & ~(wait_word::state_mask | wait_word::how_mask), std::memory_order_relaxed);
+  return wait_word::winner(word);
 }
 
 /// How to park. `unlock` is called once, on another stack (a plain thread calls it itself), and releases every lock that
@@ -187,7 +199,15 @@ struct park_request {
 
 /// Parks the caller until somebody has claimed this wait; says who did. Nothing thread-local survives it. The caller
 /// then does R2.
-how park(waiter& w, park_request const& request) noexcept;
+inline how park(waiter& w, park_request const& request) noexcept;
+/// park() of a task without a deadline (switching.cpp), and all the rest of it (wait.cpp).
+how park_task(waiter& w, park_request const& request) noexcept;
+how park_otherwise(waiter& w, park_request const& request) noexcept;
+
+inline how park(waiter& w, park_request const& request) noexcept {
+  w.request = &request;
+  return w.is_thread || request.deadline != never ? park_otherwise(w, request) : park_task(w, request);
+}
 
 /// W3, park and R2 for a wait on one list of one object whose `lock` the caller holds; the lock is released on return.
 /// `record.slot` (and whatever else the object uses) may be set beforehand. Returns who ended the wait; on anything but
@@ -235,7 +255,9 @@ inline void unlink(wait_list& list, wait_record& r) noexcept {
 /// the record, takes record->who, unlocks, and makes that ready; it never touches the record after the unlock.
 inline wait_record* pop_claimed(wait_list& list, how h) noexcept {
   while (wait_record* r = list.head) {
-    unlink(list, *r);
+    list.head = r->next;
+    (r->next != nullptr ? r->next->prev : list.tail) = nullptr;
+    r->linked = false;
     if (claim(*r->who, r->generation, h)) {
       r->who->winner = r;
       return r;
@@ -260,6 +282,11 @@ inline bool freeze(waiter& w) noexcept {
 [[nodiscard]] inline bool thaw(waiter& w) noexcept {
   constexpr std::uint64_t both = wait_word::frozen | wait_word::delivered;
   return (w.word.fetch_and(~both, std::memory_order_acq_rel) & wait_word::delivered) != 0;
+}
+
+/// F2. Of a word that the caller has claimed.
+inline bool is_frozen(waiter const& w) noexcept {
+  return (w.word.load(std::memory_order_relaxed) & wait_word::frozen) != 0;
 }
 
 /// F2, F3. True: whoever thaws it makes it ready.

@@ -14,7 +14,7 @@
 // processor and need no section.
 //
 // A worker that has lost its processor, *adrift*, runs its task on. Calls that do not wait (go, ready, unlock, close, try_) go by
-// the global queue and the shared free lists and never switch: the task may hold a std::mutex. A spawn takes an idle processor if there
+// the global queue and a spawn_store of the worker's own and never switch: the task may hold a std::mutex. A spawn takes an idle processor if there
 // is one, without a switch (docs/decisions/0024). A call that parks parks as usual, with
 // nothing local to go to, and so ends on the native stack, where the worker sleeps as a spare. yield takes an idle processor if there
 // is one; otherwise it goes the same way, with its task in the global queue. What outlives a call that may park reloads worker
@@ -61,6 +61,8 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   owned<stack*> after_stack;
   owned<park_request const*> after_request;
   owned<task*> parked_last;  // by a park that left for the native stack: see scheduler::note_time
+
+  spawn_store store;  // while it is adrift
 
   scheduler* sched = nullptr;  // constant
   execution native;
@@ -122,8 +124,7 @@ WEFT_NO_TSAN inline bool unwinds(worker const& here) noexcept {
 class section {
  public:
   explicit section(worker* w) noexcept
-      : worker_((w->seq.load(std::memory_order_relaxed) & 1) == 0 ? w : nullptr),
-        processor_(worker_ != nullptr ? w->enter_shortly() : w->held()) {}
+      : worker_(w->is_inside() ? nullptr : w), processor_(worker_ != nullptr ? w->enter_shortly() : w->held()) {}
   ~section() {
     if (worker_ != nullptr) worker_->leave();
   }

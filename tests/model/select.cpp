@@ -42,21 +42,14 @@ waiter& cancellation_point() { return model::now_parking->task; }
 cancel_node* current_context() noexcept { return nullptr; }
 std::uint64_t random_below(std::uint64_t n) noexcept { return model::choose(static_cast<unsigned>(n)); }
 
-std::uint64_t begin_wait(waiter& w) noexcept {
-  std::uint64_t const generation = wait_word::generation(w.word.load(std::memory_order_relaxed)) + 1;
-  w.word.store(generation << wait_word::generation_shift, std::memory_order_relaxed);  // W3: IDLE
-  return generation;
-}
-
-how park(waiter& w, park_request const& request) noexcept {
+how park_task(waiter& w, park_request const& request) noexcept {
   model::parking& p = *model::now_parking;
   p.request = &request;
   p.left.ring();
   p.ready.wait();
-  std::uint64_t const word = w.word.load(std::memory_order_acquire);  // R1
-  w.word.store(word & ~(wait_word::state_mask | wait_word::how_mask), std::memory_order_relaxed);
-  return wait_word::winner(word);
+  return end_wait(w);
 }
+how park_otherwise(waiter& w, park_request const& request) noexcept { return park_task(w, request); }
 
 void ready(waiter& w) noexcept {
   if (!left_to_thawer(w)) model::check(model::now_parking->ready.ring(), "a task is queued twice");
@@ -218,7 +211,7 @@ constexpr harmless harmless_ones[] = {
 
 }  // namespace
 
-protocol const selecting{"close and select", "select.cpp channel.cpp ends.cpp operations.cpp chan_core.hpp", scenarios,
-                         harmless_ones};
+protocol const selecting{"close and select", "select.cpp attempt.hpp channel.cpp ends.cpp operations.cpp chan_core.hpp",
+                         scenarios, harmless_ones};
 
 }  // namespace model

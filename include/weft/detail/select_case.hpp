@@ -17,10 +17,10 @@ enum class select_kind : std::uint8_t { off, recv, done, send, join, timeout, de
 /// `off` is never ready. Which fields mean something depends on the kind.
 struct select_case {
   select_kind kind = select_kind::off;
-  bool ready_slot = true;   // send: `slot` is valid, prepare() is not due
-  std::uint16_t look = 0;   // entry i of the order in which cases are looked at (the array's, not this case's)
-  std::uint16_t lock = 0;   // entry i of the order in which locks are taken
-  bool free_after = false;  // select_run's own
+  bool ready_slot = true;  // send: `slot` is valid, prepare() is not due
+  std::uint16_t look = 0;  // entry i of the order in which cases are looked at (the array's, not this case's)
+  std::uint16_t lock = 0;  // entry i of the order in which locks are taken
+  bool locks = false;      // select_run's own: the first in that order with its lock
   union {
     chan_core* core = nullptr;  // recv, done, send; null: the nil channel
     rt::completion* ended;      // join

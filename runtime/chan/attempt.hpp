@@ -1,0 +1,137 @@
+// One try of a send or a receive, and the wait on one channel: what every operation is made of, for operations.cpp to inline.
+// See channel.hpp for what holds and why.
+#pragma once
+
+#include <cstring>
+
+#include "runtime/chan/channel.hpp"
+
+namespace weft::rt {
+
+/// The common sizes as a move or two; memcpy for a size that is not known costs a call.
+inline void copy_bytes(void* to, void const* from, std::size_t size) noexcept {
+  switch (size) {
+    case 0: return;
+    case 4: std::memcpy(to, from, 4); return;
+    case 8: std::memcpy(to, from, 8); return;
+    case 16: std::memcpy(to, from, 16); return;
+    default: std::memcpy(to, from, size);
+  }
+}
+
+inline void move_element(elem_ops const& ops, void* to, void* from) noexcept {
+  if (ops.move == nullptr) copy_bytes(to, from, ops.size);
+  else ops.move(to, from);
+}
+
+inline void relocate_element(elem_ops const& ops, void* to, void* from) noexcept {
+  if (ops.relocate == nullptr) copy_bytes(to, from, ops.size);
+  else ops.relocate(to, from);
+}
+
+inline void push_ring(channel& c, void* from) noexcept WEFT_REQUIRES(c.lock) {
+  move_element(c.ops, c.ring + c.tail * c.ops.size, from);
+  if (++c.tail == c.capacity) c.tail = 0;
+}
+
+inline void pop_ring(channel& c, void* to) noexcept WEFT_REQUIRES(c.lock) {
+  relocate_element(c.ops, to, c.ring + c.head * c.ops.size);
+  if (++c.head == c.capacity) c.head = 0;
+}
+
+inline void set_count(channel& c, std::size_t n) noexcept {
+  c.count.store(n, std::memory_order_release);  // pairs with the acquire of the peeks
+}
+
+inline std::uint8_t bit_of(channel& c, wait_list const& list) noexcept WEFT_REQUIRES(c.lock) {
+  return &list == &c.receivers ? channel::receivers_bit : channel::senders_bit;
+}
+
+/// The first of the list that could be claimed, its pin dropped.
+inline wait_record* pop_partner(channel& c, wait_list& list, how h) noexcept WEFT_REQUIRES(c.lock) {
+  wait_record* r = pop_claimed(list, h);
+  if (r != nullptr) --c.pins;
+  if (list.head == nullptr) set_state(c, 0, bit_of(c, list));
+  return r;
+}
+
+enum class attempt : std::uint8_t { done, closed, not_now };
+
+/// One try of a send under the lock. On `done`, `woken` may hold a receiver to make ready after the unlock.
+inline attempt try_send_locked(channel& c, void* from, waiter*& woken) noexcept WEFT_REQUIRES(c.lock) {
+  if (c.is_closed()) return attempt::closed;
+  if (c.receivers.head != nullptr) {
+    if (wait_record* r = pop_partner(c, c.receivers, how::partner)) {
+      move_element(c.ops, r->slot, from);
+      r->ok = true;
+      woken = r->who;
+      return attempt::done;
+    }
+  }
+  std::size_t const n = c.count.load(std::memory_order_relaxed);
+  if (n == c.capacity) return attempt::not_now;
+  push_ring(c, from);
+  set_count(c, n + 1);
+  return attempt::done;
+}
+
+/// One try of a receive under the lock. On `done`, `woken` may hold a sender to make ready after the unlock.
+inline attempt try_recv_locked(channel& c, void* to, waiter*& woken) noexcept WEFT_REQUIRES(c.lock) {
+  if (c.returned != nullptr) [[unlikely]] {
+    std::memcpy(to, &c.returned, sizeof c.returned);  // an element of this channel is a pointer to a box
+    c.returned = c.returned->next;
+    if (c.returned == nullptr) set_state(c, 0, channel::returned_bit);
+    return attempt::done;
+  }
+  if (std::size_t const n = c.count.load(std::memory_order_relaxed); n != 0) {
+    pop_ring(c, to);
+    wait_record* s = c.senders.head != nullptr ? pop_partner(c, c.senders, how::partner) : nullptr;
+    if (s == nullptr) {
+      set_count(c, n - 1);
+      return attempt::done;
+    }
+    push_ring(c, s->slot);
+    s->ok = true;
+    woken = s->who;
+    return attempt::done;
+  }
+  if (c.senders.head != nullptr) {
+    if (wait_record* s = pop_partner(c, c.senders, how::partner)) {
+      move_element(c.ops, to, s->slot);
+      s->ok = true;
+      woken = s->who;
+      return attempt::done;
+    }
+  }
+  return c.is_closed() ? attempt::closed : attempt::not_now;
+}
+
+/// Links a record of a wait that is about to begin, and pins the channel.
+inline void link_locked(channel& c, wait_list& list, wait_record& r) noexcept WEFT_REQUIRES(c.lock) {
+  push_back(list, r);
+  set_state(c, bit_of(c, list), 0);
+  ++c.pins;
+}
+
+/// H5. No analysis: it was taken on the stack that has just been left.
+inline void unlock_after_switch(void* lock) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  static_cast<object_lock*>(lock)->unlock();
+}
+
+/// Blocks on one channel: W3, park and R2. The lock is held on entry and released on return.
+// No analysis: it is released on the stack that runs next, and R2 takes it again.
+inline how block_on(channel& c, waiter& w, wait_list& list, wait_record& r, std::int64_t deadline,
+                    wait_reason reason) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  r.who = &w;
+  r.generation = begin_wait(w);  // W3
+  link_locked(c, list, r);
+  // Named, not a temporary: the hook reads it until H5, which may be after a canceller has made this task go on.
+  park_request const request{
+      .unlock = unlock_after_switch, .arg = &c.lock, .deadline = deadline, .reason = reason, .object = &c};
+  how const h = park(w, request);
+  if (h == how::partner || h == how::close) return h;  // popped, and its pin dropped: the channel may be gone
+  unlink_own(c, list, r);
+  return h;
+}
+
+}  // namespace weft::rt

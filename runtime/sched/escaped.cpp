@@ -1,0 +1,52 @@
+// An exception has left a task that nobody joins.
+
+#include <exception>
+
+#include <weft/error.hpp>
+
+#include "runtime/base/check.hpp"
+#include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/simulated.hpp"
+#include "runtime/sched/task.hpp"
+#include "runtime/sched/terminate.hpp"
+#include "runtime/sched/worker.hpp"
+
+namespace weft::detail {
+
+using namespace weft::rt;
+
+void escaped_from_go() noexcept {
+  task* t = current_task();
+  char const* what = "an exception that is not a std::exception";
+  std::exception_ptr held;
+  bool const is_cancelled =
+      t->current_context()->is_cancelled_for_all() || t->inherited->is_cancelled_for_all() || t->sched->last_call();
+  try {
+    throw;
+  } catch (cancelled const&) {
+    if (is_cancelled) return;
+    what = "weft::cancelled, although its context is not cancelled";
+  } catch (closed_channel const& e) {
+    if (is_cancelled) return;  // a neighbour was cancelled too, and let go of its end before this task was woken
+    held = std::current_exception();
+    what = e.what();
+  } catch (std::exception const& e) {
+    held = std::current_exception();
+    what = e.what();
+  } catch (...) {
+  }
+  if (simulation* s = t->sched->simulated()) {  // the run has failed, not the process
+    if (s->failure == nullptr && !s->unwinding) s->failure = std::current_exception();
+    return;
+  }
+  task_extra* e = t->extra.load(std::memory_order_acquire);
+  warn("task %llu%s%s%s spawned at %s:%u ended by an exception: %s", static_cast<unsigned long long>(t->id),
+       e != nullptr && !e->name.empty() ? " \"" : "", e != nullptr ? e->name.c_str() : "",
+       e != nullptr && !e->name.empty() ? "\"" : "", t->place.line() != 0 ? t->place.file_name() : "an unknown place",
+       static_cast<unsigned>(t->place.line()), what);
+  told_why_it_ends();
+  std::terminate();
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,49 @@
+// scheduler::pick_local and take_back, inlined into all that leaves a stack: it is a part of each switch.
+#pragma once
+
+#include "runtime/sched/scheduler.hpp"
+
+namespace weft::rt {
+
+/// With many tasks each is cold when its turn comes: the header two places ahead, the stack of the next, whose header is here by now.
+__attribute__((always_inline)) inline void prefetch_ahead(run_queue const& queue) noexcept {
+  task* const soon = queue.ahead(2);
+  if (soon == nullptr) return;
+  prefetch_task(soon);
+  task* const next = queue.ahead(0);  // null if thieves have been here since
+  if (stack* s = next != nullptr ? next->own_stack.get() : nullptr) {
+    __builtin_prefetch(s, 1);
+    __builtin_prefetch(reinterpret_cast<char const*>(s) - 64, 1);
+    __builtin_prefetch(reinterpret_cast<char const*>(s) - 128, 1);
+    __builtin_prefetch(reinterpret_cast<char const*>(s) - 192, 1);
+  }
+}
+
+__attribute__((always_inline)) inline task* scheduler::pick_local(processor& p) noexcept {
+  // To the native stack, where it is chosen. A load from the line of processor_count_, which pop() reads, and a branch.
+  if (sim_ != nullptr) [[unlikely]]
+    return nullptr;
+  std::uint64_t const tick = p.tick + 1;
+  p.tick = tick;
+  if (tick >= p.look_at || p.look_soon.load(std::memory_order_relaxed)) [[unlikely]]
+    return nullptr;
+  task* t = p.queue.pop(single());
+  prefetch_ahead(p.queue);
+  return t;
+}
+
+__attribute__((always_inline)) inline bool scheduler::take_back(processor& p, task* t) noexcept {
+  if (sim_ != nullptr) [[unlikely]]
+    return false;  // a seed decides who runs next
+  std::uint64_t const tick = p.tick + 1;
+  if (tick >= p.look_at || p.look_soon.load(std::memory_order_relaxed)) [[unlikely]] {
+    if (p.queue.newest() == t) p.joins_here = true;
+    return false;
+  }
+  if (!p.queue.retract(t, single())) return false;
+  p.joins_here = true;
+  p.tick = tick;
+  return true;
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,62 @@
+// Taking a block of the task pool, and freeing it.
+#pragma once
+
+#include <cstddef>
+
+#include "runtime/base/sanitizer.hpp"
+#include "runtime/sched/task.hpp"
+#include "runtime/sched/task_pool.hpp"
+
+namespace weft::rt {
+
+/// Free blocks are linked by waiter::next_ready. Owned by whoever holds the list; out of ThreadSanitizer's sight, to which two tasks
+/// on one worker that use the same list are strangers.
+WEFT_NO_TSAN inline waiter* link_of(task* t) noexcept { return t->next_ready; }
+WEFT_NO_TSAN inline void set_link(task* t, waiter* next) noexcept { t->next_ready = next; }
+
+// What the two functions below need now and then (task_pool.cpp).
+void refill(task_cache::free_list& list, std::size_t cls);              // an empty list. Throws std::bad_alloc
+void make_room(task_cache::free_list& list, std::size_t cls) noexcept;  // in a full one
+[[nodiscard]] task* take_shared_block(std::size_t cls);                 // throws std::bad_alloc
+void give_shared_block(std::size_t cls, task* t) noexcept;
+
+/// A block of at least `size` <= task_block_max bytes, 64-byte aligned, with a task header in it whose wait word goes on
+/// counting. `cache` may be null. Throws std::bad_alloc.
+[[nodiscard]] inline task* allocate_task_block(task_cache* cache, std::size_t size) {
+  std::size_t const cls = (size + task_block_step - 1) / task_block_step - 1;
+  task* t = nullptr;
+  if (cache != nullptr) [[likely]] {
+    auto& list = cache->classes[cls];
+    if (list.head.get() == nullptr) [[unlikely]]
+      refill(list, cls);
+    t = list.head;
+    auto* const next = static_cast<task*>(link_of(t));
+    if (next != nullptr) prefetch_task(next);
+    list.head = next;
+    list.count -= 1;
+  } else {
+    t = take_shared_block(cls);
+  }
+  tsan_acquire(t);  // pairs with free_task_block
+  asan_unpoison(t + 1, (cls + 1) * task_block_step - sizeof(task));
+  return t;
+}
+
+inline void free_task_block(task_cache* cache, task* t) noexcept {
+  std::size_t const cls = t->size_class;
+  t->phase.store(task_phase::free, std::memory_order_release);
+  wait_for_walks();
+  asan_poison(t + 1, (cls + 1) * task_block_step - sizeof(task));
+  tsan_release(t);
+  if (cache == nullptr) [[unlikely]]
+    return give_shared_block(cls, t);
+  auto& list = cache->classes[cls];
+  // Two runs of up to a batch each: when both are full the older one goes, whole, to the shared list.
+  if (list.count.get() == task_cache::batch) [[unlikely]]
+    make_room(list, cls);
+  set_link(t, list.head.get());
+  list.head = t;
+  list.count += 1;
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,105 @@
+// What a task has to do with contexts: its own one, and the lists of those who wait under one. See cancel_node.hpp.
+
+#include "runtime/base/sanitizer.hpp"
+#include "runtime/platform/platform.hpp"
+#include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/task.hpp"
+#include "runtime/sched/worker.hpp"
+
+namespace weft::rt {
+
+// ---- a task's own context -------------------------------------------------------------------------------------------
+
+namespace {
+
+/// True: `fresh` is it from now on. acq_rel: the task itself and a handle may do this at once; who loses uses the other's.
+bool install(task& t, cancel_node*& seen, cancel_node* fresh) noexcept {
+  return t.own.compare_exchange_strong(seen, fresh, std::memory_order_acq_rel, std::memory_order_acquire);
+}
+
+}  // namespace
+
+cancel_node& own_context_of(task& t) {
+  cancel_node* own = t.own.load(std::memory_order_acquire);
+  if (own != nullptr) return *own;
+  // Its children are counted right now, and the task's reference to the inherited context becomes the new one's.
+  auto* const fresh = new cancel_node(t.sched, t.inherited, 1, true, 1 + children_ahead);
+  bool const lends = t.inherited != nullptr && !t.inherited->is_root && !t.inherited_lent;
+  if (!lends) retain(t.inherited);
+  put_below_parent(*fresh);
+  if (install(t, own, fresh)) {
+    t.own_credit = children_ahead;
+    t.inherited_lent = lends;
+    return *fresh;
+  }
+  if (lends) retain(t.inherited);
+  drop(fresh, 1 + children_ahead);
+  return *own;
+}
+
+void cancel_own(task& t) {
+  cancel_node* inherited = nullptr;
+  {
+    // A task that has not ended cannot end while this lock is held, so its runtime, and a root that it does not count, are there.
+    guard hold(t.ended().lock);
+    if (t.ended().done.load(std::memory_order_relaxed)) return;
+    inherited = t.inherited;
+    retain(inherited);
+  }
+  struct release {
+    cancel_node* n;
+    ~release() { drop(n); }
+  } const at_end{inherited};
+  cancel_node* own = t.own.load(std::memory_order_acquire);
+  bool installed = false;
+  if (own == nullptr) {
+    cancel_node* const fresh = make_context(t.sched, inherited);
+    installed = install(t, own, fresh);
+    if (installed) own = fresh;
+    else drop(fresh);
+  }
+  cancel(*own, cancel_kind::cancelled, nullptr);
+  if (!installed) return;
+  // A wait that began before the context was there knows only the inherited one: implicit tells such a wait. It is written before
+  // H1, so that it belongs to the wait whose generation is claimed; the claim fails if the task has gone on meanwhile.
+  heavy_fence();  // C3, pairs with H2
+  std::uint64_t const word = t.word.load(std::memory_order_acquire);
+  if ((word & wait_word::state_mask) != wait_word::waiting || !t.implicit.load(std::memory_order_relaxed)) return;
+  if (claim(t, wait_word::generation(word), how::cancel)) t.sched->make_ready(&t);
+}
+
+// ---- registration ---------------------------------------------------------------------------------------------------
+
+void unregister(task& t) noexcept {
+  tsan_hidden const lists;
+  context_shard& s = *t.shard;
+  guard hold(s.lock);
+  (t.shard_prev != nullptr ? t.shard_prev->shard_next : s.head) = t.shard_next;
+  if (t.shard_next != nullptr) t.shard_next->shard_prev = t.shard_prev;
+  t.shard = nullptr;
+  t.shard_next = t.shard_prev = nullptr;
+}
+
+void register_wait(task& t, cancel_node& n, unsigned shard_hint) noexcept {
+  if (t.shard != nullptr) unregister(t);
+  tsan_hidden const lists;
+  if (!n.used.load(std::memory_order_acquire)) {
+    n.used.store(true, std::memory_order_seq_cst);
+    full_fence();  // before the wait that follows looks at the stage: C2 sees `used`, or H3 sees the stage
+  }
+  context_shard& s = n.shard(n.shard_count == 1 ? 0 : shard_hint % n.shard_count);
+  guard hold(s.lock);
+  t.shard = &s;
+  t.shard_prev = nullptr;
+  t.shard_next = s.head;
+  if (s.head != nullptr) s.head->shard_prev = &t;
+  s.head = &t;
+}
+
+cancel_node* current_context() noexcept {
+  task* t = current_task();
+  return t != nullptr ? t->current_context() : nullptr;
+}
+
+}  // namespace weft::rt
