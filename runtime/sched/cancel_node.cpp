@@ -64,9 +64,10 @@ namespace {
 
 /// `times` references less. True: there are none left, and the node is out of its parent's list.
 bool let_go(cancel_node& n, std::uint32_t times) noexcept {
-  // Whoever holds all the references that there are needs no locked instruction to find that out: new ones are made from old ones, and
-  // by a cancellation from above (mark), which has the parent's lock. acquire: pairs with the release of who dropped the others.
-  bool const sole = n.refs.load(std::memory_order_acquire) == times;
+  // Whoever holds all the references to a task's own context needs no locked instruction to find that out: new ones are made from old
+  // ones, or by a cancellation from above (mark), which has the parent's lock. Others are also looked at by signals and
+  // std::stop_tokens (try_retain), without that lock. acquire: pairs with the release of who dropped the others.
+  bool const sole = n.is_tasks_own && n.refs.load(std::memory_order_acquire) == times;
   if (!sole && n.refs.fetch_sub(times, std::memory_order_acq_rel) != times) return false;
   cancel_node* const parent = n.parent;
   if (parent == nullptr) return true;

@@ -65,9 +65,10 @@ struct cancel_node {
   std::atomic<cancel_stage> stage{cancel_stage::none};  // C1, release; W1 and H3 read it
   std::atomic<bool> used{false};                        // a task has registered: C2
   bool is_root = false;                                 // constant from creation; tasks do not count it
-  bool const inherits;                                  // false: without_cancel, a parent's cancellation stops here
-  scheduler* const sched;                               // may be null: made outside of any runtime
-  cancel_node* const parent;                            // counted
+  bool is_tasks_own = false;  // the same. No signal and no std::stop_token has a pointer to it
+  bool const inherits;        // false: without_cancel, a parent's cancellation stops here
+  scheduler* const sched;     // may be null: made outside of any runtime
+  cancel_node* const parent;  // counted
   unsigned const shard_count;
   context_shard first_shard;
   std::unique_ptr<context_shard[]> const more_shards;  // null: first_shard is the only one

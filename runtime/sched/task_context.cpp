@@ -25,6 +25,7 @@ cancel_node& own_context_of(task& t) {
   if (own != nullptr) return *own;
   // Its children are counted right now, and the task's reference to the inherited context becomes the new one's.
   auto* const fresh = new cancel_node(t.sched, t.inherited, 1, true, 1 + children_ahead);
+  fresh->is_tasks_own = true;
   bool const lends = t.inherited != nullptr && !t.inherited->is_root && !t.inherited_lent;
   if (!lends) retain(t.inherited);
   put_below_parent(*fresh);
