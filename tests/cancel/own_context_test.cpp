@@ -1,0 +1,56 @@
+// A task's own context ends without a locked instruction where nobody else has a reference: here its parent is cancelled meanwhile, and
+// takes one (let_go in runtime/sched/cancel_node.cpp).
+
+#include <weft/weft.hpp>
+
+#include <atomic>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "runtime/base/sanitizer.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/runtime_fixture.hpp"
+
+using weft::test::with_workers;
+
+namespace {
+struct held_value {
+  using type = std::shared_ptr<int>;
+};
+}  // namespace
+
+TEST_CASE("contexts of tasks that end while what they inherited is cancelled go once each", "[stress]") {
+  constexpr int rounds = weft::rt::tsan || weft::rt::asan ? 1000 : 20000, spawners = 4;
+  with_workers([] {
+    std::atomic<int> ended = 0;
+    std::vector<std::weak_ptr<int>> values(rounds);
+    for (auto& value : values) {
+      auto [ctx, cancel] = weft::with_cancel();
+      {
+        auto held = std::make_shared<int>(0);
+        value = held;
+        weft::scoped_context const under(weft::with_value<held_value>(ctx, std::move(held)));
+        weft::wait_group all;
+        for (int i = 0; i < spawners; ++i)
+          all.go([&ended] {
+            // Its child makes it have a context of its own, and leaves it with the only reference.
+            auto spawner = weft::spawn([&ended] {
+              weft::spawn([&ended] { ended += 1; }).detach();
+              weft::yield();
+            });
+            spawner.detach();
+          });
+        weft::yield();
+        cancel();
+        weft::uncancellable const to_the_end;
+        all.wait();
+      }
+    }
+    while (ended.load() < rounds * spawners) weft::yield();
+    // The last references go when the tasks have ended, a moment after their last instruction.
+    for (auto& value : values)
+      while (!value.expired()) weft::yield();
+    CHECK(ended == rounds * spawners);
+  });
+}
