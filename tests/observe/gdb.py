@@ -59,7 +59,7 @@ TASKS = [
 ]
 # Found only if the registers that a call keeps were.
 CALLS = [
-    r"^#0  .*\n(.*\n)*?#\d+ +.* in .*chan_recv",
+    r"^#0  .*\n(.*\n)*?#\d+ +.*chan_recv",
     r"^#\d+ +.*read_the_mail \(from=",
     r"^#\d+ +.*walk_down \(depth=(depth@entry=)?0, ",
     r"^#\d+ +.*walk_down \(depth=(depth@entry=)?1, ",
