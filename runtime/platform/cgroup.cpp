@@ -7,10 +7,10 @@
 #include "runtime/platform/cgroup.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
-#include <sstream>
 #include <string_view>
-#include <vector>
+#include <system_error>
 
 namespace weft::rt {
 namespace {
@@ -30,47 +30,67 @@ bool has_item(std::string_view list, std::string_view item) {
   return false;
 }
 
-// G1. An empty controller asks for v2.
-std::optional<std::string> our_group(std::string const& cgroup, std::string_view controller) {
-  std::istringstream lines(cgroup);
-  for (std::string line; std::getline(lines, line);) {
-    std::size_t const first = line.find(':');
-    if (first == line.npos) continue;
-    std::size_t const second = line.find(':', first + 1);
-    if (second == line.npos) continue;
-    std::string_view const names(line.data() + first + 1, second - first - 1);
-    bool const wanted = controller.empty() ? line.starts_with("0::") : has_item(names, controller);
-    if (wanted) return line.substr(second + 1);
+/// The first item of `text` up to `end`, which is cut off with it.
+std::string_view cut(std::string_view& text, char end) {
+  std::size_t const at = text.find(end);
+  std::string_view const item = text.substr(0, at);
+  text.remove_prefix(at == text.npos ? text.size() : at + 1);
+  return item;
+}
+
+/// A file of /proc costs the kernel more than reading it costs us: each is read once.
+class memberships {
+ public:
+  explicit memberships(file_reader const& read)
+      : cgroup_(read("/proc/self/cgroup")), mounts_(read("/proc/self/mountinfo")) {}
+
+  /// An empty controller asks for v2.
+  [[nodiscard]] std::optional<hierarchy> find(std::string_view controller) const;
+
+ private:
+  [[nodiscard]] std::optional<std::string_view> our_group(std::string_view controller) const;
+
+  std::optional<std::string> cgroup_, mounts_;
+};
+
+// G1
+std::optional<std::string_view> memberships::our_group(std::string_view controller) const {
+  for (std::string_view lines = *cgroup_; !lines.empty();) {
+    std::string_view line = cut(lines, '\n');
+    bool const v2 = line.starts_with("0::");
+    if (std::count(line.begin(), line.end(), ':') < 2) continue;
+    (void)cut(line, ':');
+    std::string_view const names = cut(line, ':');
+    if (controller.empty() ? v2 : has_item(names, controller)) return line;
   }
   return std::nullopt;
 }
 
 // G2, G3. A line: id parent major:minor root mount-point options [fields] - type source super-options
-std::optional<hierarchy> find_hierarchy(file_reader const& read, std::string_view controller) {
-  auto const cgroup = read("/proc/self/cgroup");
-  auto const mounts = read("/proc/self/mountinfo");
-  if (!cgroup || !mounts) return std::nullopt;
-  auto const group = our_group(*cgroup, controller);
+std::optional<hierarchy> memberships::find(std::string_view controller) const {
+  if (!cgroup_ || !mounts_) return std::nullopt;
+  auto const group = our_group(controller);
   if (!group) return std::nullopt;
 
-  std::istringstream lines(*mounts);
-  for (std::string line; std::getline(lines, line);) {
-    std::size_t const dash = line.find(" - ");
-    if (dash == line.npos) continue;
-    std::istringstream left(line.substr(0, dash));
-    std::istringstream right(line.substr(dash + 3));
-    std::string skip, root, mount_point, type, source, options;
-    left >> skip >> skip >> skip >> root >> mount_point;
-    right >> type >> source >> options;
-    if (controller.empty() ? type != "cgroup2" : (type != "cgroup" || !has_item(options, controller))) continue;
+  for (std::string_view lines = *mounts_; !lines.empty();) {
+    std::string_view left = cut(lines, '\n');
+    std::size_t const dash = left.find(" - ");
+    if (dash == left.npos) continue;
+    std::string_view right = left.substr(dash + 3);
+    std::string_view const type = cut(right, ' ');
+    (void)cut(right, ' ');
+    if (controller.empty() ? type != "cgroup2" : (type != "cgroup" || !has_item(right, controller))) continue;
+    for (int skip = 0; skip < 3; ++skip) (void)cut(left, ' ');
+    std::string const root(cut(left, ' '));
+    std::string_view const mount_point = cut(left, ' ');
 
-    std::string path = *group;
+    std::string path(*group);
     if (root != "/" && (path == root || path.starts_with(root + "/"))) path.erase(0, root.size());
     while (!path.empty() && path.back() == '/') path.pop_back();
     // A path through ".." lies outside what the mount shows (a namespace entered from without): the mount is all
     // that can be read.
     if (path.find("/..") != path.npos) path.clear();
-    return hierarchy{mount_point, path};
+    return hierarchy{std::string(mount_point), path};
   }
   return std::nullopt;
 }
@@ -86,35 +106,43 @@ std::optional<T> least_upwards(hierarchy const& in, LimitIn limit_in) {
   }
 }
 
+/// The number that `text` begins with, which is cut off with the space behind it.
+std::optional<double> cut_number(std::string_view& text) {
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  double number = 0;
+  auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc()) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return number;
+}
+
 std::optional<double> parse_number(std::optional<std::string> const& content) {
   if (!content) return std::nullopt;
-  std::istringstream text(*content);
-  double number = 0;
-  if (!(text >> number)) return std::nullopt;
-  return number;
+  std::string_view text = *content;
+  return cut_number(text);
 }
 
 }  // namespace
 
 std::optional<double> parse_cpu_max(std::string const& content) {
-  std::istringstream text(content);
-  double quota = 0;
-  double period = 100000;                     // what the kernel uses where none is written
-  if (!(text >> quota)) return std::nullopt;  // "max"
-  text >> period;
-  if (quota <= 0 || period <= 0) return std::nullopt;
-  return quota / period;
+  std::string_view text = content;
+  auto const quota = cut_number(text);
+  if (!quota) return std::nullopt;                            // "max"
+  double const period = cut_number(text).value_or(100000.0);  // what the kernel uses where none is written
+  if (*quota <= 0 || period <= 0) return std::nullopt;
+  return *quota / period;
 }
 
 std::optional<double> cgroup_cpu_limit(file_reader const& read) {
   std::optional<double> least;
-  if (auto const v2 = find_hierarchy(read, "")) {
+  memberships const ours(read);
+  if (auto const v2 = ours.find("")) {
     least = least_upwards<double>(*v2, [&](std::string const& folder) -> std::optional<double> {
       auto const content = read(folder + "/cpu.max");
       return content ? parse_cpu_max(*content) : std::nullopt;
     });
   }
-  if (auto const v1 = find_hierarchy(read, "cpu")) {
+  if (auto const v1 = ours.find("cpu")) {
     auto const limit = least_upwards<double>(*v1, [&](std::string const& folder) -> std::optional<double> {
       auto const quota = parse_number(read(folder + "/cpu.cfs_quota_us"));
       auto const period = parse_number(read(folder + "/cpu.cfs_period_us"));
@@ -128,8 +156,9 @@ std::optional<double> cgroup_cpu_limit(file_reader const& read) {
 
 std::optional<unsigned long> cgroup_thread_limit(file_reader const& read) {
   std::optional<unsigned long> least;
+  memberships const ours(read);
   for (char const* const controller : {"", "pids"}) {
-    auto const found = find_hierarchy(read, controller);
+    auto const found = ours.find(controller);
     if (!found) continue;
     auto const limit =
         least_upwards<unsigned long>(*found, [&](std::string const& folder) -> std::optional<unsigned long> {

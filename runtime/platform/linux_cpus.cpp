@@ -2,26 +2,40 @@
 #include "runtime/platform/cgroup.hpp"
 #include "runtime/platform/platform.hpp"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
 #include <limits>
-#include <sstream>
+#include <optional>
+#include <string>
 #include <vector>
 
 namespace weft::rt {
 namespace {
 
+/// Without a stream: a program that has no other need not make the locale's facets for this at its start.
 std::optional<std::string> read_whole_file(std::string const& path) {
-  std::ifstream file(path);
-  if (!file) return std::nullopt;
-  std::ostringstream content;
-  content << file.rdbuf();
-  return content.str();
+  int const fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return std::nullopt;
+  struct closing {
+    int fd;
+    ~closing() { ::close(fd); }
+  } const at_end{fd};
+  std::string content;
+  for (;;) {
+    constexpr std::size_t step = 4096;
+    std::size_t const had = content.size();
+    content.resize(had + step);
+    ssize_t const got = ::read(fd, content.data() + had, step);
+    content.resize(had + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    if (got > 0 || (got < 0 && errno == EINTR)) continue;
+    if (got < 0) return std::nullopt;
+    return content;
+  }
 }
 
 unsigned affinity_count() {
