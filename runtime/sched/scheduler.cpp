@@ -92,18 +92,21 @@ __attribute__((noinline)) void scheduler::start_elsewhere(task* t, worker* w) no
   wake_if_idle(nullptr);
 }
 
+namespace {
+/// The waker runs t next itself, so nobody is woken for it. The task that had that place, or null.
+inline task* put_next(processor& p, task* t, bool single) noexcept {
+  tsan_no_edges const queue;
+  return p.queue.push_next(t, single);
+}
+}  // namespace
+
 void scheduler::make_ready(task* t) noexcept {
   worker* const w = current_worker();
   // Nearly always: a task of this scheduler, outside of a section, wakes one that nobody looks at.
   if (w != nullptr && w->sched == this && w->current.get() != nullptr && !w->is_inside() && !is_frozen(*t)) [[likely]] {
     tsan_release(t);
     if (processor* const p = w->enter_shortly()) [[likely]] {
-      task* displaced = nullptr;
-      {
-        tsan_no_edges const queue;
-        displaced = p->queue.push_next(t, single());
-      }
-      if (displaced != nullptr) push_displaced(*p, displaced);  // for t itself nobody is woken: the waker runs it next
+      if (task* const displaced = put_next(*p, t, single())) push_displaced(*p, displaced);
       w->leave();
       return;
     }
@@ -139,12 +142,7 @@ __attribute__((noinline)) void scheduler::make_ready_elsewhere(task* t, worker* 
     wake_if_idle(p);
     return;
   }
-  task* displaced = nullptr;
-  {
-    tsan_no_edges const queue;
-    displaced = p->queue.push_next(t, single());
-  }
-  if (displaced != nullptr) push_displaced(*p, displaced);
+  if (task* const displaced = put_next(*p, t, single())) push_displaced(*p, displaced);
 }
 
 void scheduler::make_ready_all(processor* p, ready_list& list) noexcept {

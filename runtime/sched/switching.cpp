@@ -157,13 +157,8 @@ __attribute__((always_inline)) inline void leave_parked_here(worker& w, processo
   w.after_task = &t;
   w.after_request = &request;
   w.after = after_switch::park;
-  if (p != nullptr) [[likely]] {
-    p->count.parks += 1;
-    t.parked_at.store(p->coarse_now.get(), std::memory_order_relaxed);
-  } else {
-    w.sched->note_park(nullptr);
-    t.parked_at.store(coarse_time(clock_ns()), std::memory_order_relaxed);
-  }
+  w.sched->note_park(p);
+  t.parked_at.store(p != nullptr ? p->coarse_now.get() : coarse_time(clock_ns()), std::memory_order_relaxed);
   tsan_release(&t);
   leave_for(w, p, pick_for_switch(w, p), on->exec);
   worker& now = arrive_here();
