@@ -120,8 +120,13 @@ message forks(message n) {
 }
 
 std::map<std::string, message (*)(message)> const operations = {
-    {"ping_pong", ping_pong},   {"buffered", buffered}, {"yield", yielding}, {"spawn_join", spawn_join}, {"go", go},
-    {"lock", lock},             {"fork", forks},
+    {"ping_pong", ping_pong},
+    {"buffered", buffered},
+    {"yield", yielding},
+    {"spawn_join", spawn_join},
+    {"go", go},
+    {"lock", lock},
+    {"fork", forks},
     {"select_2", [](message n) { return select_of(n, std::make_index_sequence<2>()); }},
     {"select_8", [](message n) { return select_of(n, std::make_index_sequence<8>()); }},
 };
@@ -145,7 +150,8 @@ int main(int argc, char** argv) {
   return weft::run(weft::options{.workers = 1}, [&] {
     message const did = found->second(times);
     if (did == times) return 0;
-    std::fprintf(stderr, "operations: %s came to %jd, not %jd\n", name.c_str(), std::intmax_t{did}, std::intmax_t{times});
+    std::fprintf(stderr, "operations: %s came to %jd, not %jd\n", name.c_str(), std::intmax_t{did},
+                 std::intmax_t{times});
     return 1;
   });
 }

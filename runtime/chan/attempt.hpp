@@ -43,10 +43,6 @@ inline void set_count(channel& c, std::size_t n) noexcept {
   c.count.store(n, std::memory_order_release);  // pairs with the acquire of the peeks
 }
 
-inline std::uint8_t bit_of(channel& c, wait_list const& list) noexcept WEFT_REQUIRES(c.lock) {
-  return &list == &c.receivers ? channel::receivers_bit : channel::senders_bit;
-}
-
 /// The first of the list that could be claimed, its pin dropped.
 inline wait_record* pop_partner(channel& c, wait_list& list, how h) noexcept WEFT_REQUIRES(c.lock) {
   wait_record* r = pop_claimed(list, h);
@@ -57,17 +53,19 @@ inline wait_record* pop_partner(channel& c, wait_list& list, how h) noexcept WEF
 
 enum class attempt : std::uint8_t { done, closed, not_now };
 
+// With a partner. Out of line: a value that goes through the ring should save no registers for them.
+
+/// Hands the element to the first receiver that could be claimed; null: there was none.
+__attribute__((noinline)) waiter* hand_to_receiver(channel& c, void* from) noexcept WEFT_REQUIRES(c.lock);
+/// Takes the element of the first sender that could be claimed, right from it; null: there was none.
+__attribute__((noinline)) waiter* take_from_sender(channel& c, void* to) noexcept WEFT_REQUIRES(c.lock);
+/// The first sender that could be claimed puts its element into the ring, where there is a place; null: there was none.
+__attribute__((noinline)) waiter* refill(channel& c) noexcept WEFT_REQUIRES(c.lock);
+
 /// One try of a send under the lock. On `done`, `woken` may hold a receiver to make ready after the unlock.
 inline attempt try_send_locked(channel& c, void* from, waiter*& woken) noexcept WEFT_REQUIRES(c.lock) {
   if (c.is_closed()) return attempt::closed;
-  if (c.receivers.head != nullptr) {
-    if (wait_record* r = pop_partner(c, c.receivers, how::partner)) {
-      move_element(c.ops, r->slot, from);
-      r->ok = true;
-      woken = r->who;
-      return attempt::done;
-    }
-  }
+  if (c.receivers.head != nullptr && (woken = hand_to_receiver(c, from)) != nullptr) return attempt::done;
   std::size_t const n = c.count.load(std::memory_order_relaxed);
   if (n == c.capacity) return attempt::not_now;
   push_ring(c, from);
@@ -85,24 +83,10 @@ inline attempt try_recv_locked(channel& c, void* to, waiter*& woken) noexcept WE
   }
   if (std::size_t const n = c.count.load(std::memory_order_relaxed); n != 0) {
     pop_ring(c, to);
-    wait_record* s = c.senders.head != nullptr ? pop_partner(c, c.senders, how::partner) : nullptr;
-    if (s == nullptr) {
-      set_count(c, n - 1);
-      return attempt::done;
-    }
-    push_ring(c, s->slot);
-    s->ok = true;
-    woken = s->who;
+    if (c.senders.head == nullptr || (woken = refill(c)) == nullptr) set_count(c, n - 1);
     return attempt::done;
   }
-  if (c.senders.head != nullptr) {
-    if (wait_record* s = pop_partner(c, c.senders, how::partner)) {
-      move_element(c.ops, to, s->slot);
-      s->ok = true;
-      woken = s->who;
-      return attempt::done;
-    }
-  }
+  if (c.senders.head != nullptr && (woken = take_from_sender(c, to)) != nullptr) return attempt::done;
   return c.is_closed() ? attempt::closed : attempt::not_now;
 }
 
@@ -115,7 +99,7 @@ inline void link_locked(channel& c, wait_list& list, wait_record& r) noexcept WE
 
 /// H5. No analysis: it was taken on the stack that has just been left.
 inline void unlock_after_switch(void* lock) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  static_cast<object_lock*>(lock)->unlock();
+  static_cast<biased_lock*>(lock)->unlock();
 }
 
 /// Blocks on one channel: W3, park and R2. The lock is held on entry and released on return.

@@ -8,6 +8,30 @@
 
 namespace weft::rt {
 
+waiter* hand_to_receiver(channel& c, void* from) noexcept {
+  wait_record* const r = pop_partner(c, c.receivers, how::partner);
+  if (r == nullptr) return nullptr;
+  move_element(c.ops, r->slot, from);
+  r->ok = true;
+  return r->who;
+}
+
+waiter* take_from_sender(channel& c, void* to) noexcept {
+  wait_record* const s = pop_partner(c, c.senders, how::partner);
+  if (s == nullptr) return nullptr;
+  move_element(c.ops, to, s->slot);
+  s->ok = true;
+  return s->who;
+}
+
+waiter* refill(channel& c) noexcept {
+  wait_record* const s = pop_partner(c, c.senders, how::partner);
+  if (s == nullptr) return nullptr;
+  push_ring(c, s->slot);
+  s->ok = true;
+  return s->who;
+}
+
 newest send_newest_locked(channel& c, void* from, void* spare, waiter*& woken) noexcept {
   auto const end_source = [&] {
     if (c.ops.move != nullptr) c.ops.destroy(from);  // what was moved from; plain bytes and boxes need no end
@@ -51,19 +75,8 @@ bool close_locked(channel& c, ready_list& woken) noexcept {
   return true;
 }
 
-void settle_locked(channel& c, wait_list& list, wait_record& r) noexcept {
-  if (r.linked) {
-    unlink(list, r);
-    if (list.head == nullptr) set_state(c, 0, bit_of(c, list));
-  }
-  WEFT_ASSERT(c.pins != 0, "a record is settled once");
-  --c.pins;
-}
-
-bool is_dead_locked(channel const& c) noexcept { return !c.sender_side && !c.receiver_side && c.pins == 0; }
-
 void unlink_own(channel& c, wait_list& list, wait_record& r) noexcept {
-  c.lock.lock();
+  c.lock.lock(current_lock_owner());
   settle_locked(c, list, r);
   r.ok = c.is_closed();
   bool const dead = is_dead_locked(c);
@@ -71,12 +84,16 @@ void unlink_own(channel& c, wait_list& list, wait_record& r) noexcept {
   if (dead) free_channel(c);
 }
 
+namespace {
+void unlock_nothing(void* lock) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS { static_cast<object_lock*>(lock)->unlock(); }
+}  // namespace
+
 // No analysis: the lock is released on the stack that runs next. The lock is nobody else's: it keeps this frame until the hook is done with it.
 how block_on_nil(waiter& w, std::int64_t deadline, wait_reason reason) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   object_lock hook_done;
   hook_done.lock();
   (void)begin_wait(w);
-  park_request const request{.unlock = unlock_after_switch, .arg = &hook_done, .deadline = deadline, .reason = reason};
+  park_request const request{.unlock = unlock_nothing, .arg = &hook_done, .deadline = deadline, .reason = reason};
   how const h = park(w, request);
   hook_done.lock();
   hook_done.unlock();

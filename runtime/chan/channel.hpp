@@ -21,8 +21,10 @@
 #include <weft/detail/annotations.hpp>
 #include <weft/detail/chan_core.hpp>
 
-#include "runtime/base/lock.hpp"
+#include "runtime/base/check.hpp"
+#include "runtime/platform/biased_lock.hpp"
 #include "runtime/sched/wait.hpp"
+#include "runtime/sched/wait_at_once.hpp"
 
 namespace weft::rt {
 
@@ -34,7 +36,7 @@ struct channel : chan_core {
   channel(elem_ops const& element, std::size_t buffer) noexcept
       : chan_core(buffer, one_sender + one_receiver), ops(element) {}
 
-  object_lock lock;
+  biased_lock lock;
   elem_ops const& ops;
   detail::receivers_watcher* watcher = nullptr;     // constant once shared
   bool is_done_channel = false;                     // constant once shared
@@ -60,16 +62,28 @@ newest send_newest_locked(channel& c, void* from, void* spare, waiter*& woken) n
 /// Closes it; false if it was closed. `woken` must be made ready after the unlock.
 bool close_locked(channel& c, ready_list& woken) noexcept WEFT_REQUIRES(c.lock);
 
-/// R2: unlinks the caller's own record if it still is, and drops its pin. For records whose wait nobody of this channel
-/// claimed.
-void settle_locked(channel& c, wait_list& list, wait_record& r) noexcept WEFT_REQUIRES(c.lock);
-/// Whether nothing will ever touch the channel again: the caller, who just unlocked or holds it, must free it.
-[[nodiscard]] bool is_dead_locked(channel const& c) noexcept WEFT_REQUIRES(c.lock);
 /// Adds and removes bits of `state`. Under the lock.
 inline void set_state(channel& c, std::uint8_t set, std::uint8_t clear) noexcept WEFT_REQUIRES(c.lock) {
   auto const old = c.state.load(std::memory_order_relaxed);
   // release: pairs with the acquire of the peeks and of closed().
   c.state.store(static_cast<std::uint8_t>((old & ~clear) | set), std::memory_order_release);
+}
+inline std::uint8_t bit_of(channel& c, wait_list const& list) noexcept WEFT_REQUIRES(c.lock) {
+  return &list == &c.receivers ? channel::receivers_bit : channel::senders_bit;
+}
+/// R2: unlinks the caller's own record if it still is, and drops its pin. For records whose wait nobody of this channel
+/// claimed.
+inline void settle_locked(channel& c, wait_list& list, wait_record& r) noexcept WEFT_REQUIRES(c.lock) {
+  if (r.linked) {
+    unlink(list, r);
+    if (list.head == nullptr) set_state(c, 0, bit_of(c, list));
+  }
+  WEFT_ASSERT(c.pins != 0, "a record is settled once");
+  --c.pins;
+}
+/// Whether nothing will ever touch the channel again: the caller, who just unlocked or holds it, must free it.
+[[nodiscard]] inline bool is_dead_locked(channel const& c) noexcept WEFT_REQUIRES(c.lock) {
+  return !c.sender_side && !c.receiver_side && c.pins == 0;
 }
 /// Destroys what is buffered. Only when nobody can receive any more: the lock is not held meanwhile.
 void destroy_buffered(channel& c) noexcept;

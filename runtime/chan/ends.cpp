@@ -29,7 +29,7 @@ bool over_aligned(elem_ops const& ops) noexcept { return ops.align > __STDCPP_DE
 void destroy_buffered(channel& c) noexcept {
   elem_ops const& ops = c.ops;
   if (ops.destroy == nullptr) return;
-  c.lock.lock();
+  c.lock.lock(current_lock_owner());
   std::size_t n = c.count.load(std::memory_order_relaxed), at = c.head;
   box_link* boxes = c.returned;
   c.returned = nullptr;
@@ -60,6 +60,7 @@ namespace weft::detail {
 
 using rt::channel;
 using rt::channel_of;
+using rt::current_lock_owner;
 using rt::ready_list;
 
 void fatal_moved_from(char const* call) noexcept { rt::fatal("weft::chan: %s: the handle was moved from", call); }
@@ -82,7 +83,7 @@ void watch_receivers(chan_core& c, receivers_watcher& w) noexcept { channel_of(c
 bool chan_close(chan_core& core) noexcept {
   channel& c = channel_of(core);
   ready_list woken;
-  c.lock.lock();
+  c.lock.lock(current_lock_owner());
   bool const first = close_locked(c, woken);
   c.lock.unlock();
   ready_all(woken);
@@ -100,7 +101,7 @@ void drop_ends(chan_core& core, std::uint64_t which) noexcept {
 
   channel& c = channel_of(core);
   ready_list woken;
-  c.lock.lock();
+  c.lock.lock(current_lock_owner());
   if (last_receiver) c.receiver_side = false;
   if (last_sender) {
     c.sender_side = false;

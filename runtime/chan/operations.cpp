@@ -18,8 +18,11 @@ namespace weft::detail {
 using rt::attempt;
 using rt::channel;
 using rt::channel_of;
+using rt::current_lock_owner;
 using rt::how;
+using rt::lock_owner;
 using rt::ready_list;
+using rt::wait_at_once;
 using rt::wait_reason;
 using rt::wait_record;
 using rt::waiter;
@@ -33,26 +36,20 @@ chan_status wait_on_nil(waiter& w, std::int64_t wait_ns, wait_reason reason) {
   return chan_status::timeout;
 }
 
-}  // namespace
+chan_status status_of(attempt outcome, chan_status otherwise) noexcept {
+  return outcome == attempt::done ? chan_status::ok : outcome == attempt::closed ? chan_status::closed : otherwise;
+}
 
-// No analysis: block_on() releases the lock on another stack. Flattened, as chan_recv: each call costs as much as what it does.
-__attribute__((flatten)) chan_status chan_send(chan_core* core, void* from,
-                                               std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  check_not_moved(core, "send");
-  waiter& w = rt::cancellation_point();  // W1
-  if (core == nullptr) [[unlikely]]
-    return wait_on_nil(w, wait_ns, wait_reason::chan_send);
-  channel& c = channel_of(*core);
-  waiter* woken = nullptr;
-  c.lock.lock();  // W2
-  attempt const outcome = try_send_locked(c, from, woken);
-  if (outcome != attempt::not_now || wait_ns == 0) {
+// The rest of a send and of a receive whose one try under the lock, which is held, did not do it. Functions of their own, so that those that
+// need not wait save no registers for them.
+
+// No analysis: block_on() releases the lock on another stack.
+__attribute__((noinline)) chan_status chan_send_wait(channel& c, waiter& w, void* from, std::int64_t wait_ns,
+                                                     attempt outcome) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  if (outcome == attempt::closed || wait_ns == 0) {
     c.lock.unlock();
-    if (woken != nullptr) ready(*woken);
-    preemption_point();  // the receiver may be further than the sender by now
-    return outcome == attempt::done     ? chan_status::ok
-           : outcome == attempt::closed ? chan_status::closed
-                                        : chan_status::timeout;
+    preemption_point();
+    return status_of(outcome, chan_status::timeout);
   }
   wait_record r;
   r.slot = from;
@@ -64,26 +61,12 @@ __attribute__((flatten)) chan_status chan_send(chan_core* core, void* from,
   }
 }
 
-__attribute__((flatten)) chan_status chan_recv(chan_core* core, void* to,
-                                               std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {  // as above
-  check_not_moved(core, "recv");
-  bool cancelled = false;
-  waiter& w = rt::wait_point(cancelled);  // W1; the channel of a context that is done answers in spite of it
-  if (cancelled && !(core != nullptr && channel_of(*core).is_done_channel && core->is_closed())) [[unlikely]]
-    rt::throw_cancelled();
-  if (core == nullptr) [[unlikely]]
-    return wait_on_nil(w, wait_ns, wait_reason::chan_recv);
-  channel& c = channel_of(*core);
+__attribute__((noinline)) chan_status chan_recv_wait(channel& c, waiter& w, void* to, std::int64_t wait_ns,
+                                                     attempt outcome) WEFT_NO_THREAD_SAFETY_ANALYSIS {  // as above
   bool const is_done_channel = c.is_done_channel;
-  waiter* woken = nullptr;
-  c.lock.lock();  // W2
-  attempt const outcome = try_recv_locked(c, to, woken);
-  if (outcome != attempt::not_now || wait_ns == 0) {
+  if (outcome == attempt::closed || wait_ns == 0) {
     c.lock.unlock();
-    if (woken != nullptr) ready(*woken);
-    return outcome == attempt::done     ? chan_status::ok
-           : outcome == attempt::closed ? chan_status::closed
-                                        : chan_status::timeout;
+    return status_of(outcome, chan_status::timeout);
   }
   wait_record r;
   r.slot = to;
@@ -97,18 +80,77 @@ __attribute__((flatten)) chan_status chan_recv(chan_core* core, void* to,
   }
 }
 
+/// W2, after W1.
+__attribute__((always_inline)) inline chan_status send_now(channel& c, waiter& w, lock_owner owner, void* from,
+                                                           std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  waiter* woken = nullptr;
+  c.lock.lock(owner);
+  attempt const outcome = try_send_locked(c, from, woken);
+  if (outcome != attempt::done) [[unlikely]]
+    return chan_send_wait(c, w, from, wait_ns, outcome);
+  c.lock.unlock();
+  if (woken != nullptr) ready(*woken);
+  preemption_point();  // the receiver may be further than the sender by now
+  return chan_status::ok;
+}
+
+__attribute__((always_inline)) inline chan_status recv_now(channel& c, waiter& w, lock_owner owner, void* to,
+                                                           std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  waiter* woken = nullptr;
+  c.lock.lock(owner);
+  attempt const outcome = try_recv_locked(c, to, woken);
+  if (outcome != attempt::done) [[unlikely]]
+    return chan_recv_wait(c, w, to, wait_ns, outcome);
+  c.lock.unlock();
+  if (woken != nullptr) ready(*woken);
+  return chan_status::ok;
+}
+
+// The first wait under a context, cancellation, plain threads, simulated runs, the nil channel.
+
+__attribute__((noinline)) chan_status chan_send_first(chan_core* core, void* from, std::int64_t wait_ns) {
+  check_not_moved(core, "send");
+  waiter& w = rt::cancellation_point();  // W1
+  if (core == nullptr) return wait_on_nil(w, wait_ns, wait_reason::chan_send);
+  return send_now(channel_of(*core), w, current_lock_owner(), from, wait_ns);
+}
+
+__attribute__((noinline)) chan_status chan_recv_first(chan_core* core, void* to, std::int64_t wait_ns) {
+  check_not_moved(core, "recv");
+  bool cancelled = false;
+  waiter& w = rt::wait_point(cancelled);  // W1; the channel of a context that is done answers in spite of it
+  if (cancelled && !(core != nullptr && channel_of(*core).is_done_channel && core->is_closed())) rt::throw_cancelled();
+  if (core == nullptr) return wait_on_nil(w, wait_ns, wait_reason::chan_recv);
+  return recv_now(channel_of(*core), w, current_lock_owner(), to, wait_ns);
+}
+
+}  // namespace
+
+// Flattened, as chan_recv: each call costs as much as what it does.
+__attribute__((flatten, noinline)) chan_status chan_send(chan_core* core, void* from, std::int64_t wait_ns) {
+  auto const [w, owner] = wait_at_once();  // W1
+  if (w == nullptr || !is_channel(core)) [[unlikely]]
+    return chan_send_first(core, from, wait_ns);
+  return send_now(channel_of(*core), *w, owner, from, wait_ns);
+}
+
+__attribute__((flatten, noinline)) chan_status chan_recv(chan_core* core, void* to, std::int64_t wait_ns) {
+  auto const [w, owner] = wait_at_once();  // W1
+  if (w == nullptr || !is_channel(core)) [[unlikely]]
+    return chan_recv_first(core, to, wait_ns);
+  return recv_now(channel_of(*core), *w, owner, to, wait_ns);
+}
+
 chan_status chan_try_send(chan_core* core, void* from) noexcept {
   check_not_moved(core, "try_send");
   if (core == nullptr || !core->may_send()) return chan_status::full;
   channel& c = channel_of(*core);
   waiter* woken = nullptr;
-  c.lock.lock();
+  c.lock.lock(current_lock_owner());
   attempt const outcome = try_send_locked(c, from, woken);
   c.lock.unlock();
   if (woken != nullptr) ready(*woken);
-  return outcome == attempt::done     ? chan_status::ok
-         : outcome == attempt::closed ? chan_status::closed
-                                      : chan_status::full;
+  return status_of(outcome, chan_status::full);
 }
 
 chan_status chan_try_recv(chan_core* core, void* to) noexcept {
@@ -116,20 +158,18 @@ chan_status chan_try_recv(chan_core* core, void* to) noexcept {
   if (core == nullptr || !core->may_receive()) return chan_status::empty;
   channel& c = channel_of(*core);
   waiter* woken = nullptr;
-  c.lock.lock();
+  c.lock.lock(current_lock_owner());
   attempt const outcome = try_recv_locked(c, to, woken);
   c.lock.unlock();
   if (woken != nullptr) ready(*woken);
-  return outcome == attempt::done     ? chan_status::ok
-         : outcome == attempt::closed ? chan_status::closed
-                                      : chan_status::empty;
+  return status_of(outcome, chan_status::empty);
 }
 
 chan_status chan_send_last(chan_core& core, void* from) noexcept {
   channel& c = channel_of(core);
   ready_list woken;
   waiter* receiver = nullptr;
-  c.lock.lock();
+  c.lock.lock(current_lock_owner());
   attempt const outcome = try_send_locked(c, from, receiver);
   WEFT_ASSERT(outcome != attempt::not_now, "a channel that is to be sent to once is full and open");
   if (receiver != nullptr) woken.push(*receiver);
@@ -143,7 +183,7 @@ std::size_t chan_take(chan_core& core, void* to, std::size_t stride, std::size_t
   channel& c = channel_of(core);
   ready_list senders;
   std::size_t n = 0;
-  c.lock.lock();
+  c.lock.lock(current_lock_owner());
   for (; n < max; ++n) {
     waiter* woken = nullptr;
     if (try_recv_locked(c, static_cast<std::byte*>(to) + n * stride, woken) != attempt::done) break;
@@ -156,7 +196,7 @@ std::size_t chan_take(chan_core& core, void* to, std::size_t stride, std::size_t
 
 void chan_put_back(chan_core& core, box_link* box) noexcept {
   channel& c = channel_of(core);
-  c.lock.lock();
+  c.lock.lock(current_lock_owner());
   waiter* receiver = return_box_locked(c, box);
   c.lock.unlock();
   if (receiver != nullptr) ready(*receiver);

@@ -26,6 +26,7 @@
 // and would run in another task; and try_recv, which cannot wait for it, would find the channel empty.
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -55,8 +56,17 @@ bool on_channel(select_case const& c) noexcept {
          c.core != nullptr;
 }
 channel& channel_in(select_case const& c) noexcept { return channel_of(*c.core); }
-object_lock& lock_in(select_case const& c) noexcept {
-  return c.kind == select_kind::join ? c.ended->lock : channel_in(c).lock;
+/// Where its lock is: what the locking order goes by.
+void const* lock_in(select_case const& c) noexcept {
+  return c.kind == select_kind::join ? static_cast<void const*>(&c.ended->lock) : &channel_in(c).lock;
+}
+inline void lock_case(select_case const& c, lock_owner me) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  if (c.kind == select_kind::join) c.ended->lock.lock();
+  else channel_in(c).lock.lock(me);
+}
+inline void unlock_case(select_case const& c) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  if (c.kind == select_kind::join) c.ended->lock.unlock();
+  else channel_in(c).lock.unlock();
 }
 wait_record& record_in(select_case& c) noexcept { return *std::launder(reinterpret_cast<wait_record*>(c.record)); }
 
@@ -85,17 +95,30 @@ void draw_order(selection& s, std::size_t count, bool biased) noexcept {
   }
   if (biased || s.looks < 2) return;
   constexpr std::uint64_t factorials[] = {1, 1, 2, 6, 24, 120, 720, 5040, 40320};
+  // n / d is n * inverse[d] >> 19 for n < 8!: the inverses are too large by less than d, and 8! * 7 < 2^19. Seven divisions took 35 ns.
+  constexpr auto inverse = [] {
+    std::array<std::uint64_t, 9> all{};
+    for (std::uint64_t d = 1; d <= 8; ++d) all[d] = ((1u << 19) + d - 1) / d;
+    return all;
+  }();
   std::uint64_t draw = s.looks <= 8 ? random_below(factorials[s.looks]) : 0;
   for (std::size_t i = 1; i < s.looks; ++i) {
     std::uint64_t j;
     if (s.looks <= 8) {
-      j = draw % (i + 1);
-      draw /= i + 1;
+      std::uint64_t const rest = draw * inverse[i + 1] >> 19;
+      j = draw - rest * (i + 1);
+      draw = rest;
     } else {
       j = random_below(i + 1);
     }
     std::swap(s.cases[i].look, s.cases[j].look);
   }
+}
+
+/// Whether it is worth a try, under its lock or, as a hint, without.
+bool may_happen(select_case const& c) noexcept {
+  if (c.kind == select_kind::join) return c.ended->done.load(std::memory_order_acquire);  // pairs with complete()
+  return c.kind == select_kind::send ? c.core->may_send() : c.core->may_receive();
 }
 
 /// Tries a case whose lock is held.
@@ -121,7 +144,7 @@ void prepare(select_case& c) {
 }
 
 /// S3 for one case.
-bool try_case(select_case& c, std::size_t index, select_outcome& out) {
+bool try_case(select_case& c, std::size_t index, select_outcome& out) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   switch (c.kind) {
     case select_kind::timeout: out = {index, true}; return c.when <= 0;
     case select_kind::deadline: out = {index, true}; return c.when <= 0 || (c.when != never && c.when <= clock_ns());
@@ -136,18 +159,16 @@ bool try_case(select_case& c, std::size_t index, select_outcome& out) {
       if (!c.core->may_receive()) return false;
   }
   waiter* woken = nullptr;
-  bool happened = false;
-  {
-    guard hold(lock_in(c));
-    happened = try_locked(c, index, out, woken);
-  }
+  lock_case(c, current_lock_owner());
+  bool const happened = try_locked(c, index, out, woken);
+  unlock_case(c);
   if (woken != nullptr) ready(*woken);
   return happened;
 }
 
 void sort_by_lock(selection& s) noexcept {
   auto const before = [&](std::uint16_t a, std::uint16_t b) {
-    return std::less<>()(&lock_in(s.cases[a]), &lock_in(s.cases[b]));
+    return std::less<>()(lock_in(s.cases[a]), lock_in(s.cases[b]));
   };
   if (s.locks > 16) {  // heap sort by hand: the entries are members of the table's elements
     auto const sift = [&](std::size_t root, std::size_t end) {
@@ -174,25 +195,25 @@ void sort_by_lock(selection& s) noexcept {
 
 void sort_locks(selection& s) noexcept {
   if (s.locks > 1) sort_by_lock(s);
-  object_lock const* before = nullptr;
+  void const* before = nullptr;
   for (std::size_t i = 0; i < s.locks; ++i) {
-    object_lock const* const here = &lock_in(s.locked(i));
+    void const* const here = lock_in(s.locked(i));
     s.locked(i).locks = here != before;
     before = here;
   }
 }
 
 // No analysis from here on: which locks is decided at run time, and the hook releases them on another stack.
-void lock_all(selection const& s) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+void lock_all(selection const& s, lock_owner me) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   for (std::size_t i = 0; i < s.locks; ++i)
-    if (select_case& c = s.locked(i); c.locks) lock_in(c).lock();
+    if (select_case& c = s.locked(i); c.locks) lock_case(c, me);
 }
 
 /// H5 as well. Lowest lock last, and nothing of the selection is touched after it.
 void unlock_all(void* arg) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   selection const& s = *static_cast<selection const*>(arg);
   for (std::size_t i = s.locks; i-- > 0;)
-    if (select_case& c = s.locked(i); c.locks) lock_in(c).unlock();
+    if (select_case& c = s.locked(i); c.locks) unlock_case(c);
 }
 
 /// S7 under all locks.
@@ -219,23 +240,25 @@ void link_all(selection const& s, waiter& self) noexcept WEFT_NO_THREAD_SAFETY_A
 
 /// S8. `winner`: the record that a partner or closer popped; its pin is dropped already.
 void settle_all(selection const& s, wait_record const* winner) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  lock_owner me = current_lock_owner();  // perhaps not that of before the wait
   for (std::size_t i = 0; i < s.locks; ++i) {
     select_case& c = s.locked(i);
     wait_record& r = record_in(c);
     if (&r == winner) continue;
-    object_lock& lock = lock_in(c);
-    lock.lock();
+    lock_case(c, me);
     if (c.kind == select_kind::join) {
       if (r.linked) unlink(c.ended->waiters, r);
-      lock.unlock();
+      unlock_case(c);
       continue;
     }
     channel& ch = channel_in(c);
     settle_locked(ch, c.kind == select_kind::send ? ch.senders : ch.receivers, r);
     r.ok = ch.is_closed();  // what a cancelled select with done cases asks for
     bool const dead = is_dead_locked(ch);
-    lock.unlock();
-    if (dead) free_channel(ch);
+    unlock_case(c);
+    if (!dead) continue;
+    free_channel(ch);  // which may run destructors of the user's, and wait in them
+    me = current_lock_owner();
   }
 }
 
@@ -271,11 +294,11 @@ select_outcome wait_for_one(selection& s, waiter& self) WEFT_NO_THREAD_SAFETY_AN
     h = block_on_nil(self, deadline, wait_reason::select);
   } else {
     sort_locks(s);
-    lock_all(s);
+    lock_all(s, current_lock_owner());  // after S5, which may have waited
     waiter* woken = nullptr;
     for (std::size_t i = 0; i < s.looks; ++i) {
       select_case& c = s.cases[s.look(i)];
-      if (c.kind == select_kind::deadline || !try_locked(c, s.look(i), out, woken)) continue;
+      if (c.kind == select_kind::deadline || !may_happen(c) || !try_locked(c, s.look(i), out, woken)) continue;
       unlock_all(&s);
       if (woken != nullptr) ready(*woken);
       return out;

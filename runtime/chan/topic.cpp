@@ -132,7 +132,7 @@ std::size_t topic::send(element_batch& batch, topic_hook* hook) WEFT_NO_THREAD_S
         channel& c = channel_of(*s->out);
         void* const from = batch.at(next++);
         waiter* receiver = nullptr;
-        c.lock.lock();
+        c.lock.lock(rt::current_lock_owner());
         newest const outcome = send_newest_locked(c, from, batch.spare, receiver);
         if (outcome == newest::exchanged)
           s->missed.store(s->missed.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -170,7 +170,7 @@ void topic::close() noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
     all.swap(list_);
     for (subscription* s : all) {
       channel& c = channel_of(*s->out);
-      c.lock.lock();
+      c.lock.lock(rt::current_lock_owner());
       close_locked(c, woken);
       c.lock.unlock();
     }

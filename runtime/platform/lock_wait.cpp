@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "runtime/base/lock.hpp"
+#include "runtime/platform/biased_lock.hpp"
 #include "runtime/platform/platform.hpp"
 
 namespace weft::rt {
@@ -32,6 +33,16 @@ void object_lock::lock_slow() noexcept {
 
 void object_lock::unlock_slow(std::atomic<std::uint32_t>* word) noexcept {
   if (word->exchange(0, std::memory_order_release) == 2) futex_wake(*word, 1);
+}
+
+void bias_policy::wait_for_zero(std::atomic<std::uint32_t>& word) noexcept {
+  for (unsigned pause = first_pause; pause <= last_pause; pause *= 2) {
+    if (word.load(std::memory_order_acquire) == 0) return;
+    for (unsigned i = 0; i < pause; ++i) cpu_relax();
+  }
+  for (std::int64_t nap = first_sleep_ns; word.load(std::memory_order_acquire) != 0;
+       nap = std::min(2 * nap, longest_sleep_ns))
+    (void)futex_wait_until(word, 1, monotonic_ns() + nap);  // nobody wakes: its owner writes 0 and no more
 }
 
 }  // namespace weft::rt

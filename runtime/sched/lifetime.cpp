@@ -225,6 +225,7 @@ void scheduler::thread_main(worker& w) noexcept {
   char name[16];
   std::snprintf(name, sizeof name, "weft-%u", w.index);
   set_thread_name(name);
+  w.owner = new_lock_owner();
   set_current_worker(&w);
   alternate_stack const signals;
   thread_globals const globals = current_thread_globals();

@@ -62,6 +62,7 @@ void scheduler::run_simulated(void (*body)(void*), void* arg) {
   p.coarse_now = coarse_time(s.now.load(std::memory_order_relaxed));
   detail::simulations.fetch_add(1, std::memory_order_relaxed);
   tsan_ignore_begin();
+  w->owner = new_lock_owner();
   set_current_worker(w);
   alternate_stack const signals;
   thread_globals const globals = current_thread_globals();

@@ -26,26 +26,36 @@
 
 namespace weft::rt {
 
-namespace {
 // initial-exec: a load in place of a call, in a shared library too.
-__attribute__((tls_model("initial-exec"))) thread_local constinit worker* tls_worker = nullptr;
-}  // namespace
+thread_local constinit worker* this_thread_worker __attribute__((tls_model("initial-exec"))) = nullptr;
 
-// The variable is the thread's, and tasks on one thread are strangers to ThreadSanitizer: it does not look at these three.
+// The variable is the thread's, and tasks on one thread are strangers to ThreadSanitizer: it does not look at these four.
 WEFT_NO_TSAN __attribute__((noinline)) worker* current_worker() noexcept {
   __asm__ volatile("");  // not a function of its arguments: no compiler may merge two calls
-  return tls_worker;
+  return this_thread_worker;
 }
 
 WEFT_NO_TSAN __attribute__((noinline)) void set_current_worker(worker* w) noexcept {
   __asm__ volatile("");
-  tls_worker = w;
+  this_thread_worker = w;
 }
 
 WEFT_NO_TSAN __attribute__((noinline)) task* current_task() noexcept {
   __asm__ volatile("");
-  worker* w = tls_worker;
+  worker* w = this_thread_worker;
   return w != nullptr ? w->current.get() : nullptr;
+}
+
+WEFT_NO_TSAN __attribute__((noinline)) lock_owner current_lock_owner() noexcept {
+  __asm__ volatile("");
+  worker* w = this_thread_worker;
+  return w != nullptr ? w->owner : passing_owner;
+}
+
+lock_owner new_lock_owner() noexcept {
+  static constinit std::atomic<std::uint64_t> last{no_owner};
+  std::uint64_t const name = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  return name < passing_owner ? static_cast<lock_owner>(name) : passing_owner;  // no name twice
 }
 
 namespace {

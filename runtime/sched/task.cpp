@@ -87,6 +87,8 @@ __attribute__((noinline)) void drop_extra_there(task* t) noexcept {
       wait_for_walks();
       delete e;
     } else if (cancel_node* const own = t->own.load(std::memory_order_acquire)) {
+      // A destructor of the result's may have waited under it.
+      if (t->shard != nullptr && t->shard->node == own) unregister(*t);
       t->own.store(nullptr, std::memory_order_relaxed);  // no handle is left that could look
       cancel_node* const parent = drop_alone(*own, 1u + std::exchange(t->own_credit, std::uint16_t{0}));
       if (parent != nullptr && !kept_for_children(parent)) drop(parent);

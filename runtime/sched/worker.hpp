@@ -29,6 +29,7 @@
 #include <cstdint>
 #include <thread>
 
+#include "runtime/base/bias.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/fiber/stack.hpp"
@@ -83,6 +84,7 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   worker* unused_next = nullptr;  // of those whose thread has gone; guarded by the scheduler's lock
   std::thread thread;             // guarded by the scheduler's lock
   unsigned index = 0;
+  lock_owner owner = passing_owner;  // its thread's name; written by that, before it runs a task
   // Written by the thread before its first L1, read by the monitor after it has seen that.
   owned<int> thread_id;  // the kernel's number
   owned<int> clock;      // thread_clock::id
@@ -109,6 +111,12 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
 /// The calling thread's worker, null on a plain thread. Out of line and never inlined, so that no compiler keeps the address of
 /// the thread_local across a switch; the result is void after any call that may park.
 [[nodiscard]] worker* current_worker() noexcept;
+/// The variable itself, for functions that park in their last call or not at all, and are not inlined into others.
+extern thread_local constinit worker* this_thread_worker __attribute__((tls_model("initial-exec")));
+/// What the calling thread takes biased locks as. As void after a call that may park as current_worker().
+[[nodiscard]] lock_owner current_lock_owner() noexcept;
+/// A name for a thread that starts.
+[[nodiscard]] lock_owner new_lock_owner() noexcept;
 void set_current_worker(worker*) noexcept;
 
 /// Whether an exception is on its way on the stack that runs on this worker, the caller's. As std::uncaught_exceptions() != 0,

@@ -4,6 +4,7 @@
 #include <weft/weft.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -52,5 +53,33 @@ TEST_CASE("contexts of tasks that end while what they inherited is cancelled go 
     for (auto& value : values)
       while (!value.expired()) weft::yield();
     CHECK(ended == rounds * spawners);
+  });
+}
+
+namespace {
+/// A result that waits as it goes.
+struct slow_to_go {
+  explicit slow_to_go(weft::chan<int> const& c) : gone(std::make_unique<weft::chan<int>>(c)) {}
+  slow_to_go(slow_to_go&&) = default;
+  slow_to_go& operator=(slow_to_go&&) = delete;
+  ~slow_to_go() {
+    if (gone == nullptr) return;
+    weft::sleep_for(std::chrono::microseconds(100));
+    gone->send(1);
+  }
+  std::unique_ptr<weft::chan<int>> gone;
+};
+}  // namespace
+
+TEST_CASE("a result that nobody takes may wait in its destructor after its task had a context of its own") {
+  with_workers([] {
+    auto const gone = weft::make_chan<int>(1);
+    for (int i = 0; i < 50; ++i) {
+      weft::spawn([&gone] {
+        weft::spawn([] {}).join();
+        return slow_to_go(gone);
+      }).detach();
+      CHECK(gone.recv() == 1);
+    }
   });
 }

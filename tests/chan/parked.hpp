@@ -13,7 +13,7 @@ template <class Handle>
 std::size_t waiting(Handle const& h, bool senders) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   rt::channel& c = rt::channel_of(*detail::core_of(h));
   std::size_t n = 0;
-  c.lock.lock();
+  c.lock.lock(weft::rt::current_lock_owner());
   for (rt::wait_record* r = (senders ? c.senders : c.receivers).head; r != nullptr; r = r->next) ++n;
   c.lock.unlock();
   return n;

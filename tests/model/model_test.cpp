@@ -130,6 +130,7 @@ void examine(protocol const& p) {
 }  // namespace
 
 TEST_CASE("each execution of the hand-over holds and each mutation of it is caught") { examine(hand_over); }
+TEST_CASE("each execution of a biased lock holds and each mutation of it is caught") { examine(biased_locking); }
 TEST_CASE("each execution of a wait holds and each mutation of it is caught") { examine(waiting); }
 TEST_CASE("each execution of the run queue holds and each mutation of it is caught") { examine(running); }
 TEST_CASE("each execution of the idle protocol holds and each mutation of it is caught") { examine(idle); }

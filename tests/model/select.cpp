@@ -27,6 +27,14 @@ struct parking {
 };
 parking* now_parking = nullptr;
 
+struct holding {
+  explicit holding(channel& c) : held(c) { held.lock.lock(passing_owner); }
+  ~holding() { held.lock.unlock(); }
+  holding(holding const&) = delete;
+  holding& operator=(holding const&) = delete;
+  channel& held;
+};
+
 }  // namespace
 }  // namespace model
 
@@ -39,6 +47,8 @@ waiter& wait_point(bool& cancelled) {
   return model::now_parking->task;
 }
 waiter& cancellation_point() { return model::now_parking->task; }
+waiting_caller wait_at_once() noexcept { return {&model::now_parking->task, passing_owner}; }
+lock_owner current_lock_owner() noexcept { return passing_owner; }
 cancel_node* current_context() noexcept { return nullptr; }
 std::uint64_t random_below(std::uint64_t n) noexcept { return model::choose(static_cast<unsigned>(n)); }
 
@@ -149,7 +159,7 @@ class choosing final : public program {
       else rest = 0;
       taken_[i] += (mine ? 1 : 0) + (rest != 0 ? 1 : 0);
       {
-        guard hold(c.lock);
+        holding const hold(c);
         check(c.receivers.head == nullptr, "a record is left in a channel");
         check(c.pins == 0, "a channel is pinned for ever");
         lost_ |= sent_[i] && taken_[i] == 0 && c.count.load(std::memory_order_relaxed) == 0;
@@ -178,7 +188,7 @@ class choosing final : public program {
     std::uint64_t value = 10 + i;
     if (what == sends || what == sends_and_closes) {
       bool const went = weft::detail::chan_try_send(&c, &value) == weft::chan_status::ok;
-      guard hold(c.lock);
+      holding const hold(c);
       sent_[i] = went;
     }
     if (what == closes || what == sends_and_closes) weft::detail::chan_close(c);
@@ -200,6 +210,7 @@ constexpr scenario scenarios[] = {
 
 constexpr harmless harmless_ones[] = {
     {"may_send: *", change::none, "a peek is a hint: what counts is looked at under the lock"},
+    {"is_closed: state.load", change::skipped, "may_receive has looked under the same lock"},
     {"may_receive: *", change::none, "the same"},
     {"is_closed: state.load", change::relaxed, "under the lock here"},
     {"set_count: c.count.store", change::none, "for the peeks"},

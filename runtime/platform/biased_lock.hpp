@@ -1,0 +1,23 @@
+// The biased lock of objects that tasks of one worker use most of the time: object_lock inside, with membarrier's fences.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "runtime/base/bias.hpp"
+#include "runtime/base/lock.hpp"
+#include "runtime/platform/platform.hpp"
+
+namespace weft::rt {
+
+struct bias_policy {
+  static constexpr std::uint16_t first_bias = 1024, last_bias = 1u << 14;
+  static void light() noexcept { light_fence(); }
+  static void heavy() noexcept { heavy_fence(); }
+  /// The owner is a few dozen instructions from writing 0, unless the operating system has preempted it. Spins, then sleeps.
+  static void wait_for_zero(std::atomic<std::uint32_t>& word) noexcept;  // lock_wait.cpp
+};
+
+using biased_lock = biased<object_lock, bias_policy>;
+
+}  // namespace weft::rt

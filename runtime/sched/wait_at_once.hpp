@@ -1,0 +1,41 @@
+// W1 where it has nothing to do, which is nearly always: inlined into what every message goes through.
+#pragma once
+
+#include <weft/detail/simulated.hpp>
+
+#include "runtime/base/bias.hpp"
+#include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/task.hpp"
+#include "runtime/sched/wait.hpp"
+#include "runtime/sched/worker.hpp"
+
+namespace weft::rt {
+
+/// The calling task's waiter, and what its thread takes locks as; or a null pointer: there is something to do or to throw, or no task
+/// calls, and it takes cancellation_point(). For functions that park in their last call or not at all, and are not inlined.
+struct waiting_caller {
+  waiter* who;
+  lock_owner owner;
+};
+
+__attribute__((always_inline)) inline waiting_caller wait_at_once() noexcept {
+  constexpr waiting_caller nobody{nullptr, passing_owner};
+  if (detail::simulations.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return nobody;  // another task may go on first
+  worker* const here = this_thread_worker;
+  if (here == nullptr) [[unlikely]]
+    return nobody;
+  task* const t = here->current;
+  if (t == nullptr) [[unlikely]]
+    return nobody;
+  // The context that it waited under last, if that is still its own: `scoped` changes by set_scope alone, which forgets it, and a context
+  // of the task's own may have been made by a handle.
+  cancel_node* const n = t->waits_under;
+  if (n == nullptr || t->shard == nullptr || n->is_touched()) [[unlikely]]
+    return nobody;
+  if (cancel_node* const own = t->own_context(); own != nullptr && own != n && t->scoped == nullptr) [[unlikely]]
+    return nobody;
+  return {t, here->owner};
+}
+
+}  // namespace weft::rt
