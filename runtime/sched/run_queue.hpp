@@ -189,6 +189,6 @@ class ring_and_next {
   std::array<std::atomic<task*>, capacity> slots_{};
 };
 
-using run_queue = ring_and_next<256>;
+using run_queue = ring_and_next<1024>;
 
 }  // namespace weft::rt
