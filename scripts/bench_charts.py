@@ -144,6 +144,21 @@ def page_of_rows(plt, result):
     return "weft beside its peers", ", ".join(said) + ". Command: " + " ".join(result["command"]), parts
 
 
+def markdown(result):
+    """The rows that have times, as docs/performance.md shows them: nanoseconds where no unit stands."""
+    def short(ns):
+        return f"{ns / 1e6:.3g}ms" if ns >= 1e6 else f"{ns:.0f}" if ns >= 100 else f"{ns:.1f}"
+
+    sides = [s for s in bench_sides.TITLES if s != "weft" and any(r["sides"].get(s) for r in result["rows"])]
+    lines_ = ["| row | workers | weft | CPU | weft / " + " | ".join(bench_sides.TITLES[s] for s in sides) + " |", "|---" * (4 + len(sides)) + "|"]
+    for r in result["rows"]:
+        w = r["sides"]["weft"]
+        ratios_ = [f"{w['ns'] / s['ns']:.2f}" if (s := r["sides"].get(side)) else "" for side in sides]
+        lines_.append(f"| {r['name']} | {r['workers']} | {short(w['ns'])} ({short(w['min'])}..{short(w['max'])}) | {short(w['cpu'])} | "
+                      + " | ".join(ratios_) + " |")
+    return "\n".join(lines_)
+
+
 def page_of_csv(plt, text):
     rows = list(csv.DictReader(io.StringIO(text)))
     axes_of = ["tasks", "work_ns", "capacity", "workers"]
@@ -184,12 +199,17 @@ def main(argv):
     p = argparse.ArgumentParser(prog="scripts/bench plot", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("file", metavar="FILE", help="of bench/scaling (CSV) or scripts/bench --json")
     p.add_argument("--html", metavar="PAGE", help="where the page goes (default: FILE with .html)")
+    p.add_argument("--markdown", action="store_true", help="no page: the times of scripts/bench --json as a table, on the standard output")
     a = p.parse_args(argv)
     try:
         with open(a.file) as f:
             text = f.read()
     except OSError as e:
         raise bench_sides.Failed(e) from e
+    if a.markdown:
+        if not text.lstrip().startswith("{"):
+            raise bench_sides.Failed("--markdown is for what scripts/bench --json wrote")
+        return print(markdown(json.loads(text)))
     plt = library()
     page = page_of_rows(plt, json.loads(text)) if text.lstrip().startswith("{") else page_of_csv(plt, text)
     save(page, a.html or os.path.splitext(a.file)[0] + ".html")

@@ -167,14 +167,11 @@ waiter& prepare_wait() {
 }
 
 waiter& cancellation_point() {
-  detail::preemption_point();
-  task* t = current_task();
-  if (t == nullptr) [[unlikely]]
-    return this_thread_waiter();
-  cancel_node& n = prepare_wait_of(*t);
-  if (n.is_touched()) [[unlikely]]
-    throw_if_due(*t, n);
-  return *t;
+  bool cancelled = false;
+  waiter& w = wait_point(cancelled);
+  if (cancelled) [[unlikely]]
+    throw_cancelled();
+  return w;
 }
 
 waiter& uncancellable_waiter() {

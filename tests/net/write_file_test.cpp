@@ -40,13 +40,13 @@ TEST_CASE("write_file sends the part that it is told to, more than the kernel bu
   std::string const text = std::string(8'000'000, 'a') + "tail";
   temporary_file const file(text);
   weft::test::with_workers([&] {
-    auto listener = std::move(*net::tcp_listener::bind("127.0.0.1:0"));
+    auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
     auto writing = weft::spawn([&] {
-      auto s = std::move(*listener.accept());
+      auto s = listener.accept().value();
       return s.write_all("head ").has_value() && s.write_file(file.fd(), 2, text.size() - 2).has_value() &&
              s.write_file(file.fd(), text.size() - 4, 4).has_value() && s.write_file(file.fd(), 0, 0).has_value();
     });
-    auto s = std::move(*net::tcp_stream::connect(listener.local_endpoint().to_string()));
+    auto s = net::tcp_stream::connect(listener.local_endpoint().to_string()).value();
     std::string const got = rest_of(s);
     CHECK(writing.join());
     CHECK(got == "head " + text.substr(2) + "tail");
@@ -56,9 +56,9 @@ TEST_CASE("write_file sends the part that it is told to, more than the kernel bu
 TEST_CASE("write_file says eof if the file ends before, and fails for a peer that is gone without a signal") {
   temporary_file const file(std::string(1'000'000, 'x'));
   weft::test::with_workers([&] {
-    auto listener = std::move(*net::tcp_listener::bind("127.0.0.1:0"));
-    auto s = std::move(*net::tcp_stream::connect(listener.local_endpoint().to_string()));
-    auto peer = std::move(*listener.accept());
+    auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+    auto s = net::tcp_stream::connect(listener.local_endpoint().to_string()).value();
+    auto peer = listener.accept().value();
     auto const beyond = s.write_file(file.fd(), 999'999, 2);
     REQUIRE_FALSE(beyond);
     CHECK(beyond.error() == weft::errc::eof);
