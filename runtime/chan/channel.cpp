@@ -84,16 +84,12 @@ void unlink_own(channel& c, wait_list& list, wait_record& r) noexcept {
   if (dead) free_channel(c);
 }
 
-namespace {
-void unlock_nothing(void* lock) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS { static_cast<object_lock*>(lock)->unlock(); }
-}  // namespace
-
 // No analysis: the lock is released on the stack that runs next. The lock is nobody else's: it keeps this frame until the hook is done with it.
 how block_on_nil(waiter& w, std::int64_t deadline, wait_reason reason) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   object_lock hook_done;
   hook_done.lock();
   (void)begin_wait(w);
-  park_request const request{.unlock = unlock_nothing, .arg = &hook_done, .deadline = deadline, .reason = reason};
+  park_request const request{.unlock = unlock_object_lock, .arg = &hook_done, .deadline = deadline, .reason = reason};
   how const h = park(w, request);
   hook_done.lock();
   hook_done.unlock();

@@ -116,7 +116,7 @@ void draw_order(selection& s, std::size_t count, bool biased) noexcept {
 }
 
 /// Whether it is worth a try, under its lock or, as a hint, without.
-bool may_happen(select_case const& c) noexcept {
+inline bool may_happen(select_case const& c) noexcept {
   if (c.kind == select_kind::join) return c.ended->done.load(std::memory_order_acquire);  // pairs with complete()
   return c.kind == select_kind::send ? c.core->may_send() : c.core->may_receive();
 }
@@ -148,16 +148,14 @@ bool try_case(select_case& c, std::size_t index, select_outcome& out) WEFT_NO_TH
   switch (c.kind) {
     case select_kind::timeout: out = {index, true}; return c.when <= 0;
     case select_kind::deadline: out = {index, true}; return c.when <= 0 || (c.when != never && c.when <= clock_ns());
-    case select_kind::join:
-      out = {index, true};
-      return c.ended->done.load(std::memory_order_acquire);  // pairs with complete()
-    case select_kind::send:
-      if (!c.core->may_send()) return false;
-      if (!c.core->is_closed()) prepare(c);
-      break;
-    default:
-      if (!c.core->may_receive()) return false;
+    default: break;
   }
+  if (!may_happen(c)) return false;
+  if (c.kind == select_kind::join) {
+    out = {index, true};
+    return true;
+  }
+  if (c.kind == select_kind::send && !c.core->is_closed()) prepare(c);
   waiter* woken = nullptr;
   lock_case(c, current_lock_owner());
   bool const happened = try_locked(c, index, out, woken);

@@ -203,10 +203,6 @@ how park_otherwise(waiter& w, park_request const& request) noexcept {
   return park_until(static_cast<task&>(w), request);
 }
 
-namespace {
-void unlock_object_lock(void* l) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS { static_cast<object_lock*>(l)->unlock(); }
-}  // namespace
-
 how wait_in(waiter& w, wait_list& list, object_lock& lock, wait_record& record, std::int64_t deadline,
             wait_reason reason, void const* object,
             bool cancellable) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {  // the hook unlocks

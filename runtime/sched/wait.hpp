@@ -44,6 +44,7 @@
 #include <weft/detail/wait.hpp>
 #include <weft/error.hpp>
 
+#include "runtime/base/bias.hpp"
 #include "runtime/base/lock.hpp"
 
 namespace weft::rt {
@@ -150,6 +151,12 @@ struct wait_record {
 /// Must be called before any object's lock is taken.
 [[nodiscard]] waiter& cancellation_point();
 
+/// A waiter for which W1 had nothing to do, and what its thread takes biased locks as: wait_at_once.hpp.
+struct waiting_caller {
+  waiter* who;
+  lock_owner owner;
+};
+
 /// W1 without the throw, for waits that have an answer of their own to cancellation (a select with an on_done case,
 /// done().recv()): `cancelled` says whether cancellation_point() would have thrown.
 [[nodiscard]] waiter& wait_point(bool& cancelled);
@@ -196,6 +203,11 @@ struct park_request {
   void const* object = nullptr;  // shown by dumps
   bool cancellable = true;       // false for waiters from uncancellable_waiter()
 };
+
+/// park_request::unlock for an object_lock.
+inline void unlock_object_lock(void* l) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  static_cast<object_lock*>(l)->unlock();
+}
 
 /// Parks the caller until somebody has claimed this wait; says who did. Nothing thread-local survives it. The caller
 /// then does R2.

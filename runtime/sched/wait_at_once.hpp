@@ -3,7 +3,6 @@
 
 #include <weft/detail/simulated.hpp>
 
-#include "runtime/base/bias.hpp"
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/task.hpp"
 #include "runtime/sched/wait.hpp"
@@ -13,11 +12,6 @@ namespace weft::rt {
 
 /// The calling task's waiter, and what its thread takes locks as; or a null pointer: there is something to do or to throw, or no task
 /// calls, and it takes cancellation_point(). For functions that park in their last call or not at all, and are not inlined.
-struct waiting_caller {
-  waiter* who;
-  lock_owner owner;
-};
-
 __attribute__((always_inline)) inline waiting_caller wait_at_once() noexcept {
   constexpr waiting_caller nobody{nullptr, passing_owner};
   if (detail::simulations.load(std::memory_order_relaxed) != 0) [[unlikely]]

@@ -1,15 +1,10 @@
 // W1 of the one task of a model's check, or of nobody: then it takes cancellation_point().
 #pragma once
 
-#include "runtime/base/bias.hpp"
 #include "runtime/sched/wait.hpp"
 
 namespace weft::rt {
 
-struct waiting_caller {
-  waiter* who;
-  lock_owner owner;
-};
 waiting_caller wait_at_once() noexcept;
 [[nodiscard]] lock_owner current_lock_owner() noexcept;
 
