@@ -18,9 +18,7 @@ enum class select_kind : std::uint8_t { off, recv, done, send, join, timeout, de
 struct select_case {
   select_kind kind = select_kind::off;
   bool ready_slot = true;  // send: `slot` is valid, prepare() is not due
-  std::uint16_t look = 0;  // entry i of the order in which cases are looked at (the array's, not this case's)
-  std::uint16_t lock = 0;  // entry i of the order in which locks are taken
-  bool locks = false;      // select_run's own: the first in that order with its lock
+  bool locks;              // select_run's own, as drawn, lock and record: the first in the locking order with its lock
   union {
     chan_core* core = nullptr;  // recv, done, send; null: the nil channel
     rt::completion* ended;      // join
@@ -31,7 +29,9 @@ struct select_case {
   // about to happen or select is about to wait; returns the slot. May throw.
   void* (*prepare)(void* self) = nullptr;
   void* self = nullptr;
-  alignas(void*) std::byte record[64];  // select_run's own: the wait record
+  select_case* drawn;  // entry i of the order in which cases are tried or linked (the array's, not this case's)
+  select_case* lock;   // entry i of the order in which locks are taken
+  alignas(void*) std::byte record[48];  // the wait record
 };
 
 struct select_outcome {
