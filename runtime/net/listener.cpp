@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "runtime/net/operation.hpp"
+#include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/simulated_network.hpp"
 
 namespace weft::net {
@@ -78,7 +79,10 @@ result<detail::io_handle> accept_from(rt::io_slot* listener, io_kind kind) {
     int fd = system::accept(listener->fd);
     if (fd >= 0) {
       auto handle = own_descriptor(fd, kind);
-      if (handle) return handle;
+      if (handle) {
+        rt::expect_handler();
+        return handle;
+      }
       fd = -ENOMEM;
     }
     if (listener->closing()) return fail(errc::closed);

@@ -3,7 +3,7 @@
 // The spin backs off: pauses that double, and a look after each. Looking all the time would take the line from the holder, who is
 // a few dozen instructions from releasing it, and sleeping early makes a convoy, since whoever is woken finds the lock taken again:
 // four producers and four consumers on one channel took 119 ns a value so, 27 with this (docs/decisions/0015). All pauses together are
-// about ten microseconds: longer than any section under such a lock takes, and short beside a time slice, which is how long
+// four to twenty microseconds: longer than any section under such a lock takes, and short beside a time slice, which is how long
 // a holder that the OS preempted is away.
 #include <algorithm>
 
@@ -14,7 +14,7 @@
 namespace weft::rt {
 
 namespace {
-constexpr unsigned first_pause = 16, last_pause = 256;
+constexpr unsigned first_pause = 64, last_pause = 256;
 constexpr std::int64_t first_sleep_ns = 50'000, longest_sleep_ns = 1'000'000;
 }  // namespace
 

@@ -66,8 +66,10 @@ void scheduler::wake_worker(worker& w, bool from_poller) noexcept {
 
 void scheduler::stop_searching(worker& w) noexcept {
   w.searching = false;
-  // The last searcher that found something wakes the next: there may be more where that came from.
-  if (searching_.fetch_sub(1, std::memory_order_seq_cst) == 1) wake_if_idle(w.held());
+  // The last searcher that found something wakes the next: there may be more where that came from. But not where there has been one task
+  // so far, and so no monitor: a second one is announced to the monitor before it is queued (I1), hence before its I3 counts on this searcher.
+  if (searching_.fetch_sub(1, std::memory_order_seq_cst) == 1 && monitor_wanted_.load(std::memory_order_seq_cst))
+    wake_if_idle(w.held());
 }
 
 void scheduler::timer_changed(std::int64_t when) noexcept {

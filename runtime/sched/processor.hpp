@@ -58,8 +58,9 @@ struct alignas(64) processor {
   owned<std::uint32_t> coarse_now;  // coarse_time at the last look at the clock; by the holder, and by the monitor
   /// Somebody waits for more than a moment: to the native stack at the next pick. Set by the monitor, cleared by the holder.
   std::atomic<bool> look_soon{false};
-  owned<bool>
-      joins_here;  // the last spawner that had nothing else queued has joined its task before anybody had begun it
+  /// The next task that is spawned with nothing else queued will begin here at once: the last one's spawner joined it before anybody had begun
+  /// it, or the spawner has just accepted a connection, starts a task for that, and goes back to wait for the next.
+  owned<bool> comes_back;
   std::unique_ptr<global_queue::port> port;
   unsigned index = 0;  // constant
   std::atomic<worker*> holder{

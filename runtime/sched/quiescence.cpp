@@ -51,7 +51,7 @@ scheduler::quiet_look scheduler::look_quiet(worker const* but) noexcept {
   unsigned const drifts = but != nullptr && held == 0 ? 1 : 0;
   return {.quiet = idle_.load(std::memory_order_relaxed) == processor_count_ - held && asleep == others &&
                    adrift() == drifts && blocking_calls() == 0 && !stopping_.load(std::memory_order_relaxed),
-          .taken = taken_};
+          .taken = taken_.get()};
 }
 
 std::int64_t scheduler::time_to_ask_locked(worker& w) noexcept {
@@ -73,7 +73,7 @@ void scheduler::ask_whether_dead() noexcept {
   idle_verdict const v = observer_in_use.load(std::memory_order_acquire)->all_idle(*this);
   if (v.is == idle_verdict::what::changed) return;
   guard hold(lock_);
-  if (v.taken != taken_) return;
+  if (v.taken != taken_.get()) return;
   if (v.is == idle_verdict::what::later) {
     ask_pause_ = std::min(ask_pause_ * 2, longest_pause_ns);
   } else {

@@ -64,12 +64,19 @@ void scheduler::start(task* t) noexcept {
 
 __attribute__((always_inline)) inline void scheduler::start_on(processor& p, task* t) noexcept {
   note_spawn(&p);
-  // A spawner that joins at once needs no second worker, and waking one each time would cost more than the task. If it computes
+  // A spawner that joins or waits at once needs no second worker, and waking one each time would cost more than the task. If it computes
   // instead this time, the monitor wakes somebody, and the next spawn does so itself.
-  bool const joins_here = t->has_handle && p.joins_here.get() && p.queue.ring_empty();
+  bool const comes_back = p.comes_back.get() && p.queue.ring_empty();
   push_local(p, t);
-  if (joins_here) p.joins_here = false;
+  if (comes_back) p.comes_back = false;
   else if (!single()) wake_if_idle(&p);
+}
+
+void expect_handler() noexcept {
+  worker* const w = current_worker();
+  if (w == nullptr) return;
+  section const inside(w);
+  if (processor* const p = inside.proc()) p->comes_back = true;
 }
 
 __attribute__((noinline)) void scheduler::start_elsewhere(task* t, worker* w) noexcept {

@@ -14,7 +14,7 @@
 //              something there: take a processor back and search   I8 sleep
 // If I3 reads idle_ == 0 from before I4, then I1 is before I6 and I7 sees the task. If I3 reads searching_ != 0, that searcher
 // has yet to pass I5, I6 and I7. A searcher that finds work and is the last one wakes the next (chain), so that a burst needs
-// one wake from the publisher. At most half of the busy processors search at once. Who is not allowed to need not look at I7, as long as
+// one wake from the publisher; only the first task of all wakes nobody beside the worker that it starts. At most half of the busy processors search at once. Who is not allowed to need not look at I7, as long as
 // somebody searches after its I4: that one either finds nothing, and has I6 and I7 before it, or finds something, and sees this processor
 // idle when it wakes the next. If nobody does, it looks.
 //
@@ -50,6 +50,9 @@
 namespace weft::rt {
 
 struct simulation;
+
+/// The calling task has accepted a connection: it is about to start a task for it and to wait for the next (processor::comes_back).
+void expect_handler() noexcept;
 
 class scheduler {
  public:
@@ -325,7 +328,7 @@ class scheduler {
   processor* idle_processors_ = nullptr;     // guarded by lock_
   worker* idle_workers_ = nullptr;           // guarded by lock_, last in first out
   worker* poll_sleeper_ = nullptr;           // guarded by lock_
-  std::uint64_t taken_ = 0;                  // guarded by lock_: see quiet_look
+  owned<std::uint64_t> taken_;               // written under lock_: see quiet_look, and the monitor
   worker* asker_ = nullptr;                  // guarded by lock_: who sleeps until it is time to ask
   std::int64_t ask_pause_ = first_pause_ns;  // guarded by lock_: how long first; never: not before a processor is taken
   task* witness_ = nullptr;                  // guarded by lock_: while its wait word stands, there is no need to ask

@@ -176,6 +176,29 @@ struct searcher_stops final : idling<2, 3> {
   void end() override { check(ran_ != 0, "two tasks wait while a worker sleeps that should have been woken"); }
 };
 
+/// Worker 0 was started for the first task of all and has found it, worker 1 goes idle, and a plain thread has a second one: nobody but
+/// worker 1 can run that.
+struct second_task final : idling<2, 2> {
+  second_task() {
+    hold(0, 0), hold(1, 1);
+    s_.searching_.store(1);
+    workers_[0].searching = true;
+    s_.monitor_wanted_.store(false);
+  }
+  [[nodiscard]] unsigned threads() const override { return 3; }
+  void run(unsigned thread) override {
+    if (thread == 0) {
+      s_.stop_searching(workers_[0]);
+    } else if (thread == 1) {
+      if (s_.go_idle(workers_[1])) work(workers_[1]);
+    } else {
+      s_.monitor_wanted_.store(true, std::memory_order_relaxed);
+      s_.global_.push(fresh());
+      s_.wake_if_idle(nullptr);
+    }
+  }
+};
+
 /// Two searchers stop at once, with something or without.
 struct two_searchers final : idling<2, 2> {
   two_searchers() {
@@ -236,6 +259,7 @@ struct no_thread_for_it final : idling<1, 1> {
 constexpr scenario scenarios[] = {
     {"a busy worker queues two tasks", make<busy_publisher>, true, false, 3, true},
     {"a searcher stops while another worker goes idle", make<searcher_stops>, true, true, 2, true},
+    {"a second task comes while the searcher that found the first stops", make<second_task>, true, false, 2, true},
     {"two plain threads wake somebody", make<two_wakers>, true, false, 255, true},
     {"two searchers stop", make<two_searchers>, true, false, 3, true},
     {"a plain thread queues two tasks for one worker", make<outside_publisher<1, 2>>, true, false, 2, true},

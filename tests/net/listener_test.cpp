@@ -1,5 +1,6 @@
 #include "tests/net/everywhere.hpp"
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -36,6 +37,22 @@ TEST_CASE("accepted streams are non-blocking, close-on-exec and send at once") {
   auto [a, b] = tcp_pair();
   CHECK((::fcntl(b.native_handle(), F_GETFL) & O_NONBLOCK) != 0);
   CHECK((::fcntl(b.native_handle(), F_GETFD) & FD_CLOEXEC) != 0);
+}
+
+TEST_CASE(
+    "who accepts a connection, starts a task for it and then computes keeps that task waiting for a moment only") {
+  with_worker_count(2, [] {
+    auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+    for (int i = 0; i != 50; ++i) {
+      auto client = net::tcp_stream::connect(listener.local_endpoint().to_string()).value();
+      auto accepted = listener.accept().value();
+      std::atomic<bool> handled = false;
+      auto handler = weft::spawn([&] { handled = true; });
+      while (!handled) {
+      }
+      handler.join();
+    }
+  });
 }
 
 TEST_CASE("many connections are accepted by several tasks, each once") {

@@ -100,6 +100,21 @@ TEST_CASE("a lone task from a plain thread runs in bounded time beside busy work
   }
 }
 
+TEST_CASE("the first task of all starts one worker, and a second one runs beside it while it computes") {
+  weft::runtime r({.workers = 2});
+  std::atomic<bool> first_runs = false, second_ran = false;
+  auto first = r.spawn([&] {
+    first_runs = true;
+    while (!second_ran) {
+    }
+  });
+  while (!first_runs) std::this_thread::yield();
+  CHECK(r.metrics().threads == 1);
+  auto second = r.spawn([&] { second_ran = true; });
+  first.join();
+  second.join();
+}
+
 TEST_CASE("an idle runtime uses no CPU") {
   for (unsigned workers : {1u, 2u, 4u}) {
     weft::run(weft::options{.workers = workers}, [] {

@@ -108,7 +108,7 @@ class scheduler {
   global_queue global_;
   std::atomic<std::uint32_t> searching_{0}, idle_{0};
   std::atomic<std::int64_t> poll_until_{0}, timer_until_{never};
-  std::atomic<bool> starving_{false}, stopping_{false};
+  std::atomic<bool> starving_{false}, stopping_{false}, monitor_wanted_{true};
   ranked_lock lock_{lock_rank::leaf};
   processor* idle_processors_ = nullptr;
   worker* idle_workers_ = nullptr;
