@@ -25,6 +25,7 @@
 #include "runtime/base/check.hpp"
 #include "runtime/base/message.hpp"
 #include "runtime/fiber/overflow.hpp"
+#include "runtime/fiber/switch.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/platform/thread.hpp"
 #include "runtime/sched/observer.hpp"
@@ -227,6 +228,7 @@ void scheduler::thread_main(worker& w) noexcept {
   set_thread_name(name);
   w.owner = new_lock_owner();
   set_current_worker(&w);
+  reset_rounding();  // a thread begins with that of the one which starts it, and that may run a task
   alternate_stack const signals;
   thread_globals const globals = current_thread_globals();
   w.exceptions = globals.exceptions;

@@ -93,6 +93,19 @@ TEST_CASE("errno and the rounding mode stay the joiner's whatever the joined tas
   });
 }
 
+TEST_CASE("a worker that a task's spawn starts does not take over the task's rounding mode") {
+  with_worker_count(2, [] {
+    std::atomic<int> found = -1;
+    std::fesetround(FE_UPWARD);
+    auto other = weft::spawn([&found] { found = std::fegetround(); });
+    while (found == -1) {  // it runs elsewhere
+    }
+    std::fesetround(FE_TONEAREST);
+    other.join();
+    CHECK(found == FE_TONEAREST);
+  });
+}
+
 TEST_CASE("a chain of joins may be far deeper than one stack") {
   constexpr int depth = weft::rt::tsan ? 1000 : 5000;  // there each task is a logical thread
   with_workers([] { CHECK(sum_to(depth) == depth * (depth + 1) / 2); });
