@@ -236,7 +236,7 @@ void scheduler::thread_main(worker& w) noexcept {
   w.thread_id = current_thread_id();
   w.clock = current_thread_clock().id;
   init_native(w.native);
-  if (processor* p = w.held()) note_time(w, *p, clock_ns());
+  if (w.held() != nullptr) note_rest(w);
   tsan_release(&w.sched);  // what was set up until now, for the tasks: see switching.cpp
   while (true) {
     (void)arrive();

@@ -38,6 +38,29 @@ struct spawn_store {
   owned<task_id> next_id, last_id;
 };
 
+/// How long its holder's tasks run from one pick to the next, on average over the last few dozen. Time without a task does not count.
+class run_length {
+ public:
+  /// The holder has run tasks since the last call of this or of rest(); `tick` is the processor's.
+  void add(std::int64_t now, std::uint64_t tick) noexcept {
+    busy_ += now - since_.get();
+    since_ = now;
+    std::uint64_t const picks = tick - measured_.get();
+    if (picks < 32 && (picks == 0 || busy_.get() < 500'000)) return;
+    average_ = busy_.get() / static_cast<std::int64_t>(picks);
+    busy_ = 0;
+    measured_ = tick;
+  }
+  /// It has run none until now.
+  void rest(std::int64_t now) noexcept { since_ = now; }
+  [[nodiscard]] std::int64_t average_ns() const noexcept { return average_.get(); }
+
+ private:
+  owned<std::int64_t> average_{1'000'000};  // as long as nothing is known, long
+  owned<std::int64_t> since_, busy_;
+  owned<std::uint64_t> measured_;
+};
+
 /// How many picks apart a processor looks around. As Go: a prime, so that it does not beat with a program's own period.
 inline constexpr std::uint64_t look_every = 61;
 
@@ -61,6 +84,7 @@ struct alignas(64) processor {
   /// The next task that is spawned with nothing else queued will begin here at once: the last one's spawner joined it before anybody had begun
   /// it, or the spawner has just accepted a connection, starts a task for that, and goes back to wait for the next.
   owned<bool> comes_back;
+  run_length runs;
   std::unique_ptr<global_queue::port> port;
   unsigned index = 0;  // constant
   std::atomic<worker*> holder{

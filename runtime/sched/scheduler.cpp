@@ -14,6 +14,8 @@ namespace {
 constexpr std::int64_t poll_every_ns = 50'000;       // a busy processor looks at the network this often
 constexpr std::int64_t poll_behind_ns = 10'000'000;  // while tasks wait in the global queue; as Go's monitor
 constexpr std::size_t due_batch = 32;
+// Waking a thread costs both sides some 10 us together, and the requests of a few connections are answered by then.
+constexpr std::int64_t waking_pays_ns = 20'000;
 }  // namespace
 
 /// A thread that is not one of ours queues a task: the task may run and end, and with it the runtime, before that thread has looked
@@ -152,7 +154,7 @@ __attribute__((noinline)) void scheduler::make_ready_elsewhere(task* t, worker* 
   if (task* const displaced = put_next(*p, t, single())) push_displaced(*p, displaced);
 }
 
-void scheduler::make_ready_all(processor* p, ready_list& list) noexcept {
+void scheduler::make_ready_all(processor* p, ready_list& list, std::int64_t least_ns) noexcept {
   unsigned queued = 0;
   while (waiter* w = list.pop()) {
     if (w->is_thread) {
@@ -169,7 +171,9 @@ void scheduler::make_ready_all(processor* p, ready_list& list) noexcept {
     ++queued;
     push(p, t);
   }
-  if (queued > 1 || (queued == 1 && p == nullptr)) wake_if_idle(p);  // one this worker runs itself
+  if (queued == 0) return;
+  if (p == nullptr || (queued > 1 && p->queue.size() * p->runs.average_ns() >= least_ns))
+    wake_if_idle(p);  // one this worker runs itself
 }
 
 void scheduler::queue_yielded(worker& w, task* t) noexcept {
@@ -255,7 +259,7 @@ void scheduler::poll_network(worker& w, std::int64_t timeout_ns) {
   if (p == nullptr) p = processor_for_sleeper(w);
   if (p != nullptr) p->last_poll = clock_ns();
   bystander::scope const nothing_to_tell(w.wakes);
-  make_ready_all(p, woken);
+  make_ready_all(p, woken, waking_pays_ns);
 }
 
 processor* scheduler::processor_for_sleeper(worker& w) noexcept {
@@ -270,6 +274,12 @@ void scheduler::note_time(worker& w, processor& p, std::int64_t now) noexcept {
   if (task* t = w.parked_last.take()) t->parked_at.store(coarse_time(now), std::memory_order_relaxed);
 }
 
+void scheduler::note_rest(worker& w) noexcept {
+  std::int64_t const now = clock_ns();
+  note_time(w, *w.held(), now);
+  w.held()->runs.rest(now);
+}
+
 task* scheduler::find_now(worker& w, processor& p) {
   bool const look_around = p.tick >= p.look_at || p.look_soon.load(std::memory_order_relaxed);
   p.tick += 1;
@@ -278,6 +288,7 @@ task* scheduler::find_now(worker& w, processor& p) {
     p.look_soon.store(false, std::memory_order_relaxed);
     std::int64_t const now = clock_ns();
     note_time(w, p, now);
+    p.runs.add(now, p.tick);
     run_timers(w, p, p, now);
     if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
       (void)release_loops(p);  // S2
@@ -295,6 +306,7 @@ task* scheduler::find_now(worker& w, processor& p) {
   // Out of work: timers of processors that nobody holds, or whose holder computes, are run here too.
   std::int64_t const now = clock_ns();
   note_time(w, p, now);
+  p.runs.add(now, p.tick);
   for (unsigned i = 0; i < processor_count_; ++i) run_timers(w, p, processors_[i], now);
   if (task* t = p.queue.pop(single())) return t;
   // Who finds nothing will sleep in the poller and sees what is ready there; a look before that is for those who have not looked for long.
@@ -312,7 +324,7 @@ task* scheduler::find_work(worker& w) {
     processor* p = w.held();
     if (p == nullptr) {
       if (!go_idle(w)) return nullptr;
-      note_time(w, *w.held(), clock_ns());  // it may have lain idle for long
+      note_rest(w);
       continue;
     }
     if (sim_ != nullptr) [[unlikely]]
@@ -326,7 +338,7 @@ task* scheduler::find_work(worker& w) {
     if (starving_.load(std::memory_order_relaxed)) [[unlikely]]
       give_up_loops(*p);
     if (!go_idle(w)) return nullptr;
-    note_time(w, *w.held(), clock_ns());
+    note_rest(w);
   }
 }
 

@@ -72,7 +72,8 @@ class scheduler {
   /// Queues a task whose wait was claimed. Any thread.
   void make_ready(task* t) noexcept;
   /// The same for several, in their order. On one of this scheduler's workers, inside a section; `p` may be null.
-  void make_ready_all(processor* p, ready_list& list) noexcept;
+  /// Nobody is woken for less than `least_ns` of work, as long as those queued on `p` run like the last ones.
+  void make_ready_all(processor* p, ready_list& list, std::int64_t least_ns = 0) noexcept;
   /// A task has ended: bookkeeping for shutdown. `p` may be null.
   void note_end(processor* p) noexcept;
   void note_spawn(processor* p) noexcept {
@@ -196,6 +197,7 @@ class scheduler {
   [[nodiscard]] task* find_work(worker& w);  // null: the scheduler stops
   [[nodiscard]] task* find_now(worker& w, processor& p);
   void note_time(worker& w, processor& p, std::int64_t now) noexcept;
+  void note_rest(worker& w) noexcept;  // it may have lain idle for long
   [[nodiscard]] task* take_global(processor& p, std::size_t max) noexcept;
   [[nodiscard]] task* search(worker& w, processor& p) noexcept;
   [[nodiscard]] task* steal(worker& w, processor& p, bool last_round) noexcept;

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -45,5 +46,39 @@ TEST_CASE("of many connections that never rest none waits while others have thei
     auto const [least, most] = std::minmax_element(rounds.begin(), rounds.end());
     INFO("between " << *least << " and " << *most << " rounds, " << rounds_each << " on average");
     CHECK(*least * 3 >= rounds_each);
+  });
+}
+
+TEST_CASE("handlers that have been short and begin to compute run beside each other all the same") {
+  with_worker_count(2, [] {
+    auto [one, first] = tcp_pair();
+    auto [two, second] = tcp_pair();
+    constexpr int short_rounds = 100, long_rounds = 20;
+    std::atomic<int> computing = 0;
+    weft::wait_group handlers;
+    for (weft::net::tcp_stream* const s : {&first, &second}) {
+      handlers.go([&computing, s] {
+        std::array<char, 1> room;
+        for (int i = 0; i != short_rounds + long_rounds; ++i) {
+          if (s->read_some(room) != 1u) return;
+          if (i < short_rounds) continue;
+          ++computing;
+          while (computing < 2 * (i - short_rounds + 1)) {  // the other one is computing too
+          }
+        }
+      });
+    }
+    // A plain thread writes, so that both workers are asleep and one of them finds both connections readable.
+    std::thread client([&] {
+      for (int i = 0; i != short_rounds + long_rounds; ++i) {
+        bool const written = one.write_all("x").has_value() && two.write_all("x").has_value();
+        if (!written) return;
+        if (i >= short_rounds)
+          while (computing < 2 * (i - short_rounds + 1)) std::this_thread::yield();
+      }
+    });
+    handlers.wait();
+    client.join();
+    CHECK(computing == 2 * long_rounds);
   });
 }
