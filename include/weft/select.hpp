@@ -140,8 +140,8 @@ Result finish_select(select_outcome const& outcome, Clauses& clauses, Stores& st
 
 /// An `otherwise` that is on, with nothing looking ready: its index; else the number of clauses.
 ///
-/// Looked at one by one, what is ready may change places behind the look: hence the second look in the other order, which
-/// a value that went from one channel to another cannot pass.
+/// Looked at one by one, what is ready may change places behind the look: hence the second look, which a value that goes from one channel
+/// to another must do so three times to pass.
 template <class... C>
 [[nodiscard]] std::size_t peek_otherwise(C const&... clauses) noexcept {
   std::size_t at = sizeof...(C), i = 0;

@@ -1,5 +1,5 @@
 // A small fast source of random numbers for the runtime's own choices: which processor to steal from, the order in
-// which select looks at its cases. One a processor, written by its holder alone. Wyrand: one multiplication a number,
+// which select tries its ready cases. One a processor, written by its holder alone. Wyrand: one multiplication a number,
 // passes the usual test batteries; no good for secrets.
 #pragma once
 

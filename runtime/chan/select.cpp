@@ -4,7 +4,7 @@
 //      instead of throwing.
 //   S2 Look at all cases, without locks.
 //   S3 Draw an order of those that look ready; one after the other, lock that one channel and try.
-//   S4 None happened: `otherwise`, if there is one and a second look, from the other end, finds nothing either.
+//   S4 None happened: `otherwise`, if there is one and a second look finds nothing either.
 //   S5 Make the copies that a partner may take while this task is parked. No lock is held: this is user code.
 //   S6 Lock all channels by rising address, each once, and look again. What is ready: as S3, under the locks.
 //   S7 Still nothing: link a record for each case and park; the hook releases the locks.
@@ -17,7 +17,7 @@
 //
 // Why S3 may look without all locks: what it does is an ordinary send or receive. Only "nothing is ready" needs all of
 // the locks at once, and that is S6; a case is looked at when its lock has been taken, and stays as it is from then on.
-// S4 needs none: a value that goes from one channel to another cannot pass looks from both ends (as in peek_otherwise).
+// S4 needs none: a value that goes from one channel to another must do so three times to pass two looks.
 //
 // Why the table may lie on this stack: the hook releases the lowest lock last and touches nothing after it, and S8 takes
 // the lowest lock, so this frame outlives the hook. S8 passes over the record that a partner popped: a partner had that lock, so
@@ -162,13 +162,10 @@ void draw_those(selection& s, Fits fits) noexcept {
   shuffle(s);
 }
 
-/// The second look of S4. True: draws an order of those that look ready.
-bool look_back(selection& s) noexcept {
-  select_case* e = s.locks_end;
-  while (e != s.cases && !may_happen(*(e - 1)->lock)) --e;
-  if (e == s.cases) return false;
+/// The second look of S4: draws an order of those that look ready. True: there are some.
+bool look_again(selection& s) noexcept {
   draw_those(s, [](select_case const& c) { return on_object(c) && may_happen(c); });
-  return true;
+  return s.drawn_end != s.cases;
 }
 
 /// One of the cases that fit.
@@ -268,9 +265,9 @@ bool lock_all(selection& s, lock_owner me) noexcept WEFT_NO_THREAD_SAFETY_ANALYS
 /// H5 as well. Lowest lock last, and nothing of the selection is touched after it.
 void unlock_all(void* arg) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   selection const& s = *static_cast<selection const*>(arg);
-  select_case const* const first = s.cases;
-  for (select_case const* e = s.locks_end; e-- != first;)
-    if (select_case const& c = *e->lock; c.locks) unlock_case(c);
+  select_case const *const first = s.cases, *e = s.locks_end;
+  while (e != first)
+    if (select_case const& c = *(--e)->lock; c.locks) unlock_case(c);
 }
 
 inline void link(select_case& c, waiter& self, std::uint64_t generation,
@@ -349,8 +346,10 @@ bool try_all_locked(selection& s, select_outcome& out) noexcept {
 /// S5 to S8. Not inlined: nothing that a caller knows of its thread survives it.
 __attribute__((noinline)) select_outcome wait_for_one(selection& s, waiter& self) {
   std::int64_t const deadline = s.timed ? start_clock(s) : never;
-  if (s.unprepared)
+  if (s.unprepared) {
     for (select_case* e = s.cases; e != s.locks_end; ++e) prepare(*e->lock);
+    (void)prepare_wait();  // S1 again: it may have waited under a context of its own
+  }
   how h;
   select_outcome out{none, false};
   if (s.locks_end == s.cases) {
@@ -389,7 +388,7 @@ select_outcome try_or_otherwise(selection& s) {
   select_outcome out{s.index_of(*s.otherwise), true};
   do {
     if (try_drawn(s, out)) break;  // what looked ready was taken by others
-  } while (look_back(s));
+  } while (look_again(s));
   return out;
 }
 

@@ -163,6 +163,7 @@ processor* scheduler::acquire_processor(worker& w) noexcept {
   if (p == nullptr) return nullptr;
   std::uintptr_t const word = w.proc.load(std::memory_order_relaxed);
   hold_locked(w, *p);
+  p->runs.rest(clock_ns());
   drift_ended(word);
   return p;
 }

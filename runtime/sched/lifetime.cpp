@@ -265,7 +265,8 @@ void scheduler::stop_threads() {
     }
   }
   if (sim_ == nullptr) poller_.wake();
-  wake_monitor();
+  monitor_word_.store(0, std::memory_order_seq_cst);
+  futex_wake(monitor_word_, 1);  // sleeping or napping, or about to: see monitor::nap
   for (auto& t : handles) t.join();
   if (monitor.joinable()) monitor.join();
 }

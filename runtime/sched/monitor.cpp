@@ -48,6 +48,8 @@ namespace weft::rt {
 namespace {
 constexpr std::int64_t shortest_ns = 20'000;
 constexpr std::int64_t longest_ns = 1'000'000;
+// Of monitor_word_: 0 awake, or nobody need wake it.
+constexpr std::uint32_t sleeping = 1, napping = 2;
 // V5: how long a blocked worker may keep a processor that nobody needs.
 constexpr std::int64_t keeps_idle_ns = 10'000'000;
 constexpr std::int64_t retry_every_ns = 10'000'000;
@@ -78,6 +80,7 @@ class monitor {
         pause = shortest_ns;
       } else if (std::uint64_t const before = std::exchange(taken, s_.taken_.get()); before != taken) {
         nap(longest_ns);  // something has gone on since the last look, and probably will again
+        pause = shortest_ns;
       } else {
         sleep();
         pause = shortest_ns;
@@ -106,19 +109,21 @@ class monitor {
            !(dog_.on() && s_.adrift() != 0) && !s_.starving();
   }
 
-  static void nap(std::int64_t ns) noexcept {
-    std::atomic<std::uint32_t> never_woken{0};
-    futex_wait_until(never_woken, 0, clock_ns() + ns);
+  /// Ended early by stop_threads alone: either that sees the word, or its stopping_ is seen here.
+  void nap(std::int64_t ns) noexcept {
+    s_.monitor_word_.store(napping, std::memory_order_seq_cst);
+    if (!s_.stopping_.load(std::memory_order_seq_cst)) futex_wait_until(s_.monitor_word_, napping, clock_ns() + ns);
+    s_.monitor_word_.store(0, std::memory_order_relaxed);
   }
 
   void sleep() noexcept {
-    s_.monitor_word_.store(1, std::memory_order_seq_cst);
+    s_.monitor_word_.store(sleeping, std::memory_order_seq_cst);
     // Pairs with take_idle_processor_locked: either it sees the word, or idle_ is seen lowered here.
     if (nothing_goes_on() && !s_.stopping_.load(std::memory_order_seq_cst)) {
       if (s_.stacks_.surplus() == 0) {  // pairs with rouse_monitor
-        futex_wait(s_.monitor_word_, 1);
+        futex_wait(s_.monitor_word_, sleeping);
       } else {
-        futex_wait_until(s_.monitor_word_, 1, period_ends_);
+        futex_wait_until(s_.monitor_word_, sleeping, period_ends_);
       }
     }
     s_.monitor_word_.store(0, std::memory_order_relaxed);
@@ -157,6 +162,8 @@ class monitor {
       bool const same_task = views_[i].tick == p.tick.get();
       acted |= look_at(p, views_[i], now);
       look_for_overdue(p, views_[i], now);
+      // Its holder gets on, but has had more than one task waiting ever since the last look.
+      left_out |= !views_[i].ran_dry && p.queue.size() > 1;
       left_out |= same_task && (p.queue.peek_next() != nullptr || !p.queue.ring_empty() ||
                                 s_.poll_until_.load(std::memory_order_relaxed) == 0);
       left_out |= p.timers.next_deadline() <= now;
@@ -273,7 +280,7 @@ class monitor {
 };
 
 void scheduler::wake_monitor() noexcept {
-  if (monitor_word_.exchange(0, std::memory_order_seq_cst) == 1) futex_wake(monitor_word_, 1);
+  if (monitor_word_.exchange(0, std::memory_order_seq_cst) == sleeping) futex_wake(monitor_word_, 1);
 }
 
 void scheduler::rouse_monitor() noexcept {

@@ -37,11 +37,11 @@ __attribute__((always_inline)) inline bool scheduler::take_back(processor& p, ta
     return false;  // a seed decides who runs next
   std::uint64_t const tick = p.tick + 1;
   if (tick >= p.look_at || p.look_soon.load(std::memory_order_relaxed)) [[unlikely]] {
-    if (p.queue.newest() == t) p.comes_back = true;
+    if (p.queue.newest() == t) p.joins_here = true;
     return false;
   }
   if (!p.queue.retract(t, single())) return false;
-  p.comes_back = true;
+  p.joins_here = true;
   p.tick = tick;
   return true;
 }

@@ -41,14 +41,16 @@ struct spawn_store {
 /// How long its holder's tasks run from one pick to the next, on average over the last few dozen. Time without a task does not count.
 class run_length {
  public:
-  /// The holder has run tasks since the last call of this or of rest(); `tick` is the processor's.
-  void add(std::int64_t now, std::uint64_t tick) noexcept {
+  /// The holder has run tasks since the last call of this or of rest(). `tick` is the processor's; so many of its last picks were in vain.
+  void add(std::int64_t now, std::uint64_t tick, std::uint32_t in_vain) noexcept {
     busy_ += now - since_.get();
     since_ = now;
-    std::uint64_t const picks = tick - measured_.get();
+    in_vain_ += in_vain;
+    std::uint64_t const all = tick - measured_.get(), picks = all > in_vain_.get() ? all - in_vain_.get() : 0;
     if (picks < 32 && (picks == 0 || busy_.get() < 500'000)) return;
     average_ = busy_.get() / static_cast<std::int64_t>(picks);
     busy_ = 0;
+    in_vain_ = 0;
     measured_ = tick;
   }
   /// It has run none until now.
@@ -58,7 +60,7 @@ class run_length {
  private:
   owned<std::int64_t> average_{1'000'000};  // as long as nothing is known, long
   owned<std::int64_t> since_, busy_;
-  owned<std::uint64_t> measured_;
+  owned<std::uint64_t> measured_, in_vain_;
 };
 
 /// How many picks apart a processor looks around. As Go: a prime, so that it does not beat with a program's own period.
@@ -81,9 +83,9 @@ struct alignas(64) processor {
   owned<std::uint32_t> coarse_now;  // coarse_time at the last look at the clock; by the holder, and by the monitor
   /// Somebody waits for more than a moment: to the native stack at the next pick. Set by the monitor, cleared by the holder.
   std::atomic<bool> look_soon{false};
-  /// The next task that is spawned with nothing else queued will begin here at once: the last one's spawner joined it before anybody had begun
-  /// it, or the spawner has just accepted a connection, starts a task for that, and goes back to wait for the next.
-  owned<bool> comes_back;
+  owned<bool>
+      joins_here;  // the last spawner that had nothing else queued has joined its task before anybody had begun it
+  owned<task const*> acceptor;  // has accepted a connection here and spawned nothing since; only to be compared with
   run_length runs;
   std::unique_ptr<global_queue::port> port;
   unsigned index = 0;  // constant

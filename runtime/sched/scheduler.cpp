@@ -14,8 +14,8 @@ namespace {
 constexpr std::int64_t poll_every_ns = 50'000;       // a busy processor looks at the network this often
 constexpr std::int64_t poll_behind_ns = 10'000'000;  // while tasks wait in the global queue; as Go's monitor
 constexpr std::size_t due_batch = 32;
-// Waking a thread costs both sides some 10 us together, and the requests of a few connections are answered by then.
-constexpr std::int64_t waking_pays_ns = 20'000;
+// Waking a thread costs both sides some 10 us together, and sharing out so little saves few of them.
+constexpr std::int64_t waking_pays_ns = 50'000;
 }  // namespace
 
 /// A thread that is not one of ours queues a task: the task may run and end, and with it the runtime, before that thread has looked
@@ -55,7 +55,7 @@ void scheduler::start(task* t) noexcept {
   worker* const w = current_worker();
   if (w != nullptr && w->sched == this && !w->is_inside()) [[likely]] {
     if (processor* const p = w->enter_shortly()) [[likely]] {
-      start_on(*p, t);
+      start_on(*w, *p, t);
       w->leave();
       return;
     }
@@ -64,21 +64,23 @@ void scheduler::start(task* t) noexcept {
   start_elsewhere(t, w);
 }
 
-__attribute__((always_inline)) inline void scheduler::start_on(processor& p, task* t) noexcept {
+__attribute__((always_inline)) inline void scheduler::start_on(worker const& w, processor& p, task* t) noexcept {
   note_spawn(&p);
-  // A spawner that joins or waits at once needs no second worker, and waking one each time would cost more than the task. If it computes
-  // instead this time, the monitor wakes somebody, and the next spawn does so itself.
-  bool const comes_back = p.comes_back.get() && p.queue.ring_empty();
+  // A spawner that joins at once needs no second worker, nor does one that goes back to accept, and waking one each time would cost more than
+  // the task. If it computes instead this time, the monitor wakes somebody, and the next spawn does so itself.
+  bool const alone = p.queue.ring_empty();
+  bool const joins_here = alone && t->has_handle && p.joins_here.get();
+  bool const accepts = p.acceptor.get() != nullptr && p.acceptor.take() == w.current.get() && alone;
   push_local(p, t);
-  if (comes_back) p.comes_back = false;
-  else if (!single()) wake_if_idle(&p);
+  if (joins_here) p.joins_here = false;
+  else if (!accepts && !single()) wake_if_idle(&p);
 }
 
 void expect_handler() noexcept {
   worker* const w = current_worker();
   if (w == nullptr) return;
   section const inside(w);
-  if (processor* const p = inside.proc()) p->comes_back = true;
+  if (processor* const p = inside.proc()) p->acceptor = w->current.get();
 }
 
 __attribute__((noinline)) void scheduler::start_elsewhere(task* t, worker* w) noexcept {
@@ -95,7 +97,7 @@ __attribute__((noinline)) void scheduler::start_elsewhere(task* t, worker* w) no
   processor* p = inside.proc();
   // A spawner that has lost its processor feeds the others one task at a time, at several times the cost: it takes one that is to be had.
   if (p == nullptr && sim_ == nullptr) p = acquire_processor(*w);
-  if (p != nullptr) return start_on(*p, t);
+  if (p != nullptr) return start_on(*w, *p, t);
   note_spawn(nullptr);
   global_.push(t);
   wake_if_idle(nullptr);
@@ -288,7 +290,7 @@ task* scheduler::find_now(worker& w, processor& p) {
     p.look_soon.store(false, std::memory_order_relaxed);
     std::int64_t const now = clock_ns();
     note_time(w, p, now);
-    p.runs.add(now, p.tick);
+    p.runs.add(now, p.tick, 0);
     run_timers(w, p, p, now);
     if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
       (void)release_loops(p);  // S2
@@ -306,7 +308,7 @@ task* scheduler::find_now(worker& w, processor& p) {
   // Out of work: timers of processors that nobody holds, or whose holder computes, are run here too.
   std::int64_t const now = clock_ns();
   note_time(w, p, now);
-  p.runs.add(now, p.tick);
+  p.runs.add(now, p.tick, 2);
   for (unsigned i = 0; i < processor_count_; ++i) run_timers(w, p, processors_[i], now);
   if (task* t = p.queue.pop(single())) return t;
   // Who finds nothing will sleep in the poller and sees what is ready there; a look before that is for those who have not looked for long.

@@ -19,7 +19,8 @@
 // idle when it wakes the next. If nobody does, it looks.
 //
 // A wake-up is left out where the waker itself will run the task next: a task put into the next slot wakes nobody, only one that
-// it displaced does; nor does a task spawned with nothing else queued, if the one before it was joined at once. For the same reason
+// it displaced does; nor does a task spawned with nothing else queued, if the one before it was joined at once or its spawner has just accepted a connection; nor do
+// those that come out of the poller, if they will probably have run before a woken worker came. For the same reason
 // I7 passes over a ring with a single task. The monitor backs up what that leaves open (a next slot or a single task beside an idle
 // processor while its owner computes, an unattended poller or timer).
 //
@@ -51,7 +52,7 @@ namespace weft::rt {
 
 struct simulation;
 
-/// The calling task has accepted a connection: it is about to start a task for it and to wait for the next (processor::comes_back).
+/// The calling task has accepted a connection: it is about to start a task for it and to wait for the next (processor::acceptor).
 void expect_handler() noexcept;
 
 class scheduler {
@@ -214,7 +215,7 @@ class scheduler {
     if (!queued) [[unlikely]]
       overflow(p, t);
   }
-  inline void start_on(processor& p, task* t) noexcept;
+  inline void start_on(worker const& w, processor& p, task* t) noexcept;
   void start_elsewhere(task* t, worker* w) noexcept;
   void push_displaced(processor& p, task* t) noexcept;
   void make_ready_elsewhere(task* t, worker* w) noexcept;

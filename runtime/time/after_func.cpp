@@ -129,6 +129,7 @@ rt::later_start* make_later(rt::task* t) {
 stop_fn start_when_cancelled(context of, rt::task* t) {
   rt::later_start* l = make_later(t);
   stop_fn const stop(l);
+  t->sched->want_monitor();  // a second task, which is not counted until whoever cancels starts it
   rt::cancel_node* under = rt::make_context(t->sched, of.node(), false);
   rt::cancel_node* before = std::exchange(t->inherited, under);
   if (!before->is_root) rt::drop(before);  // tasks do not count roots

@@ -212,6 +212,25 @@ TEST_CASE(
   });
 }
 
+TEST_CASE("a copy for on_send that had a context of its own in force leaves select cancellable") {
+  struct waits {
+    waits() = default;
+    waits(waits const&) { weft::scoped_context const own(weft::without_cancel(weft::this_task::context())); }
+  };
+  with_workers([] {
+    auto room = weft::make_chan<waits>();
+    auto [ctx, cancel] = weft::with_cancel();
+    auto sending = weft::spawn([&] {
+      weft::scoped_context const in(ctx);
+      waits const v;
+      weft::select(on_send(room, v));
+    });
+    await_senders(room);
+    cancel();
+    CHECK_THROWS_AS(sending.join(), weft::cancelled);
+  });
+}
+
 TEST_CASE("a copy for on_send that throws comes out of select, and nothing has happened") {
   struct refuses {
     refuses() = default;

@@ -47,6 +47,7 @@ waiter& wait_point(bool& cancelled) {
   return model::now_parking->task;
 }
 waiter& cancellation_point() { return model::now_parking->task; }
+waiter& prepare_wait() { return model::now_parking->task; }
 waiting_caller wait_at_once() noexcept { return {&model::now_parking->task, passing_owner}; }
 lock_owner current_lock_owner() noexcept { return passing_owner; }
 cancel_node* current_context() noexcept { return nullptr; }

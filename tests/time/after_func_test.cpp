@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -207,6 +208,27 @@ TEST_CASE("after_func of a context runs once that is cancelled, with its values 
     CHECK(done.recv() == 7);
     CHECK_FALSE(stop());
   });
+}
+
+TEST_CASE("a function that a plain thread registered runs beside the only task, which cancels and then computes") {
+  weft::runtime r({.workers = 1});
+  std::atomic<int> step = 0;
+  std::optional<weft::context> shared;
+  auto only = r.spawn([&] {
+    auto [ctx, cancel] = weft::with_cancel();
+    shared = ctx;
+    step = 1;
+    while (step != 2) {
+    }
+    cancel();
+    while (step != 3) {
+    }
+  });
+  while (step != 1) std::this_thread::yield();
+  auto const stop = weft::after_func(*shared, [&step] { step = 3; });
+  step = 2;
+  only.join();
+  CHECK_FALSE(stop());
 }
 
 TEST_CASE("after_func of a context that is cancelled already starts at once") {

@@ -24,6 +24,9 @@ struct alignas(64) processor {
   run_queue queue;
   heap timers;
   std::unique_ptr<global_queue::port> port;
+  struct {
+    void rest(std::int64_t) noexcept {}
+  } runs;
   std::atomic<worker*> holder{nullptr};
   processor* next_idle = nullptr;
 };
