@@ -162,8 +162,8 @@ void draw_those(selection& s, Fits fits) noexcept {
   shuffle(s);
 }
 
-/// The second look of S4: draws an order of those that look ready. True: there are some.
-bool look_again(selection& s) noexcept {
+/// A look after the first, S4's or S6's: draws an order of those that look ready. True: there are some.
+bool draw_ready(selection& s) noexcept {
   draw_those(s, [](select_case const& c) { return on_object(c) && may_happen(c); });
   return s.drawn_end != s.cases;
 }
@@ -173,6 +173,15 @@ template <class Fits>
 select_outcome draw_one(selection& s, Fits fits) noexcept {
   draw_those(s, fits);
   return {s.drawn_end == s.cases ? none : s.index_of(*s.cases->drawn), true};
+}
+
+/// Of a select that is cancelled: one of its `done` cases that fit, or the throw.
+template <class Fits>
+select_outcome done_or_throw(selection& s, Fits fits) {
+  select_outcome const out =
+      draw_one(s, [&](select_case& c) { return c.kind == select_kind::done && c.core != nullptr && fits(c); });
+  if (out.index == none) throw_cancelled();
+  return out;
 }
 
 /// Tries a case whose lock is held.
@@ -270,13 +279,13 @@ void unlock_all(void* arg) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
     if (select_case const& c = *(--e)->lock; c.locks) unlock_case(c);
 }
 
-inline void link(select_case& c, waiter& self, std::uint64_t generation,
-                 std::size_t index) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+inline void link(selection const& s, select_case& c, waiter& self,
+                 std::uint64_t generation) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   auto& r = *::new (c.record) wait_record;
   r.who = &self;
   r.generation = generation;
   r.slot = c.slot;
-  r.index = static_cast<std::uint32_t>(index);
+  r.index = static_cast<std::uint32_t>(s.index_of(c));
   if (c.kind == select_kind::join) return push_back(c.ended->waiters, r);
   channel& ch = channel_in(c);
   link_locked(ch, c.kind == select_kind::send ? ch.senders : ch.receivers, r);
@@ -286,11 +295,11 @@ inline void link(select_case& c, waiter& self, std::uint64_t generation,
 void link_all(selection& s, waiter& self) noexcept {
   std::uint64_t const generation = begin_wait(self);
   if (!s.shared) [[likely]] {
-    for (select_case* e = s.cases; e != s.locks_end; ++e) link(*e->lock, self, generation, s.index_of(*e->lock));
+    for (select_case* e = s.cases; e != s.locks_end; ++e) link(s, *e->lock, self, generation);
     return;
   }
   draw_those(s, on_object);
-  for (select_case* e = s.cases; e != s.drawn_end; ++e) link(*e->drawn, self, generation, s.index_of(*e->drawn));
+  for (select_case* e = s.cases; e != s.drawn_end; ++e) link(s, *e->drawn, self, generation);
 }
 
 /// S8. `winner`: the record that a partner or closer popped; its pin is dropped already.
@@ -334,7 +343,7 @@ std::int64_t start_clock(selection const& s) noexcept {
 /// S6, where something is ready: tries it, and releases the locks if it happened.
 bool try_all_locked(selection& s, select_outcome& out) noexcept {
   waiter* woken = nullptr;
-  draw_those(s, [](select_case const& c) { return on_object(c) && may_happen(c); });
+  (void)draw_ready(s);
   select_case* e = s.cases;
   while (e != s.drawn_end && !try_locked(s, *e->drawn, out, woken)) ++e;
   if (e == s.drawn_end) return false;
@@ -368,17 +377,7 @@ __attribute__((noinline)) select_outcome wait_for_one(selection& s, waiter& self
   }
   if (h == how::timeout)
     return draw_one(s, [&](select_case const& c) { return c.kind == select_kind::deadline && c.when <= deadline; });
-  out = draw_one(s, [](select_case& c) { return c.kind == select_kind::done && c.core != nullptr && record_in(c).ok; });
-  if (out.index == none) throw_cancelled();
-  return out;
-}
-
-/// S1 where it is to throw.
-select_outcome done_or_throw(selection& s) {
-  select_outcome const out = draw_one(
-      s, [](select_case const& c) { return c.kind == select_kind::done && c.core != nullptr && c.core->is_closed(); });
-  if (out.index == none) throw_cancelled();
-  return out;
+  return done_or_throw(s, [](select_case& c) { return record_in(c).ok; });
 }
 
 /// With an `otherwise`: S3 and S4.
@@ -387,8 +386,8 @@ select_outcome try_or_otherwise(selection& s) {
   shuffle(s);
   select_outcome out{s.index_of(*s.otherwise), true};
   do {
-    if (try_drawn(s, out)) break;  // what looked ready was taken by others
-  } while (look_again(s));
+    if (try_drawn(s, out)) break;
+  } while (draw_ready(s));  // what looked ready before was taken by others
   return out;
 }
 
@@ -406,8 +405,7 @@ select_outcome select_run(select_case* cases, std::size_t count, bool biased) {
   if (self == nullptr) [[unlikely]] {
     bool cancelled = false;
     self = &rt::wait_point(cancelled);
-    if (cancelled) return rt::done_or_throw(s);
-    s = {.cases = cases, .end = cases + count, .biased = biased};
+    if (cancelled) return rt::done_or_throw(s, [](select_case const& c) { return c.core->is_closed(); });
     rt::look_at_all(s);  // others may have gone on in between
   }
   select_outcome out{rt::none, false};

@@ -68,7 +68,6 @@ class monitor {
 
   void run() noexcept {
     std::int64_t pause = shortest_ns;
-    std::uint64_t taken = 0;
     while (!s_.stopping_.load(std::memory_order_acquire)) {
       trim();
       if (!nothing_goes_on()) {
@@ -76,13 +75,8 @@ class monitor {
         due_ = longest_ns;
         bool const acted = look();
         pause = acted ? shortest_ns : std::clamp(due_, shortest_ns, std::min(2 * pause, longest_ns));
-      } else if (trimming_) {
-        pause = shortest_ns;
-      } else if (std::uint64_t const before = std::exchange(taken, s_.taken_.get()); before != taken) {
-        nap(longest_ns);  // something has gone on since the last look, and probably will again
-        pause = shortest_ns;
       } else {
-        sleep();
+        if (!trimming_) rest();
         pause = shortest_ns;
       }
     }
@@ -107,6 +101,13 @@ class monitor {
   [[nodiscard]] bool nothing_goes_on() const noexcept {
     return s_.idle_.load(std::memory_order_seq_cst) == s_.processor_count_ && s_.global_.size() == 0 &&
            !(dog_.on() && s_.adrift() != 0) && !s_.starving();
+  }
+
+  /// While nothing goes on.
+  void rest() noexcept {
+    std::uint64_t const before = std::exchange(taken_, s_.taken_.get());
+    if (before != taken_) nap(longest_ns);  // something has gone on since the last look, and probably will again
+    else sleep();
   }
 
   /// Ended early by stop_threads alone: either that sees the word, or its stopping_ is seen here.
@@ -271,6 +272,7 @@ class monitor {
   std::int64_t const hog_after_;
   std::vector<view> views_;
   watchdog dog_;
+  std::uint64_t taken_ = 0;        // scheduler::taken_ when nothing went on last
   unsigned dry_ = 0;               // processors whose queues were found empty since the last look
   bool left_out_ = false;          // the last look woke a searcher
   bool trimming_ = false;          // the pool has stacks that are to be trimmed now

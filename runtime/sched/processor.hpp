@@ -47,7 +47,7 @@ class run_length {
     since_ = now;
     in_vain_ += in_vain;
     std::uint64_t const all = tick - measured_.get(), picks = all > in_vain_.get() ? all - in_vain_.get() : 0;
-    if (picks < 32 && (picks == 0 || busy_.get() < 500'000)) return;
+    if (picks < enough_picks && (picks == 0 || busy_.get() < enough_ns)) return;
     average_ = busy_.get() / static_cast<std::int64_t>(picks);
     busy_ = 0;
     in_vain_ = 0;
@@ -58,6 +58,8 @@ class run_length {
   [[nodiscard]] std::int64_t average_ns() const noexcept { return average_.get(); }
 
  private:
+  static constexpr std::uint64_t enough_picks = 32;
+  static constexpr std::int64_t enough_ns = 500'000;
   owned<std::int64_t> average_{1'000'000};  // as long as nothing is known, long
   owned<std::int64_t> since_, busy_;
   owned<std::uint64_t> measured_, in_vain_;

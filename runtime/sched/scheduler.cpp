@@ -174,8 +174,8 @@ void scheduler::make_ready_all(processor* p, ready_list& list, std::int64_t leas
     push(p, t);
   }
   if (queued == 0) return;
-  if (p == nullptr || (queued > 1 && p->queue.size() * p->runs.average_ns() >= least_ns))
-    wake_if_idle(p);  // one this worker runs itself
+  // A single one this worker runs itself.
+  if (p == nullptr || (queued > 1 && p->queue.size() * p->runs.average_ns() >= least_ns)) wake_if_idle(p);
 }
 
 void scheduler::queue_yielded(worker& w, task* t) noexcept {

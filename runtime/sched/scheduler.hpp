@@ -14,14 +14,13 @@
 //              something there: take a processor back and search   I8 sleep
 // If I3 reads idle_ == 0 from before I4, then I1 is before I6 and I7 sees the task. If I3 reads searching_ != 0, that searcher
 // has yet to pass I5, I6 and I7. A searcher that finds work and is the last one wakes the next (chain), so that a burst needs
-// one wake from the publisher; only the first task of all wakes nobody beside the worker that it starts. At most half of the busy processors search at once. Who is not allowed to need not look at I7, as long as
-// somebody searches after its I4: that one either finds nothing, and has I6 and I7 before it, or finds something, and sees this processor
+// one wake from the publisher; only the first task of all wakes nobody beside the worker that is started for it. At most half of the busy
+// processors search at once. Who is not allowed to need not look at I7, as long as somebody searches after its I4: that one either finds nothing, and has I6 and I7 before it, or finds something, and sees this processor
 // idle when it wakes the next. If nobody does, it looks.
 //
 // A wake-up is left out where the waker itself will run the task next: a task put into the next slot wakes nobody, only one that
-// it displaced does; nor does a task spawned with nothing else queued, if the one before it was joined at once or its spawner has just accepted a connection; nor do
-// those that come out of the poller, if they will probably have run before a woken worker came. For the same reason
-// I7 passes over a ring with a single task. The monitor backs up what that leaves open (a next slot or a single task beside an idle
+// it displaced does; nor does a task spawned with nothing else queued, if the one before it was joined at once or its spawner has just
+// accepted a connection; nor do those that come out of the poller, if they are little work together. For the same reason I7 passes over a ring with a single task. The monitor backs up what that leaves open (a next slot or a single task beside an idle
 // processor while its owner computes, an unattended poller or timer).
 //
 // Hand-over. A worker that is stuck in a task loses its processor (hand_over.hpp says how, monitor.cpp when, hand_over.cpp to whom), and
