@@ -1,10 +1,10 @@
-// run_queue: the ready tasks of one processor. A ring of 256 places and a next slot, after Go's runq and runnext.
+// run_queue: the ready tasks of one processor. A ring of 1,024 places and a next slot, after Go's runq and runnext.
 //
 // The holder of the processor pushes and pops; anybody may steal. The ring is first in, first out. The next slot takes the
 // task that was made ready last (the partner of a channel operation), which runs next on a warm cache; the task it displaces
 // goes to the ring. pop() may use the slot only a few times in a row, or two tasks that wake each other would starve the ring.
 //
-//   push   Q1 tail - head < 256: store the task, then tail + 1 (release)              pairs with Q3
+//   push   Q1 tail - head < 1,024: store the task, then tail + 1 (release)            pairs with Q3
 //   pop    Q2 compare-exchange head -> head + 1 (acq_rel): thieves do the same, one wins
 //   steal  Q3 read head (acquire), tail (acquire), copy half, compare-exchange head (acq_rel); lost: again
 //          A copy that was torn by the owner's wrapping around is never used: head has moved, and the exchange fails
@@ -131,9 +131,9 @@ class ring_and_next {
     return n;
   }
 
-  /// Thief: moves half of the victim's ring to this one, whose owner is the caller and whose ring is empty; returns one of
-  /// them to run at once, or null. Takes the last one only `if_alone`.
-  task* steal_from(ring_and_next& victim, bool if_alone) noexcept {
+  /// Thief: moves half of the victim's ring, or `most`, to this one, whose owner is the caller and which has room for as many; returns
+  /// one more to run at once, or null. Takes the last one only `if_alone`.
+  task* steal_from(ring_and_next& victim, bool if_alone, std::uint32_t most = capacity / 2) noexcept {
     std::uint64_t head = victim.head_.load(std::memory_order_acquire);
     for (;;) {
       std::uint32_t const tail = victim.tail_.load(std::memory_order_acquire);  // Q3, pairs with Q1, Q5
@@ -144,6 +144,7 @@ class ring_and_next {
         head = victim.head_.load(std::memory_order_acquire);
         continue;
       }
+      n = n < most ? n : most;
       std::uint32_t const mine = tail_.load(std::memory_order_relaxed);
       for (std::uint32_t i = 0; i < n; ++i)
         slots_[(mine + i) % capacity].store(victim.slots_[(place(head) + i) % capacity].load(std::memory_order_relaxed),

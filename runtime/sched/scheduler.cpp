@@ -13,6 +13,7 @@ namespace weft::rt {
 namespace {
 constexpr std::int64_t poll_every_ns = 50'000;       // a busy processor looks at the network this often
 constexpr std::int64_t poll_behind_ns = 10'000'000;  // while tasks wait in the global queue; as Go's monitor
+constexpr std::uint32_t much_longer = 64;            // of two run queues
 constexpr std::size_t due_batch = 32;
 // Waking a thread costs both sides some 10 us together, and sharing out so little saves few of them.
 constexpr std::int64_t waking_pays_ns = 50'000;
@@ -282,6 +283,26 @@ void scheduler::note_rest(worker& w) noexcept {
   w.held()->runs.rest(now);
 }
 
+// A processor whose tasks are always ready again (they yield, or their connections never rest) does not run out of work, and so robs
+// nobody: without this its few tasks would have ten turns while each in another's long queue has one.
+void scheduler::even_out(worker& w, processor& p) noexcept {
+  if (single()) return;
+  processor& other = processors_[(p.index + 1 + w.random.below(processor_count_ - 1)) % processor_count_];
+  std::uint32_t const mine = p.queue.size(), theirs = other.queue.size();
+  if (theirs <= 2 * mine + much_longer) return;
+  task* const t = p.queue.steal_from(other.queue, false, (theirs - mine) / 2);
+  if (t == nullptr) return;
+  p.count.steals += 1;
+  push_local(p, t);
+  wake_if_idle(&p);  // not as a searcher: who goes idle meanwhile may see these in neither ring
+}
+
+void scheduler::look_at_network(worker& w, processor& p, std::int64_t now) {
+  p.last_poll = now;
+  even_out(w, p);
+  poll_network(w, 0);
+}
+
 task* scheduler::find_now(worker& w, processor& p) {
   bool const look_around = p.tick >= p.look_at || p.look_soon.load(std::memory_order_relaxed);
   p.tick += 1;
@@ -296,10 +317,7 @@ task* scheduler::find_now(worker& w, processor& p) {
       (void)release_loops(p);  // S2
     // What the network wakes goes to the ring, and the global queue gets its large share when that is empty. So those in the global
     // queue go first: connections that always have something to do would keep the ring filled, and one task in 61 would be one of them.
-    if (now - p.last_poll.get() > (global_.size() == 0 ? poll_every_ns : poll_behind_ns)) {
-      p.last_poll = now;
-      poll_network(w, 0);
-    }
+    if (now - p.last_poll.get() > (global_.size() == 0 ? poll_every_ns : poll_behind_ns)) look_at_network(w, p, now);
     if (task* t = take_global(p, 1)) return t;
   }
   if (task* t = p.queue.pop(single())) return t;
@@ -313,8 +331,7 @@ task* scheduler::find_now(worker& w, processor& p) {
   if (task* t = p.queue.pop(single())) return t;
   // Who finds nothing will sleep in the poller and sees what is ready there; a look before that is for those who have not looked for long.
   if (poll_until_.load(std::memory_order_relaxed) == 0 && now - p.last_poll.get() > poll_every_ns) {
-    p.last_poll = now;
-    poll_network(w, 0);
+    look_at_network(w, p, now);
     if (task* t = p.queue.pop(single())) return t;
   }
   return nullptr;

@@ -161,6 +161,24 @@ struct thief_of_a_thief final : theft<4, 3, 3> {
   using theft::run;
 };
 
+/// The same; it had a task already, and takes two at most: even_out.
+struct thief_with_tasks final : theft<4, 3, 4> {
+  void run(unsigned thread) override {
+    if (thread == 0) {
+      push(), push(), push();
+      pop();
+    } else if (thread == 1) {
+      tasks_[3].closure.write();
+      check(own().push(&tasks_[3]), "a ring with room is full");
+      run(own().steal_from(queues_[0], false, 2));
+      pop();
+    } else {
+      run(own().steal_from(queues_[1], true));
+    }
+  }
+  using theft::run;
+};
+
 constexpr scenario scenarios[] = {
     {"an owner that pushes and pops, and a thief", make<pushes_and_pops>},
     {"a ring that goes round under a thief", make<wraps_around>},
@@ -168,6 +186,7 @@ constexpr scenario scenarios[] = {
     {"an owner that takes back the only one, and two thieves", make<takes_back_the_only_one>},
     {"two thieves", make<two_thieves>},
     {"a thief of a thief", make<thief_of_a_thief>},
+    {"a thief of a thief with tasks", make<thief_with_tasks>},
     {"the next slot and two thieves", make<next_slot>},
     {"an owner that overflows, and a thief", make<overflows>},
 };

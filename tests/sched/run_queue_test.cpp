@@ -39,6 +39,20 @@ TEST_CASE("the ring of a run queue gives tasks in the order in which they came")
   }
 }
 
+TEST_CASE("a thief with tasks of its own puts as many as it is told behind them") {
+  run_queue victim, mine;
+  for (std::uintptr_t i = 0; i < 100; ++i) REQUIRE(victim.push(number(i)));
+  for (std::uintptr_t i = 1000; i < 1010; ++i) REQUIRE(mine.push(number(i)));
+  CHECK(mine.steal_from(victim, false, 20) == number(19));
+  CHECK(mine.steal_from(victim, false, 1) == number(20));
+  for (std::uintptr_t i = 1000; i < 1010; ++i) CHECK(mine.pop(false) == number(i));
+  for (std::uintptr_t i = 0; i < 19; ++i) CHECK(mine.pop(false) == number(i));
+  CHECK(mine.ring_empty());
+  CHECK(mine.steal_from(victim, false) == number(60));
+  CHECK(mine.size() == 39);
+  CHECK(victim.size() == 39);
+}
+
 TEST_CASE("the owner takes back what it pushed last and nothing else") {
   for (bool const single : {true, false}) {
     run_queue q;

@@ -78,6 +78,42 @@ TEST_CASE("tasks that wake each other do not starve the others") {
   });
 }
 
+TEST_CASE("a worker with few tasks that are always ready takes its share of another's long queue") {
+  static constexpr std::size_t many = 600, turns_each = sanitized ? 100 : 1000;
+  with_worker_count(2, [] {
+    std::atomic<std::size_t> alone = 0, arrived = 0, total = 0;
+    std::vector<std::size_t> turns(many);
+    weft::latch gate(1);
+    weft::wait_group over;
+    over.go([&] {
+      while (total < many * turns_each) {
+        ++alone;
+        weft::yield();
+      }
+    });
+    while (alone == 0) {  // the other worker runs it, and never finds its queue empty from now on
+    }
+    for (std::size_t i = 0; i != many; ++i)
+      over.go([&, i] {
+        ++arrived;
+        gate.wait();
+        while (total < many * turns_each) {
+          ++turns[i];
+          ++total;
+          weft::yield();
+        }
+      });
+    while (arrived != many) weft::yield();
+    std::size_t const before = alone;
+    gate.count_down();
+    over.wait();
+    auto const [least, most] = std::minmax_element(turns.begin(), turns.end());
+    INFO("alone " << alone - before << " turns, the others between " << *least << " and " << *most);
+    CHECK(alone - before <= many * turns_each / 10);
+    CHECK(*least * 4 >= turns_each);
+  });
+}
+
 TEST_CASE("a lone task from a plain thread runs in bounded time beside busy workers") {
   for (unsigned workers : {1u, 2u}) {
     weft::runtime r(weft::options{.workers = workers});
