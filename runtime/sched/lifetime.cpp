@@ -14,6 +14,8 @@
 // (note_end): either it sees D2, or D4 sees its count. A task that is still there when the grace has passed is named, and the
 // process ends: hanging in silence would be worse.
 
+#include <signal.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -98,6 +100,7 @@ scheduler::scheduler(options const& o, simulation* sim)
                             "weft: options::stack_size is too large");
   if (std::error_code const error = sim != nullptr ? std::error_code() : poller_.open(); error)
     throw std::system_error(error, "weft: cannot open the poller");
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &signal_mask_);
   root_ = new cancel_node(this, nullptr, processor_count_, false);
   root_->is_root = true;
   for (unsigned i = 0; i < processor_count_; ++i) {
@@ -228,7 +231,9 @@ void scheduler::thread_main(worker& w) noexcept {
   set_thread_name(name);
   w.owner = new_lock_owner();
   set_current_worker(&w);
-  reset_rounding();  // a thread begins with that of the one which starts it, and that may run a task
+  // A thread begins with what the one that starts it has, and that may run a task which has set these for itself.
+  reset_rounding();
+  ::pthread_sigmask(SIG_SETMASK, &signal_mask_, nullptr);
   alternate_stack const signals;
   thread_globals const globals = current_thread_globals();
   w.exceptions = globals.exceptions;

@@ -35,6 +35,8 @@
 #include <thread>
 #include <vector>
 
+#include <signal.h>
+
 #include <weft/options.hpp>
 
 #include "runtime/base/lock.hpp"
@@ -357,6 +359,7 @@ class scheduler {
   std::atomic<std::uint32_t> blocking_calls_{0};
   std::atomic<std::uint64_t> hand_overs_{0};  // metrics
   std::size_t default_stack_size_;            // constant
+  sigset_t signal_mask_;                      // constant: of the thread that made the runtime, and so of its workers
 };
 
 }  // namespace weft::rt

@@ -116,6 +116,19 @@ rt::scheduler* scheduler_for(context const* of) {
 
 namespace {
 
+/// For its values; deaf to its cancellation. Takes the task over if there is no memory.
+void put_under(rt::task& t, context const& of) {
+  rt::cancel_node* under = nullptr;
+  try {
+    under = rt::make_context(t.sched, of.node(), false);
+  } catch (std::bad_alloc const&) {
+    rt::discard(&t);
+    throw;
+  }
+  rt::cancel_node* before = std::exchange(t.inherited, under);
+  if (!before->is_root) rt::drop(before);  // tasks do not count roots
+}
+
 /// Takes the task over, also if there is no memory.
 rt::later_start* make_later(rt::task* t) {
   auto* l = new (std::nothrow) rt::later_start(rt::later_ops, t);
@@ -127,12 +140,10 @@ rt::later_start* make_later(rt::task* t) {
 }  // namespace
 
 stop_fn start_when_cancelled(context of, rt::task* t) {
+  put_under(*t, of);
   rt::later_start* l = make_later(t);
   stop_fn const stop(l);
   t->sched->want_monitor();  // a second task, which is not counted until whoever cancels starts it
-  rt::cancel_node* under = rt::make_context(t->sched, of.node(), false);
-  rt::cancel_node* before = std::exchange(t->inherited, under);
-  if (!before->is_root) rt::drop(before);  // tasks do not count roots
   rt::retain(of.node());
   l->of = of.node();
   rt::list_later(*l);

@@ -1,6 +1,8 @@
 // join() of a task that has not begun runs it where the joiner stands: see run_for_join in runtime/sched/switching.cpp. What a program can
 // tell must be what it is for any other join.
 
+#include <signal.h>
+
 #include <atomic>
 #include <cerrno>
 #include <cfenv>
@@ -103,6 +105,27 @@ TEST_CASE("a worker that a task's spawn starts does not take over the task's rou
     std::fesetround(FE_TONEAREST);
     other.join();
     CHECK(found == FE_TONEAREST);
+  });
+}
+
+TEST_CASE(
+    "a worker that a task's spawn starts does not take over the signal mask that the task has set on its thread") {
+  with_worker_count(2, [] {
+    sigset_t just_one, before;
+    sigemptyset(&just_one);
+    sigaddset(&just_one, SIGUSR2);
+    ::pthread_sigmask(SIG_BLOCK, &just_one, &before);
+    std::atomic<int> blocked = -1;
+    auto other = weft::spawn([&blocked] {
+      sigset_t mask;
+      ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+      blocked = sigismember(&mask, SIGUSR2);
+    });
+    while (blocked == -1) {  // it runs elsewhere
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    other.join();
+    CHECK(blocked == 0);
   });
 }
 
