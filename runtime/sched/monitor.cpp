@@ -157,6 +157,9 @@ class monitor {
         s_.processors_[i].look_soon.store(true, std::memory_order_relaxed);  // S2
     }
     count_dry();
+    // With all processors idle somebody is about to sleep there, or asks whether that is for ever, and should not be disturbed.
+    bool const unattended = s_.poll_until_.load(std::memory_order_relaxed) == 0 &&
+                            s_.idle_.load(std::memory_order_relaxed) != s_.processor_count_;
     for (unsigned i = 0; i < s_.processor_count_; ++i) {
       processor& p = s_.processors_[i];
       p.coarse_now = coarse_time(now);
@@ -165,8 +168,7 @@ class monitor {
       look_for_overdue(p, views_[i], now);
       // Its holder gets on, but has had more than one task waiting ever since the last look.
       left_out |= !views_[i].ran_dry && p.queue.size() > 1;
-      left_out |= same_task && (p.queue.peek_next() != nullptr || !p.queue.ring_empty() ||
-                                s_.poll_until_.load(std::memory_order_relaxed) == 0);
+      left_out |= same_task && (p.queue.peek_next() != nullptr || !p.queue.ring_empty() || unattended);
       left_out |= p.timers.next_deadline() <= now;
     }
     left_out &= s_.idle_.load(std::memory_order_relaxed) != 0;

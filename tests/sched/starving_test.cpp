@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "runtime/base/sanitizer.hpp"
 #include "runtime/platform/fault.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
@@ -68,6 +69,20 @@ TEST_CASE("tasks that all wait for one that can have no stack end the process wi
     CHECK(end.errors.find("no stack can be had for the next task, and all others wait: ") != std::string::npos);
     CHECK(end.errors.find("vm.max_map_count") != std::string::npos);
   }
+}
+
+TEST_CASE("that all others wait is found where a look at every task takes longer than the monitor's pause",
+          "[sched][starving]") {
+  constexpr int many = weft::rt::tsan || weft::rt::asan ? 100'000 : 3'000'000;
+  child_end const end = run_child([&] {
+    ::alarm(5);  // it takes one second
+    weft::run(with(1), [] {
+      for (int i = 0; i != many; ++i) weft::go([] {});  // their memory is looked at from now on
+    });
+    return receive_from_a_large_task(1, UINT32_MAX);
+  });
+  INFO(end.errors);
+  CHECK(end.signal == SIGABRT);
 }
 
 TEST_CASE("while a task starves others go on, new ones are refused, and nobody looks all the time",
