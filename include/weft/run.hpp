@@ -134,7 +134,8 @@ class runtime {
   std::unique_ptr<state> state_;
 };
 
-/// Metrics of the runtime that the calling task runs in. Throws no_runtime elsewhere.
+/// Metrics of the runtime that the calling task runs in. Throws no_runtime elsewhere. Does not block. `parked` is counted: a look at every
+/// task, about a millisecond for 100,000.
 [[nodiscard]] runtime_metrics current_metrics();
 
 /// Starts a runtime, runs f(a...) as its first task, and returns what it returns or rethrows what it throws. No task outlives it:
