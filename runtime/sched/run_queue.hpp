@@ -6,8 +6,8 @@
 //
 //   push   Q1 tail - head < 1,024: store the task, then tail + 1 (release)            pairs with Q3
 //   pop    Q2 compare-exchange head -> head + 1 (acq_rel): thieves do the same, one wins
-//   steal  Q3 read head (acquire), tail (acquire), copy half, compare-exchange head (acq_rel); lost: again
-//          A copy that was torn by the owner's wrapping around is never used: head has moved, and the exchange fails
+//   steal  Q3 read head (acquire), tail (acquire), copy half or less, compare-exchange head (acq_rel); lost: again
+//          A copy that was torn by the owner's wrapping around (it pushes, or steals itself) is never used: head has moved, and the exchange fails
 //   next   Q4 exchanges: a thief may take it too, but only after it stood there untouched for a while (see scheduler)
 //   retract  the owner takes back what it pushed last, to run it itself:
 //          Q5 tail - 1 (release)   Q6 compare-exchange head -> the same place, next version (acq_rel); head has passed it: stolen, tail back
@@ -22,6 +22,7 @@
 // With a single processor there are no thieves, and pop needs no locked instruction.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -131,8 +132,8 @@ class ring_and_next {
     return n;
   }
 
-  /// Thief: moves half of the victim's ring, or `most`, to this one, whose owner is the caller and which has room for as many; returns
-  /// one more to run at once, or null. Takes the last one only `if_alone`.
+  /// Thief: takes half of the victim's ring, oldest first, but no more than `most` and than there is room for in this one, whose owner is
+  /// the caller. Returns the last of them, to run at once, and puts the others behind its own; null: none. Takes one that is alone only `if_alone`.
   task* steal_from(ring_and_next& victim, bool if_alone, std::uint32_t most = capacity / 2) noexcept {
     std::uint64_t head = victim.head_.load(std::memory_order_acquire);
     for (;;) {
@@ -144,8 +145,11 @@ class ring_and_next {
         head = victim.head_.load(std::memory_order_acquire);
         continue;
       }
-      n = n < most ? n : most;
       std::uint32_t const mine = tail_.load(std::memory_order_relaxed);
+      std::uint32_t const room =
+          capacity - (mine - place(head_.load(std::memory_order_acquire)));  // pairs with Q2, Q3: freed by thieves
+      n = std::min({n, most, room});
+      if (n == 0) return nullptr;
       for (std::uint32_t i = 0; i < n; ++i)
         slots_[(mine + i) % capacity].store(victim.slots_[(place(head) + i) % capacity].load(std::memory_order_relaxed),
                                             std::memory_order_relaxed);

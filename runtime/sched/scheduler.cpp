@@ -13,7 +13,8 @@ namespace weft::rt {
 namespace {
 constexpr std::int64_t poll_every_ns = 50'000;       // a busy processor looks at the network this often
 constexpr std::int64_t poll_behind_ns = 10'000'000;  // while tasks wait in the global queue; as Go's monitor
-constexpr std::uint32_t much_longer = 64;            // of two run queues
+constexpr std::int64_t even_every_ns = 50'000;
+constexpr std::int64_t much_longer = 16;  // of two run queues
 constexpr std::size_t due_batch = 32;
 // Waking a thread costs both sides some 10 us together, and sharing out so little saves few of them.
 constexpr std::int64_t waking_pays_ns = 50'000;
@@ -284,23 +285,24 @@ void scheduler::note_rest(worker& w) noexcept {
 }
 
 // A processor whose tasks are always ready again (they yield, or their connections never rest) does not run out of work, and so robs
-// nobody: without this its few tasks would have ten turns while each in another's long queue has one.
-void scheduler::even_out(worker& w, processor& p) noexcept {
-  if (single()) return;
+// nobody: without this its few tasks would have ten turns while each in another's long queue has one. By length and by time: short tasks
+// are not to wait behind a few that compute.
+void scheduler::even_out(worker& w, processor& p, std::int64_t now) noexcept {
+  if (single() || now - p.last_evened.get() <= even_every_ns) return;
+  p.last_evened = now;
   processor& other = processors_[(p.index + 1 + w.random.below(processor_count_ - 1)) % processor_count_];
-  std::uint32_t const mine = p.queue.size(), theirs = other.queue.size();
+  std::int64_t const mine = p.queue.size(), theirs = other.queue.size();
   if (theirs <= 2 * mine + much_longer) return;
-  task* const t = p.queue.steal_from(other.queue, false, (theirs - mine) / 2);
+  std::int64_t const each = std::max<std::int64_t>(other.runs.average_ns(), 1);
+  std::int64_t const more_ns = theirs * each - mine * p.runs.average_ns();
+  if (2 * more_ns <= theirs * each) return;  // theirs takes less than twice as long
+  auto const most = static_cast<std::uint32_t>(std::min((theirs - mine) / 2, more_ns / (2 * each)));
+  task* const t = p.queue.steal_from(other.queue, false, most);
   if (t == nullptr) return;
   p.count.steals += 1;
   push_local(p, t);
-  wake_if_idle(&p);  // not as a searcher: who goes idle meanwhile may see these in neither ring
-}
-
-void scheduler::look_at_network(worker& w, processor& p, std::int64_t now) {
-  p.last_poll = now;
-  even_out(w, p);
-  poll_network(w, 0);
+  wake_if_idle(
+      &p);  // I2, I3: it need not be a searcher, and who goes idle meanwhile may have seen these in neither ring
 }
 
 task* scheduler::find_now(worker& w, processor& p) {
@@ -315,9 +317,13 @@ task* scheduler::find_now(worker& w, processor& p) {
     run_timers(w, p, p, now);
     if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
       (void)release_loops(p);  // S2
+    even_out(w, p, now);
     // What the network wakes goes to the ring, and the global queue gets its large share when that is empty. So those in the global
     // queue go first: connections that always have something to do would keep the ring filled, and one task in 61 would be one of them.
-    if (now - p.last_poll.get() > (global_.size() == 0 ? poll_every_ns : poll_behind_ns)) look_at_network(w, p, now);
+    if (now - p.last_poll.get() > (global_.size() == 0 ? poll_every_ns : poll_behind_ns)) {
+      p.last_poll = now;
+      poll_network(w, 0);
+    }
     if (task* t = take_global(p, 1)) return t;
   }
   if (task* t = p.queue.pop(single())) return t;
@@ -328,10 +334,12 @@ task* scheduler::find_now(worker& w, processor& p) {
   note_time(w, p, now);
   p.runs.add(now, p.tick, 2);
   for (unsigned i = 0; i < processor_count_; ++i) run_timers(w, p, processors_[i], now);
+  even_out(w, p, now);
   if (task* t = p.queue.pop(single())) return t;
   // Who finds nothing will sleep in the poller and sees what is ready there; a look before that is for those who have not looked for long.
   if (poll_until_.load(std::memory_order_relaxed) == 0 && now - p.last_poll.get() > poll_every_ns) {
-    look_at_network(w, p, now);
+    p.last_poll = now;
+    poll_network(w, 0);
     if (task* t = p.queue.pop(single())) return t;
   }
   return nullptr;

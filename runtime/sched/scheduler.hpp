@@ -1,7 +1,7 @@
 // scheduler: one runtime's workers, processors and queues; who runs what next, and who sleeps.
 //
-// Picking (find_work, on the native stack): every 61st pick the global queue and the timers first, so that neither starves; own
-// queue; global queue; the network; then as a *searcher* the others' queues and timers; then idle.
+// Picking (find_work, on the native stack): every 61st pick the global queue and the timers first, so that neither starves, and
+// one other's queue, so that they even out; own queue; global queue; the network; then as a *searcher* the others' queues and timers; then idle.
 //
 // Stacks: a fresh task is called by the loop on whatever pooled stack the worker is on, and needs none of its own. When it
 // parks, the stack is the task's from then on, and the worker leaves it: straight to the next ready task that has a stack, to a
@@ -201,8 +201,8 @@ class scheduler {
   void note_time(worker& w, processor& p, std::int64_t now) noexcept;
   void note_rest(worker& w) noexcept;  // it may have lain idle for long
   [[nodiscard]] task* take_global(processor& p, std::size_t max) noexcept;
-  void even_out(worker& w, processor& p) noexcept;  // with one other at random, if that has much more to do
-  void look_at_network(worker& w, processor& p, std::int64_t now);
+  void even_out(worker& w, processor& p,
+                std::int64_t now) noexcept;  // with one other at random, if that has much more to do
   [[nodiscard]] task* search(worker& w, processor& p) noexcept;
   [[nodiscard]] task* steal(worker& w, processor& p, bool last_round) noexcept;
   [[nodiscard]] bool work_anywhere(std::int64_t now) noexcept;
