@@ -301,8 +301,8 @@ void scheduler::even_out(worker& w, processor& p, std::int64_t now) noexcept {
   if (t == nullptr) return;
   p.count.steals += 1;
   push_local(p, t);
-  wake_if_idle(
-      &p);  // I2, I3: it need not be a searcher, and who goes idle meanwhile may have seen these in neither ring
+  // I2, I3: it need not be a searcher, and who goes idle meanwhile may have seen these in neither ring.
+  wake_if_idle(&p);
 }
 
 task* scheduler::find_now(worker& w, processor& p) {

@@ -201,8 +201,8 @@ class scheduler {
   void note_time(worker& w, processor& p, std::int64_t now) noexcept;
   void note_rest(worker& w) noexcept;  // it may have lain idle for long
   [[nodiscard]] task* take_global(processor& p, std::size_t max) noexcept;
-  void even_out(worker& w, processor& p,
-                std::int64_t now) noexcept;  // with one other at random, if that has much more to do
+  /// With one other at random, if that has much more to do.
+  void even_out(worker& w, processor& p, std::int64_t now) noexcept;
   [[nodiscard]] task* search(worker& w, processor& p) noexcept;
   [[nodiscard]] task* steal(worker& w, processor& p, bool last_round) noexcept;
   [[nodiscard]] bool work_anywhere(std::int64_t now) noexcept;

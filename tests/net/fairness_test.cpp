@@ -42,8 +42,8 @@ TEST_CASE("of many connections that never rest none waits while others have thei
     for (std::size_t i = 0; i != pairs; ++i) connections.push_back(tcp_pair());
     std::vector<std::size_t> rounds(pairs);  // each counted by a task of its own
     std::atomic<std::size_t> total = 0;
-    weft::latch all_there(
-        1);  // no round before: other workers would take the first tasks, and run them while the last are made
+    // No round before all are there: other workers would take the first tasks, and run them while the last are made.
+    weft::latch all_there(1);
     weft::wait_group over;
     for (std::size_t i = 0; i != pairs; ++i) {
       auto& [a, b] = connections[i];
