@@ -16,7 +16,6 @@ enum class lock_rank : std::uint8_t {
   pending_start,    // what a cancellation will start
   scheduler,        // idle lists, thread start and stop
   context_node,     // one node of the tree of contexts
-  context_shard,    // the tasks that have waited under a context
   object,           // a channel, a mutex, a socket: what a task waits on
   task_completion,  // the end of a task and who joins it
   timer_heap,       // one processor's timers
@@ -24,13 +23,15 @@ enum class lock_rank : std::uint8_t {
   task_pool,        // task memory that is shared between processors
   io_table,         // descriptors known to the poller
   queue_token,      // the producer tokens that outside threads share
-  leaf,             // under which nothing is locked
+  context_shard,  // the tasks that have parked under a context: locked by hooks, with the object or the heap still locked
+  leaf,           // under which nothing is locked
   count_
 };
 
 inline constexpr char const* lock_rank_names[] = {
-    "registry",   "pending_start", "scheduler", "context_node", "context_shard", "object", "task_completion",
-    "timer_heap", "stack_pool",    "task_pool", "io_table",     "queue_token",   "leaf",
+    "registry",        "pending_start", "scheduler",  "context_node", "object",
+    "task_completion", "timer_heap",    "stack_pool", "task_pool",    "io_table",
+    "queue_token",     "context_shard", "leaf",
 };
 static_assert(sizeof(lock_rank_names) / sizeof(lock_rank_names[0]) == static_cast<std::size_t>(lock_rank::count_));
 

@@ -20,7 +20,7 @@ namespace {
 /// The root of plain threads that belong to no runtime. Never cancelled, never destroyed.
 rt::cancel_node& nowhere() {
   static auto* node = [] {
-    auto* n = new rt::cancel_node(nullptr, nullptr, 1, false);
+    auto* n = new rt::cancel_node(nullptr, nullptr, false);
     n->is_root = true;
     return n;
   }();
@@ -148,7 +148,7 @@ void cancel_fn::operator()(std::exception_ptr cause) const {
 
 std::pair<context, cancel_fn> with_cancel(context parent) {
   rt::scheduler* s = current_scheduler();  // the parent's may be gone
-  context c(rt::make_context(s, parent.node(), true, s != nullptr ? s->processors() : 1));
+  context c(rt::make_context(s, parent.node()));
   return {c, cancel_fn(c)};
 }
 std::pair<context, cancel_fn> with_cancel() { return with_cancel(share(current_node())); }
@@ -250,7 +250,7 @@ std::stop_token context::stop_token() const {
 
 context context::from(std::stop_token token) {
   rt::scheduler* s = current_scheduler();
-  context c(rt::make_context(s, s != nullptr ? &s->root() : nullptr, true, s != nullptr ? s->processors() : 1));
+  context c(rt::make_context(s, s != nullptr ? &s->root() : nullptr));
   if (!token.stop_possible()) return c;
   // The callback lives in the node and does not count as a reference to it: it may run while the last one goes.
   auto on_stop = [n = c.node()] {

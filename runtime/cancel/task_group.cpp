@@ -114,7 +114,7 @@ rt::task* create_in_group(group_core& g, std::size_t size, std::size_t align, bo
     rt::scheduler* s = w != nullptr ? w->sched : under.node()->sched;
     rt::task* t = create_task(s, size, align, ops, false, options, place);
     rt::retain(under.node());
-    rt::cancel_node* before = std::exchange(t->inherited, under.node());
+    rt::cancel_node* before = t->inherit(under.node());
     if (!before->is_root) rt::drop(before);  // tasks do not count roots
     return t;
   } catch (...) {

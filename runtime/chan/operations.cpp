@@ -127,14 +127,16 @@ __attribute__((noinline)) chan_status chan_recv_first(chan_core* core, void* to,
 }  // namespace
 
 // Flattened, as chan_recv: each call costs as much as what it does.
-__attribute__((flatten, noinline)) chan_status chan_send(chan_core* core, void* from, std::int64_t wait_ns) {
+// aligned: what a value takes changes by a tenth with where these two begin in a line, which is else up to the code before them.
+__attribute__((flatten, noinline, aligned(64))) chan_status chan_send(chan_core* core, void* from,
+                                                                      std::int64_t wait_ns) {
   auto const [w, owner] = wait_at_once();  // W1
   if (w == nullptr || !is_channel(core)) [[unlikely]]
     return chan_send_first(core, from, wait_ns);
   return send_now(channel_of(*core), *w, owner, from, wait_ns);
 }
 
-__attribute__((flatten, noinline)) chan_status chan_recv(chan_core* core, void* to, std::int64_t wait_ns) {
+__attribute__((flatten, noinline, aligned(64))) chan_status chan_recv(chan_core* core, void* to, std::int64_t wait_ns) {
   auto const [w, owner] = wait_at_once();  // W1
   if (w == nullptr || !is_channel(core)) [[unlikely]]
     return chan_recv_first(core, to, wait_ns);

@@ -34,7 +34,7 @@ serving::serving(net::serve_options const& options) : state_(nullptr) {
   made->most = options.max_connections;
   made->grace = saturated_ns(options.grace);
   // Under the caller's, for its values, but deaf to its cancellation.
-  made->context = rt::make_context(t->sched, t->current_context(), false, t->sched->processors());
+  made->context = rt::make_context(t->sched, t->current_context(), false);
   state_ = made.release();
 }
 
@@ -69,7 +69,9 @@ void serving::begin_spawn() noexcept {
 }
 
 void serving::end_spawn(bool spawned) noexcept {
-  rt::current_task()->set_scope(state_->own_scope);
+  rt::task* t = rt::current_task();
+  t->set_scope(state_->own_scope);
+  if (t->shard != nullptr && t->shard->node == state_->context) rt::unregister(*t);
   if (!spawned) end_one();
 }
 

@@ -15,14 +15,15 @@
 
 namespace weft::rt {
 
-cancel_node::cancel_node(scheduler* s, cancel_node* p, unsigned n, bool inherits_, std::uint32_t references)
-    : inherits(inherits_),
-      sched(s),
-      parent(p),
-      shard_count(n),
-      more_shards(n > 1 ? std::make_unique<context_shard[]>(n) : nullptr),
-      refs(references) {
-  for (unsigned i = 0; i < n; ++i) shard(i).node = this;
+cancel_node::cancel_node(scheduler* s, cancel_node* p, bool inherits_, std::uint32_t references)
+    : inherits(inherits_), sched(s), parent(p), refs(references) {
+  first_shard.node = this;
+}
+
+spread_shards::spread_shards(cancel_node& of, unsigned count) noexcept
+    : count_(count), shards_(new(std::nothrow) padded[count]) {
+  if (complete())
+    for (unsigned i = 0; i < count; ++i) shards_[i].shard.node = &of;
 }
 
 cancel_node::~cancel_node() {
@@ -32,6 +33,7 @@ cancel_node::~cancel_node() {
     if (l->release != nullptr) l->release(*l);
   }
   delete timer;
+  delete spread.load(std::memory_order_acquire);
   // An exception that others may have caught and let go of meanwhile. What orders their reads with its end is the count in the C++
   // library, which ThreadSanitizer does not see.
   tsan_ignore const counted_elsewhere;
@@ -66,8 +68,9 @@ namespace {
 bool let_go(cancel_node& n, std::uint32_t times) noexcept {
   // Whoever holds all the references to a task's own context needs no locked instruction to find that out: new ones are made from old
   // ones, or by a cancellation from above (mark), which has the parent's lock. Others are also looked at by signals and
-  // std::stop_tokens (try_retain), without that lock. acquire: pairs with the release of who dropped the others.
-  bool const sole = n.is_tasks_own && n.refs.load(std::memory_order_acquire) == times;
+  // std::stop_tokens (try_retain), without that lock. acquire: pairs with the release of who dropped the others. A single reference is
+  // mostly a child's, one of many, and looking first would fetch the line twice.
+  bool const sole = times > 1 && n.is_tasks_own && n.refs.load(std::memory_order_acquire) == times;
   if (!sole && n.refs.fetch_sub(times, std::memory_order_acq_rel) != times) return false;
   cancel_node* const parent = n.parent;
   if (parent == nullptr) return true;
@@ -138,8 +141,8 @@ void put_below_parent(cancel_node& n) noexcept {
   link_child(*n.parent, n);
 }
 
-cancel_node* make_context(scheduler* s, cancel_node* parent, bool inherits, unsigned shards) {
-  auto* const n = new cancel_node(s, parent, shards, inherits, 1);
+cancel_node* make_context(scheduler* s, cancel_node* parent, bool inherits) {
+  auto* const n = new cancel_node(s, parent, inherits);
   retain(parent);
   put_below_parent(*n);
   return n;
@@ -222,21 +225,26 @@ bool mark(cancel_node& n, cancel_kind kind, std::exception_ptr const& cause, boo
   return true;
 }
 
-/// C4, C5 for one node.
-void wake_registered(cancel_node& n) noexcept {
-  for (unsigned i = 0; i < n.shard_count; ++i) {
-    ready_list woken;
-    context_shard& s = n.shard(i);
-    {
-      guard hold(s.lock);
-      tsan_ignore const lists;
-      for (task* t = s.head; t != nullptr; t = t->shard_next) {
-        std::uint64_t const generation = wait_word::generation(t->word.load(std::memory_order_acquire));
-        if (claim(*t, generation, how::cancel)) woken.push(*t);
-      }
+/// C4, C5 for one shard.
+void wake_registered(context_shard& s) noexcept {
+  ready_list woken;
+  {
+    guard hold(s.lock);
+    tsan_ignore const lists;
+    for (task* t = s.head; t != nullptr; t = t->shard_next) {
+      std::uint64_t const generation = wait_word::generation(t->word.load(std::memory_order_acquire));
+      if (claim(*t, generation, how::cancel)) woken.push(*t);
     }
-    ready_all(woken);
   }
+  ready_all(woken);
+}
+
+/// The same for one node. Shards that were spread out after C3 are not seen here, and need not be: H3 of who registered there sees the
+/// stage.
+void wake_registered(cancel_node& n) noexcept {
+  wake_registered(n.first_shard);
+  if (spread_shards* const more = n.spread.load(std::memory_order_acquire))
+    for (unsigned i = 0; i < more->count(); ++i) wake_registered(more->of(i));
 }
 
 void call_listeners(cancel_node& n) noexcept {
@@ -277,7 +285,6 @@ bool cancel_from(cancel_node& n, cancel_kind kind, std::exception_ptr const& cau
   cancel_node* marked = &n;
   n.work_next = nullptr;
   cancel_node* last = &n;
-  bool used = n.used.load(std::memory_order_seq_cst);
   while (visit != nullptr) {
     cancel_node* c = visit;
     visit = c->visit_next;
@@ -287,9 +294,12 @@ bool cancel_from(cancel_node& n, cancel_kind kind, std::exception_ptr const& cau
     }
     c->work_next = nullptr;
     last = last->work_next = c;
-    used |= c->used.load(std::memory_order_seq_cst);
   }
-  if (used) process_fences::heavy();  // C2, C3: pairs with H2
+  full_fence();  // pairs with that of H0: its H3 sees the stage, or `used` is seen here
+  bool used = false;
+  for (cancel_node* c = marked; c != nullptr && !used; c = c->work_next)
+    used = c->used.load(std::memory_order_relaxed);  // C2
+  if (used) process_fences::heavy();                 // C3: pairs with H2
   while (marked != nullptr) {
     cancel_node* c = marked;
     marked = c->work_next;

@@ -7,8 +7,12 @@
 //          C5 unlock, make them ready in bulk; then the listeners
 // If C4 misses a task's WAITING, that task's H3 sees the stage.
 //
-// A task registers with a node at its first wait under it (W1) and stays registered until it waits under another or ends, so the
-// cost is paid once; shards keep registrations by different processors apart. Tasks spawned under a node take no lock.
+// A task registers with a node when it first parks under it (H0) and stays registered until it waits under another or ends, so the
+// cost is paid once, and by those that park alone. A node has one shard; once that has been found locked by another it gets one
+// a processor besides, so that who registers from different processors, or ends there, does not meet. They are made by the next task that
+// leaves a list, with no lock held: under those that never end the one shard has to do. Tasks spawned under a node take no lock.
+// H0 comes in the hook, under the object's lock: nothing is locked under a shard's. C4 holds a shard for long where many are woken. A hook
+// that sees the stage does not register; one that looked just before C1 waits for the end of C4 with its object locked.
 //
 // Each handle-spawned task has a context of its own, made when it is first needed: when the task asks for its context, derives
 // one, or spawns (children inherit it), or when a handle cancels it. In that last case a wait may already be under way that
@@ -32,14 +36,31 @@ namespace weft::rt {
 
 struct task;
 struct cancel_node;
+struct worker;
 class scheduler;
 
 // To ThreadSanitizer these lists are not there. Nearly all tasks register under one context, so the locks would order what a task did before
-// its first wait, and before its end, with what others do after theirs, and hide the races in between.
+// it first parked, and before its end, with what others do after theirs, and hide the races in between.
 struct context_shard {
   ranked_lock lock{lock_rank::context_shard};
-  task* head = nullptr;  // guarded by lock; links in the task
-  cancel_node* node = nullptr;
+  task* head = nullptr;         // guarded by lock; links in the task
+  cancel_node* node = nullptr;  // constant
+};
+
+/// A shard a processor, each on a line of its own.
+class spread_shards {
+ public:
+  spread_shards(cancel_node& of, unsigned count) noexcept;
+  [[nodiscard]] bool complete() const noexcept { return shards_ != nullptr; }  // false: there was no memory
+  [[nodiscard]] unsigned count() const noexcept { return count_; }
+  [[nodiscard]] context_shard& of(unsigned processor) noexcept { return shards_[processor % count_].shard; }
+
+ private:
+  struct alignas(64) padded {
+    context_shard shard;
+  };
+  unsigned const count_;
+  std::unique_ptr<padded[]> const shards_;
 };
 
 /// Called once when a context is cancelled, on the canceller's stack, with no lock held. Must neither block nor throw; starting a
@@ -57,24 +78,19 @@ enum class cancel_kind : std::uint8_t { none, cancelled, timed_out };
 enum class cancel_stage : std::uint8_t { none, closing_done, set };  // the second only under the node's lock
 
 struct cancel_node {
-  cancel_node(scheduler* s, cancel_node* parent, unsigned shards, bool inherits, std::uint32_t references = 1);
+  cancel_node(scheduler* s, cancel_node* parent, bool inherits, std::uint32_t references = 1);
   ~cancel_node();
   cancel_node(cancel_node const&) = delete;
   cancel_node& operator=(cancel_node const&) = delete;
 
-  std::atomic<cancel_stage> stage{cancel_stage::none};  // C1, release; W1 and H3 read it
+  std::atomic<cancel_stage> stage{cancel_stage::none};  // C1, release; W1, H0 and H3 read it
   std::atomic<bool> used{false};                        // a task has registered: C2
   bool is_root = false;                                 // constant from creation; tasks do not count it
-  bool is_tasks_own = false;  // the same. No signal and no std::stop_token has a pointer to it
-  bool const inherits;        // false: without_cancel, a parent's cancellation stops here
-  scheduler* const sched;     // may be null: made outside of any runtime
-  cancel_node* const parent;  // counted
-  unsigned const shard_count;
-  context_shard first_shard;
-  std::unique_ptr<context_shard[]> const more_shards;  // null: first_shard is the only one
-  [[nodiscard]] context_shard& shard(unsigned i) noexcept {
-    return more_shards == nullptr ? first_shard : more_shards[i];
-  }
+  bool is_tasks_own = false;                    // the same. No signal and no std::stop_token has a pointer to it
+  bool const inherits;                          // false: without_cancel, a parent's cancellation stops here
+  scheduler* const sched;                       // may be null: made outside of any runtime
+  cancel_node* const parent;                    // counted
+  std::atomic<spread_shards*> spread{nullptr};  // not null: who registers from now on does so there; installed once
 
   ranked_lock lock{lock_rank::context_node};
   cancel_kind kind = cancel_kind::none;  // guarded by lock; constant once it is set in `stage`
@@ -101,7 +117,9 @@ struct cancel_node {
   std::shared_ptr<void> value;
   timer_node* timer = nullptr;  // with a deadline of its own
 
-  // At the other end than `stage`, which all tasks read: those that end on several workers write it.
+  // At the other end than `stage`, which all tasks read: those that park or end on several workers write these.
+  context_shard first_shard;
+  std::atomic<bool> crowded{false};  // first_shard was found locked: a hint
   std::atomic<std::uint32_t> refs;
 
   /// Without a lock. May be false for a moment when the done channel is closed already.
@@ -133,7 +151,7 @@ void drop(cancel_node* n, std::uint32_t times = 1) noexcept;
 [[nodiscard]] cancel_node* drop_alone(cancel_node& n, std::uint32_t times) noexcept;
 
 /// A child of `parent` (null: no parent), with one reference for the caller. Born cancelled if the parent is. Throws bad_alloc.
-[[nodiscard]] cancel_node* make_context(scheduler* s, cancel_node* parent, bool inherits = true, unsigned shards = 1);
+[[nodiscard]] cancel_node* make_context(scheduler* s, cancel_node* parent, bool inherits = true);
 /// Puts a new node, whose reference to its parent is counted already, in the parent's list; cancels it if the parent is cancelled.
 void put_below_parent(cancel_node& n) noexcept;
 /// make_context() with a deadline: cancels itself with timed_out. Only inside a runtime.
@@ -156,8 +174,9 @@ inline constexpr std::uint16_t children_ahead = 64;
 /// What join_handle::cancel does.
 void cancel_own(task& t);
 
-/// W1's registration: moves the task from the shard it is in to one of `n`.
-void register_wait(task& t, cancel_node& n, unsigned shard_hint) noexcept;
+/// H0, on `here`: a task that is registered nowhere, which waits under n.
+void register_wait(task& t, cancel_node& n, worker const& here) noexcept;
+/// The task itself, with no lock held, and the node kept.
 void unregister(task& t) noexcept;
 
 }  // namespace weft::rt

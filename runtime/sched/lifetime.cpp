@@ -101,7 +101,7 @@ scheduler::scheduler(options const& o, simulation* sim)
   if (std::error_code const error = sim != nullptr ? std::error_code() : poller_.open(); error)
     throw std::system_error(error, "weft: cannot open the poller");
   ::pthread_sigmask(SIG_SETMASK, nullptr, &signal_mask_);
-  root_ = new cancel_node(this, nullptr, processor_count_, false);
+  root_ = new cancel_node(this, nullptr, false);
   root_->is_root = true;
   for (unsigned i = 0; i < processor_count_; ++i) {
     processors_[i].index = i;

@@ -107,7 +107,7 @@ __attribute__((noinline)) void call(stack* self) noexcept {
   reset_rounding();  // the next task on this stack starts afresh
 }
 
-/// H1 to H6.
+/// H0 to H6.
 __attribute__((always_inline)) inline void park_hook(worker& w, task& t, park_request const& request) noexcept {
   // The objects behind request.arg live until H5, since whoever claims the wait before that is either a partner, who needs the lock
   // that is held here, or makes a task ready that needs that lock for R2. The request itself may be gone once H1 is done: copied.
@@ -117,6 +117,8 @@ __attribute__((always_inline)) inline void park_hook(worker& w, task& t, park_re
   cancel_node* n = t.waits_under;
   bool const cancellable = t.wait_cancellable && n != nullptr;
   std::int64_t const deadline = request.deadline;
+  if (cancellable && t.shard == nullptr && !n->is_cancelled()) [[unlikely]]
+    register_wait(t, *n, w);  // H0
   t.phase.store(task_phase::parked, std::memory_order_release);
   publish_wait<process_fences>(t, generation, cancellable);  // H1, H2
   bool mine = false;

@@ -70,12 +70,13 @@ void clear_locals(task* t) noexcept {
   --t->shield;
 }
 
-/// True: the reference goes back to those that the calling task has counted ahead for its children (inherit_context).
-bool kept_for_children(cancel_node* inherited) noexcept {
+/// True: the references go back to those that the calling task has counted ahead for its children (inherit_context).
+bool kept_for_children(cancel_node* inherited, std::uint16_t references) noexcept {
   task* const parent = current_task();
-  if (parent == nullptr || parent->own.load(std::memory_order_relaxed) != inherited || parent->own_credit == UINT16_MAX)
+  if (parent == nullptr || parent->own.load(std::memory_order_relaxed) != inherited ||
+      parent->credit > UINT16_MAX - references)
     return false;
-  parent->own_credit += 1;
+  parent->credit = static_cast<std::uint16_t>(parent->credit + references);
   return true;
 }
 
@@ -89,9 +90,10 @@ __attribute__((noinline)) void drop_extra_there(task* t) noexcept {
     } else if (cancel_node* const own = t->own.load(std::memory_order_acquire)) {
       // A destructor of the result's may have waited under it.
       if (t->shard != nullptr && t->shard->node == own) unregister(*t);
+      if (t->waits_under == own) t->waits_under = nullptr;
       t->own.store(nullptr, std::memory_order_relaxed);  // no handle is left that could look
-      cancel_node* const parent = drop_alone(*own, 1u + std::exchange(t->own_credit, std::uint16_t{0}));
-      if (parent != nullptr && !kept_for_children(parent)) drop(parent);
+      cancel_node* const parent = drop_alone(*own, 1u + std::exchange(t->credit, std::uint16_t{0}));
+      if (parent != nullptr && !kept_for_children(parent, 1)) drop(parent);
     } else {
       return;
     }
@@ -107,10 +109,12 @@ inline void drop_extra(task* t) noexcept {
 void destroy_contents(task* t) noexcept {
   cancel_node* inherited = std::exchange(t->inherited, nullptr);
   if (std::exchange(t->inherited_lent, false)) inherited = nullptr;
+  std::uint16_t references = 1;
+  if (!t->has_handle) references = static_cast<std::uint16_t>(references + std::exchange(t->credit, std::uint16_t{0}));
   if (t->ops->destroy_result != nullptr) t->ops->destroy_result(t->body());
   drop_extra(t);
-  if (inherited != nullptr && !inherited->is_root && !kept_for_children(inherited)) {
-    drop(inherited);
+  if (inherited != nullptr && !inherited->is_root && !kept_for_children(inherited, references)) {
+    drop(inherited, references);
     drop_extra(t);
   }
 }
@@ -144,6 +148,7 @@ bool last_of_run(task& t, bool beneath_join) noexcept {
 void end_task(task* t, bool beneath_join) noexcept {
   clear_locals(t);
   if (t->shard != nullptr) unregister(*t);
+  t->waits_under = nullptr;  // destructors below may wait, and the context may go before them
   // A cancellation may have resumed a wait before its hook armed the timer (H4): R3 found nothing to disarm then.
   if (t->timer != nullptr) timer_heap::disarm(*t->timer, t->timer->generation());
   t->phase.store(task_phase::ended, std::memory_order_release);
@@ -173,7 +178,7 @@ bool run_as_task_if_native(void (*f)(void*) noexcept, void* arg) noexcept {
   static constexpr detail::body_ops ops{&call::invoke, nullptr, nullptr};
   try {
     task* t = make_task(*w->sched, sizeof(call), alignof(call), false);
-    t->inherited = &w->sched->root();
+    (void)t->inherit(&w->sched->root());
     t->ops = &ops;
     new (t->body()) call{f, arg};
     w->sched->start(t);
@@ -258,8 +263,8 @@ namespace {
 constexpr body_ops no_body{nullptr, nullptr, nullptr};
 
 /// What a new task inherits, counted unless it is a root. A task that can be cancelled by its handle passes its own context on, so that
-/// the cancellation reaches its children too; it counts them 64 at a time, since children that end elsewhere would fight with it for the
-/// counter's cache line at each spawn. What is spawned to clean up behind a cancellation must not be met by that at its first wait: it
+/// the cancellation reaches its children too. Children are counted 64 at a time, since those that end elsewhere would fight with their parent
+/// for the counter's cache line at each spawn. What is spawned to clean up behind a cancellation must not be met by that at its first wait: it
 /// gets the values alone.
 cancel_node* inherit_context(scheduler& s, worker* w) {
   task* const parent = w != nullptr ? w->current.get() : nullptr;
@@ -269,13 +274,13 @@ cancel_node* inherit_context(scheduler& s, worker* w) {
   if (n == nullptr) n = &own_context_of(*parent);
   if (parent->cleaning_up != 0 || unwinds(*w)) [[unlikely]]
     return make_context(&s, n, false);
-  if (own) {
-    std::uint16_t& credit = parent->own_credit;
+  if (own || (parent->scoped == nullptr && !n->is_root)) {
+    std::uint16_t& credit = parent->credit;
     if (credit == 0) retain(n, credit = children_ahead);
     --credit;
-    return n;
+  } else if (!n->is_root) {
+    retain(n);
   }
-  if (!n->is_root) retain(n);
   return n;
 }
 
@@ -309,7 +314,7 @@ task* create_task(scheduler* sched, std::size_t size, std::size_t align, body_op
   t->ops = &ops;
   t->place = place != nullptr ? *place : std::source_location();
   try {
-    t->inherited = inherit_context(*sched, w);
+    (void)t->inherit(inherit_context(*sched, w));
     if (options != nullptr) heed(*t, *options);
   } catch (...) {
     abandon(t);

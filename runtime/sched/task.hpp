@@ -67,7 +67,8 @@ struct task : waiter {
   std::uint16_t cleaning_up = 0;        // depth of weft's destructors that run the user's code; the task's own
   std::atomic<std::uint32_t> refs{1};   // the run, the handle: the last one destroys result and contexts
   std::atomic<std::uint32_t> holds{1};  // all references together, each heap: the last one frees the block
-  std::uint16_t own_credit = 0;         // references to `own` counted ahead, for the children to come; the task's own
+  // References counted ahead for the children to come: to `own`, or to `inherited` where there is no handle. The task's own.
+  std::uint16_t credit = 0;
   bool inherited_lent = false;  // the reference to `inherited` has become that of `own` to its parent; the task's own
   std::atomic<bool> implicit{false};      // W1: the wait is under the inherited context by default
   detail::body_ops const* ops = nullptr;  // constant from creation
@@ -79,7 +80,8 @@ struct task : waiter {
   std::atomic<std::uint32_t> parked_at{0};  // coarse_time of the last park; for reports
   cancel_node* inherited = nullptr;         // context at the spawn; counted unless it is a root
   cancel_node* scoped = nullptr;            // innermost scoped_context, null: none; set_scope
-  // W1: the context that the current wait, or the last, belongs to; read by its hook (H3). Null: there was none since `scoped` changed.
+  // W1: the context that the current wait, or the last or the first to come, belongs to; read by its hook (H0, H3) and by whoever has frozen
+  // the wait. Null: the next W1 finds it out. `shard` is null or one of this context's.
   cancel_node* waits_under = nullptr;
   std::atomic<cancel_node*> own{
       nullptr};  // its own context, made when needed, by a handle's cancel() too: by compare-exchange; counted
@@ -97,6 +99,14 @@ struct task : waiter {
     if (scoped != nullptr) return scoped;
     if (cancel_node* n = own_context()) return n;
     return inherited != nullptr ? inherited : root_of_runtime();
+  }
+  /// Before it starts: the context it is spawned under; the reference goes over. The one before.
+  cancel_node* inherit(cancel_node* n) noexcept {
+    if (!has_handle) {  // W1, ahead: it waits under this until it has a scope
+      waits_under = n;
+      implicit.store(false, std::memory_order_relaxed);
+    }
+    return std::exchange(inherited, n);
   }
   /// The task itself: its innermost scoped_context. What it was.
   cancel_node* set_scope(cancel_node* n) noexcept {

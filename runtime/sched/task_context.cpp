@@ -24,13 +24,13 @@ cancel_node& own_context_of(task& t) {
   cancel_node* own = t.own.load(std::memory_order_acquire);
   if (own != nullptr) return *own;
   // Its children are counted right now, and the task's reference to the inherited context becomes the new one's.
-  auto* const fresh = new cancel_node(t.sched, t.inherited, 1, true, 1 + children_ahead);
+  auto* const fresh = new cancel_node(t.sched, t.inherited, true, 1 + children_ahead);
   fresh->is_tasks_own = true;
   bool const lends = t.inherited != nullptr && !t.inherited->is_root && !t.inherited_lent;
   if (!lends) retain(t.inherited);
   put_below_parent(*fresh);
   if (install(t, own, fresh)) {
-    t.own_credit = children_ahead;
+    t.credit = children_ahead;
     t.inherited_lent = lends;
     return *fresh;
   }
@@ -72,30 +72,63 @@ void cancel_own(task& t) {
 
 // ---- registration ---------------------------------------------------------------------------------------------------
 
-void unregister(task& t) noexcept {
-  tsan_hidden const lists;
-  context_shard& s = *t.shard;
-  guard hold(s.lock);
-  (t.shard_prev != nullptr ? t.shard_prev->shard_next : s.head) = t.shard_next;
-  if (t.shard_next != nullptr) t.shard_next->shard_prev = t.shard_prev;
-  t.shard = nullptr;
-  t.shard_next = t.shard_prev = nullptr;
+namespace {
+
+/// Locks s. Finding it taken is what tells that its node needs more shards.
+void lock_and_look(context_shard& s) noexcept WEFT_ACQUIRE(s.lock) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  if (s.lock.try_lock()) return;
+  if (s.node->spread.load(std::memory_order_relaxed) == nullptr) s.node->crowded.store(true, std::memory_order_relaxed);
+  s.lock.lock();
 }
 
-void register_wait(task& t, cancel_node& n, unsigned shard_hint) noexcept {
-  if (t.shard != nullptr) unregister(t);
+/// No lock is held, and the caller keeps n. Without memory for it, the one shard has to do.
+__attribute__((noinline)) void spread(cancel_node& n, scheduler& of) noexcept {
+  tsan_ignore const lists;  // who registers sees no edge to who made them
+  n.crowded.store(false, std::memory_order_relaxed);
+  if (of.processors() == 1 || n.spread.load(std::memory_order_relaxed) != nullptr) return;
+  auto fresh = std::unique_ptr<spread_shards>(new (std::nothrow) spread_shards(n, of.processors()));
+  if (fresh == nullptr || !fresh->complete()) return;
+  spread_shards* none = nullptr;
+  // release: pairs with who registers; C4 comes after the fence of C3
+  if (n.spread.compare_exchange_strong(none, fresh.get(), std::memory_order_acq_rel, std::memory_order_relaxed))
+    fresh.release();
+}
+
+}  // namespace
+
+void unregister(task& t) noexcept {
+  context_shard& s = *t.shard;
+  bool crowded = false;
+  {
+    tsan_hidden const lists;
+    lock_and_look(s);
+    (t.shard_prev != nullptr ? t.shard_prev->shard_next : s.head) = t.shard_next;
+    if (t.shard_next != nullptr) t.shard_next->shard_prev = t.shard_prev;
+    t.shard = nullptr;
+    t.shard_next = t.shard_prev = nullptr;
+    s.lock.unlock();
+    crowded = s.node->crowded.load(std::memory_order_relaxed);
+  }
+  if (crowded) [[unlikely]]
+    spread(*s.node, *t.sched);
+}
+
+void register_wait(task& t, cancel_node& n, worker const& here) noexcept {
   tsan_hidden const lists;
   if (!n.used.load(std::memory_order_acquire)) {
-    n.used.store(true, std::memory_order_seq_cst);
-    full_fence();  // before the wait that follows looks at the stage: C2 sees `used`, or H3 sees the stage
+    n.used.store(true, std::memory_order_relaxed);
+    full_fence();  // before H3 looks at the stage: C2 sees `used`, or H3 sees the stage
   }
-  context_shard& s = n.shard(n.shard_count == 1 ? 0 : shard_hint % n.shard_count);
-  guard hold(s.lock);
+  spread_shards* const more = n.spread.load(std::memory_order_acquire);
+  processor const* const p = here.held();
+  context_shard& s = more == nullptr ? n.first_shard : more->of(p != nullptr ? p->index : here.index);
+  lock_and_look(s);
   t.shard = &s;
   t.shard_prev = nullptr;
   t.shard_next = s.head;
   if (s.head != nullptr) s.head->shard_prev = &t;
   s.head = &t;
+  s.lock.unlock();
 }
 
 cancel_node* current_context() noexcept {

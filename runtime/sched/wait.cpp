@@ -121,17 +121,17 @@ namespace {
   return n.is_cancelled_for_all() && t.shield == 0 && std::uncaught_exceptions() == 0;
 }
 
-/// W1 at the first wait under n.
+/// W1 at the first wait under n. From here on t is registered there or nowhere.
 __attribute__((noinline)) void wait_under(task& t, cancel_node& n) noexcept {
   // A wait under the inherited context by default also belongs to a context of its own that a handle may make any moment.
   t.implicit.store(&n == t.inherited && t.scoped == nullptr && t.has_handle, std::memory_order_relaxed);
   t.waits_under = &n;
-  if (t.shard == nullptr || t.shard->node != &n) register_wait(t, n, static_cast<unsigned>(t.id));
+  if (t.shard != nullptr && t.shard->node != &n) unregister(t);
 }
 
 __attribute__((always_inline)) inline cancel_node& prepare_wait_of(task& t) noexcept {
   cancel_node* const n = t.current_context();
-  if (n != t.waits_under || t.shard == nullptr) [[unlikely]]
+  if (n != t.waits_under) [[unlikely]]
     wait_under(t, *n);
   return *n;
 }

@@ -5,10 +5,11 @@
 // partner, close, timeout and cancellation wins the compare-exchange on waiter::word, and only the winner makes the
 // waiter ready. Tasks and plain threads wait with the same records; a task parks, a thread sleeps on a futex.
 //
-//   wait    W1 cancellation_point(): cancelled -> throw; first wait under this context -> register with it
+//   wait    W1 cancellation_point(): cancelled -> throw
 //           W2 lock the object(s); try; done: unlock, return
 //           W3 begin_wait(): generation + 1, IDLE; fill and link the records; park() WITH the lock(s) held
 //   hook    on the stack that runs next, so that nobody can resume the task before it has left its own:
+//           H0 cancellable, and the first under this context: register with it
 //           H1 publish WAITING | generation | CANCELLABLE?      H2 light fence, pairs with C3
 //           H3 context's flag set and cancellable: claim(cancel) H4 arm the timer   H5 unlock   H6 H3 won: ready
 //   claim   WAITING and same generation -> CLAIMED(how), FROZEN kept
@@ -146,8 +147,7 @@ struct wait_record {
 // ---- the waiting side -----------------------------------------------------------------------------------------------
 
 /// W1. The calling task's, or plain thread's, waiter. Throws weft::cancelled if the task's context is cancelled, waiting
-/// is not shielded and no exception is unwinding the stack. The first call under a context registers the task with it.
-/// Must be called before any object's lock is taken.
+/// is not shielded and no exception is unwinding the stack. Must be called before any object's lock is taken.
 [[nodiscard]] waiter& cancellation_point();
 
 /// A waiter for which W1 had nothing to do, and what its thread takes biased locks as: wait_at_once.hpp.

@@ -125,7 +125,7 @@ void put_under(rt::task& t, context const& of) {
     rt::discard(&t);
     throw;
   }
-  rt::cancel_node* before = std::exchange(t.inherited, under);
+  rt::cancel_node* before = t.inherit(under);
   if (!before->is_root) rt::drop(before);  // tasks do not count roots
 }
 

@@ -86,16 +86,16 @@ TEST_CASE("ranked locks taken in their order pass, and try_lock may go against i
 
 TEST_CASE("a lock taken against the order of ranks ends the process with both names") {
   auto const end = run_child([] {
-    ranked_lock heap(lock_rank::timer_heap), shard(lock_rank::context_shard);
+    ranked_lock heap(lock_rank::timer_heap), node(lock_rank::context_node);
     heap.lock();
-    shard.lock();
-    shard.unlock();
+    node.lock();
+    node.unlock();
     heap.unlock();
     return 0;
   });
   CHECK(end.signal == SIGABRT);
   CHECK(end.errors.find("'timer_heap'") != end.errors.npos);
-  CHECK(end.errors.find("'context_shard'") != end.errors.npos);
+  CHECK(end.errors.find("'context_node'") != end.errors.npos);
 }
 
 TEST_CASE("two object locks taken by falling address end the process") {

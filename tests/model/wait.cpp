@@ -64,8 +64,19 @@ class meeting final : public program {
     hook();
   }
 
+  void register_wait() {
+    if (!mutated("H0: the context is not told that a task registers")) {
+      used_.store(true, std::memory_order_relaxed);
+      if (!mutated("H0: no full fence")) full_fence();
+    }
+    guard hold(shard_);
+    registered_ = true;
+  }
+
   void hook() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     std::uint64_t const generation = record_.generation;
+    bool const registers_late = mutated("H0 after H3: the task registers when it has looked at the flag");
+    if (!registered_ && !registers_late && !flag_.load(std::memory_order_acquire)) register_wait();  // H0
     bool const early = mutated("H5 before H1: the lock is released before the wait is published");
     if (early) lock_.unlock();
     bool const look_first = mutated("H3 before H1: the flag is looked at before the wait is published");
@@ -76,7 +87,8 @@ class meeting final : public program {
     if (reads_late) request_.read();
     if (!look_first && !mutated("H3: the flag is not looked at again")) flagged = flag_.load(std::memory_order_acquire);
     bool const mine = flagged && claim(task_, generation, how::cancel);  // H3
-    if (generation == 1) armed_.ring();                                  // H4
+    if (!registered_ && registers_late && !flagged) register_wait();
+    if (generation == 1) armed_.ring();  // H4
     object_.read();
     if (!early) lock_.unlock();  // H5
     if (mine) ready_task();      // H6
@@ -163,9 +175,16 @@ class meeting final : public program {
   void cancel() {
     bool const late = mutated("C1 after C4: the flag is set after the waits were claimed");
     if (!late) flag_.store(true, std::memory_order_release);  // C1
-    named_fences::heavy();                                    // C3
-    std::uint64_t const generation = wait_word::generation(task_.word.load(std::memory_order_acquire));
-    bool const won = !mutated("C4: is left out") && claim(task_, generation, how::cancel);  // C4
+    if (!mutated("C2: no full fence")) full_fence();
+    bool won = false;
+    if (used_.load(std::memory_order_relaxed)) {  // C2
+      named_fences::heavy();                      // C3
+      guard hold(shard_);
+      if (registered_ && !mutated("C4: is left out")) {
+        std::uint64_t const generation = wait_word::generation(task_.word.load(std::memory_order_acquire));
+        won = claim(task_, generation, how::cancel);  // C4
+      }
+    }
     if (late) flag_.store(true, std::memory_order_release);
     if (won) ready_task();  // C5
   }
@@ -183,6 +202,9 @@ class meeting final : public program {
   wait_record record_;
   plain frame_, request_, object_, value_;
   atomic<bool> flag_{false};  // the context's
+  atomic<bool> used_{false};  // the same
+  object_lock shard_;         // the same
+  bool registered_ = false;   // written under shard_, by the task alone
   bell armed_;                // the timer, for the first wait
   bell queued_;
   unsigned waits_ = Waits;
