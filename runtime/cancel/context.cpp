@@ -187,7 +187,7 @@ scoped_context::~scoped_context() {
     rt::fatal("weft::scoped_context destroyed out of order or by another task");
   t->set_scope(before_);
   // The task may not stay registered with a context that this block alone kept alive.
-  if (t->shard != nullptr && t->shard->node == in_force_.node()) rt::unregister(*t);
+  rt::unregister_from(*t, in_force_.node());
 }
 
 uncancellable::uncancellable() noexcept {

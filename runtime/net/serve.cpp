@@ -71,7 +71,7 @@ void serving::begin_spawn() noexcept {
 void serving::end_spawn(bool spawned) noexcept {
   rt::task* t = rt::current_task();
   t->set_scope(state_->own_scope);
-  if (t->shard != nullptr && t->shard->node == state_->context) rt::unregister(*t);
+  rt::unregister_from(*t, state_->context);
   if (!spawned) end_one();
 }
 

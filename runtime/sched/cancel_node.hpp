@@ -178,5 +178,7 @@ void cancel_own(task& t);
 void register_wait(task& t, cancel_node& n, worker const& here) noexcept;
 /// The task itself, with no lock held, and the node kept.
 void unregister(task& t) noexcept;
+/// The same, if it is n that the task is registered with: n may go, and the task will not wait under it again.
+void unregister_from(task& t, cancel_node const* n) noexcept;
 
 }  // namespace weft::rt

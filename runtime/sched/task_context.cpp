@@ -113,6 +113,10 @@ void unregister(task& t) noexcept {
     spread(*s.node, *t.sched);
 }
 
+void unregister_from(task& t, cancel_node const* n) noexcept {
+  if (t.shard != nullptr && t.shard->node == n) unregister(t);
+}
+
 void register_wait(task& t, cancel_node& n, worker const& here) noexcept {
   tsan_hidden const lists;
   if (!n.used.load(std::memory_order_acquire)) {
