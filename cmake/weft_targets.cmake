@@ -78,6 +78,14 @@ function(weft_library target name)
   add_library(weft::${name} ALIAS ${target})
 endfunction()
 
+# weft_standalone(<target>): with WEFT_STANDALONE a program that has the C++ library inside, as Go's and Rust's have theirs; Boost is too
+# where Boost_USE_STATIC_LIBS is on. Not for one with another C++ library that is shared, which would bring a second copy.
+function(weft_standalone target)
+  if(WEFT_STANDALONE)
+    target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc -Wl,--gc-sections)
+  endif()
+endfunction()
+
 # weft_unoptimized(<source>): a large file of the current folder whose speed does not matter, but how long it takes to compile.
 function(weft_unoptimized source)
   if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")

@@ -5,6 +5,7 @@
 #include "runtime/base/lock.hpp"
 #include "runtime/base/message.hpp"
 #include "runtime/platform/platform.hpp"
+#include "runtime/platform/thread_sample.hpp"
 
 #include <execinfo.h>
 #include <signal.h>
@@ -45,7 +46,7 @@ void report(overflow_info const& found) noexcept {
   line << "weft: raise options::stack_size or task_options::stack_size; the innermost calls:";
   line.write_line();
   void* frames[frames_most];
-  ::backtrace_symbols_fd(frames, ::backtrace(frames, frames_most), STDERR_FILENO);
+  ::backtrace_symbols_fd(frames, static_cast<int>(current_calls(frames, frames_most)), STDERR_FILENO);
 }
 
 // O1. The faulting instruction runs again when the handler returns; a signal that somebody sent must be sent again.
@@ -84,7 +85,7 @@ void install_overflow_report(overflow_describe ask) noexcept {
   if (installs++ > 0) return;
 
   void* frame[1];
-  ::backtrace(frame, 1);  // loads the unwinder's library, which a signal handler may not
+  (void)current_calls(frame, 1);  // the unwinder sets itself up, which a signal handler may not do
   for (int const signal : signals) {
     struct sigaction action{};
     action.sa_sigaction = on_fault;
@@ -109,7 +110,7 @@ void remove_overflow_report() noexcept {
 
 alternate_stack::alternate_stack() noexcept {
   stack_t there{};
-  constexpr std::size_t enough = 32 * 1024;  // backtrace and the report need about a third
+  constexpr std::size_t enough = 32 * 1024;  // the unwinder and the report need about a third
   if (::sigaltstack(nullptr, &there) == 0 && (there.ss_flags & SS_DISABLE) == 0 && there.ss_size >= enough) return;
   memory_ = reserve_pages(size);
   if (memory_ == nullptr) return;  // an overflow still ends the process, unexplained

@@ -5,8 +5,7 @@
 //   O1  nobody's: hand the signal to the handler that was there before, or let the default action run.
 //   O2  a task's: write the report, put the default action back, return. The instruction faults again and the process
 //       ends as it would have without weft, core file included.
-// Everything in it is async-signal-safe; backtrace() is called once at installation, since its first call loads a
-// library.
+// Everything in it is async-signal-safe; current_calls is called once at installation, since the unwinder sets itself up in its first call.
 #pragma once
 
 #include <cstddef>

@@ -173,16 +173,42 @@ inline bool rounds_otherwise() noexcept {
 #if defined(__x86_64__)
   std::uint16_t x87;
   __asm__ volatile("fnstcw %0" : "=m"(x87));
-  return ((load_mxcsr() >> 3 | x87) & 0xc00) != 0;  // both have "to nearest", 0, in their two bits
+  return ((load_mxcsr() >> 3 | x87) & FE_TOWARDZERO) != 0;  // both have "to nearest", 0, in their two bits
 #else
   return std::fegetround() != FE_TONEAREST;
+#endif
+}
+
+/// As fegetround(), which would be all that a program needs of libm.
+inline int rounding() noexcept {
+#if defined(__x86_64__)
+  std::uint16_t x87;
+  __asm__ volatile("fnstcw %0" : "=m"(x87));
+  return x87 & FE_TOWARDZERO;
+#else
+  return std::fegetround();
+#endif
+}
+
+/// As fesetround().
+inline void set_rounding(int mode) noexcept {
+#if defined(__x86_64__)
+  std::uint16_t x87;
+  __asm__ volatile("fnstcw %0" : "=m"(x87));
+  x87 = static_cast<std::uint16_t>((x87 & ~FE_TOWARDZERO) | mode);
+  __asm__ volatile("fldcw %0" : : "m"(x87));
+  std::uint32_t const sse = (load_mxcsr() & ~(std::uint32_t{FE_TOWARDZERO} << 3)) | static_cast<std::uint32_t>(mode)
+                                                                                        << 3;
+  __asm__ volatile("ldmxcsr %0" : : "m"(sse));
+#else
+  std::fesetround(mode);
 #endif
 }
 
 /// The rounding mode as a task finds it at its beginning.
 inline void reset_rounding() noexcept {
   if (rounds_otherwise()) [[unlikely]]
-    std::fesetround(FE_TONEAREST);
+    set_rounding(FE_TONEAREST);
 }
 
 /// What of the thread's state is the caller's own, put aside while another task runs on the caller's stack, which finds none of it. put_back
@@ -196,8 +222,8 @@ class set_aside {
     here->caught = nullptr;
     here->uncaught = 0;
     if (rounds_otherwise()) [[unlikely]] {
-      rounding_ = std::fegetround();
-      std::fesetround(FE_TONEAREST);
+      rounding_ = rounding();
+      set_rounding(FE_TONEAREST);
     }
   }
   void put_back(abi::__cxa_eh_globals* exceptions, int* errno_pointer) const noexcept {
@@ -206,7 +232,7 @@ class set_aside {
     here->uncaught = exceptions_.uncaught;
     *errno_pointer = errno_;
     if (rounding_ != FE_TONEAREST || rounds_otherwise()) [[unlikely]]
-      std::fesetround(rounding_);
+      set_rounding(rounding_);
   }
 
  private:

@@ -8,7 +8,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
+#include <cstdint>
 #include <string_view>
 #include <system_error>
 
@@ -106,20 +106,26 @@ std::optional<T> least_upwards(hierarchy const& in, LimitIn limit_in) {
   }
 }
 
-/// The number that `text` begins with, which is cut off with the space behind it.
-std::optional<double> cut_number(std::string_view& text) {
+/// The number that `text` begins with, which is cut off with the space before it. The kernel writes whole numbers.
+std::optional<std::int64_t> cut_number(std::string_view& text) {
   while (text.starts_with(' ')) text.remove_prefix(1);
-  double number = 0;
+  std::int64_t number = 0;
   auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc()) return std::nullopt;
   text.remove_prefix(static_cast<std::size_t>(end - text.data()));
   return number;
 }
 
-std::optional<double> parse_number(std::optional<std::string> const& content) {
+std::optional<std::int64_t> parse_number(std::optional<std::string> const& content) {
   if (!content) return std::nullopt;
   std::string_view text = *content;
   return cut_number(text);
+}
+
+/// Nothing: unlimited, of which -1 is v1's way to say it.
+std::optional<double> ratio(std::int64_t quota, std::int64_t period) noexcept {
+  if (quota <= 0 || period <= 0) return std::nullopt;
+  return static_cast<double>(quota) / static_cast<double>(period);
 }
 
 }  // namespace
@@ -127,10 +133,8 @@ std::optional<double> parse_number(std::optional<std::string> const& content) {
 std::optional<double> parse_cpu_max(std::string const& content) {
   std::string_view text = content;
   auto const quota = cut_number(text);
-  if (!quota) return std::nullopt;                            // "max"
-  double const period = cut_number(text).value_or(100000.0);  // what the kernel uses where none is written
-  if (*quota <= 0 || period <= 0) return std::nullopt;
-  return *quota / period;
+  if (!quota) return std::nullopt;                           // "max"
+  return ratio(*quota, cut_number(text).value_or(100'000));  // what the kernel uses where none is written
 }
 
 std::optional<double> cgroup_cpu_limit(file_reader const& read) {
@@ -146,8 +150,7 @@ std::optional<double> cgroup_cpu_limit(file_reader const& read) {
     auto const limit = least_upwards<double>(*v1, [&](std::string const& folder) -> std::optional<double> {
       auto const quota = parse_number(read(folder + "/cpu.cfs_quota_us"));
       auto const period = parse_number(read(folder + "/cpu.cfs_period_us"));
-      if (!quota || !period || *quota <= 0 || *period <= 0) return std::nullopt;  // -1: unlimited
-      return *quota / *period;
+      return quota && period ? ratio(*quota, *period) : std::nullopt;
     });
     if (limit) least = std::min(least.value_or(*limit), *limit);
   }
@@ -172,7 +175,10 @@ std::optional<unsigned long> cgroup_thread_limit(file_reader const& read) {
 
 unsigned workers_for(unsigned available, std::optional<double> limit) noexcept {
   unsigned workers = std::max(available, 1U);
-  if (limit && *limit < workers) workers = std::max(1U, static_cast<unsigned>(std::ceil(*limit)));
+  if (limit && *limit < workers) {
+    auto const whole = static_cast<unsigned>(*limit);
+    workers = std::max(1U, whole + (*limit > whole ? 1U : 0U));
+  }
   return workers;
 }
 

@@ -1,13 +1,13 @@
-// Linux: tgkill and backtrace(3). See thread_sample.hpp for the steps.
+// Linux: tgkill and the compiler's unwinder. See thread_sample.hpp for the steps.
 #include "runtime/base/lock.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/platform/thread_sample.hpp"
 
-#include <execinfo.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
+#include <unwind.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -27,6 +27,30 @@ thread_sample* answer = nullptr;
 
 constinit object_lock one_at_a_time;
 
+struct calls {
+  void** out;
+  std::size_t most;
+  std::size_t n = 0;
+  bool inside = false;            // current_calls itself has been passed
+  std::uintptr_t last_frame = 0;  // of the call noted last
+};
+
+_Unwind_Reason_Code note_call(_Unwind_Context* context, void* arg) noexcept {
+  calls& to = *static_cast<calls*>(arg);
+  if (!to.inside) {
+    to.inside = true;
+    return _URC_NO_REASON;
+  }
+  std::uintptr_t const frame = _Unwind_GetCFA(context);
+  auto* const address = reinterpret_cast<void*>(_Unwind_GetIP(context));
+  // Where tables are wrong the unwinder may find the same call for ever.
+  bool const stands = to.n > 0 && frame == to.last_frame && address == to.out[to.n - 1];
+  if (to.n == to.most || address == nullptr || stands) return _URC_END_OF_STACK;
+  to.out[to.n++] = address;
+  to.last_frame = frame;
+  return _URC_NO_REASON;
+}
+
 void* where([[maybe_unused]] void* context) noexcept {
 #if defined(__x86_64__)
   return reinterpret_cast<void*>(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
@@ -43,8 +67,7 @@ void on_signal(int, siginfo_t*, void* context) noexcept {
   if (target.load(std::memory_order_relaxed) == current_thread_id() &&
       state.compare_exchange_strong(expected, taken, std::memory_order_acq_rel)) {  // N2
     thread_sample& to = *answer;
-    int const n = ::backtrace(to.frames, static_cast<int>(thread_sample::most));
-    void** const end = to.frames + std::max(n, 0);
+    void** const end = to.frames + current_calls(to.frames, thread_sample::most);
     // The handler's own calls come first, and then the interrupted one, by its exact address.
     void* const here = where(context);
     void** const first = std::find(to.frames, end, here);
@@ -84,15 +107,17 @@ bool ask(int thread_id) noexcept {
 
 }  // namespace
 
-std::size_t current_calls(void** out, std::size_t most) noexcept {
-  return static_cast<std::size_t>(std::max(::backtrace(out, static_cast<int>(most)), 0));
+__attribute__((noinline)) std::size_t current_calls(void** out, std::size_t most) noexcept {
+  calls to{out, most};
+  _Unwind_Backtrace(note_call, &to);
+  return to.n;
 }
 
 bool sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out) noexcept {
   int const kept = errno;
   guard const hold(one_at_a_time);
   void* frame[1];
-  ::backtrace(frame, 1);
+  (void)current_calls(frame, 1);
   struct sigaction before{};
   bool got = false;
   if (::sigaction(SIGURG, nullptr, &before) == 0 && (before.sa_flags & SA_SIGINFO) == 0 &&

@@ -4,7 +4,7 @@
 //   N2 the handler, on the right thread, with state 1: takes the request (2), notes calls and tag in memory that is there, 3, wakes
 //   N3 the sampler, after 3, or after waiting in vain and taking the request back (1 to 0): puts back what was there
 // SIGURG is ignored by default, so a signal that arrives after N3 does nothing; the handler without a request does nothing either.
-// backtrace() is called once before N1, since its first call loads a library. System calls go on (SA_RESTART), but for the few that
+// current_calls is called once before N1, since the unwinder sets itself up in its first call. System calls go on (SA_RESTART), but for the few that
 // never do, sleep and poll among them: so sample threads that run.
 #pragma once
 
@@ -24,7 +24,8 @@ struct thread_sample {
 /// did not answer within some milliseconds. Any thread but the one that is sampled. Keeps errno.
 [[nodiscard]] bool sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out) noexcept;
 
-/// The calling thread's own calls, innermost first; how many.
+/// The calling thread's own calls, innermost first, the caller of this the first; how many. By the unwinder that is linked in anyway: backtrace(3)
+/// loads its library at run time, of which a program with libgcc inside has no copy open. Async-signal-safe once it has been called.
 [[nodiscard]] std::size_t current_calls(void** out, std::size_t most) noexcept;
 
 }  // namespace weft::rt
