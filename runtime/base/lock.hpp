@@ -61,7 +61,7 @@ class WEFT_CAPABILITY("mutex") object_lock {
 
  private:
   // Both stand in runtime/platform/lock_wait.cpp: they sleep, and this layer knows no operating system.
-  void lock_slow() noexcept;
+  __attribute__((noinline)) void lock_slow() noexcept;                 // it counts its pauses in a thread_local
   static void unlock_slow(std::atomic<std::uint32_t>* word) noexcept;  // step 5
 
   std::atomic<std::uint32_t> word_{0};

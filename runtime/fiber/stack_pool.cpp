@@ -32,19 +32,20 @@ std::size_t guard_bytes(guard_kind kind) noexcept {
 
 }  // namespace
 
-// One mapping. All fields but the constants are guarded by the pool's lock.
+// One mapping. All fields but the constants and those that say so are guarded by the pool's lock.
 struct slab {
   char* start = nullptr;   // constant
   std::size_t bytes = 0;   // constant
   std::size_t stride = 0;  // constant: guard and stack
   unsigned capacity = 0;   // constant
-  unsigned cut = 0;        // stacks made; the first `cut` places
+  unsigned cut = 0;        // stacks made, or being made by those who claimed their places; the first `cut` places
   unsigned idle = 0;       // of these, in the warm or the cold list
   unsigned cold = 0;       // of these, in the cold list
-  unsigned mprotect_guards = 0;
+  std::atomic<unsigned> mprotect_guards{0};
   unsigned size_class = 0;  // constant
   slab* next = nullptr;
   slab* prev = nullptr;
+  // Each written once, outside of the lock, by who claimed the place; read under it when all of them have been put (P5).
   stack* stacks[stack_pool::stacks_per_slab] = {};
 };
 
@@ -105,12 +106,14 @@ stack* stack_pool::get(std::size_t size) noexcept {
   }
   unsigned const index = class_of(whole);
   for (bool again = false;; again = true) {
+    place at;
     {
       guard const held(lock_);
-      stack* taken = take_idle(classes_[index]);
-      if (taken == nullptr) taken = cut_new(index);
-      if (taken != nullptr || again || surplus() == 0) return taken;
+      if (stack* const idle = take_idle(classes_[index])) return idle;
+      at = claim_place(index);
+      if (at.home == nullptr && (again || surplus() == 0)) return nullptr;
     }
+    if (at.home != nullptr) return cut(at);
     trim_all();
   }
 }
@@ -118,6 +121,7 @@ stack* stack_pool::get(std::size_t size) noexcept {
 stack* stack_pool::get_many(std::size_t count) noexcept {
   unsigned const index = class_of(default_size_);
   stack* first = nullptr;
+  place at;
   {
     guard const held(lock_);
     for (; count > 0; --count) {
@@ -126,8 +130,10 @@ stack* stack_pool::get_many(std::size_t count) noexcept {
       idle->next = first;
       first = idle;
     }
+    if (first == nullptr) at = claim_place(index);
   }
-  return first != nullptr ? first : get(default_size_);
+  if (first != nullptr) return first;
+  return at.home != nullptr ? cut(at) : get(default_size_);
 }
 
 bool stack_pool::put(stack* idle) noexcept {
@@ -343,27 +349,32 @@ slab* stack_pool::map_slab(unsigned index) noexcept {
   return made;
 }
 
-// P4, the new part.
-stack* stack_pool::cut_new(unsigned index) noexcept {
+// P4, the new part. No slab: mappings or memory are exhausted.
+stack_pool::place stack_pool::claim_place(unsigned index) noexcept {
   slab* from = classes_[index].newest;
   if (from == nullptr || from->cut == from->capacity) from = map_slab(index);
-  if (from == nullptr) return nullptr;
+  if (from == nullptr) return {};
+  ++counts_.cut;
+  return {from, from->cut++};
+}
 
-  char* const low = from->start + from->stride * from->cut;
+// P5.
+stack* stack_pool::cut(place at) noexcept {
+  slab& from = *at.home;
+  char* const low = from.start + from.stride * at.index;
   guard_kind const made = guard_size_ != 0 ? install_guard(low, guard_size_, guard_) : guard_kind::none;
-  if (made == guard_kind::mprotect) ++from->mprotect_guards;
+  if (made == guard_kind::mprotect) from.mprotect_guards.fetch_add(1, std::memory_order_relaxed);
 
   char* const base = low + guard_size_;
-  std::size_t const size = from->stride - guard_size_;
-  std::size_t const shift = (from->cut % colours) * colour_step;
+  std::size_t const size = from.stride - guard_size_;
+  std::size_t const shift = (at.index % colours) * colour_step;
   auto* const fresh = ::new (base + size - shift - sizeof(stack)) stack;
-  fresh->home = from;
+  fresh->home = &from;
   fresh->base = base;
   fresh->size = size;
   fresh->guard_size = made != guard_kind::none ? guard_size_ : 0;
-  fresh->size_class = static_cast<std::uint8_t>(index);
-  from->stacks[from->cut++] = fresh;
-  ++counts_.cut;
+  fresh->size_class = static_cast<std::uint8_t>(from.size_class);
+  from.stacks[at.index] = fresh;
   return fresh;
 }
 

@@ -13,7 +13,9 @@
 //       to the cold list (outside the lock: it is a system call).
 //   P3  all stacks of a slab are idle when P2 comes to one of them, and the warm list can spare them: the slab is unmapped
 //       instead, suspended loops and all. The same if all of them are cold.
-//   P4  get: warm, cold, a new cut from the newest slab, a new slab; if that is refused, once more after trimming all.
+//   P4  get: warm, cold, a place in the newest slab, a new slab; if that is refused, once more after trimming all.
+//   P5  who got a place makes the stack there, outside of the lock: its guard is a system call, and its first touch a page fault. Nobody looks at
+//       it before it has been put: a slab is taken apart when all its stacks are idle, and the pool ends when none is in use.
 //
 // Under the sanitizers P2 and P3 stay out. Under ThreadSanitizer a stack carries its logical thread with it, and the
 // pool is first in, first out with at least 64 resting: a user and the next but sixty-three share a logical thread, and
@@ -103,9 +105,16 @@ class stack_pool {
     slab* slabs = nullptr;   // all of them
   };
 
+  /// Where a stack is to be cut. A null slab: nowhere.
+  struct place {
+    slab* home = nullptr;
+    unsigned index = 0;
+  };
+
   static unsigned class_of(std::size_t size) noexcept;
   stack* take_idle(size_class& from) noexcept WEFT_REQUIRES(lock_);
-  stack* cut_new(unsigned index) noexcept WEFT_REQUIRES(lock_);
+  place claim_place(unsigned index) noexcept WEFT_REQUIRES(lock_);
+  stack* cut(place at) noexcept;
   slab* map_slab(unsigned index) noexcept WEFT_REQUIRES(lock_);
   void add_warm(stack* idle) noexcept WEFT_REQUIRES(lock_);
   void count_surplus() noexcept WEFT_REQUIRES(lock_);

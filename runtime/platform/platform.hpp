@@ -29,6 +29,10 @@ bool futex_wait_until(std::atomic<std::uint32_t>& word, std::uint32_t expected,
 // Wakes at most `count` threads of this process that sleep on the word. The word's memory may be gone already.
 void futex_wake(std::atomic<std::uint32_t> const& word, int count) noexcept;
 
+// About how long the calling thread has waited for object_locks until now. A sleep counts for little, since whoever waits that long
+// waits for a thread that the operating system has preempted.
+std::int64_t lock_waited_ns() noexcept;
+
 // ---- clocks ----------------------------------------------------------------------------------------------------
 
 std::int64_t monotonic_ns() noexcept;  // never runs backwards, does not count time in suspend

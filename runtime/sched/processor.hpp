@@ -87,7 +87,8 @@ struct alignas(64) processor {
   /// Somebody waits for more than a moment: to the native stack at the next pick. Set by the monitor, cleared by the holder.
   std::atomic<bool> look_soon{false};
   owned<bool>
-      joins_here;  // the last spawner that had nothing else queued has joined its task before anybody had begun it
+      joins_here;       // the last spawner that had nothing else queued has joined its task before anybody had begun it
+  owned<bool> crowded;  // its holder waits for locks much of the time, or would if nobody stood aside
   owned<task const*> acceptor;  // has accepted a connection here and spawned nothing since; only to be compared with
   run_length runs;
   std::unique_ptr<global_queue::port> port;

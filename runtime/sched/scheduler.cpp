@@ -14,7 +14,6 @@ namespace {
 constexpr std::int64_t poll_every_ns = 50'000;       // a busy processor looks at the network this often
 constexpr std::int64_t poll_behind_ns = 10'000'000;  // while tasks wait in the global queue; as Go's monitor
 constexpr std::int64_t even_every_ns = 50'000;
-constexpr std::int64_t much_longer = 16;  // of two run queues
 constexpr std::size_t due_batch = 32;
 // Waking a thread costs both sides some 10 us together, and sharing out so little saves few of them.
 constexpr std::int64_t waking_pays_ns = 50'000;
@@ -130,6 +129,8 @@ void scheduler::make_ready(task* t) noexcept {
 
 __attribute__((noinline)) void scheduler::push_displaced(processor& p, task* t) noexcept {
   push_local(p, t);
+  if (p.crowded.get() && aside_.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return;
   wake_if_idle(&p);
 }
 
@@ -282,6 +283,7 @@ void scheduler::note_rest(worker& w) noexcept {
   std::int64_t const now = clock_ns();
   note_time(w, *w.held(), now);
   w.held()->runs.rest(now);
+  w.waits.rest(now, lock_waited_ns());
 }
 
 // A processor whose tasks are always ready again (they yield, or their connections never rest) does not run out of work, and so robs
@@ -311,12 +313,14 @@ task* scheduler::find_now(worker& w, processor& p) {
   if (look_around) {
     p.look_at = p.tick + (look_every - 1);
     p.look_soon.store(false, std::memory_order_relaxed);
-    std::int64_t const now = clock_ns();
+    std::int64_t now = clock_ns();
     note_time(w, p, now);
     p.runs.add(now, p.tick, 0);
     run_timers(w, p, p, now);
     if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
       (void)release_loops(p);  // S2
+    if (heed_lock_waits(w, p, now)) [[unlikely]]
+      run_timers(w, p, p, now = clock_ns());
     even_out(w, p, now);
     // What the network wakes goes to the ring, and the global queue gets its large share when that is empty. So those in the global
     // queue go first: connections that always have something to do would keep the ring filled, and one task in 61 would be one of them.

@@ -20,7 +20,8 @@
 //
 // A wake-up is left out where the waker itself will run the task next: a task put into the next slot wakes nobody, only one that
 // it displaced does; nor does a task spawned with nothing else queued, if the one before it was joined at once or its spawner has just
-// accepted a connection; nor do those that come out of the poller, if they are little work together. For the same reason I7 passes over a ring with a single task. The monitor backs up what that leaves open (a next slot or a single task beside an idle
+// accepted a connection; nor do those that come out of the poller, if they are little work together; nor a task
+// that is woken on a crowded processor while another stands aside (stand_aside.cpp). For the same reason I7 passes over a ring with a single task. The monitor backs up what that leaves open (a next slot or a single task beside an idle
 // processor while its owner computes, an unattended poller or timer).
 //
 // Hand-over. A worker that is stuck in a task loses its processor (hand_over.hpp says how, monitor.cpp when, hand_over.cpp to whom), and
@@ -151,6 +152,8 @@ class scheduler {
   /// `but`: a worker that runs a task, and is not counted.
   [[nodiscard]] quiet_look look_quiet(worker const* but = nullptr) noexcept;
   [[nodiscard]] std::size_t armed_timers() const noexcept;
+  /// How often workers have stood aside (stand_aside.cpp), since they did little but wait for each other's locks.
+  [[nodiscard]] std::uint64_t stood_aside() const noexcept { return stood_aside_.load(std::memory_order_relaxed); }
   /// Workers and monitor that live; each counts itself.
   [[nodiscard]] std::uint32_t threads() const noexcept { return live_threads_.load(std::memory_order_acquire); }
   /// X1. Any thread; nothing, the second time.
@@ -200,6 +203,13 @@ class scheduler {
   [[nodiscard]] task* find_now(worker& w, processor& p);
   void note_time(worker& w, processor& p, std::int64_t now) noexcept;
   void note_rest(worker& w) noexcept;  // it may have lain idle for long
+  // stand_aside.cpp
+  static constexpr std::int64_t much_longer = 16;  // of two run queues
+  /// True: w, which spent much of its time waiting for locks, has stood aside for a while.
+  bool heed_lock_waits(worker& w, processor& p, std::int64_t now) noexcept;
+  bool stand_aside(worker& w, processor& p, std::int64_t for_ns) noexcept;  // false: it is needed here
+  [[nodiscard]] bool others_run() const noexcept;
+  [[nodiscard]] std::uint64_t picks_of_others(processor const& p) const noexcept;
   [[nodiscard]] task* take_global(processor& p, std::size_t max) noexcept;
   /// With one other at random, if that has much more to do.
   void even_out(worker& w, processor& p, std::int64_t now) noexcept;
@@ -318,6 +328,7 @@ class scheduler {
   // Shared words of the idle protocol, each on its own line: read at every publish.
   alignas(64) std::atomic<std::uint32_t> searching_{0};
   alignas(64) std::atomic<std::uint32_t> idle_{0};  // processors in the idle list
+  std::atomic<std::uint32_t> aside_{0};             // A2; written under lock_
   alignas(64) std::atomic<std::int64_t> poll_until_{
       0};                                         // when the sleeper in the poller will wake; 0: nobody sleeps there
   std::atomic<std::int64_t> timer_until_{never};  // the same for the one that sleeps for a timer on its futex
@@ -357,9 +368,10 @@ class scheduler {
   std::atomic<std::uint32_t> adrift_{0},
       hogs_{0};  // workers without a processor that run a task; of these, taken for hogs
   std::atomic<std::uint32_t> blocking_calls_{0};
-  std::atomic<std::uint64_t> hand_overs_{0};  // metrics
-  std::size_t default_stack_size_;            // constant
-  sigset_t signal_mask_;                      // constant: of the thread that made the runtime, and so of its workers
+  std::atomic<std::uint64_t> hand_overs_{0};   // metrics
+  std::atomic<std::uint64_t> stood_aside_{0};  // how often
+  std::size_t default_stack_size_;             // constant
+  sigset_t signal_mask_;                       // constant: of the thread that made the runtime, and so of its workers
 };
 
 }  // namespace weft::rt

@@ -35,6 +35,7 @@
 #include "runtime/fiber/stack.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/hand_over.hpp"
+#include "runtime/sched/lock_waits.hpp"
 #include "runtime/sched/owned.hpp"
 #include "runtime/sched/processor.hpp"
 #include "runtime/sched/wait.hpp"
@@ -72,9 +73,10 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   abi::__cxa_eh_globals* exceptions = nullptr;  // this thread's, constant
   int* errno_pointer = nullptr;                 // the same
   random_source random;
+  lock_waits waits;  // of its thread
 
   // Sleeping; guarded by the scheduler's lock but for `wakeups`.
-  std::atomic<std::uint32_t> wakeups{0};  // futex word: 0 asleep or about to be, 1 woken
+  std::atomic<std::uint32_t> wakeups{0};  // futex word: 0 asleep (idle, or aside) or about to be, 1 woken
   bool in_idle_list = false;
   bool in_poller = false;
   owned<bool> searching;  // counted in scheduler::searching_
