@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 
 namespace weft::rt {
@@ -19,6 +20,9 @@ class lock_waits {
   static constexpr std::int64_t first_pause_ns = 1'000'000, longest_pause_ns = 4'000'000;
   static constexpr std::int64_t in_vain_ns = 100'000'000;
 
+  /// A third of the time is much. Tests change that.
+  inline static std::atomic<std::int64_t> much_is_one_in{3};
+
   /// How much of its time: less than an eighth, less than a third, more. unknown: too short a time to tell.
   enum class share : std::uint8_t { unknown, little, some, much };
 
@@ -28,7 +32,7 @@ class lock_waits {
     if (all < window_ns) return share::unknown;
     std::int64_t const for_locks = waited - waited_;
     rest(now, waited);
-    if (3 * for_locks >= all) return share::much;
+    if (much_is_one_in.load(std::memory_order_relaxed) * for_locks >= all) return share::much;
     if (8 * for_locks >= all) return share::some;
     pause_ = first_pause_ns;
     return share::little;
