@@ -222,6 +222,18 @@ void scheduler::sleep_in_poller(worker& w, std::int64_t limit) {
   w.in_poller = false;
 }
 
+bool scheduler::sleep_until_woken(worker& w, std::int64_t until) noexcept {
+  bool in_time = true;
+  while (in_time && w.wakeups.load(std::memory_order_acquire) == 0 && !stopping_.load(std::memory_order_acquire)) {
+    if (until == never) {
+      futex_wait(w.wakeups, 0);
+    } else {
+      in_time = futex_wait_until(w.wakeups, 0, until);
+    }
+  }
+  return in_time;
+}
+
 bool scheduler::sleep_on_futex(worker& w, std::int64_t limit) {
   std::int64_t const at = earliest_timer();
   std::int64_t other = timer_until_.load(std::memory_order_relaxed);
@@ -233,14 +245,7 @@ bool scheduler::sleep_on_futex(worker& w, std::int64_t limit) {
   bool const surplus = !timed && threads_.load(std::memory_order_relaxed) > processor_count_;
   std::int64_t const leave_at = surplus ? clock_ns() + spare_lives_ns.load(std::memory_order_relaxed) : never;
   std::int64_t const until = std::min({limit, timed ? at : never, leave_at});
-  bool in_time = true;
-  while (in_time && w.wakeups.load(std::memory_order_acquire) == 0 && !stopping_.load(std::memory_order_acquire)) {
-    if (until == never) {
-      futex_wait(w.wakeups, 0);
-    } else {
-      in_time = futex_wait_until(w.wakeups, 0, until);
-    }
-  }
+  bool const in_time = sleep_until_woken(w, until);
   if (timed) timer_until_.store(never, std::memory_order_relaxed);
   return surplus && !in_time && until == leave_at;
 }

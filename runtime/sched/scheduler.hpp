@@ -202,9 +202,9 @@ class scheduler {
   [[nodiscard]] task* find_work(worker& w);  // null: the scheduler stops
   [[nodiscard]] task* find_now(worker& w, processor& p);
   void note_time(worker& w, processor& p, std::int64_t now) noexcept;
-  void note_rest(worker& w) noexcept;  // it may have lain idle for long
-  // stand_aside.cpp
+  void note_rest(worker& w) noexcept;              // it may have lain idle for long
   static constexpr std::int64_t much_longer = 16;  // of two run queues
+  // stand_aside.cpp
   /// True: w, which spent much of its time waiting for locks, has stood aside for a while.
   bool heed_lock_waits(worker& w, processor& p, std::int64_t now) noexcept;
   bool stand_aside(worker& w, processor& p, std::int64_t for_ns) noexcept;  // false: it is needed here
@@ -248,6 +248,8 @@ class scheduler {
   void remove_idle_locked(worker& w) noexcept WEFT_REQUIRES(lock_);
   [[nodiscard]] bool take_processor(worker& w) noexcept;
   void sleep_in_poller(worker& w, std::int64_t limit);
+  /// Until its wakeups or the runtime's end. False: `until` came first.
+  bool sleep_until_woken(worker& w, std::int64_t until) noexcept;
   [[nodiscard]] bool sleep_on_futex(worker& w,
                                     std::int64_t limit);  // true: slept as a spare for as long as a spare lives
   // quiescence.cpp

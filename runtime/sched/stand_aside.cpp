@@ -30,13 +30,9 @@ std::uint64_t scheduler::picks_of_others(processor const& p) const noexcept {
 }
 
 bool scheduler::heed_lock_waits(worker& w, processor& p, std::int64_t now) noexcept {
-  switch (w.waits.look(now, lock_waited_ns())) {
-    case lock_waits::share::little:
-      if (aside_.load(std::memory_order_relaxed) == 0) p.crowded = false;
-      return false;
-    case lock_waits::share::much: break;
-    default: return false;
-  }
+  auto const share = w.waits.look(now, lock_waited_ns());
+  if (share == lock_waits::share::little && aside_.load(std::memory_order_relaxed) == 0) p.crowded = false;
+  if (share != lock_waits::share::much) return false;
   p.crowded = true;
   std::int64_t const pause = w.waits.pause(now);
   if (pause == 0 || w.searching || !others_run()) return false;
@@ -56,10 +52,7 @@ bool scheduler::stand_aside(worker& w, processor& p, std::int64_t for_ns) noexce
     aside_.store(aside_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // A2
   }
   std::uint64_t const picks = picks_of_others(p);
-  std::int64_t const until = std::min(clock_ns() + for_ns, p.timers.next_deadline());
-  for (bool in_time = true;
-       in_time && w.wakeups.load(std::memory_order_acquire) == 0 && !stopping_.load(std::memory_order_acquire);)
-    in_time = futex_wait_until(w.wakeups, 0, until);  // A3
+  (void)sleep_until_woken(w, std::min(clock_ns() + for_ns, p.timers.next_deadline()));  // A3
   {
     guard hold(lock_);
     aside_.store(aside_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);

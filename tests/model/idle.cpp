@@ -294,7 +294,7 @@ constexpr harmless harmless_ones[] = {
     {"go_idle: full_fence", change::left_out,
      "what it orders is read seq_cst here; timers have a fence of their own in sleep_in_poller"},
     {"sleep_in_poller: w.wakeups.load", change::none, "only spares a system call: the poller's wake-up is kept"},
-    {"sleep_on_futex: w.wakeups.load", change::relaxed, "the worker takes lock_ after it has slept"},
+    {"sleep_until_woken: w.wakeups.load", change::relaxed, "the worker takes lock_ after it has slept"},
     {"sleep_in_poller: poll_until_.store", change::none, "who reads 0 wakes a worker by I3 instead"},
     {"timer_changed: poll_until_.load", change::skipped, "the same"},
     {"sleep_on_futex: poll_until_.load", change::skipped, "only says whether this sleep has a limit too"},

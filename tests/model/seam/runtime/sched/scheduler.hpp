@@ -69,6 +69,7 @@ class scheduler {
   bool leave_idle(worker& w) noexcept;
   void sleep_in_poller(worker& w, std::int64_t limit);
   bool sleep_on_futex(worker& w, std::int64_t limit);
+  bool sleep_until_woken(worker& w, std::int64_t until) noexcept;
   void hold_locked(worker& w, processor& p) noexcept;
   bool assign_locked(worker& w, processor& p) noexcept;
   worker* sleeper_to_wake_locked() noexcept;
