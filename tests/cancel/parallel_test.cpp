@@ -152,9 +152,10 @@ TEST_CASE("in a race an exception loses against a value, and without one the fir
                        weft::sleep_for(100us);
                        return 2;
                      }) == 2);
+    auto const live = [] { return weft::current_metrics().live; };
     CHECK_THROWS_WITH(weft::race([]() -> int { throw std::runtime_error("a"); },
-                                 []() -> int {
-                                   weft::sleep_for(5ms);
+                                 [=]() -> int {
+                                   while (live() != 2) weft::yield();  // until a's task has ended
                                    throw std::runtime_error("b");
                                  }),
                       "a");

@@ -59,7 +59,7 @@ class account {
 };
 
 bool transfer(account const& from, account const& to, long amount) {
-  auto const r = weft::within(10s, [&] {
+  auto const r = weft::within(60s, [&] {
     if (!from.take(amount)) return false;
     to.put(amount);
     return true;
@@ -71,7 +71,7 @@ bool transfer(account const& from, account const& to, long amount) {
 
 int main() {
   return weft::run([] {
-    constexpr int accounts = 20, transfers = 2000;
+    constexpr int accounts = 20, transfers = 500;
     std::vector<account> bank;
     for (int i = 0; i < accounts; ++i) bank.emplace_back(100);
     weft::counting_semaphore<> at_once(64);

@@ -114,16 +114,21 @@ TEST_CASE("other tasks go on at once while calls block, with any number of worke
 
 TEST_CASE("timers are attended to while the only other task is in a blocking call") {
   without_taking([] {
-    std::atomic<bool> woken = false;
-    auto sleeper = weft::spawn([&] {
-      weft::sleep_for(5ms);
-      woken = true;
-    });
-    while (weft::current_metrics().parked == 0) weft::yield();
-    weft::blocking([&] {
-      while (!woken) block_for_ms(1);
-    });
-    sleeper.join();
+    bool beside =
+        false;  // the call began while the other task slept; a machine under load may let that sleep pass unseen
+    while (!beside) {
+      std::atomic<bool> woken = false;
+      auto sleeper = weft::spawn([&] {
+        weft::sleep_for(5ms);
+        woken = true;
+      });
+      while (!woken && weft::current_metrics().parked == 0) weft::yield();
+      weft::blocking([&] {
+        beside = !woken;
+        while (!woken) block_for_ms(1);
+      });
+      sleeper.join();
+    }
     SUCCEED();
   });
 }

@@ -75,7 +75,7 @@ TEST_CASE("that all others wait is found where a look at every task takes longer
           "[sched][starving]") {
   constexpr int many = weft::rt::tsan || weft::rt::asan ? 100'000 : 3'000'000;
   child_end const end = run_child([&] {
-    ::alarm(5);  // it takes one second
+    ::alarm(100);  // it takes one second
     weft::run(with(1), [] {
       for (int i = 0; i != many; ++i) weft::go([] {});  // their memory is looked at from now on
     });
