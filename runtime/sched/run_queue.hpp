@@ -9,6 +9,7 @@
 //   steal  Q3 read head (acquire), tail (acquire), copy half or less, compare-exchange head (acq_rel); lost: again
 //          A copy that was torn by the owner's wrapping around (it pushes, or steals itself) is never used: head has moved, and the exchange fails
 //   next   Q4 exchanges: a thief may take it too, but only after it stood there untouched for a while (see scheduler)
+//          Q7 into an empty one the owner stores (release): thieves put nothing there, so it stays empty until then
 //   retract  the owner takes back what it pushed last, to run it itself:
 //          Q5 tail - 1 (release)   Q6 compare-exchange head -> the same place, next version (acq_rel); head has passed it: stolen, tail back
 //
@@ -53,12 +54,10 @@ class ring_and_next {
 
   /// Owner. Puts t into the next slot; returns the task that was there, or null.
   task* push_next(task* t, bool single) noexcept {
-    if (single) {
-      task* old = next_.load(std::memory_order_relaxed);
-      next_.store(t, std::memory_order_relaxed);
-      return old;
-    }
-    return next_.exchange(t, std::memory_order_acq_rel);  // Q4
+    task* const old = next_.load(std::memory_order_relaxed);
+    if (old != nullptr && !single) return next_.exchange(t, std::memory_order_acq_rel);  // Q4
+    next_.store(t, std::memory_order_release);                                           // Q7
+    return old;
   }
 
   /// Owner.

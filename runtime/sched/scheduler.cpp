@@ -236,6 +236,8 @@ bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int6
   if (!over_.load(std::memory_order_relaxed)) {  // E3
     std::array<due_entry, due_batch> due;        // E4
     while (of.timers.needs_collect(now)) {
+      // Dead ones that nobody has taken out yet are no reason for shutdown to wait: abandon_timers takes them.
+      if (of.timers.next_deadline() > now && draining_.load(std::memory_order_relaxed)) break;
       bystander::scope const nothing_to_tell(w.wakes);
       std::size_t const n = of.timers.collect(now, due.data(), due.size());
       for (std::size_t i = 0; i < n; ++i) {
@@ -264,7 +266,8 @@ void scheduler::poll_network(worker& w, std::int64_t timeout_ns) {
   if (p == nullptr) p = processor_for_sleeper(w);
   if (p != nullptr) p->last_poll = clock_ns();
   bystander::scope const nothing_to_tell(w.wakes);
-  make_ready_all(p, woken, waking_pays_ns);
+  // Behind those that wait in the global queue, if there are any: from the ring they would run before them.
+  make_ready_all(global_.size() == 0 ? p : nullptr, woken, waking_pays_ns);
 }
 
 processor* scheduler::processor_for_sleeper(worker& w) noexcept {

@@ -152,7 +152,7 @@ def cache_in_trouble():
     post = '{"name":"lamp","price":1}'
     with Program(CACHE) as cache:
         at = cache.address
-        with Program(API, "--cache", at, "--try-timeout", "100ms", "--timeout", "400ms", "--connections", "4") as p:
+        with Program(API, "--cache", at, "--try-timeout", "500ms", "--timeout", "2s", "--connections", "4") as p:
             a = p.address
             expect(a, "POST", "/items/1", 201, body=post)
             # Stopped: each try is cancelled, and the answer is there when the time for all is over.

@@ -214,6 +214,8 @@ constexpr harmless harmless_ones[] = {
     {"retract: tail_.store", change::late, "the same"},
     {"steal_from: tail_.store", change::late, "the thief's own ring: nothing that follows relies on it"},
     {"steal_from: slots_[].store", change::late, "the thief's own ring: its tail comes later still"},
+    {"push_next: next_.load", change::skipped, "the exchange says what was there; null stays null until Q7"},
+    {"Q7 push_next: next_.store", change::late, "nothing that follows relies on it"},
     {"pop: next_.load", change::skipped, "Q4 exchanges"},
     {"take_half: head_.load", change::none, "the exchange compares"},
     {"take_half: head_.compare_exchange_strong", change::relaxed, "the owner pushed them itself"},

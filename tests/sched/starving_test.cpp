@@ -77,7 +77,9 @@ TEST_CASE("that all others wait is found where a look at every task takes longer
   child_end const end = run_child([&] {
     ::alarm(100);  // it takes one second
     weft::run(with(1), [] {
-      for (int i = 0; i != many; ++i) weft::go([] {});  // their memory is looked at from now on
+      weft::wait_group all;
+      for (int i = 0; i != many; ++i) all.go([] {});  // their memory is looked at from now on
+      all.wait();
     });
     return receive_from_a_large_task(1, UINT32_MAX);
   });
