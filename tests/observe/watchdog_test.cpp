@@ -72,20 +72,24 @@ TEST_CASE(
     "[observe][watchdog]") {
   for (unsigned const workers : weft::test::worker_counts) {
     INFO(workers << " workers");
-    std::string const text = errors_of(watched(workers), [] {
-      auto slow = weft::spawn(weft::task_options{.name = "stars"}, [] { count_the_stars(200ms); });
-      auto other = weft::spawn([] { weft::sleep_for(1ms); });
-      slow.join();
-      other.join();
-    });
-    INFO(text);
-    CHECK(times(text, "watchdog: task ") == 1);
-    CHECK(contains(text, "\"stars\", spawned at "));
-    CHECK(contains(text, "watchdog_test.cpp:"));
-    CHECK(contains(text, " has kept its thread for "));
-    CHECK(contains(text, " ms, computing\n"));
-    if (!weft::rt::tsan)
-      CHECK(contains(text, "count_the_stars("));  // there signals wait for the next call of the C library
+    std::string text;
+    // The thread is asked for its calls, and has ten milliseconds for the answer: the system may let it run too late for that, not each time.
+    for (int left = 10; left != 0 && !contains(text, "count_the_stars("); --left) {
+      text = errors_of(watched(workers), [] {
+        auto slow = weft::spawn(weft::task_options{.name = "stars"}, [] { count_the_stars(200ms); });
+        auto other = weft::spawn([] { weft::sleep_for(1ms); });
+        slow.join();
+        other.join();
+      });
+      INFO(text);
+      CHECK(times(text, "watchdog: task ") == 1);
+      CHECK(contains(text, "\"stars\", spawned at "));
+      CHECK(contains(text, "watchdog_test.cpp:"));
+      CHECK(contains(text, " has kept its thread for "));
+      CHECK(contains(text, " ms, computing\n"));
+      if (weft::rt::tsan) break;  // there signals wait for the next call of the C library
+    }
+    if (!weft::rt::tsan) CHECK(contains(text, "count_the_stars("));
   }
 }
 

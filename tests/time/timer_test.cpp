@@ -34,6 +34,11 @@ TEST_CASE("a timer whose duration is zero or negative is ready at once, one of m
     CHECK(now.channel().try_recv().has_value());
     CHECK(weft::select(weft::on_recv(before), weft::otherwise()) == 0);
     CHECK_FALSE(never.channel().recv_for(1ms).has_value());
+    CHECK(never.stop());
+    CHECK_FALSE(never.stop());
+    CHECK_FALSE(never.reset(std::chrono::nanoseconds::max()));
+    CHECK(never.reset(0ms));
+    CHECK(never.channel().try_recv().has_value());
     CHECK_FALSE(never.stop());
   });
 }
