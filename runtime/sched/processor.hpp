@@ -26,6 +26,7 @@ struct worker;
 struct counters {
   owned<std::uint64_t> spawned, ended, parks, steals, polls;
   owned<std::uint64_t> firing, fired;  // times that due timers were fired: begun, done
+  owned<std::uint64_t> timers;         // that were fired
 };
 
 /// Weft's clock in steps of 2^20 ns, about a millisecond, for the stamps of waits: reading the clock at each park would cost more than

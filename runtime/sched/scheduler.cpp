@@ -14,9 +14,6 @@ namespace {
 constexpr std::int64_t poll_every_ns = 50'000;       // a busy processor looks at the network this often
 constexpr std::int64_t poll_behind_ns = 10'000'000;  // while tasks wait in the global queue; as Go's monitor
 constexpr std::int64_t even_every_ns = 50'000;
-constexpr std::size_t due_batch = 32;
-// Waking a thread costs both sides some 10 us together, and sharing out so little saves few of them.
-constexpr std::int64_t waking_pays_ns = 50'000;
 }  // namespace
 
 /// A thread that is not one of ours queues a task: the task may run and end, and with it the runtime, before that thread has looked
@@ -153,13 +150,20 @@ __attribute__((noinline)) void scheduler::make_ready_elsewhere(task* t, worker* 
   }
   if (w->on.get() == nullptr) {  // timers fired from the native stack: in the order of their deadlines
     push_local(*p, t);
-    wake_if_idle(p);
+    if (!w->fires_timers) wake_if_idle(p);
     return;
   }
   if (task* const displaced = put_next(*p, t, single())) push_displaced(*p, displaced);
 }
 
-void scheduler::make_ready_all(processor* p, ready_list& list, std::int64_t least_ns) noexcept {
+bool scheduler::sharing_pays(processor const& p) noexcept {
+  // Waking a thread costs both sides some 10 us together, and sharing out so little saves few of them.
+  constexpr std::int64_t waking_pays_ns = 50'000;
+  std::int64_t const waiting = p.queue.size();
+  return waiting > 1 && waiting * p.runs.average_ns() >= waking_pays_ns;
+}
+
+void scheduler::make_ready_all(processor* p, ready_list& list, bool if_sharing_pays) noexcept {
   unsigned queued = 0;
   while (waiter* w = list.pop()) {
     if (w->is_thread) {
@@ -178,7 +182,7 @@ void scheduler::make_ready_all(processor* p, ready_list& list, std::int64_t leas
   }
   if (queued == 0) return;
   // A single one this worker runs itself.
-  if (p == nullptr || (queued > 1 && p->queue.size() * p->runs.average_ns() >= least_ns)) wake_if_idle(p);
+  if (p == nullptr || (queued > 1 && (!if_sharing_pays || sharing_pays(*p)))) wake_if_idle(p);
 }
 
 void scheduler::queue_yielded(worker& w, task* t) noexcept {
@@ -223,35 +227,6 @@ task* scheduler::take_global(processor& p, std::size_t max) noexcept {
   return batch[0];
 }
 
-// What fires may start tasks, and nothing else on the native stack may. So that none starts when the last has ended:
-//
-//   E1 firing + 1, as a spawn counts   E2 light fence   E3 over_: leave it   E4 fire   E5 fired + 1, as an end counts
-//
-// and shutdown does E6 to E8 (lifetime.cpp). If E3 does not see E6, E8 sees E1, and the firing is waited for like a task.
-bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int64_t now) {
-  if (!of.timers.needs_collect(now)) return false;
-  bool any = false;
-  holds.count.firing += 1;                       // E1
-  light_fence();                                 // E2
-  if (!over_.load(std::memory_order_relaxed)) {  // E3
-    std::array<due_entry, due_batch> due;        // E4
-    while (of.timers.needs_collect(now)) {
-      // Dead ones that nobody has taken out yet are no reason for shutdown to wait: abandon_timers takes them.
-      if (of.timers.next_deadline() > now && draining_.load(std::memory_order_relaxed)) break;
-      bystander::scope const nothing_to_tell(w.wakes);
-      std::size_t const n = of.timers.collect(now, due.data(), due.size());
-      for (std::size_t i = 0; i < n; ++i) {
-        if (due[i].fire != nullptr) due[i].fire(*due[i].node, due[i].owner, due[i].generation);
-        due[i].release(due[i].owner);
-      }
-      any |= n != 0;
-    }
-  }
-  holds.count.fired.publish(holds.count.fired.get() + 1);  // E5
-  wake_shutdown();
-  return any;
-}
-
 void scheduler::poll_network(worker& w, std::int64_t timeout_ns) {
   std::array<poll_event, 128> events;
   std::size_t const n = poller_.wait(timeout_ns, events.data(), events.size());
@@ -267,7 +242,7 @@ void scheduler::poll_network(worker& w, std::int64_t timeout_ns) {
   if (p != nullptr) p->last_poll = clock_ns();
   bystander::scope const nothing_to_tell(w.wakes);
   // Behind those that wait in the global queue, if there are any: from the ring they would run before them.
-  make_ready_all(global_.size() == 0 ? p : nullptr, woken, waking_pays_ns);
+  make_ready_all(global_.size() == 0 ? p : nullptr, woken, true);
 }
 
 processor* scheduler::processor_for_sleeper(worker& w) noexcept {

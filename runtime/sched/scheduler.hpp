@@ -20,7 +20,7 @@
 //
 // A wake-up is left out where the waker itself will run the task next: a task put into the next slot wakes nobody, only one that
 // it displaced does; nor does a task spawned with nothing else queued, if the one before it was joined at once or its spawner has just
-// accepted a connection; nor do those that come out of the poller, if they are little work together; nor a task
+// accepted a connection; nor do those that come out of the poller, or whose time has come, if they are little work together; nor a task
 // that is woken on a crowded processor while another stands aside (stand_aside.cpp). For the same reason I7 passes over a ring with a single task. The monitor backs up what that leaves open (a next slot or a single task beside an idle
 // processor while its owner computes, an unattended poller or timer).
 //
@@ -75,8 +75,8 @@ class scheduler {
   /// Queues a task whose wait was claimed. Any thread.
   void make_ready(task* t) noexcept;
   /// The same for several, in their order. On one of this scheduler's workers, inside a section; `p` may be null.
-  /// Nobody is woken for less than `least_ns` of work, as long as those queued on `p` run like the last ones.
-  void make_ready_all(processor* p, ready_list& list, std::int64_t least_ns = 0) noexcept;
+  /// `if_sharing_pays`: nobody is woken for what is little work.
+  void make_ready_all(processor* p, ready_list& list, bool if_sharing_pays = false) noexcept;
   /// A task has ended: bookkeeping for shutdown. `p` may be null.
   void note_end(processor* p) noexcept;
   void note_spawn(processor* p) noexcept {
@@ -211,6 +211,8 @@ class scheduler {
   [[nodiscard]] bool others_run() const noexcept;
   [[nodiscard]] std::uint64_t picks_of_others(processor const& p) const noexcept;
   [[nodiscard]] task* take_global(processor& p, std::size_t max) noexcept;
+  /// What is queued on p, if it runs like the last ones, is enough work for a second worker to be woken.
+  [[nodiscard]] static bool sharing_pays(processor const& p) noexcept;
   /// With one other at random, if that has much more to do.
   void even_out(worker& w, processor& p, std::int64_t now) noexcept;
   [[nodiscard]] task* search(worker& w, processor& p) noexcept;
@@ -258,6 +260,10 @@ class scheduler {
   void ask_whether_dead() noexcept;
 
   [[nodiscard]] std::int64_t earliest_timer() const noexcept;
+  /// When w wakes, which is about to sleep until a timer is due at `until`. To fall asleep and to wake costs as much as dozens of timers, and where
+  /// they come in crowds, more than 20,000 a second, a worker that slept for each few would do little else. So there it sleeps for 200 us
+  /// at least. A lone timer, however short, is kept to the moment.
+  [[nodiscard]] std::int64_t wakes_at(worker& w, std::int64_t until) noexcept;
   void wake_worker(worker& w, bool from_poller) noexcept;
   [[nodiscard]] worker* sleeper_to_wake_locked() noexcept WEFT_REQUIRES(lock_);
   bool assign_locked(worker& w, processor& p) noexcept

@@ -196,6 +196,36 @@ TEST_CASE("sleeps end in the order of their deadlines and never early") {
   });
 }
 
+TEST_CASE("a worker does not fall asleep for each of timers that come in crowds, and is on time for a lone one") {
+  with_worker_count(1, [] {
+    constexpr int crowd = 10'000;
+    constexpr auto apart = 10us;
+    std::atomic<int> early = 0;
+    weft::wait_group all;
+    auto const start = weft::now() + 100ms;
+    for (int i = 0; i != crowd; ++i)
+      all.go([&, until = start + i * apart] {
+        weft::sleep_until(until);
+        if (weft::now() < until) ++early;
+      });
+    weft::sleep_until(start - 1ms);
+    auto const polls = [] { return weft::current_metrics().polls; };
+    auto const before = polls();
+    all.wait();
+    CHECK(early == 0);
+    auto const often = polls() - before;
+    CHECK(often <= std::uint64_t{crowd * apart / 100us});
+    // Late by less than a crowd's pause at least once: how often is the system's affair.
+    bool on_time = false;
+    for (int left = 1000; left != 0 && !on_time; --left) {
+      auto const until = weft::now() + 20us;
+      weft::sleep_until(until);
+      on_time = weft::now() - until < 150us;
+    }
+    CHECK(on_time);
+  });
+}
+
 TEST_CASE("a timer fires beside a task that computes, as long as another worker is there") {
   weft::run(weft::options{.workers = 2}, [] {
     std::atomic<bool> stop = false;

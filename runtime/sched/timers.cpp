@@ -1,0 +1,60 @@
+// Timers that are due, and sleeping for those that are not.
+//
+// What fires may start tasks, and nothing else on the native stack may. So that none starts when the last has ended:
+//
+//   E1 firing + 1, as a spawn counts   E2 light fence   E3 over_: leave it   E4 fire   E5 fired + 1, as an end counts
+//
+// and shutdown does E6 to E8 (lifetime.cpp). If E3 does not see E6, E8 sees E1, and the firing is waited for like a task.
+
+#include <algorithm>
+#include <array>
+
+#include "runtime/platform/platform.hpp"
+#include "runtime/sched/scheduler.hpp"
+
+namespace weft::rt {
+
+bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int64_t now) {
+  if (!of.timers.needs_collect(now)) return false;
+  bool any = false;
+  holds.count.firing += 1;                       // E1
+  light_fence();                                 // E2
+  if (!over_.load(std::memory_order_relaxed)) {  // E3
+    std::array<due_entry, 32> due;
+    w.fires_timers = true;
+    while (of.timers.needs_collect(now)) {  // E4
+      // Dead ones that nobody has taken out yet are no reason for shutdown to wait: abandon_timers takes them.
+      if (of.timers.next_deadline() > now && draining_.load(std::memory_order_relaxed)) break;
+      bystander::scope const nothing_to_tell(w.wakes);
+      std::size_t const n = of.timers.collect(now, due.data(), due.size());
+      for (std::size_t i = 0; i < n; ++i) {
+        if (due[i].fire != nullptr) {
+          holds.count.timers += 1;
+          due[i].fire(*due[i].node, due[i].owner, due[i].generation);
+        }
+        due[i].release(due[i].owner);
+      }
+      any |= n != 0;
+    }
+    w.fires_timers = false;
+    if (any && sharing_pays(holds)) wake_if_idle(&holds);
+  }
+  holds.count.fired.publish(holds.count.fired.get() + 1);  // E5
+  wake_shutdown();
+  return any;
+}
+
+std::int64_t scheduler::wakes_at(worker& w, std::int64_t until) noexcept {
+  constexpr std::uint64_t crowd = 4;
+  constexpr std::int64_t apart_ns = 50'000, pause_ns = 200'000;
+  std::uint64_t all = 0;
+  for (unsigned i = 0; i < processor_count_; ++i) all += processors_[i].count.timers.get();
+  std::int64_t const now = clock_ns();
+  std::uint64_t const fired = all - w.timers_then.get();
+  bool const crowded = fired >= crowd && static_cast<std::int64_t>(fired) * apart_ns >= now - w.slept_for_timer.get();
+  w.timers_then = all;
+  w.slept_for_timer = now;
+  return crowded ? std::max(until, now + pause_ns) : until;
+}
+
+}  // namespace weft::rt
