@@ -198,7 +198,7 @@ TEST_CASE("sleeps end in the order of their deadlines and never early") {
 
 TEST_CASE("a worker does not fall asleep for each of timers that come in crowds, and is on time for a lone one") {
   with_worker_count(1, [] {
-    constexpr int crowd = 10'000;
+    constexpr int crowd = weft::rt::tsan ? 1'000 : 10'000;
     constexpr auto apart = 10us;
     std::atomic<int> early = 0;
     weft::wait_group all;
@@ -209,12 +209,15 @@ TEST_CASE("a worker does not fall asleep for each of timers that come in crowds,
         if (weft::now() < until) ++early;
       });
     weft::sleep_until(start - 1ms);
+    // A look at the network each time that it falls asleep, and in passing after 61 turns, of which a machine under load makes more.
     auto const polls = [] { return weft::current_metrics().polls; };
     auto const before = polls();
+    auto const began = weft::now();
     all.wait();
-    CHECK(early == 0);
     auto const often = polls() - before;
-    CHECK(often <= std::uint64_t{crowd * apart / 100us});
+    auto const most = static_cast<std::uint64_t>((weft::now() - began) / 150us + crowd / 61 + 1);
+    CHECK(early == 0);
+    CHECK(often <= most);
     // Late by less than a crowd's pause at least once: how often is the system's affair.
     bool on_time = false;
     for (int left = 1000; left != 0 && !on_time; --left) {
