@@ -211,7 +211,7 @@ void scheduler::sleep_in_poller(worker& w, std::int64_t limit) {
   if (w.wakeups.load(std::memory_order_acquire) == 0 && !stopping_.load(std::memory_order_acquire)) {
     std::int64_t timeout = -1;
     if (until != never) {
-      timeout = wakes_at(w, until) - clock_ns();
+      timeout = wakes_at(until) - clock_ns();
       if (timeout < 0) timeout = 0;
     }
     poll_network(w, timeout);
@@ -244,7 +244,7 @@ bool scheduler::sleep_on_futex(worker& w, std::int64_t limit) {
                      timer_until_.compare_exchange_strong(other, at, std::memory_order_seq_cst);
   bool const surplus = !timed && threads_.load(std::memory_order_relaxed) > processor_count_;
   std::int64_t const leave_at = surplus ? clock_ns() + spare_lives_ns.load(std::memory_order_relaxed) : never;
-  std::int64_t const until = std::min({limit, timed ? wakes_at(w, at) : never, leave_at});
+  std::int64_t const until = std::min({limit, timed ? wakes_at(at) : never, leave_at});
   bool const in_time = sleep_until_woken(w, until);
   if (timed) timer_until_.store(never, std::memory_order_relaxed);
   return surplus && !in_time && until == leave_at;

@@ -83,6 +83,7 @@ struct alignas(64) processor {
   owned<std::uint32_t> loop_count;
   spawn_store store;
   owned<std::int64_t> last_poll;    // when the network was last looked at from here
+  owned<std::uint64_t> poll_turn;   // the tick by which all that were queued then have had their turn
   owned<std::int64_t> last_evened;  // when another's queue was looked at to even them out
   owned<std::uint32_t> coarse_now;  // coarse_time at the last look at the clock; by the holder, and by the monitor
   /// Somebody waits for more than a moment: to the native stack at the next pick. Set by the monitor, cleared by the holder.

@@ -241,8 +241,8 @@ void scheduler::poll_network(worker& w, std::int64_t timeout_ns) {
   if (p == nullptr) p = processor_for_sleeper(w);
   if (p != nullptr) p->last_poll = clock_ns();
   bystander::scope const nothing_to_tell(w.wakes);
-  // Behind those that wait in the global queue, if there are any: from the ring they would run before them.
-  make_ready_all(global_.size() == 0 ? p : nullptr, woken, true);
+  make_ready_all(p, woken, true);
+  if (p != nullptr) p->poll_turn = p->tick.get() + p->queue.size();
 }
 
 processor* scheduler::processor_for_sleeper(worker& w) noexcept {
@@ -301,8 +301,11 @@ task* scheduler::find_now(worker& w, processor& p) {
       run_timers(w, p, p, now = clock_ns());
     even_out(w, p, now);
     // What the network wakes goes to the ring, and the global queue gets its large share when that is empty. So those in the global
-    // queue go first: connections that always have something to do would keep the ring filled, and one task in 61 would be one of them.
-    if (now - p.last_poll.get() > (global_.size() == 0 ? poll_every_ns : poll_behind_ns)) {
+    // queue go first: connections that always have something to do would keep the ring filled, and one task in 61 would be one of them. Where the
+    // system lets this thread run for little of that time, what the last look put into the ring has its turn first, all the same.
+    bool const behind = global_.size() != 0;
+    if (now - p.last_poll.get() > (behind ? poll_behind_ns : poll_every_ns) &&
+        (!behind || p.tick.get() >= p.poll_turn.get())) {
       p.last_poll = now;
       poll_network(w, 0);
     }

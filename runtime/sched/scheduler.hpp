@@ -219,6 +219,7 @@ class scheduler {
   [[nodiscard]] task* steal(worker& w, processor& p, bool last_round) noexcept;
   [[nodiscard]] bool work_anywhere(std::int64_t now) noexcept;
   bool run_timers(worker& w, processor& holds, processor& of, std::int64_t now);
+  [[nodiscard]] bool has_timers_to_run(processor const& of, std::int64_t now) const noexcept;
   void poll_network(worker& w, std::int64_t timeout_ns);
   void set_ids_aside(spawn_store& of) noexcept;
   void push_local(processor& p, task* t) noexcept {
@@ -260,10 +261,10 @@ class scheduler {
   void ask_whether_dead() noexcept;
 
   [[nodiscard]] std::int64_t earliest_timer() const noexcept;
-  /// When w wakes, which is about to sleep until a timer is due at `until`. To fall asleep and to wake costs as much as dozens of timers, and where
-  /// they come in crowds, more than 20,000 a second, a worker that slept for each few would do little else. So there it sleeps for 200 us
-  /// at least. A lone timer, however short, is kept to the moment.
-  [[nodiscard]] std::int64_t wakes_at(worker& w, std::int64_t until) noexcept;
+  /// When a worker wakes that is about to sleep until a timer is due at `until`. To fall asleep and to wake costs as much as dozens of timers, and where
+  /// they come in crowds, a worker that slept for each few would do little else. So where at least four were fired since a worker last slept for one, and more than
+  /// 20,000 a second, it sleeps for 200 us at least. A lone timer, however short, is kept to the moment.
+  [[nodiscard]] std::int64_t wakes_at(std::int64_t until) noexcept;
   void wake_worker(worker& w, bool from_poller) noexcept;
   [[nodiscard]] worker* sleeper_to_wake_locked() noexcept WEFT_REQUIRES(lock_);
   bool assign_locked(worker& w, processor& p) noexcept
@@ -340,9 +341,12 @@ class scheduler {
   alignas(64) std::atomic<std::int64_t> poll_until_{
       0};                                         // when the sleeper in the poller will wake; 0: nobody sleeps there
   std::atomic<std::int64_t> timer_until_{never};  // the same for the one that sleeps for a timer on its futex
-  std::atomic<bool> starving_{false};             // fresh tasks wait for a stack
-  ready_list starving_tasks_[2];                  // guarded by lock_: of the default stack size, of others
-  std::int64_t starving_since_ = 0;               // guarded by lock_
+  // When a worker slept for a timer last, and how many had been fired then.
+  std::atomic<std::int64_t> slept_for_timer_{0};
+  std::atomic<std::uint64_t> timers_then_{0};
+  std::atomic<bool> starving_{false};  // fresh tasks wait for a stack
+  ready_list starving_tasks_[2];       // guarded by lock_: of the default stack size, of others
+  std::int64_t starving_since_ = 0;    // guarded by lock_
   std::atomic<bool> stopping_{false};
   std::atomic<bool> over_{false};          // no timer is fired any more: E3
   std::atomic<bool> draining_{false};      // shutdown waits for the last task; pairs in note_end

@@ -14,17 +14,21 @@
 
 namespace weft::rt {
 
+bool scheduler::has_timers_to_run(processor const& of, std::int64_t now) const noexcept {
+  // Dead ones that nobody has taken out yet are no reason for shutdown to wait: abandon_timers takes them.
+  if (draining_.load(std::memory_order_relaxed)) return of.timers.next_deadline() <= now;
+  return of.timers.needs_collect(now);
+}
+
 bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int64_t now) {
-  if (!of.timers.needs_collect(now)) return false;
+  if (!has_timers_to_run(of, now)) return false;
   bool any = false;
   holds.count.firing += 1;                       // E1
   light_fence();                                 // E2
   if (!over_.load(std::memory_order_relaxed)) {  // E3
     std::array<due_entry, 32> due;
     w.fires_timers = true;
-    while (of.timers.needs_collect(now)) {  // E4
-      // Dead ones that nobody has taken out yet are no reason for shutdown to wait: abandon_timers takes them.
-      if (of.timers.next_deadline() > now && draining_.load(std::memory_order_relaxed)) break;
+    while (has_timers_to_run(of, now)) {  // E4
       bystander::scope const nothing_to_tell(w.wakes);
       std::size_t const n = of.timers.collect(now, due.data(), due.size());
       for (std::size_t i = 0; i < n; ++i) {
@@ -44,16 +48,16 @@ bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int6
   return any;
 }
 
-std::int64_t scheduler::wakes_at(worker& w, std::int64_t until) noexcept {
+std::int64_t scheduler::wakes_at(std::int64_t until) noexcept {
   constexpr std::uint64_t crowd = 4;
   constexpr std::int64_t apart_ns = 50'000, pause_ns = 200'000;
   std::uint64_t all = 0;
   for (unsigned i = 0; i < processor_count_; ++i) all += processors_[i].count.timers.get();
   std::int64_t const now = clock_ns();
-  std::uint64_t const fired = all - w.timers_then.get();
-  bool const crowded = fired >= crowd && static_cast<std::int64_t>(fired) * apart_ns >= now - w.slept_for_timer.get();
-  w.timers_then = all;
-  w.slept_for_timer = now;
+  // At most two workers sleep for timers at a time. That both are here at once makes one decision a poor one, no more.
+  std::uint64_t const before = timers_then_.exchange(all, std::memory_order_relaxed);
+  std::int64_t const since = slept_for_timer_.exchange(now, std::memory_order_relaxed);
+  bool const crowded = all >= before + crowd && static_cast<std::int64_t>(all - before) * apart_ns >= now - since;
   return crowded ? std::max(until, now + pause_ns) : until;
 }
 

@@ -73,10 +73,7 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   abi::__cxa_eh_globals* exceptions = nullptr;  // this thread's, constant
   int* errno_pointer = nullptr;                 // the same
   random_source random;
-  lock_waits waits;  // of its thread
-  // When it last slept until a timer was due, and how many had been fired then.
-  owned<std::int64_t> slept_for_timer;
-  owned<std::uint64_t> timers_then;
+  lock_waits waits;          // of its thread
   owned<bool> fires_timers;  // now, and sees to it itself that somebody is woken for the tasks
 
   // Sleeping; guarded by the scheduler's lock but for `wakeups`.

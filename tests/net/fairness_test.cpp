@@ -5,6 +5,8 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -64,6 +66,66 @@ TEST_CASE("of many connections that never rest none waits while others have thei
     INFO("between " << *least << " and " << *most << " rounds, " << total / pairs << " on average");
     CHECK(*least >= least_each);
   });
+}
+
+TEST_CASE("a few tasks from outside do not leave connections behind tasks that never rest for good") {
+  weft::runtime runtime(weft::options{.workers = 1});
+  std::atomic<bool> over = false;
+  std::atomic<std::uint64_t> turns = 0, rounds = 0;
+  auto const compute = [] {  // ten microseconds and more
+    std::uint64_t volatile sum = 0;
+    for (std::uint64_t n = 0; n != 20'000; ++n) sum = sum + n;
+  };
+  auto all = std::make_shared<weft::wait_group>();
+  runtime
+      .spawn([&] {
+        for (int i = 0; i != 2; ++i) {  // the run queue is never empty
+          auto there = weft::make_chan<int>(), back = weft::make_chan<int>();
+          all->go([=] {
+            for (int const v : there) {
+              compute();
+              back.send(v);
+            }
+          });
+          all->go([&, there, back] {
+            for (; !over; ++turns) {
+              there.send(1);
+              compute();
+              back.recv();
+            }
+            there.close();
+          });
+        }
+        for (int i = 0; i != 64; ++i) {
+          auto [a, b] = tcp_pair();
+          all->go([to = std::move(b)]() mutable { send_back(std::move(to)); });
+          all->go([&, to = std::move(a)]() mutable {
+            while (!over && round_trip(to)) ++rounds;
+          });
+        }
+      })
+      .join();
+  // Counted in turns of those that never rest, not by the clock.
+  auto const rounds_in = [&](std::uint64_t more_turns) {
+    auto const at = turns.load(), before = rounds.load();
+    while (turns < at + more_turns) std::this_thread::yield();
+    return rounds - before;
+  };
+  constexpr std::uint64_t window = weft::rt::tsan || weft::rt::asan ? 1'000 : 5'000;
+  rounds_in(window);  // until all have begun
+  auto const before = rounds_in(window);
+  std::atomic<int> ran = 0;
+  for (int i = 0; i != 100; ++i)
+    runtime.go([&] {
+      compute();
+      ++ran;
+    });
+  while (ran != 100) std::this_thread::yield();
+  auto const after = rounds_in(window);
+  over = true;
+  runtime.spawn([all] { all->wait(); }).join();
+  INFO(before << " rounds before, " << after << " after");
+  CHECK(after * 2 >= before);
 }
 
 TEST_CASE("handlers that have been short and begin to compute run beside each other all the same") {

@@ -65,7 +65,7 @@ class scheduler {
   void remove_idle_locked(worker& w) noexcept;
   bool take_processor(worker& w) noexcept;
   [[nodiscard]] std::int64_t earliest_timer() const noexcept;
-  [[nodiscard]] std::int64_t wakes_at(worker&, std::int64_t until) noexcept { return until; }
+  [[nodiscard]] std::int64_t wakes_at(std::int64_t until) noexcept { return until; }
   bool go_idle(worker& w);
   bool leave_idle(worker& w) noexcept;
   void sleep_in_poller(worker& w, std::int64_t limit);
