@@ -129,8 +129,8 @@ bool scheduler::feed_starving() noexcept {  // S3
     std::size_t size = 0;
     {
       guard hold(lock_);
-      tsan_ignore const
-          written_by_its_maker;  // before the run queue, which draws no edge, brought it to who left it here
+      // Its maker wrote it before a run queue, which draws no edge, brought it to who left it here.
+      tsan_ignore const written_by_its_maker;
       auto const* const first = static_cast<task const*>(from.front());
       if (first == nullptr) continue;
       size = first->big_stack ? first->stack_size : 0;

@@ -114,9 +114,8 @@ TEST_CASE("other tasks go on at once while calls block, with any number of worke
 
 TEST_CASE("timers are attended to while the only other task is in a blocking call") {
   without_taking([] {
-    bool beside =
-        false;  // the call began while the other task slept; a machine under load may let that sleep pass unseen
-    while (!beside) {
+    // A machine under load may let the sleep pass unseen: then anew, until the call has begun beside it.
+    for (bool beside = false; !beside;) {
       std::atomic<bool> woken = false;
       auto sleeper = weft::spawn([&] {
         weft::sleep_for(5ms);
