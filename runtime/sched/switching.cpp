@@ -72,7 +72,7 @@ __attribute__((always_inline)) inline void leave_for(worker& w, processor* p, ta
       next->phase.store(task_phase::running, std::memory_order_release);
     } else {
       w.handoff = next;
-      if (!next->big_stack) on = next->sched->take_loop(*p);
+      if (next->stack_shift == 0) on = next->sched->take_loop(*p);
     }
     if (on != nullptr) to = &on->exec;
   }
@@ -224,7 +224,8 @@ void yield_task(worker& w, processor* p, task& t) noexcept { leave_to_others(w, 
 // task is a logical thread with a stack of its own.
 bool run_for_join(worker& of, task& joiner, task& t) noexcept {
   worker* w = &of;
-  if (tsan || t.phase.load(std::memory_order_acquire) != task_phase::fresh || t.big_stack || t.sched != joiner.sched)
+  if (tsan || t.phase.load(std::memory_order_acquire) != task_phase::fresh || t.stack_shift != 0 ||
+      t.sched != joiner.sched)
     return false;
   scheduler& s = *t.sched;
   stack* const here = w->on;
@@ -273,7 +274,7 @@ void loop_main(void* arg) {
       worker& w = *current_worker();
       processor* p = w.held();
       next = pick_for_switch(w, p);
-      if (next == nullptr || next->own_stack != nullptr || next->big_stack || !goes_on) break;
+      if (next == nullptr || next->own_stack != nullptr || next->stack_shift != 0 || !goes_on) break;
       w.handoff = next;
       call(self);
     }

@@ -2,7 +2,7 @@
 
 #include "runtime/sched/task.hpp"
 
-#include <algorithm>
+#include <bit>
 #include <exception>
 #include <memory>
 #include <new>
@@ -33,6 +33,8 @@ void free_task(task* t) noexcept {
     ::operator delete(f->memory, std::align_val_t{f->align});
   }
   if (t->timer != nullptr) delete std::exchange(t->timer, nullptr);
+  if (t->in_scope) [[unlikely]]
+    (void)t->set_scope(nullptr);  // a scoped_context on the heap that nobody has deleted
   worker* w = current_worker();
   if (w == nullptr) return free_task_block(nullptr, t);
   section const inside(w);
@@ -207,7 +209,7 @@ __attribute__((always_inline)) inline task* take_block(scheduler& s, worker* w, 
 
 __attribute__((always_inline)) inline task* begin_task(scheduler& s, task* t, bool with_handle, bool far) noexcept {
   t->has_handle = with_handle;
-  t->big_stack = false;
+  t->stack_shift = 0;
   t->far = far;
   t->wait_cancellable = false;
   t->shield = 0;
@@ -216,8 +218,6 @@ __attribute__((always_inline)) inline task* begin_task(scheduler& s, task* t, bo
   t->holds.store(1, std::memory_order_relaxed);
   t->sched = &s;
   t->own_stack = nullptr;
-  t->stack_size = 0;
-  t->scoped = nullptr;
   t->waits_under = nullptr;
   t->inherited = nullptr;
   t->shard = nullptr;
@@ -294,10 +294,8 @@ __attribute__((noinline)) void heed(task& t, task_options& options) {
     throw std::system_error(std::make_error_code(std::errc::invalid_argument),
                             "weft: task_options::stack_size is too large");
   if (!options.name.empty()) t.extras().name = std::move(options.name);
-  if (options.stack_size != 0 && stack_pool::rounded(options.stack_size) != t.sched->stacks().default_size()) {
-    t.stack_size = static_cast<std::uint32_t>(std::min<std::size_t>(options.stack_size, UINT32_MAX));
-    t.big_stack = true;
-  }
+  if (options.stack_size != 0 && stack_pool::rounded(options.stack_size) != t.sched->stacks().default_size())
+    t.stack_shift = static_cast<std::uint8_t>(std::countr_zero(stack_pool::rounded(options.stack_size)));
 }
 
 }  // namespace

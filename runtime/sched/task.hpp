@@ -56,44 +56,51 @@ struct task_extra {
 enum class task_phase : std::uint8_t { free, fresh, running, yielded, joining, parked, ended };
 
 struct task : waiter {
+  // The first line of the cache, with the waiter: of tasks that wait. What is spawned, runs and ends without a wait leaves it alone, on
+  // whichever processor it was last.
+  std::atomic<std::uint32_t> parked_at{0};  // coarse_time of the last park; for reports
+  cancel_node* scoped = nullptr;            // innermost scoped_context; null: none, as in a free block; set_scope
+  task* shard_next = nullptr;               // beside the other tasks in `shard`, guarded by its lock
+  task* shard_prev = nullptr;
+
+  // Two more: of all tasks. The body begins in the last one.
   std::atomic<task_phase> phase{task_phase::free};  // for reports
   bool has_handle = false;                          // constant from creation
-  bool big_stack = false;               // not of the default stack class: never called by a loop that goes on
-  std::uint8_t size_class = 0;          // of the block; constant
-  bool wait_cancellable = false;        // of the wait that begins; read by its hook
-  std::uint16_t shield = 0;             // depth of uncancellable blocks; the task's own
-  bool far = false;                     // the body lies apart; constant
-  owned<std::uint8_t> blocking;         // depth of blocking(); the task's own, looked at by the watchdog
-  std::uint16_t cleaning_up = 0;        // depth of weft's destructors that run the user's code; the task's own
-  std::atomic<std::uint32_t> refs{1};   // the run, the handle: the last one destroys result and contexts
-  std::atomic<std::uint32_t> holds{1};  // all references together, each heap: the last one frees the block
+  std::uint8_t stack_shift =
+      0;  // 1 << this many bytes, not of the default stack class: never called by a loop that goes on; 0: default
+  std::uint8_t size_class = 0;    // of the block; constant
+  bool wait_cancellable = false;  // of the wait that begins; read by its hook
+  bool far = false;               // the body lies apart; constant
+  owned<std::uint8_t> blocking;   // depth of blocking(); the task's own, looked at by the watchdog
+  bool inherited_lent = false;    // the reference to `inherited` has become that of `own` to its parent; the task's own
+  std::uint16_t shield = 0;       // depth of uncancellable blocks; the task's own
+  std::uint16_t cleaning_up = 0;  // depth of weft's destructors that run the user's code; the task's own
   // References counted ahead for the children to come: to `own`, or to `inherited` where there is no handle. The task's own.
   std::uint16_t credit = 0;
-  bool inherited_lent = false;  // the reference to `inherited` has become that of `own` to its parent; the task's own
   std::atomic<bool> implicit{false};      // W1: the wait is under the inherited context by default
+  bool in_scope = false;                  // `scoped` is not null; the task's own
+  std::atomic<std::uint32_t> refs{1};     // the run, the handle: the last one destroys result and contexts
+  std::atomic<std::uint32_t> holds{1};    // all references together, each heap: the last one frees the block
   detail::body_ops const* ops = nullptr;  // constant from creation
   scheduler* sched = nullptr;             // constant from creation
   owned<stack*> own_stack;                // written while parking, before H1; read by who resumes it
   task_id id = 0;
-  std::source_location place{};             // of the spawn; line() == 0: not known
-  std::uint32_t stack_size = 0;             // asked for; 0: default. Constant
-  std::atomic<std::uint32_t> parked_at{0};  // coarse_time of the last park; for reports
-  cancel_node* inherited = nullptr;         // context at the spawn; counted unless it is a root
-  cancel_node* scoped = nullptr;            // innermost scoped_context, null: none; set_scope
+  std::source_location place{};  // of the spawn; line() == 0: not known
+
+  cancel_node* inherited = nullptr;  // context at the spawn; counted unless it is a root
   // W1: the context that the current wait, or the last or the first to come, belongs to; read by its hook (H0, H3) and by whoever has frozen
   // the wait. Null: the next W1 finds it out. `shard` is null or one of this context's.
   cancel_node* waits_under = nullptr;
   std::atomic<cancel_node*> own{
       nullptr};  // its own context, made when needed, by a handle's cancel() too: by compare-exchange; counted
   std::atomic<task_extra*> extra{nullptr};  // installed once by compare-exchange
-  context_shard* shard = nullptr;           // the shard it is registered in; links guarded by the shard's lock
-  task* shard_next = nullptr;
-  task* shard_prev = nullptr;
-  timer_node* timer = nullptr;  // made at the first timed wait; the task's own
+  context_shard* shard = nullptr;           // the shard it is registered in
+  timer_node* timer = nullptr;              // made at the first timed wait; the task's own
 
   [[nodiscard]] completion& ended() noexcept;  // only if has_handle
   [[nodiscard]] void* body() noexcept;
   [[nodiscard]] cancel_node* own_context() const noexcept { return own.load(std::memory_order_acquire); }
+  [[nodiscard]] std::size_t stack_size() const noexcept { return std::size_t{1} << stack_shift; }  // if stack_shift
   /// The context that waits of this task belong to now.
   [[nodiscard]] cancel_node* current_context() const noexcept {
     if (scoped != nullptr) return scoped;
@@ -111,6 +118,7 @@ struct task : waiter {
   /// The task itself: its innermost scoped_context. What it was.
   cancel_node* set_scope(cancel_node* n) noexcept {
     waits_under = nullptr;
+    in_scope = n != nullptr;
     return std::exchange(scoped, n);
   }
   [[nodiscard]] cancel_node* root_of_runtime() const noexcept;  // while the task ends it has no other
@@ -123,6 +131,7 @@ constexpr std::size_t round_up_to_body(std::size_t n) noexcept {
   return (n + body_alignment - 1) / body_alignment * body_alignment;
 }
 inline constexpr std::size_t task_header_size = round_up_to_body(sizeof(task));
+static_assert(task_header_size <= 3 * 64 - 16, "a closure of two words fits the third line of the cache");
 constexpr std::size_t body_offset(bool with_handle) noexcept {
   return task_header_size + (with_handle ? round_up_to_body(sizeof(completion)) : 0);
 }
@@ -153,10 +162,9 @@ inline void prefetch_to_write(void const* at) noexcept {
 #endif
 }
 
-/// For a task that will be written or run soon: its header and the beginning of its body.
+/// For a task that will be made or run soon: what all tasks touch, with the beginning of the body.
 inline void prefetch_task(task const* t) noexcept {
   auto const* const at = reinterpret_cast<char const*>(t);
-  prefetch_to_write(at);
   prefetch_to_write(at + 64);
   prefetch_to_write(at + 128);
 }

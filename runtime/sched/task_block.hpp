@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <new>
 
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/sched/task.hpp"
@@ -9,10 +10,23 @@
 
 namespace weft::rt {
 
-/// Free blocks are linked by waiter::next_ready. Owned by whoever holds the list; out of ThreadSanitizer's sight, to which two tasks
-/// on one worker that use the same list are strangers.
-WEFT_NO_TSAN inline waiter* link_of(task* t) noexcept { return t->next_ready; }
-WEFT_NO_TSAN inline void set_link(task* t, waiter* next) noexcept { t->next_ready = next; }
+/// What a free block has where its body was. Owned by whoever holds the list; out of ThreadSanitizer's sight, to which two tasks on one
+/// worker that use the same list are strangers.
+struct free_links {
+  task* next = nullptr;
+  task* soon = nullptr;  // task_cache::ahead places further on, to be prefetched when this one is taken; a hint
+};
+inline void* links_at(task* t) noexcept { return reinterpret_cast<char*>(t) + task_header_size; }
+WEFT_NO_TSAN inline free_links links_of(task* t) noexcept {
+  return *std::launder(static_cast<free_links*>(links_at(t)));
+}
+WEFT_NO_TSAN inline void set_links(task* t, free_links const& links) noexcept { new (links_at(t)) free_links(links); }
+
+/// All of a free block but its header and its links.
+inline void poison_body(task* t) noexcept {
+  constexpr std::size_t kept = task_header_size + sizeof(free_links);
+  asan_poison(reinterpret_cast<char*>(t) + kept, (t->size_class + std::size_t{1}) * task_block_step - kept);
+}
 
 // What the two functions below need now and then (task_pool.cpp).
 void refill(task_cache::free_list& list, std::size_t cls);              // an empty list. Throws std::bad_alloc
@@ -30,15 +44,15 @@ void give_shared_block(std::size_t cls, task* t) noexcept;
     if (list.head.get() == nullptr) [[unlikely]]
       refill(list, cls);
     t = list.head;
-    auto* const next = static_cast<task*>(link_of(t));
-    if (next != nullptr) prefetch_task(next);
+    auto const [next, soon] = links_of(t);
+    if (soon != nullptr) prefetch_task(soon);
     list.head = next;
     list.count -= 1;
   } else {
     t = take_shared_block(cls);
   }
   tsan_acquire(t);  // pairs with free_task_block
-  asan_unpoison(t + 1, (cls + 1) * task_block_step - sizeof(task));
+  asan_unpoison(t, (cls + 1) * task_block_step);
   return t;
 }
 
@@ -46,7 +60,7 @@ inline void free_task_block(task_cache* cache, task* t) noexcept {
   std::size_t const cls = t->size_class;
   t->phase.store(task_phase::free, std::memory_order_release);
   wait_for_walks();
-  asan_poison(t + 1, (cls + 1) * task_block_step - sizeof(task));
+  poison_body(t);
   tsan_release(t);
   if (cache == nullptr) [[unlikely]]
     return give_shared_block(cls, t);
@@ -54,7 +68,9 @@ inline void free_task_block(task_cache* cache, task* t) noexcept {
   // Two runs of up to a batch each: when both are full the older one goes, whole, to the shared list.
   if (list.count.get() == task_cache::batch) [[unlikely]]
     make_room(list, cls);
-  set_link(t, list.head.get());
+  auto& recent = list.recent[list.count.get() % task_cache::ahead];
+  set_links(t, {list.head.get(), recent.get()});
+  recent = t;
   list.head = t;
   list.count += 1;
 }

@@ -26,7 +26,7 @@ struct shared_lists {
 constinit shared_lists shared;  // its destructor does nothing: a runtime may be a static
 
 /// Free blocks linked one to the other. In the shared list the first block says where the next batch begins (shard_next) and how many
-/// blocks this one has (stack_size).
+/// blocks this one has (refs).
 struct batch {
   task* first = nullptr;
   std::uint32_t count = 0;
@@ -34,7 +34,7 @@ struct batch {
 
 WEFT_NO_TSAN void push_batch_locked(shared_lists& s, std::size_t cls, batch const& b) noexcept {
   b.first->shard_next = s.batches[cls];
-  b.first->stack_size = b.count;
+  b.first->refs.store(b.count, std::memory_order_relaxed);
   s.batches[cls] = b.first;
 }
 
@@ -44,7 +44,7 @@ WEFT_NO_TSAN batch pop_batch_locked(shared_lists& s, std::size_t cls) noexcept {
   if (first == nullptr) return {};
   s.batches[cls] = first->shard_next;
   first->shard_next = nullptr;
-  return {first, first->stack_size};
+  return {first, first->refs.load(std::memory_order_relaxed)};
 }
 
 bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
@@ -56,10 +56,10 @@ bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
   for (std::size_t i = c->blocks; i-- > 0;) {
     task* t = new (c->at(i)) task;
     t->size_class = static_cast<std::uint8_t>(cls);
-    set_link(t, cut.first);
+    set_links(t, {cut.first, nullptr});
     cut.first = t;
     ++cut.count;
-    asan_poison(t + 1, size - sizeof(task));
+    poison_body(t);
     if (cut.count == task_cache::batch || i == 0) {
       push_batch_locked(s, cls, cut);
       cut = {};
@@ -106,17 +106,18 @@ void make_room(task_cache::free_list& list, std::size_t cls) noexcept {
   list.older = list.head.get();
   list.head = nullptr;
   list.count = 0;
+  for (auto& r : list.recent) r = nullptr;
 }
 
 task* take_shared_block(std::size_t cls) {
   batch const more = take_shared(cls);
   if (more.count == 0) throw std::bad_alloc();
-  if (more.count > 1) give_shared(cls, {static_cast<task*>(link_of(more.first)), more.count - 1});
+  if (more.count > 1) give_shared(cls, {links_of(more.first).next, more.count - 1});
   return more.first;
 }
 
 void give_shared_block(std::size_t cls, task* t) noexcept {
-  set_link(t, nullptr);
+  set_links(t, {});
   give_shared(cls, {t, 1});
 }
 

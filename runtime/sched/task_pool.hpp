@@ -24,11 +24,14 @@ inline constexpr std::size_t task_block_max = task_block_step * task_block_class
 
 struct task_cache {
   static constexpr std::uint32_t batch = 64;
+  static constexpr std::uint32_t ahead = 4;  // blocks that are prefetched
   struct free_list {
     owned<task*> head;
     owned<std::uint32_t> count;  // of the blocks from head on, at most `batch`
     owned<task*>
         older;  // null, or `batch` more: who allocates and frees by turns does not go to the shared list each time
+    std::array<owned<task*>, ahead>
+        recent;  // of the blocks from head on, by their number from the other end: free_links::soon
   };
   std::array<free_list, task_block_classes> classes;
 };

@@ -61,7 +61,7 @@ void scheduler::put_loop(processor* p, stack* s) noexcept {
 }
 
 stack* scheduler::stack_for(worker& w, task* t) noexcept {
-  if (t->big_stack) return stacks_.get(t->stack_size);
+  if (t->stack_shift != 0) return stacks_.get(t->stack_size());
   processor* p = w.held();
   if (tsan || p == nullptr) return stacks_.get();
   if (stack* s = take_loop(*p)) return s;
@@ -107,7 +107,7 @@ void scheduler::starve(task* t) noexcept {  // S1
   stack* kept = nullptr;                    // by idle processors
   {
     guard hold(lock_);
-    starving_tasks_[t->big_stack ? 1 : 0].push(*t);
+    starving_tasks_[t->stack_shift != 0 ? 1 : 0].push(*t);
     if (!starving_.load(std::memory_order_relaxed)) starving_since_ = clock_ns();
     starving_.store(true, std::memory_order_seq_cst);  // pairs with the monitor, which goes to sleep
     for (processor* p = idle_processors_; p != nullptr; p = p->next_idle)
@@ -133,7 +133,7 @@ bool scheduler::feed_starving() noexcept {  // S3
       tsan_ignore const written_by_its_maker;
       auto const* const first = static_cast<task const*>(from.front());
       if (first == nullptr) continue;
-      size = first->big_stack ? first->stack_size : 0;
+      size = first->stack_shift != 0 ? first->stack_size() : 0;
     }
     // Not by whether some stack is idle: it may be of another size, and the task would be tried for ever.
     if (!stack_can_be_had(size)) continue;

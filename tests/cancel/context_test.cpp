@@ -218,6 +218,20 @@ TEST_CASE("scoped contexts nest, and waiting is under the innermost") {
   });
 }
 
+TEST_CASE("a scope that its task has left behind is in force in no other task") {
+  // Reachable, and never destroyed: that takes their tasks.
+  static auto& left = *new std::vector<weft::scoped_context*>;
+  with_workers([] {
+    auto [ctx, cancel] = weft::with_cancel();
+    for (int i = 0; i < 20; ++i) {
+      weft::spawn([c = ctx] { left.push_back(new weft::scoped_context(c)); }).join();
+      CHECK(weft::spawn([c = ctx] { return weft::this_task::context() != c; }).join());
+    }
+    cancel();
+    CHECK_NOTHROW(weft::spawn([] { weft::sleep_for(1ms); }).join());
+  });
+}
+
 TEST_CASE("a context may outlive its task, its parents' handles and its runtime") {
   weft::context kept, root;
   weft::cancel_fn cancel;

@@ -14,7 +14,7 @@ struct task_extra {
 struct task : waiter {
   std::atomic<task_phase> phase{task_phase::free};
   std::uint8_t size_class = 0;
-  std::uint32_t stack_size = 0;
+  std::atomic<std::uint32_t> refs{1};
   task* shard_next = nullptr;
   task_extra extra;
   model::plain closure;
@@ -23,6 +23,7 @@ struct task : waiter {
   [[nodiscard]] task_extra& extras() noexcept { return extra; }
 };
 
+inline constexpr std::size_t task_header_size = (sizeof(task) + 15) / 16 * 16;
 inline void prefetch_task(task const*) noexcept {}
 
 void for_each_task(bool (*visit)(task&, void*), void* arg);
