@@ -66,8 +66,8 @@ struct task : waiter {
   // Two more: of all tasks. The body begins in the last one.
   std::atomic<task_phase> phase{task_phase::free};  // for reports
   bool has_handle = false;                          // constant from creation
-  std::uint8_t stack_shift =
-      0;  // 1 << this many bytes, not of the default stack class: never called by a loop that goes on; 0: default
+  // 0: a stack of the default class. Else one of 1 << stack_shift bytes: never called by a loop that goes on. Constant.
+  std::uint8_t stack_shift = 0;
   std::uint8_t size_class = 0;    // of the block; constant
   bool wait_cancellable = false;  // of the wait that begins; read by its hook
   bool far = false;               // the body lies apart; constant

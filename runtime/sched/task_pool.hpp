@@ -28,10 +28,11 @@ struct task_cache {
   struct free_list {
     owned<task*> head;
     owned<std::uint32_t> count;  // of the blocks from head on, at most `batch`
-    owned<task*>
-        older;  // null, or `batch` more: who allocates and frees by turns does not go to the shared list each time
-    std::array<owned<task*>, ahead>
-        recent;  // of the blocks from head on, by their number from the other end: free_links::soon
+    // Null, or `batch` more: who allocates and frees by turns does not go to the shared list each time.
+    owned<task*> older;
+    // The newest of the blocks from head on, each at its number, counted from the last, modulo `ahead`: what is pushed finds there
+    // the one that lies `ahead` further on, or, after others have been taken, any block: good for a prefetch.
+    std::array<owned<task*>, ahead> recent;
   };
   std::array<free_list, task_block_classes> classes;
 };
