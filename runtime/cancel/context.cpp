@@ -37,7 +37,7 @@ rt::scheduler* current_scheduler() noexcept {
 rt::cancel_node& current_node() {
   rt::task* t = rt::current_task();
   if (t == nullptr) return nowhere();
-  if (t->scoped == nullptr && t->has_handle) return rt::own_context_of(*t);
+  if (!t->in_scope && t->has_handle) return rt::own_context_of(*t);
   return *t->current_context();
 }
 
@@ -183,7 +183,7 @@ scoped_context::scoped_context(context c) : in_force_(std::move(c)), before_(nul
 
 scoped_context::~scoped_context() {
   rt::task* t = rt::current_task();
-  if (t == nullptr || t->scoped != in_force_.node())
+  if (t == nullptr || !t->in_scope || t->scoped != in_force_.node())
     rt::fatal("weft::scoped_context destroyed out of order or by another task");
   t->set_scope(before_);
   // The task may not stay registered with a context that this block alone kept alive.

@@ -33,8 +33,6 @@ void free_task(task* t) noexcept {
     ::operator delete(f->memory, std::align_val_t{f->align});
   }
   if (t->timer != nullptr) delete std::exchange(t->timer, nullptr);
-  if (t->in_scope) [[unlikely]]
-    (void)t->set_scope(nullptr);  // a scoped_context on the heap that nobody has deleted
   worker* w = current_worker();
   if (w == nullptr) return free_task_block(nullptr, t);
   section const inside(w);
@@ -182,6 +180,7 @@ bool run_as_task_if_native(void (*f)(void*) noexcept, void* arg) noexcept {
     task* t = make_task(*w->sched, sizeof(call), alignof(call), false);
     (void)t->inherit(&w->sched->root());
     t->ops = &ops;
+    t->place = {};
     new (t->body()) call{f, arg};
     w->sched->start(t);
     return true;
@@ -214,6 +213,7 @@ __attribute__((always_inline)) inline task* begin_task(scheduler& s, task* t, bo
   t->wait_cancellable = false;
   t->shield = 0;
   t->cleaning_up = 0;
+  t->in_scope = false;  // a scoped_context on the heap may have been left behind
   t->refs.store(with_handle ? 2 : 1, std::memory_order_relaxed);
   t->holds.store(1, std::memory_order_relaxed);
   t->sched = &s;
@@ -269,12 +269,12 @@ constexpr body_ops no_body{nullptr, nullptr, nullptr};
 cancel_node* inherit_context(scheduler& s, worker* w) {
   task* const parent = w != nullptr ? w->current.get() : nullptr;
   if (parent == nullptr || parent->sched != &s) return &s.root();
-  bool const own = parent->scoped == nullptr && parent->has_handle;
+  bool const own = !parent->in_scope && parent->has_handle;
   cancel_node* n = own ? parent->own_context() : parent->current_context();
   if (n == nullptr) n = &own_context_of(*parent);
   if (parent->cleaning_up != 0 || unwinds(*w)) [[unlikely]]
     return make_context(&s, n, false);
-  if (own || (parent->scoped == nullptr && !n->is_root)) {
+  if (own || (!parent->in_scope && !n->is_root)) {
     std::uint16_t& credit = parent->credit;
     if (credit == 0) retain(n, credit = children_ahead);
     --credit;

@@ -59,7 +59,7 @@ struct task : waiter {
   // The first line of the cache, with the waiter: of tasks that wait. What is spawned, runs and ends without a wait leaves it alone, on
   // whichever processor it was last.
   std::atomic<std::uint32_t> parked_at{0};  // coarse_time of the last park; for reports
-  cancel_node* scoped = nullptr;            // innermost scoped_context; null: none, as in a free block; set_scope
+  cancel_node* scoped = nullptr;            // innermost scoped_context, if in_scope; set_scope
   task* shard_next = nullptr;               // beside the other tasks in `shard`, guarded by its lock
   task* shard_prev = nullptr;
 
@@ -78,7 +78,7 @@ struct task : waiter {
   // References counted ahead for the children to come: to `own`, or to `inherited` where there is no handle. The task's own.
   std::uint16_t credit = 0;
   std::atomic<bool> implicit{false};      // W1: the wait is under the inherited context by default
-  bool in_scope = false;                  // `scoped` is not null; the task's own
+  bool in_scope = false;                  // under a scoped_context: `scoped`; the task's own
   std::atomic<std::uint32_t> refs{1};     // the run, the handle: the last one destroys result and contexts
   std::atomic<std::uint32_t> holds{1};    // all references together, each heap: the last one frees the block
   detail::body_ops const* ops = nullptr;  // constant from creation
@@ -103,7 +103,7 @@ struct task : waiter {
   [[nodiscard]] std::size_t stack_size() const noexcept { return std::size_t{1} << stack_shift; }  // if stack_shift
   /// The context that waits of this task belong to now.
   [[nodiscard]] cancel_node* current_context() const noexcept {
-    if (scoped != nullptr) return scoped;
+    if (in_scope) return scoped;
     if (cancel_node* n = own_context()) return n;
     return inherited != nullptr ? inherited : root_of_runtime();
   }
@@ -118,8 +118,10 @@ struct task : waiter {
   /// The task itself: its innermost scoped_context. What it was.
   cancel_node* set_scope(cancel_node* n) noexcept {
     waits_under = nullptr;
+    cancel_node* const before = in_scope ? scoped : nullptr;
+    scoped = n;
     in_scope = n != nullptr;
-    return std::exchange(scoped, n);
+    return before;
   }
   [[nodiscard]] cancel_node* root_of_runtime() const noexcept;  // while the task ends it has no other
   [[nodiscard]] task_extra& extras();                           // makes them if need be; throws std::bad_alloc
@@ -132,6 +134,11 @@ constexpr std::size_t round_up_to_body(std::size_t n) noexcept {
 }
 inline constexpr std::size_t task_header_size = round_up_to_body(sizeof(task));
 static_assert(task_header_size <= 3 * 64 - 16, "a closure of two words fits the third line of the cache");
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winvalid-offsetof"  // both compilers have it for classes with bases
+static_assert(offsetof(task, phase) == 64 && offsetof(task, inherited) == 128,
+              "what all tasks touch stands in two lines");
+#pragma GCC diagnostic pop
 constexpr std::size_t body_offset(bool with_handle) noexcept {
   return task_header_size + (with_handle ? round_up_to_body(sizeof(completion)) : 0);
 }

@@ -14,18 +14,23 @@ namespace weft::rt {
 /// worker that use the same list are strangers.
 struct free_links {
   task* next = nullptr;
-  task* soon = nullptr;  // task_cache::ahead places further on, to be prefetched when this one is taken; a hint
+  task* soon = nullptr;  // task_cache::ahead places further on, to be prefetched when this one is taken; or null
 };
+static_assert(task_header_size + sizeof(free_links) <= 3 * task_block_step, "every block has room for them");
 inline void* links_at(task* t) noexcept { return reinterpret_cast<char*>(t) + task_header_size; }
+/// Of a block that is being taken.
 WEFT_NO_TSAN inline free_links links_of(task* t) noexcept {
+  asan_unpoison(links_at(t), sizeof(free_links));
   return *std::launder(static_cast<free_links*>(links_at(t)));
 }
-WEFT_NO_TSAN inline void set_links(task* t, free_links const& links) noexcept { new (links_at(t)) free_links(links); }
-
-/// All of a free block but its header and its links.
-inline void poison_body(task* t) noexcept {
-  constexpr std::size_t kept = task_header_size + sizeof(free_links);
-  asan_poison(reinterpret_cast<char*>(t) + kept, (t->size_class + std::size_t{1}) * task_block_step - kept);
+WEFT_NO_TSAN inline void set_links(task* t, free_links const& links) noexcept {
+  asan_unpoison(links_at(t), sizeof(free_links));
+  new (links_at(t)) free_links(links);
+  asan_poison(links_at(t), sizeof(free_links));
+}
+/// What stands behind the header.
+inline std::size_t body_size_of(task const* t) noexcept {
+  return (t->size_class + std::size_t{1}) * task_block_step - task_header_size;
 }
 
 // What the two functions below need now and then (task_pool.cpp).
@@ -45,14 +50,18 @@ void give_shared_block(std::size_t cls, task* t) noexcept;
       refill(list, cls);
     t = list.head;
     auto const [next, soon] = links_of(t);
-    if (soon != nullptr) prefetch_task(soon);
+    if (soon != nullptr) {
+      prefetch_task(soon);
+      if (cls > 2) prefetch_to_write(reinterpret_cast<char const*>(soon) + 3 * task_block_step);
+    }
     list.head = next;
     list.count -= 1;
+    list.recent[list.count.get() % task_cache::ahead] = soon;
   } else {
     t = take_shared_block(cls);
   }
   tsan_acquire(t);  // pairs with free_task_block
-  asan_unpoison(t, (cls + 1) * task_block_step);
+  asan_unpoison(links_at(t), body_size_of(t));
   return t;
 }
 
@@ -60,7 +69,7 @@ inline void free_task_block(task_cache* cache, task* t) noexcept {
   std::size_t const cls = t->size_class;
   t->phase.store(task_phase::free, std::memory_order_release);
   wait_for_walks();
-  poison_body(t);
+  asan_poison(links_at(t), body_size_of(t));
   tsan_release(t);
   if (cache == nullptr) [[unlikely]]
     return give_shared_block(cls, t);

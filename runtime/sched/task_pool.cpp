@@ -56,10 +56,10 @@ bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
   for (std::size_t i = c->blocks; i-- > 0;) {
     task* t = new (c->at(i)) task;
     t->size_class = static_cast<std::uint8_t>(cls);
+    asan_poison(links_at(t), body_size_of(t));
     set_links(t, {cut.first, nullptr});
     cut.first = t;
     ++cut.count;
-    poison_body(t);
     if (cut.count == task_cache::batch || i == 0) {
       push_batch_locked(s, cls, cut);
       cut = {};
@@ -106,7 +106,7 @@ void make_room(task_cache::free_list& list, std::size_t cls) noexcept {
   list.older = list.head.get();
   list.head = nullptr;
   list.count = 0;
-  for (auto& r : list.recent) r = nullptr;
+  list.forget_recent();
 }
 
 task* take_shared_block(std::size_t cls) {
@@ -129,6 +129,7 @@ void drain_task_cache(task_cache& cache) noexcept {
     list.head = nullptr;
     list.older = nullptr;
     list.count = 0;
+    list.forget_recent();
   }
 }
 

@@ -30,9 +30,13 @@ struct task_cache {
     owned<std::uint32_t> count;  // of the blocks from head on, at most `batch`
     // Null, or `batch` more: who allocates and frees by turns does not go to the shared list each time.
     owned<task*> older;
-    // The newest of the blocks from head on, each at its number, counted from the last, modulo `ahead`: what is pushed finds there
-    // the one that lies `ahead` further on, or, after others have been taken, any block: good for a prefetch.
+    // The first blocks from head on, each at its number, counted from the last, modulo `ahead`: what is pushed next finds there the one
+    // that will lie `ahead` further on. Null: not known, in a batch that came from elsewhere.
     std::array<owned<task*>, ahead> recent;
+
+    void forget_recent() noexcept {
+      for (auto& r : recent) r = nullptr;
+    }
   };
   std::array<free_list, task_block_classes> classes;
 };

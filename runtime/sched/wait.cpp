@@ -124,7 +124,7 @@ namespace {
 /// W1 at the first wait under n. From here on t is registered there or nowhere.
 __attribute__((noinline)) void wait_under(task& t, cancel_node& n) noexcept {
   // A wait under the inherited context by default also belongs to a context of its own that a handle may make any moment.
-  t.implicit.store(&n == t.inherited && t.scoped == nullptr && t.has_handle, std::memory_order_relaxed);
+  t.implicit.store(&n == t.inherited && !t.in_scope && t.has_handle, std::memory_order_relaxed);
   t.waits_under = &n;
   if (t.shard != nullptr && t.shard->node != &n) unregister(t);
 }

@@ -22,12 +22,12 @@ __attribute__((always_inline)) inline waiting_caller wait_at_once() noexcept {
   task* const t = here->current;
   if (t == nullptr) [[unlikely]]
     return nobody;
-  // The context that it waited under last, or was spawned under, if that is still its own: `scoped` changes by set_scope alone, which forgets it, and a context
+  // The context that it waited under last, or was spawned under, if that is still its own: the scope changes by set_scope alone, which forgets it, and a context
   // of the task's own may have been made by a handle.
   cancel_node* const n = t->waits_under;
   if (n == nullptr || n->is_touched()) [[unlikely]]
     return nobody;
-  if (cancel_node* const own = t->own_context(); own != nullptr && own != n && t->scoped == nullptr) [[unlikely]]
+  if (cancel_node* const own = t->own_context(); own != nullptr && own != n && !t->in_scope) [[unlikely]]
     return nobody;
   return {t, here->owner};
 }

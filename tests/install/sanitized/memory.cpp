@@ -1,6 +1,7 @@
 // Faults of memory, one a scenario: memory NAME. The line marked with the name must be reported, and nothing else.
 #include <weft/weft.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdio>
 #include <map>
@@ -75,6 +76,16 @@ void closure_of_an_ended_task() {
   sink = *left;  // closure_of_an_ended_task: use-after-poison
 }
 
+/// The same without a handle: what it captured lay where the free block has its links.
+void closure_of_a_task_that_was_let_go() {
+  std::atomic<int const*> left = nullptr;
+  weft::go([number = 1, &left] { left = &number; });
+  for (int i = 0; i < 1'000'000; ++i) {  // until it has ended
+    weft::yield();
+    if (int const volatile* const at = left) sink = *at;  // closure_of_a_task_that_was_let_go: use-after-poison
+  }
+}
+
 /// With others that an exception unwinds, and whose frames are overflowed by nobody.
 void while_unwinding() {
   struct last_look {
@@ -107,10 +118,15 @@ void leak() {
 }
 
 std::map<std::string, void (*)()> const scenarios{
-    {"heap_overflow", heap_overflow},     {"use_after_free", use_after_free},
-    {"stack_overflow", stack_overflow},   {"use_after_return", use_after_return},
-    {"use_after_scope", use_after_scope}, {"closure_of_an_ended_task", closure_of_an_ended_task},
-    {"while_unwinding", while_unwinding}, {"leak", leak},
+    {"heap_overflow", heap_overflow},
+    {"use_after_free", use_after_free},
+    {"stack_overflow", stack_overflow},
+    {"use_after_return", use_after_return},
+    {"use_after_scope", use_after_scope},
+    {"closure_of_an_ended_task", closure_of_an_ended_task},
+    {"closure_of_a_task_that_was_let_go", closure_of_a_task_that_was_let_go},
+    {"while_unwinding", while_unwinding},
+    {"leak", leak},
 };
 
 }  // namespace

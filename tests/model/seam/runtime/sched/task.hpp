@@ -25,6 +25,7 @@ struct task : waiter {
 
 inline constexpr std::size_t task_header_size = (sizeof(task) + 15) / 16 * 16;
 inline void prefetch_task(task const*) noexcept {}
+inline void prefetch_to_write(void const*) noexcept {}
 
 void for_each_task(bool (*visit)(task&, void*), void* arg);
 void wait_for_walks() noexcept;
