@@ -78,7 +78,7 @@ struct alignas(64) processor {
   owned<std::uint64_t> look_at{look_every};  // the tick at which its holder looks around, on the native stack
   /// One more each time that its own queue was found empty: its holder looks at what the others have left then.
   owned<std::uint32_t> dry;
-  /// Suspended loops of the default stack size, last in, first out.
+  /// Loops of the default stack size, suspended or not begun, that a switch can go to; last in, first out.
   owned<stack*> loops;
   owned<std::uint32_t> loop_count;
   spawn_store store;

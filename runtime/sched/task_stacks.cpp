@@ -70,6 +70,8 @@ stack* scheduler::stack_for(worker& w, task* t) noexcept {
   if (s == nullptr) return nullptr;
   for (stack* more = s->next; more != nullptr;) {
     stack* after = more->next;
+    // stack_can_be_had may have cut it, and whoever takes a loop from the cache jumps to it as it is.
+    if (more->fresh) more->prepare_entry(loop_main, more);
     more->next = p->loops;
     p->loops = more;
     p->loop_count += 1;

@@ -18,6 +18,23 @@
 #include "tests/support/child.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
+TEST_CASE("stacks that were cut to see whether there are any, by several threads at once, are begun as any other") {
+  for (unsigned const workers : weft::test::worker_counts)
+    weft::run({.workers = workers}, [] {
+      // What stack_can_be_had does, in several threads whose gets all come before their puts.
+      weft::rt::stack_pool& pool = weft::rt::current_worker()->sched->stacks();
+      std::vector<weft::rt::stack*> looked_at(8);
+      for (auto& each : looked_at) each = pool.get();
+      for (auto* each : looked_at) (void)pool.put(each);
+      auto const gate = weft::make_chan<int>();
+      weft::wait_group tasks;
+      for (int i = 0; i < 16; ++i) tasks.go([gate] { gate.recv(); });
+      while (weft::current_metrics().parked < 16) weft::yield();
+      gate.close();
+      tasks.wait();
+    });
+}
+
 #if !WEFT_ASAN && !WEFT_TSAN  // whose shadow memory wants the address space
 
 namespace {
