@@ -99,12 +99,16 @@ census take_census(scheduler const* of) {
 }
 
 void add_running_calls(census& c, scheduler& of) {
+  // On a busy machine a thread's turn may be long in coming; for all together not longer than this, since some may never answer.
+  constexpr std::int64_t patience_ns = 1'000'000'000, least_ns = 10'000'000;
+  std::int64_t const until = monotonic_ns() + patience_ns;
   for (task_entry& e : c.tasks) {
     if (e.state != task_state::running) continue;
     for (worker const* w = of.workers(); w != nullptr; w = w->all_next) {
       thread_sample sample;
-      if (w->current.get() != e.self || !sample_thread(w->thread_id, sampled_task, sample) || sample.tag != e.id)
-        continue;
+      if (w->current.get() != e.self) continue;
+      std::int64_t const patience = std::max(least_ns, until - monotonic_ns());
+      if (!sample_thread(w->thread_id, sampled_task, sample, patience) || sample.tag != e.id) continue;
       e.trace = c.traces.size();
       c.traces.emplace_back(sample.frames, sample.frames + sample.count);
       break;

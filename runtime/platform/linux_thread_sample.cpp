@@ -15,8 +15,6 @@
 namespace weft::rt {
 namespace {
 
-constexpr std::int64_t patience_ns = 10'000'000;
-
 enum : std::uint32_t { nothing, asked, taken, answered };
 
 // What the handler may touch.
@@ -89,7 +87,7 @@ bool is_ours(struct sigaction const& a) noexcept {
   return (a.sa_flags & SA_SIGINFO) != 0 && a.sa_sigaction == on_signal;
 }
 
-bool ask(int thread_id) noexcept {
+bool ask(int thread_id, std::int64_t patience_ns) noexcept {
   target.store(thread_id, std::memory_order_relaxed);
   state.store(asked, std::memory_order_release);
   if (::syscall(SYS_tgkill, ::getpid(), thread_id, SIGURG) != 0) {
@@ -113,7 +111,8 @@ __attribute__((noinline)) std::size_t current_calls(void** out, std::size_t most
   return to.n;
 }
 
-bool sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out) noexcept {
+bool sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out,
+                   std::int64_t patience_ns) noexcept {
   int const kept = errno;
   guard const hold(one_at_a_time);
   void* frame[1];
@@ -129,7 +128,7 @@ bool sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample
     tag_of = tag;
     answer = &out;
     if (::sigaction(SIGURG, &ours, nullptr) == 0) {  // N1
-      got = ask(thread_id);
+      got = ask(thread_id, patience_ns);
       struct sigaction now{};
       if (::sigaction(SIGURG, nullptr, &now) == 0 && is_ours(now)) ::sigaction(SIGURG, &before, nullptr);
     }

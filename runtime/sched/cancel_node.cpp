@@ -20,6 +20,17 @@ cancel_node::cancel_node(scheduler* s, cancel_node* p, bool inherits_, std::uint
   first_shard.node = this;
 }
 
+void* cancel_node::operator new(std::size_t size) {
+  worker* const w = current_worker();
+  void* const kept = w != nullptr ? w->contexts.take() : nullptr;
+  return kept != nullptr ? kept : ::operator new(size);
+}
+
+void cancel_node::operator delete(void* memory) noexcept {
+  worker* const w = current_worker();  // as it is now: the destructor may have waited
+  if (w == nullptr || !w->contexts.keep(memory)) ::operator delete(memory);
+}
+
 spread_shards::spread_shards(cancel_node& of, unsigned count) noexcept
     : count_(count), shards_(new(std::nothrow) padded[count]) {
   if (complete())

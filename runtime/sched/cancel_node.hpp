@@ -23,6 +23,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -82,6 +83,8 @@ struct cancel_node {
   ~cancel_node();
   cancel_node(cancel_node const&) = delete;
   cancel_node& operator=(cancel_node const&) = delete;
+  static void* operator new(std::size_t size);  // the calling worker's context_memory
+  static void operator delete(void* memory) noexcept;
 
   std::atomic<cancel_stage> stage{cancel_stage::none};  // C1, release; W1, H0 and H3 read it
   std::atomic<bool> used{false};                        // a task has registered: C2

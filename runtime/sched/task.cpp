@@ -84,7 +84,8 @@ bool kept_for_children(cancel_node* inherited, std::uint16_t references) noexcep
 __attribute__((noinline)) void drop_extra_there(task* t) noexcept {
   for (;;) {
     clear_locals(t);
-    if (task_extra* e = t->extra.exchange(nullptr, std::memory_order_acq_rel)) {
+    if (task_extra* const e = t->extra.load(std::memory_order_acquire)) {  // no handle is left that could make one
+      t->extra.store(nullptr, std::memory_order_release);
       wait_for_walks();
       delete e;
     } else if (cancel_node* const own = t->own.load(std::memory_order_acquire)) {

@@ -13,6 +13,7 @@ namespace weft::rt {
 namespace {
 
 constexpr std::int64_t report_every_ns = 1'000'000'000;
+constexpr std::int64_t patience_ns = 10'000'000;  // for the calls: the monitor has other things to do
 
 struct reading {
   kept_thread found;
@@ -91,7 +92,8 @@ void watchdog::tell(worker const& w, view const& v, std::int64_t now) {
   int const thread = w.thread_id;
   r.found.computes = thread_state(thread) == 'R';
   thread_sample sample;
-  if (r.found.computes && sample_thread(thread, sampled_task, sample) && sample.tag == r.found.task) {  // D4
+  if (r.found.computes && sample_thread(thread, sampled_task, sample, patience_ns) &&
+      sample.tag == r.found.task) {  // D4
     r.found.calls = sample.frames;
     r.found.call_count = sample.count;
   }

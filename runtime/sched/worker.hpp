@@ -34,6 +34,7 @@
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/fiber/stack.hpp"
 #include "runtime/platform/platform.hpp"
+#include "runtime/sched/context_memory.hpp"
 #include "runtime/sched/hand_over.hpp"
 #include "runtime/sched/lock_waits.hpp"
 #include "runtime/sched/owned.hpp"
@@ -65,6 +66,7 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   owned<task*> parked_last;  // by a park that left for the native stack: see scheduler::note_time
 
   spawn_store store;  // while it is adrift
+  context_memory contexts;
 
   scheduler* sched = nullptr;  // constant
   execution native;
