@@ -46,6 +46,7 @@ class stack_pool {
   static constexpr std::size_t min_size = 16 * 1024;
   static constexpr std::size_t high_water = 256;
   static constexpr std::size_t stacks_per_slab = 64;  // fewer of those over 1 MiB
+  static constexpr unsigned max_shift = 30;           // of the largest size, 1 GiB
 
   explicit stack_pool(std::size_t default_size, guard_kind guard = preferred_guard()) noexcept;
   ~stack_pool();  // no stack may be in use; unmaps everything
@@ -85,7 +86,6 @@ class stack_pool {
 
  private:
   static constexpr unsigned min_shift = 14;  // 16 KiB
-  static constexpr unsigned max_shift = 30;
   static constexpr unsigned class_count = max_shift - min_shift + 1;
 
   struct stack_list {

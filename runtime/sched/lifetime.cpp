@@ -213,13 +213,19 @@ void scheduler::start_monitor() noexcept {
 void scheduler::start_monitor_locked() noexcept {
   monitor_wanted_.store(true, std::memory_order_relaxed);
   if (monitor_.joinable() || stopping_.load(std::memory_order_relaxed)) return;
+  std::int64_t const due = monitor_due_.load(std::memory_order_relaxed), now = clock_ns();
+  if (due != never && now < due) return;
   try {
     monitor_ = start_thread([this] { monitor_main(); });
+    monitor_due_.store(never, std::memory_order_relaxed);
   } catch (std::exception const& e) {
-    warn(
-        "the monitor's thread could not be started (%s): wake-ups that workers leave out come late, and no processor "
-        "is handed over",
-        e.what());
+    constexpr std::int64_t again_ns = 10'000'000;
+    monitor_due_.store(now + again_ns, std::memory_order_relaxed);
+    if (due == never)
+      warn(
+          "the monitor's thread could not be started (%s): until one can, wake-ups that workers leave out come late, "
+          "and no processor is handed over",
+          e.what());
   }
 }
 

@@ -152,7 +152,8 @@ class monitor {
     if (dog_.on()) dog_.look(now);
     if (s_.starving() && now >= retry_at_) {
       retry_at_ = now + retry_every_ns;
-      acted |= s_.feed_starving();
+      if (s_.feed_starving()) acted = true;
+      else s_.starve_alone();
       for (unsigned i = 0; i < s_.processor_count_; ++i)
         s_.processors_[i].look_soon.store(true, std::memory_order_relaxed);  // S2
     }

@@ -294,6 +294,7 @@ task* scheduler::find_now(worker& w, processor& p) {
     std::int64_t now = clock_ns();
     note_time(w, p, now);
     p.runs.add(now, p.tick, 0);
+    try_monitor_again(now);
     run_timers(w, p, p, now);
     if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
       (void)release_loops(p);  // S2
@@ -318,6 +319,7 @@ task* scheduler::find_now(worker& w, processor& p) {
   std::int64_t const now = clock_ns();
   note_time(w, p, now);
   p.runs.add(now, p.tick, 2);
+  try_monitor_again(now);
   for (unsigned i = 0; i < processor_count_; ++i) run_timers(w, p, processors_[i], now);
   even_out(w, p, now);
   if (task* t = p.queue.pop(single())) return t;

@@ -29,6 +29,7 @@
 // processor is held by the monitor, which for the proof above is a holder like any other.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -135,6 +136,11 @@ class scheduler {
     if (!monitor_wanted_.load(std::memory_order_relaxed)) [[unlikely]]
       start_monitor();
   }
+  /// By workers that look around: tries again where the system gave it no thread.
+  void try_monitor_again(std::int64_t now) noexcept {
+    if (now >= monitor_due_.load(std::memory_order_relaxed)) [[unlikely]]
+      start_monitor();
+  }
 
   // ---- a simulated run (simulated.cpp) ----
   [[nodiscard]] simulation* simulated() const noexcept { return sim_; }
@@ -172,6 +178,8 @@ class scheduler {
   [[nodiscard]] bool starving() const noexcept { return starving_.load(std::memory_order_seq_cst); }
   /// All others, it was found, wait for what these would do: tries once more; fatal after a second.
   void starve_for_ever() noexcept;
+  /// The same, asked by the monitor: only if no stack is in use and no timer armed.
+  void starve_alone() noexcept;
   /// Plain threads in runtime::run, which throw weft::deadlock.
   std::atomic<std::uint32_t> runs{0};
   scheduler* next_in_process = nullptr;  // of the list that the reports keep, guarded by its lock
@@ -345,8 +353,9 @@ class scheduler {
   std::atomic<std::int64_t> slept_for_timer_{0};
   std::atomic<std::uint64_t> timers_then_{0};
   std::atomic<bool> starving_{false};  // fresh tasks wait for a stack
-  ready_list starving_tasks_[2];       // guarded by lock_: of the default stack size, of others
-  std::int64_t starving_since_ = 0;    // guarded by lock_
+  // By task::stack_shift. Guarded by lock_.
+  std::array<ready_list, stack_pool::max_shift + 1> starving_tasks_;
+  std::int64_t starving_since_ = 0;  // guarded by lock_: nobody has been fed since
   std::atomic<bool> stopping_{false};
   std::atomic<bool> over_{false};          // no timer is fired any more: E3
   std::atomic<bool> draining_{false};      // shutdown waits for the last task; pairs in note_end
@@ -371,9 +380,10 @@ class scheduler {
   worker* unused_workers_ = nullptr;              // guarded by lock_, linked by unused_next
   std::thread leaving_;                      // guarded by lock_: the spare that left last, which the next one joins
   std::thread monitor_;                      // guarded by lock_
-  std::atomic<bool> monitor_wanted_{false};  // it runs, or there is nothing for it ever
-  std::atomic<unsigned> threads_{0};         // workers with a thread; written under lock_
-  std::atomic<unsigned> thread_limit_;       // of these; lowered once by the monitor
+  std::atomic<bool> monitor_wanted_{false};  // it runs, or there is nothing for it ever, or is tried again:
+  std::atomic<std::int64_t> monitor_due_{never};            // then, since the system gave no thread
+  std::atomic<unsigned> threads_{0};                        // workers with a thread; written under lock_
+  std::atomic<unsigned> thread_limit_;                      // of these; lowered once by the monitor
   char const* thread_limit_name_ = "options::max_threads";  // guarded by lock_
   bool limit_reported_ = false;                             // guarded by lock_
   std::int64_t refused_until_ = 0;  // guarded by lock_: the system gave no thread, so ask again then

@@ -7,11 +7,15 @@
 //   S2  who goes idle gives up the loops that it keeps. go_idle looks at the flag under lock_, as S1 sets it, and hand_on does so before: no
 //       processor is idle with loops while a task starves. A busy one gives them up when it looks around (find_now), which the monitor
 //       has it do soon: a task that does nothing but yield ends no other, and begins none
-//   S3  who puts a stack back, and who has found one, feeds the oldest task of each list, of the default stack size and of others, for
-//       which there is one now. The monitor does so each ten milliseconds, since memory may be free again without a stack having come back
-//   S4  if no stack is in use, or everything else has waited for a second for what these tasks would do (deadlock.cpp), nothing will ever
-//       run again, and that is fatal
+//   S3  who puts a stack back, and who has found one, feeds the oldest task of each stack size for which there is one now: a list a size,
+//       since a large stack that is not to be had is no reason for a small one to wait. The monitor does so each ten milliseconds: memory may
+//       be free again without a stack having come back
+//   S4  if for a second nobody could be fed and no stack is in use (the monitor), or everything else waits for what these tasks would do
+//       (deadlock.cpp), nothing will ever run again, and that is fatal. Not at the first look: a refusal may be a moment's, and between the
+//       look for a stack and the one whether any is in use somebody may have put his back. A simulated run, which has one thread and whose
+//       time does not pass by itself, is told at once
 
+#include <algorithm>
 #include <system_error>
 
 #include "runtime/base/check.hpp"
@@ -109,7 +113,7 @@ void scheduler::starve(task* t) noexcept {  // S1
   stack* kept = nullptr;                    // by idle processors
   {
     guard hold(lock_);
-    starving_tasks_[t->stack_shift != 0 ? 1 : 0].push(*t);
+    starving_tasks_[t->stack_shift].push(*t);
     if (!starving_.load(std::memory_order_relaxed)) starving_since_ = clock_ns();
     starving_.store(true, std::memory_order_seq_cst);  // pairs with the monitor, which goes to sleep
     for (processor* p = idle_processors_; p != nullptr; p = p->next_idle)
@@ -143,7 +147,8 @@ bool scheduler::feed_starving() noexcept {  // S3
     {
       guard hold(lock_);
       t = from.pop();
-      if (starving_tasks_[0].empty() && starving_tasks_[1].empty()) starving_.store(false, std::memory_order_relaxed);
+      starving_since_ = clock_ns();  // S4 counts from the last that was fed
+      if (std::ranges::all_of(starving_tasks_, &ready_list::empty)) starving_.store(false, std::memory_order_relaxed);
     }
     if (t == nullptr) continue;  // somebody else was first
     global_.push(static_cast<task*>(t));
@@ -155,7 +160,7 @@ bool scheduler::feed_starving() noexcept {  // S3
 
 void scheduler::give_up_loops(processor& p) noexcept {  // S2
   if (release_loops(p)) return;
-  if (stacks_.counts().in_use() == 0 && starving())  // S4
+  if (sim_ != nullptr && stacks_.counts().in_use() == 0 && starving())  // S4
     fatal("no stack can be had, so that no task can run: %s", stacks_.error());
 }
 
@@ -173,6 +178,11 @@ void scheduler::starve_for_ever() noexcept {  // S4
     if (!starving_.load(std::memory_order_relaxed) || clock_ns() - starving_since_ < patience_ns) return;
   }
   fatal("no stack can be had for the next task, and all others wait: %s", stacks_.error());
+}
+
+void scheduler::starve_alone() noexcept {  // S4
+  // What a timer starts may do with a stack that is there.
+  if (stacks_.counts().in_use() == 0 && armed_timers() == 0) starve_for_ever();
 }
 
 void scheduler::throw_out_of_stacks() const {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/platform/fault.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "tests/sched/adrift.hpp"
@@ -127,6 +128,25 @@ TEST_CASE("a task that spawns without end hands its processor on when it is aske
     for (auto& h : hogs) h.join();
     CHECK(ran == workers_here() + 1);
   });
+}
+
+TEST_CASE("a monitor that the system gave no thread is tried again") {
+  child_end const end = run_child([] {
+    ::alarm(60);  // without a monitor nobody ever takes the processor
+    weft::run({.workers = 1}, [] {
+      weft::rt::arm_fault({weft::rt::fault_kind::thread, 1, 2, EAGAIN});
+      weft::spawn([] {}).join();                          // there are two tasks now, and something for a monitor
+      for (int i = 0; i < 3; ++i) weft::sleep_for(20ms);  // refused, and started
+      if (weft::rt::disarm_fault() < 3) ::_exit(1);
+      lose_processor();
+    });
+    return 0;
+  });
+  INFO(end.errors);
+  CHECK(end.exit_code == 0);
+  CHECK(end.signal == 0);
+  CHECK(end.errors.find("the monitor's thread could not be started") != std::string::npos);
+  CHECK(end.errors.find("the monitor's thread could not be started") == end.errors.rfind("the monitor's thread could"));
 }
 
 TEST_CASE("with both thresholds at zero nothing is handed over") {

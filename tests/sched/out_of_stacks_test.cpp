@@ -10,8 +10,10 @@
 
 #include <sys/resource.h>
 #include <unistd.h>
+#include <cerrno>
 
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/platform/fault.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/worker.hpp"
 #include "tests/support/catch.hpp"
@@ -244,6 +246,27 @@ TEST_CASE(
         CHECK(end.exit_code == 0);
         CHECK(end.signal == 0);
       });
+}
+
+TEST_CASE("a task whose stack would be larger than all the memory there is keeps no task of a smaller one waiting") {
+  child_end const end = run_child([] {
+    ::alarm(60);
+    weft::run({.workers = 1, .stack_size = mib}, [] {  // one, so that both are spawned before either starves
+      bound_address_space(400 * mib);
+      weft::rt::arm_fault({weft::rt::fault_kind::map, 1, UINT32_MAX - 1, ENOMEM});
+      weft::go({.stack_size = 1024 * mib}, [] { ::_exit(1); });
+      auto small = weft::spawn({.stack_size = 2 * mib}, [] { return 17; });
+      while (!weft::rt::current_worker()->sched->starving()) weft::yield();
+      weft::yield();
+      weft::rt::disarm_fault();
+      NEED(2, small.join() == 17);
+      ::_exit(0);  // the other one waits for ever
+    });
+    return 3;
+  });
+  INFO(end.errors);
+  CHECK(end.exit_code == 0);
+  CHECK(end.signal == 0);
 }
 
 TEST_CASE("a plain thread's spawn throws too where there is no stack, and works when there is one again") {

@@ -1,6 +1,7 @@
 // Tasks for which there is no stack, while the system refuses memory.
 #include <weft/weft.hpp>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -53,6 +54,32 @@ TEST_CASE("a task that was refused a stack gets it when memory is there again, t
     INFO(workers << " workers");
     CHECK(receive_from_a_large_task(workers, 4) == 17);
     CHECK(weft::rt::disarm_fault() >= 4);
+  }
+}
+
+TEST_CASE("the first task of all waits for its stack too, while no other stack is there", "[sched][starving]") {
+  weft::runtime r(with(1));
+  weft::rt::arm_fault({fault_kind::map, 2, 5, ENOMEM});  // the first is the worker's own, for signals
+  CHECK(r.spawn([] { return 17; }).join() == 17);
+  CHECK(weft::rt::disarm_fault() >= 7);
+}
+
+TEST_CASE("a task that starves waits for what a timer is about to do, though no stack is in use", "[sched][starving]") {
+  for (unsigned const workers : weft::test::worker_counts) {
+    INFO(workers << " workers");
+    weft::runtime r(with(workers));
+    std::atomic<int> large{0};
+    r.spawn([&] {
+       // Later than the patience with what starves for ever; then there is memory again.
+       weft::after_func(1500ms, [] { CHECK(weft::rt::disarm_fault() > 10); });
+       weft::rt::arm_fault({fault_kind::map, 1, UINT32_MAX - 1, ENOMEM});
+       weft::go(weft::task_options{.stack_size = std::size_t{64} << 20}, [&] {
+         large = 17;
+         large.notify_one();
+       });
+     }).join();
+    large.wait(0);
+    CHECK(large == 17);
   }
 }
 
