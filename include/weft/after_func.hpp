@@ -17,6 +17,7 @@
 
 #include <weft/context.hpp>
 #include <weft/detail/deadline.hpp>
+#include <weft/detail/guest.hpp>
 #include <weft/task.hpp>
 
 namespace weft::rt {
@@ -49,8 +50,7 @@ class stop_fn {
 
 namespace detail {
 
-/// The runtime that such a task belongs to: the caller's, else the context's. Throws no_runtime.
-[[nodiscard]] rt::scheduler* scheduler_for(context const*);
+[[nodiscard]] rt::scheduler* scheduler_of(context const&) noexcept;  // which may have gone
 /// Both take over the task, whose body stands.
 [[nodiscard]] stop_fn start_when_cancelled(context of, rt::task*);
 [[nodiscard]] stop_fn start_after(std::int64_t ns, rt::task*);
@@ -72,11 +72,12 @@ template <class F>
 }  // namespace detail
 
 /// Runs f as a task once `of` is cancelled: at once if it is already. Does not block. Throws no_runtime if neither the caller nor
-/// the context belongs to a runtime.
+/// the context belongs to a runtime, or the context's is being shut down or has ended.
 template <class F>
   requires task_callable<F>
 stop_fn after_func(context of, F&& f, std::source_location place = std::source_location::current()) {
-  rt::task* t = detail::make_later_task(detail::scheduler_for(&of), place, std::forward<F>(f));
+  detail::guest const in(detail::scheduler_of(of));
+  rt::task* t = detail::make_later_task(in.scheduler(), place, std::forward<F>(f));
   return detail::start_when_cancelled(std::move(of), t);
 }
 
@@ -85,7 +86,8 @@ stop_fn after_func(context of, F&& f, std::source_location place = std::source_l
 template <class R, class P, class F>
   requires task_callable<F>
 stop_fn after_func(std::chrono::duration<R, P> d, F&& f, std::source_location place = std::source_location::current()) {
-  rt::task* t = detail::make_later_task(detail::scheduler_for(nullptr), place, std::forward<F>(f));
+  detail::guest const in(nullptr);
+  rt::task* t = detail::make_later_task(in.scheduler(), place, std::forward<F>(f));
   return detail::start_after(detail::saturated_ns(d), t);
 }
 

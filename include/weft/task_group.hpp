@@ -13,12 +13,14 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <optional>
 #include <source_location>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <weft/context.hpp>
+#include <weft/detail/guest.hpp>
 #include <weft/task.hpp>
 
 namespace weft {
@@ -36,9 +38,9 @@ class group_core;
 
 /// Waits for a place. A cancellation point if the group has a limit.
 void enter_group(group_core&);
-/// A task that has its place, under the group's context; if it throws, the place is given back.
-[[nodiscard]] rt::task* create_in_group(group_core&, std::size_t size, std::size_t align, body_ops const&,
-                                        task_options*, std::source_location const* place);
+/// A task that has its place, under the group's context; if it throws, the place is given back. `in` is to live until it has started.
+[[nodiscard]] rt::task* create_in_group(group_core&, std::optional<guest>& in, std::size_t size, std::size_t align,
+                                        body_ops const&, task_options*, std::source_location const* place);
 /// The exception being handled escaped a task of the group.
 void failed_in_group(group_core&) noexcept;
 /// A task of the group, or what was to become one, is over. The group may be gone afterwards.
@@ -70,7 +72,8 @@ void spawn_in_group(group_core& g, task_options* options, std::source_location c
   using body_t = group_body<closure<F, A...>>;
   static_assert(std::is_trivially_destructible_v<body_t>);
   enter_group(g);
-  rt::task* t = create_in_group(g, sizeof(body_t), alignof(body_t), body_t::ops, options, place);
+  std::optional<guest> in;
+  rt::task* t = create_in_group(g, in, sizeof(body_t), alignof(body_t), body_t::ops, options, place);
   auto* body = ::new (body_of(t)) body_t(g);
   try {
     ::new (static_cast<void*>(body->storage))

@@ -1,6 +1,7 @@
 // The public face of cancel_node: handles, done channels, values, scopes, and the bridges to std::stop_token.
 
 #include <weft/context.hpp>
+#include <weft/detail/guest.hpp>
 #include <weft/detail/simulated.hpp>
 
 #include <memory>
@@ -155,11 +156,8 @@ std::pair<context, cancel_fn> with_cancel() { return with_cancel(share(current_n
 
 std::pair<context, cancel_fn> with_deadline(context parent, time_point at) {
   rt::cancel_node& up = *parent.node();
-  rt::scheduler* s = current_scheduler();
-  if (s == nullptr)
-    s = up.sched;  // on a plain thread: the runtime that the parent belongs to, which must be there still
-  if (s == nullptr) throw no_runtime();
-  context c(rt::make_context_until(*s, &up, detail::deadline_at(at)));
+  detail::guest const in(up.sched);
+  context c(rt::make_context_until(*in.scheduler(), &up, detail::deadline_at(at)));
   return {c, cancel_fn(c)};
 }
 std::pair<context, cancel_fn> with_deadline(time_point at) { return with_deadline(share(current_node()), at); }

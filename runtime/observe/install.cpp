@@ -44,6 +44,7 @@ constexpr observer reports{.runtime_begins = begins,
                                                sources.threads.store(0, std::memory_order_relaxed);
                                                sources.forked.store(true, std::memory_order_relaxed);
                                                runtime_list::of_process().begin_anew();
+                                               scheduler::forget_all_known();
                                              }),
                                              true);
 

@@ -315,7 +315,7 @@ bool cancel_from(cancel_node& n, cancel_kind kind, std::exception_ptr const& cau
     cancel_node* c = marked;
     marked = c->work_next;
     // A deadlocked program is unwound in an order of its own: quiescence.cpp, X1.
-    if (used && (c->sched == nullptr || !c->sched->deadlocked())) wake_registered(*c);  // C4, C5
+    if (used && !scheduler::is_unwound(c->sched)) wake_registered(*c);  // C4, C5
     finish_cancel(*c);
   }
   return true;

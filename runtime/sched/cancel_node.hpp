@@ -91,7 +91,7 @@ struct cancel_node {
   bool is_root = false;                                 // constant from creation; tasks do not count it
   bool is_tasks_own = false;                    // the same. No signal and no std::stop_token has a pointer to it
   bool const inherits;                          // false: without_cancel, a parent's cancellation stops here
-  scheduler* const sched;                       // may be null: made outside of any runtime
+  scheduler* const sched;                       // may be null: made outside of any runtime; may have gone: guest.cpp
   cancel_node* const parent;                    // counted
   std::atomic<spread_shards*> spread{nullptr};  // not null: who registers from now on does so there; installed once
 

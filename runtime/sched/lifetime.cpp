@@ -109,11 +109,15 @@ scheduler::scheduler(options const& o, simulation* sim)
   }
   install_overflow_report(describe_overflow);
   install_terminate_report();
-  guard hold(lock_);
-  for (unsigned i = processor_count_; i-- > 0;) give_idle_processor_locked(&processors_[i]);
+  {
+    guard hold(lock_);
+    for (unsigned i = processor_count_; i-- > 0;) give_idle_processor_locked(&processors_[i]);
+  }
+  make_known();
 }
 
 scheduler::~scheduler() {
+  refuse_guests();
   stop_threads();
   while (visitors_.load(std::memory_order_acquire) != 0) cpu_relax();
   abandon_timers();
@@ -125,6 +129,7 @@ scheduler::~scheduler() {
   for (auto& w : storage_) drain_task_cache(w->store.tasks);
   remove_overflow_report();
   drop(root_);
+  make_unknown();
 }
 
 void scheduler::abandon_timers() noexcept {

@@ -90,6 +90,7 @@ void scheduler::unwind_deadlocked(std::string report) noexcept {
     guard hold(lock_);
     if (deadlocked_.load(std::memory_order_relaxed)) return;
     deadlock_report_ = std::move(report);
+    note_unwinding();
     deadlocked_.store(true, std::memory_order_release);  // before the cancellation, which asks
   }
   cancel(*root_, cancel_kind::cancelled, nullptr);  // X1

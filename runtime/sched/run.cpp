@@ -62,6 +62,7 @@ void runtime::shutdown(detail::patience grace) {
   std::lock_guard hold(state_->lock);
   if (state_->down.exchange(true, std::memory_order_seq_cst)) return;
   while (state_->spawning.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+  state_->sched.refuse_guests();
   state_->sched.shutdown(grace.count());
 }
 

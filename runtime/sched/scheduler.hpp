@@ -183,6 +183,18 @@ class scheduler {
   /// Plain threads in runtime::run, which throw weft::deadlock.
   std::atomic<std::uint32_t> runs{0};
   scheduler* next_in_process = nullptr;  // of the list that the reports keep, guarded by its lock
+
+  // ---- calls from outside through pointers that may be stale (guest.cpp) ----
+  scheduler* next_known = nullptr;  // guarded by that file's lock
+  /// True: s is there, takes guests, and will be until let_out().
+  [[nodiscard]] static bool let_in(scheduler* s) noexcept;
+  void let_out() noexcept;
+  /// Returns when none is left.
+  void refuse_guests() noexcept;
+  /// Whether it is there and deadlocked(); null, or one that has gone, is not.
+  [[nodiscard]] static bool is_unwound(scheduler const* s) noexcept;
+  /// In a child that fork has made, by its only thread.
+  static void forget_all_known() noexcept;
   /// Names every task and ends the process.
   [[noreturn]] void report_stuck(char const* why);
 
@@ -373,6 +385,11 @@ class scheduler {
   std::uint64_t witness_word_ = 0;           // guarded by lock_
   std::string deadlock_report_;              // guarded by lock_
   std::atomic<bool> deadlocked_{false};
+  void make_known() noexcept;
+  void make_unknown() noexcept;
+  static void note_unwinding() noexcept;  // before deadlocked_ is set
+  bool takes_guests_ = true;              // guarded by the lock in guest.cpp
+  std::atomic<std::uint32_t> guests_{0};
   std::atomic<std::uint32_t> live_threads_{0};    // workers and monitor; each counts itself
   std::atomic<worker*> all_workers_{nullptr};     // pushed under lock_
   std::atomic<std::uint32_t> monitor_word_{0};    // futex: 0 runs, 1 asleep

@@ -245,6 +245,7 @@ void scheduler::unwind_simulated(worker& w, processor& p) {
     report += observer_in_use.load(std::memory_order_acquire)->describe(*this);
     guard hold(lock_);
     deadlock_report_ = std::move(report);
+    note_unwinding();
     deadlocked_.store(true, std::memory_order_release);
   }
   struct search {

@@ -107,12 +107,7 @@ namespace weft {
 
 namespace detail {
 
-rt::scheduler* scheduler_for(context const* of) {
-  if (rt::worker* w = rt::current_worker()) return w->sched;
-  rt::scheduler* s = of != nullptr ? of->node()->sched : nullptr;
-  if (s == nullptr) throw no_runtime();
-  return s;
-}
+rt::scheduler* scheduler_of(context const& c) noexcept { return c.node()->sched; }
 
 namespace {
 

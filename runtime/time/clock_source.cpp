@@ -14,12 +14,14 @@
 // Rejected: a task for each timer (a stack for each, and no way to take back what it has sent); letting the receiver drop stale
 // values by their generation (select and ranges would have to know).
 
+#include <weft/detail/guest.hpp>
 #include <weft/detail/simulated.hpp>
 #include <weft/time.hpp>
 
 #include <atomic>
 #include <memory>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -151,8 +153,9 @@ bool start_source(clock_source& s, std::int64_t first_ns, std::int64_t period_ns
     otherwise = s.sched;
   }
   place at{};
+  std::optional<detail::guest> in;
   if (timed) {
-    at = reserve_place(otherwise);
+    at = reserve_place(in.emplace(otherwise).scheduler());
     if (at.heap == nullptr) throw std::bad_alloc();
   }
   chan_core* finished = nullptr;

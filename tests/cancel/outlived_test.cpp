@@ -1,0 +1,81 @@
+// Contexts, timers and groups that have outlived the runtime they were made in.
+#include <weft/weft.hpp>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "tests/support/catch.hpp"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+/// What f returns, from a task of a runtime that has ended when this returns.
+template <class F>
+auto from_an_ended_runtime(F f) {
+  weft::runtime r({.workers = 1});
+  return r.spawn(f).join();
+}
+
+}  // namespace
+
+TEST_CASE("a context that has outlived its runtime is cancelled for the tasks of another one") {
+  auto const [kept, cancel] =
+      from_an_ended_runtime([] { return weft::with_cancel(weft::without_cancel(weft::this_task::context())); });
+  weft::runtime r({.workers = 1});
+  auto waits = r.spawn([&kept] {
+    weft::scoped_context const in(kept);
+    try {
+      weft::make_chan<int>().recv();
+    } catch (weft::cancelled const&) {
+      return true;
+    }
+    return false;
+  });
+  while (r.metrics().parked == 0) std::this_thread::yield();
+  cancel();
+  CHECK(waits.join());
+}
+
+TEST_CASE("what needs a runtime says so on a plain thread where the one it would use has ended") {
+  struct kept {
+    weft::context under;
+    weft::timer timer;
+    std::unique_ptr<weft::task_group> group;
+    weft::stop_fn later;
+  };
+  auto const k = from_an_ended_runtime([] {
+    return std::make_unique<kept>(kept{weft::without_cancel(weft::this_task::context()), weft::timer(1h),
+                                       std::make_unique<weft::task_group>(), weft::after_func(1h, [] {})});
+  });
+  CHECK_THROWS_AS(k->timer.reset(1s), weft::no_runtime);
+  CHECK_THROWS_AS(weft::after_func(k->under, [] {}), weft::no_runtime);
+  CHECK_THROWS_AS(k->group->spawn([] {}), weft::no_runtime);
+  CHECK_THROWS_AS(weft::with_timeout(k->under, 1s), weft::no_runtime);
+  CHECK_FALSE(k->later());
+  CHECK(k->timer.stop());  // it had not come
+  CHECK_FALSE(weft::with_cancel(k->under).first.cancelled());
+}
+
+TEST_CASE("a call from a plain thread is waited for by the runtime's end, or is refused") {
+  for (int round = 0; round < 200; ++round) {
+    std::optional<weft::runtime> r(std::in_place, weft::options{.workers = 1});
+    auto under = r->spawn([] { return weft::without_cancel(weft::this_task::context()); }).join();
+    std::atomic<int> begun{0};
+    std::jthread calls([&](std::stop_token const& end) {
+      while (!end.stop_requested()) try {
+          auto const [c, cancel] = weft::with_timeout(under, 1h);
+          begun = 1;
+          cancel();
+        } catch (weft::no_runtime const&) {
+          begun = 2;
+        }
+    });
+    while (begun == 0) std::this_thread::yield();
+    r.reset();
+    while (begun != 2) std::this_thread::yield();
+  }
+}
