@@ -1,6 +1,7 @@
 #include "runtime/sched/global_queue.hpp"
 
 #include <array>
+#include <new>
 
 // GCC 12 sees a write past the end in the library's block index when it is inlined here; there is none.
 #if defined(__GNUC__) && !defined(__clang__)
@@ -24,8 +25,13 @@ struct queue_traits : moodycamel::ConcurrentQueueDefaultTraits {
 using queue = moodycamel::ConcurrentQueue<task*, queue_traits>;
 constexpr std::size_t shared_tokens = 4;
 
+/// A token that was made without memory has no sub-queue behind it, and the queue does not look before it pushes.
+void require_valid(moodycamel::ProducerToken const& token) {
+  if (!token.valid()) throw std::bad_alloc();
+}
+
 struct real_port final : global_queue::port {
-  explicit real_port(queue& q) : producer(q), consumer(q) {}
+  explicit real_port(queue& q) : producer(q), consumer(q) { require_valid(producer); }
   moodycamel::ProducerToken producer;
   moodycamel::ConsumerToken consumer;
 };
@@ -33,7 +39,7 @@ struct real_port final : global_queue::port {
 
 struct global_queue::impl {
   struct shared {
-    explicit shared(queue& q) : token(q) {}
+    explicit shared(queue& q) : token(q) { require_valid(token); }
     ranked_lock lock{lock_rank::queue_token};
     moodycamel::ProducerToken token;  // guarded by lock
   };

@@ -48,6 +48,7 @@ class ConcurrentQueue {
 struct ProducerToken {
   template <class Queue>
   explicit ProducerToken(Queue&) {}
+  [[nodiscard]] bool valid() const noexcept { return true; }
 };
 struct ConsumerToken {
   template <class Queue>
