@@ -101,12 +101,13 @@ scheduler::scheduler(options const& o, simulation* sim)
   if (std::error_code const error = sim != nullptr ? std::error_code() : poller_.open(); error)
     throw std::system_error(error, "weft: cannot open the poller");
   ::pthread_sigmask(SIG_SETMASK, nullptr, &signal_mask_);
-  root_ = new cancel_node(this, nullptr, false);
-  root_->is_root = true;
   for (unsigned i = 0; i < processor_count_; ++i) {
     processors_[i].index = i;
     processors_[i].port = global_.make_port();
   }
+  if (sim_ == nullptr) make_monitor();
+  root_ = new cancel_node(this, nullptr, false);  // the last that may throw: no member's destructor gives it back
+  root_->is_root = true;
   install_overflow_report(describe_overflow);
   install_terminate_report();
   {
@@ -267,15 +268,12 @@ void scheduler::thread_main(worker& w) noexcept {
 }
 
 void scheduler::stop_threads() {
-  std::vector<std::thread> handles;
   std::thread monitor;
   {
     guard hold(lock_);
     stopping_.store(true, std::memory_order_seq_cst);
     monitor.swap(monitor_);
-    if (leaving_.joinable()) handles.push_back(std::move(leaving_));
     for (auto& w : storage_) {
-      if (w->thread.joinable()) handles.push_back(std::move(w->thread));
       w->wakeups.store(1, std::memory_order_release);
       futex_wake(w->wakeups, 1);
     }
@@ -283,7 +281,10 @@ void scheduler::stop_threads() {
   if (sim_ == nullptr) poller_.wake();
   monitor_word_.store(0, std::memory_order_seq_cst);
   futex_wake(monitor_word_, 1);  // sleeping or napping, or about to: see monitor::nap
-  for (auto& t : handles) t.join();
+  // Who sees stopping_ under the lock neither starts a worker nor leaves as a spare: the handles are this thread's.
+  if (leaving_.joinable()) leaving_.join();
+  for (auto& w : storage_)
+    if (w->thread.joinable()) w->thread.join();
   if (monitor.joinable()) monitor.join();
 }
 

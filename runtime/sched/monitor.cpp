@@ -284,6 +284,10 @@ class monitor {
   std::int64_t due_ = longest_ns;  // when the first worker that stands still may be taken, from now
 };
 
+void scheduler::make_monitor() { watch_.reset(new monitor(*this)); }
+
+void scheduler::delete_monitor::operator()(monitor* m) const noexcept { delete m; }
+
 void scheduler::wake_monitor() noexcept {
   if (monitor_word_.exchange(0, std::memory_order_seq_cst) == sleeping) futex_wake(monitor_word_, 1);
 }
@@ -310,7 +314,7 @@ void scheduler::monitor_main() noexcept {
     }
   }
   live_threads_.fetch_add(1, std::memory_order_acq_rel);
-  monitor(*this).run();
+  watch_->run();
   live_threads_.fetch_sub(1, std::memory_order_acq_rel);
 }
 

@@ -53,6 +53,7 @@
 
 namespace weft::rt {
 
+class monitor;
 struct simulation;
 
 /// The calling task has accepted a connection: it is about to start a task for it and to wait for the next (processor::acceptor).
@@ -320,6 +321,10 @@ class scheduler {
   void abandon_timers() noexcept;
 
   // monitor.cpp
+  struct delete_monitor {
+    void operator()(monitor* m) const noexcept;
+  };
+  void make_monitor();
   void monitor_main() noexcept;
   void wake_monitor() noexcept;
   void
@@ -411,6 +416,9 @@ class scheduler {
   std::atomic<std::uint64_t> stood_aside_{0};  // how often
   std::size_t default_stack_size_;             // constant
   sigset_t signal_mask_;                       // constant: of the thread that made the runtime, and so of its workers
+  // Constant: what the monitor's thread runs, made beforehand, since that could not say that there is no memory. Null
+  // in a simulated run.
+  std::unique_ptr<monitor, delete_monitor> watch_;
 };
 
 }  // namespace weft::rt
