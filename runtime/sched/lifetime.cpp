@@ -53,18 +53,9 @@ unsigned wanted_workers(options const& o) {
   return usable_cpus();
 }
 
-/// Without the first worker nothing goes on at all, so what may be a moment's want is waited out.
-template <class F>
-std::thread start_worker(bool first, F f) {
-  for (int tries = first ? 20 : 1;;) {
-    try {
-      return start_thread(f);
-    } catch (std::system_error const&) {
-      if (--tries == 0) throw;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-}
+/// Without the first worker nothing goes on at all, so what may be a moment's want of a thread or memory is waited out.
+constexpr int tries_for_first_worker = 20;
+constexpr std::chrono::milliseconds between_tries(10);
 
 /// In a signal handler, on the worker's thread: is it the stack that this worker runs on?
 bool describe_overflow(void* address, overflow_info& info) {
@@ -158,31 +149,44 @@ worker& scheduler::unused_worker_locked() {
 }
 
 bool scheduler::new_worker_locked(processor& p, bool searching) noexcept {
+  int* const error_number = &errno;  // no switch in here
+  int const kept = *error_number;
+  bool started = false;
+  for (int tries_left = tries_for_first_worker - 1;; --tries_left) {
+    started = try_new_worker_locked(p, searching, tries_left <= 0);
+    if (started || threads_.load(std::memory_order_relaxed) != 0 || stopping_.load(std::memory_order_relaxed)) break;
+    // Nobody else starts the first one meanwhile: the caller is the one searcher, and p stands in no list.
+    lock_.unlock();
+    std::this_thread::sleep_for(between_tries);
+    lock_.lock();
+  }
+  *error_number = kept;
+  return started;
+}
+
+bool scheduler::try_new_worker_locked(processor& p, bool searching, bool last_try) noexcept {
   unsigned const running = threads_.load(std::memory_order_relaxed);
   if (running >= thread_limit_.load(std::memory_order_relaxed)) return false;
   if (stopping_.load(std::memory_order_relaxed) || clock_ns() < refused_until_) return false;
-  int* const error_number = &errno;  // no switch in here
-  int const kept = *error_number;
   worker* w = nullptr;
   try {
     w = &unused_worker_locked();
     hold_locked(*w, p);
     w->searching = searching;
-    w->thread = start_worker(running == 0, [this, w] { thread_main(*w); });
+    w->thread = start_thread([this, w] { thread_main(*w); });
   } catch (std::exception const& e) {
-    if (running == 0) fatal("cannot start a worker thread: %s", e.what());
+    if (running == 0 && last_try) fatal("cannot start a worker thread: %s", e.what());
     if (w != nullptr) {
       w->proc.store(0, std::memory_order_relaxed);
       w->unused_next = std::exchange(unused_workers_, w);
     }
+    if (running == 0) return false;
     constexpr std::int64_t ask_again_ns = 10'000'000;
     refused_until_ = clock_ns() + ask_again_ns;  // the workers that are there go on
     if (!std::exchange(limit_reported_, true))
       warn("no more than %u worker threads can be had (%s): tasks wait until one is free", running, e.what());
-    *error_number = kept;
     return false;
   }
-  *error_number = kept;
   threads_.store(running + 1, std::memory_order_relaxed);
   if (running + 1 == 2) start_monitor_locked();
   return true;

@@ -310,8 +310,10 @@ class scheduler {
   void unwind_simulated(worker& w, processor& p);
 
   // lifetime.cpp
-  /// A new thread that starts with this processor. False: none to be had. Keeps errno.
+  /// A new thread that starts with this processor. False: none to be had. The first is tried for a fifth of a second,
+  /// with lock_ released in between, and then fatal. Keeps errno.
   [[nodiscard]] bool new_worker_locked(processor& p, bool searching) noexcept WEFT_REQUIRES(lock_);
+  [[nodiscard]] bool try_new_worker_locked(processor& p, bool searching, bool last_try) noexcept WEFT_REQUIRES(lock_);
   [[nodiscard]] worker& unused_worker_locked() WEFT_REQUIRES(lock_);
   void thread_main(worker& w) noexcept;
   [[nodiscard]] bool leave_as_spare(worker& w) noexcept;  // true: this thread is to end, and w is not its own any more
