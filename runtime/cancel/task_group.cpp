@@ -196,7 +196,7 @@ task_group::~task_group() {
     open = core_->open;
   }
   if (open) core_->cancel(nullptr);
-  core_->wait_for_end(rt::uncancellable_waiter(), false);
+  core_->wait_for_end(rt::uncancellable_waiter_at_last(), false);
   {
     rt::guard const hold(core_->lock);
     unseen = std::exchange(core_->first, nullptr);

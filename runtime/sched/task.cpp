@@ -13,6 +13,7 @@
 #include <weft/task.hpp>
 
 #include "runtime/base/check.hpp"
+#include "runtime/base/insist.hpp"
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/switching.hpp"
@@ -389,8 +390,10 @@ void task_cancel(task* t) {
 }
 
 void task_stop(task* t) noexcept {
-  task_cancel(t);
-  if (!task_done(t)) (void)wait_for_end(t, uncancellable_waiter(), never, false);
+  preemption_point();
+  insist([&] { cancel_own(*t); });
+  preemption_point();
+  if (!task_done(t)) (void)wait_for_end(t, uncancellable_waiter_at_last(), never, false);
 }
 
 void task_release(task* t) noexcept { drop(t); }

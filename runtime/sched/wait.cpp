@@ -9,6 +9,7 @@
 #include <weft/error.hpp>
 
 #include "runtime/base/check.hpp"
+#include "runtime/base/insist.hpp"
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/cancel_node.hpp"
@@ -177,6 +178,10 @@ waiter& cancellation_point() {
 waiter& uncancellable_waiter() {
   task* t = current_task();
   return t != nullptr ? *t : this_thread_waiter();
+}
+
+waiter& uncancellable_waiter_at_last() noexcept {
+  return insist([]() -> waiter& { return uncancellable_waiter(); });
 }
 
 namespace {

@@ -167,6 +167,8 @@ void throw_if_cancelled_here(task& self);
 
 /// The calling task's or thread's waiter for a wait that ignores cancellation (locks). Never throws but bad_alloc.
 [[nodiscard]] waiter& uncancellable_waiter();
+/// The same for callers that must not throw: waits for the memory that a plain thread's first wait needs.
+[[nodiscard]] waiter& uncancellable_waiter_at_last() noexcept;
 
 /// W3. Starts a new wait of `w` and returns its generation, for the records.
 [[nodiscard]] inline std::uint64_t begin_wait(waiter& w) noexcept {
