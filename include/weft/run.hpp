@@ -28,7 +28,7 @@ class runtime {
   template <class F, class... A>
     requires task_callable<F, A...>
   auto run(F&& f, A&&... a) -> detail::task_result_t<F, A...> {
-    refuse_inside_task();
+    prepare_to_run();
     auto handle = spawn_first(std::forward<F>(f), std::forward<A>(a)...);
     {
       presence const here(*this);
@@ -101,6 +101,8 @@ class runtime {
 
  private:
   static void refuse_inside_task();
+  /// The same, and makes what this thread needs to wait: want of memory for it must not come out while the task runs.
+  static void prepare_to_run();
   void throw_if_deadlocked() const;
   /// Without a place of spawn: it would be the line above.
   template <class F, class... A>

@@ -11,6 +11,7 @@
 #include "runtime/base/check.hpp"
 #include "runtime/sched/observer.hpp"
 #include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/wait.hpp"
 #include "runtime/sched/worker.hpp"
 
 namespace weft {
@@ -34,6 +35,11 @@ runtime::~runtime() { shutdown(); }
 void runtime::refuse_inside_task() {
   if (rt::current_task() != nullptr)
     rt::fatal("weft::run or a runtime's run called inside a task: use spawn and join there");
+}
+
+void runtime::prepare_to_run() {
+  refuse_inside_task();
+  (void)rt::uncancellable_waiter();
 }
 
 runtime::acceptance::acceptance(runtime const& r) : of_(r.state_.get()) {
