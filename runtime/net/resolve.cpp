@@ -4,9 +4,10 @@
 //
 // "localhost" is this machine, as RFC 6761 says, and is not looked up.
 #include <algorithm>
-#include <csignal>
 #include <deque>
 #include <memory>
+#include <new>
+#include <system_error>
 
 #include <netdb.h>
 #include <netinet/in.h>
@@ -81,18 +82,16 @@ class resolver_threads {
       if ((start = threads_ < most_threads)) ++threads_;
     }
     if (!start) return {};
-    // Signals meant for the program are not for these threads.
-    sigset_t all, before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
     std::error_code error;
     try {
+      rt::signals_blocked const meanwhile;
       rt::start_thread([this] { serve(); }).detach();
+      return {};
     } catch (std::system_error const& e) {
       error = e.code();
+    } catch (std::bad_alloc const&) {
+      error = std::make_error_code(std::errc::not_enough_memory);
     }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    if (!error) return {};
     std::deque<std::shared_ptr<lookup>> stranded;
     {
       rt::guard<rt::object_lock> hold(lock_);

@@ -17,8 +17,8 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <new>
-#include <system_error>
 #include <thread>
 
 #include <sys/eventfd.h>
@@ -96,7 +96,7 @@ void listen(watch& w) noexcept {
   sources.threads.fetch_sub(1, std::memory_order_acq_rel);
 }
 
-void start_locked(watch& w) WEFT_REQUIRES(w.lock) {
+void start_locked(watch& w) noexcept WEFT_REQUIRES(w.lock) {
   if (::sigaction(SIGQUIT, nullptr, &w.before) != 0 || (w.before.sa_flags & SA_SIGINFO) != 0 ||
       w.before.sa_handler != SIG_DFL)
     return;
@@ -105,18 +105,13 @@ void start_locked(watch& w) WEFT_REQUIRES(w.lock) {
     if (fd < 0) return warn("SIGQUIT will end the program without a list of its tasks: no descriptor");
     wake_fd.store(fd, std::memory_order_relaxed);
   }
-  // Signals meant for the program are not for this thread.
-  sigset_t all, mask;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &mask);
   w.ends.store(false, std::memory_order_relaxed);
   try {
+    signals_blocked const meanwhile;
     w.thread = start_thread([&w] { listen(w); });
-  } catch (std::system_error const& e) {
-    warn("SIGQUIT will end the program without a list of its tasks: %s", e.what());
+  } catch (std::exception const& e) {  // std::system_error or std::bad_alloc
+    return warn("SIGQUIT will end the program without a list of its tasks: %s", e.what());
   }
-  ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
-  if (!w.thread.joinable()) return;
   listening.store(::getpid(), std::memory_order_release);
   struct sigaction ours{};
   ours.sa_handler = weft_note_quit;

@@ -1,6 +1,8 @@
 // How weft starts a thread.
 #pragma once
 
+#include <signal.h>
+
 #include <cerrno>
 #include <system_error>
 #include <thread>
@@ -16,5 +18,22 @@ template <class F>
   if (fault(fault_kind::thread)) throw std::system_error(errno, std::generic_category());
   return std::thread(std::forward<F>(f));
 }
+
+/// Signals meant for the program are not for the thread that is started meanwhile: all are blocked. The caller's mask
+/// comes back however that ends.
+class signals_blocked {
+ public:
+  signals_blocked() noexcept {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~signals_blocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  signals_blocked(signals_blocked const&) = delete;
+  signals_blocked& operator=(signals_blocked const&) = delete;
+
+ private:
+  sigset_t before_;
+};
 
 }  // namespace weft::rt
