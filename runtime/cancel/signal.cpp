@@ -4,7 +4,7 @@
 //      safe there; errno is kept
 //   S2 the thread (one for the process, started by the first subscription) reads the eventfd, takes the bits, and under the
 //      lock sends the number to every receiver that subscribed and collects the contexts; these it cancels after the unlock,
-//      because that runs callbacks of users
+//      because that runs callbacks of users. With many contexts in several rounds: no memory is needed
 //   S3 nobody wanted it: its last subscription went after S1. The old disposition is back by then, so the signal is
 //      raised again and does what it would have done a moment later
 //
@@ -17,13 +17,13 @@
 
 #include <weft/signal.hpp>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <system_error>
-#include <thread>
-#include <vector>
+#include <utility>
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -41,6 +41,7 @@ namespace {
 
 constexpr int highest_signal = 64;
 constexpr std::size_t room_for_signals = 64;
+constexpr std::size_t most_at_once = 64;  // contexts that are cancelled before the lock is taken again
 
 constexpr std::uint64_t bit_of(int signal) noexcept { return std::uint64_t{1} << (signal - 1); }
 
@@ -48,6 +49,7 @@ struct subscription : detail::receivers_watcher, rt::cancel_listener {
   std::uint64_t wanted = 0;            // constant; bits of signals
   detail::chan_core* to = nullptr;     // either this, one sender of it counted
   rt::cancel_node* cancels = nullptr;  // or this, not counted: it takes the subscription along
+  std::uint64_t seen = 0;              // the last delivery that it had; guard: the registry's lock
   subscription* next_one = nullptr;    // links: guard: the registry's lock
   subscription* prev_one = nullptr;
 };
@@ -83,6 +85,7 @@ class registry {
           while (--signal != 0)
             if ((s.wanted & bit_of(signal)) != 0) unwant_locked(signal);
       if (error == 0) {
+        s.seen = deliveries_;  // what is being delivered came before
         s.next_one = all_;
         if (all_ != nullptr) all_->prev_one = &s;
         all_ = &s;
@@ -105,18 +108,17 @@ class registry {
   registry() {
     int const fd = rt::fault(rt::fault_kind::eventfd) ? -1 : ::eventfd(0, EFD_CLOEXEC);
     if (fd < 0) throw std::system_error(errno, std::generic_category(), "weft: cannot make the descriptor for signals");
-    // The thread takes no signals: a handler on it would be as good as any, but a program may count on its own threads.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     try {
-      rt::start_thread([this, fd] { deliver(fd); }).detach();
+      // A handler on the thread would be as good as any, but a program may count on its own threads.
+      rt::signals_blocked const meanwhile;
+      rt::start_thread([this, fd] { listen(fd); }).detach();
     } catch (std::system_error const& e) {
-      pthread_sigmask(SIG_SETMASK, &before, nullptr);
       ::close(fd);
       throw std::system_error(e.code(), "weft: cannot start the thread for signals");
+    } catch (...) {
+      ::close(fd);
+      throw;
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     wake_fd.store(fd, std::memory_order_relaxed);
   }
 
@@ -139,48 +141,61 @@ class registry {
       ::sigaction(signal, &before_[signal], nullptr);
   }
 
-  [[noreturn]] void deliver(int fd) {
+  [[noreturn]] void listen(int fd) noexcept {
     rt::set_thread_name("weft-signals");
     rt::sources.threads.fetch_add(1, std::memory_order_release);
-    std::vector<rt::cancel_node*> due;
     for (;;) {
       std::uint64_t writes = 0;
       if (::read(fd, &writes, sizeof writes) < 0 && errno != EINTR) rt::fatal("the descriptor for signals was closed");
       std::uint64_t const came = pending.exchange(0, std::memory_order_acquire);
       for (int signal = 1; signal <= highest_signal; ++signal)
-        if ((came & bit_of(signal)) != 0) deliver(signal, due);
+        if ((came & bit_of(signal)) != 0) deliver(signal);
     }
   }
 
   /// S2, S3.
-  void deliver(int signal, std::vector<rt::cancel_node*>& due) {
+  void deliver(int signal) noexcept {
     // Counts as a subscription: what it has collected it will wake, even if the last real one goes meanwhile.
     rt::sources.signal_subscriptions.fetch_add(1, std::memory_order_acq_rel);
-    bool wanted = false;
     {
       rt::guard hold(lock_);
-      for (subscription* s = all_; s != nullptr; s = s->next_one) {
-        if ((s->wanted & bit_of(signal)) == 0) continue;
-        if (s->to != nullptr) {
-          int number = signal;
-          wanted |= detail::chan_try_send(s->to, &number) != chan_status::closed;
-        } else if (rt::try_retain(*s->cancels)) {
-          wanted = true;
-          due.push_back(s->cancels);
-        }
+      ++deliveries_;
+    }
+    bool wanted = false;
+    // In rounds, since the thread could tell nobody that there is no memory for a list of whatever length.
+    std::array<rt::cancel_node*, most_at_once> due;
+    std::size_t n = 0;
+    do {
+      n = deliver_some(signal, due, wanted);
+      for (std::size_t i = 0; i < n; ++i) {
+        rt::cancel(*due[i], rt::cancel_kind::cancelled, nullptr);
+        rt::drop(due[i]);
       }
-    }
-    for (rt::cancel_node* n : due) {
-      rt::cancel(*n, rt::cancel_kind::cancelled, nullptr);
-      rt::drop(n);
-    }
-    due.clear();
+    } while (n == due.size());
     rt::sources.signal_subscriptions.fetch_sub(1, std::memory_order_acq_rel);
     if (!wanted) ::kill(::getpid(), signal);
   }
 
+  /// To those that have not had this delivery yet, until `due` is full of contexts to be cancelled: how many there are.
+  std::size_t deliver_some(int signal, std::array<rt::cancel_node*, most_at_once>& due, bool& wanted) noexcept {
+    std::size_t n = 0;
+    rt::guard hold(lock_);
+    for (subscription* s = all_; s != nullptr && n < due.size(); s = s->next_one) {
+      if ((s->wanted & bit_of(signal)) == 0 || std::exchange(s->seen, deliveries_) == deliveries_) continue;
+      if (s->to != nullptr) {
+        int number = signal;
+        wanted |= detail::chan_try_send(s->to, &number) != chan_status::closed;
+      } else if (rt::try_retain(*s->cancels)) {
+        wanted = true;
+        due[n++] = s->cancels;
+      }
+    }
+    return n;
+  }
+
   rt::ranked_lock lock_{rt::lock_rank::registry};
   subscription* all_ WEFT_GUARDED_BY(lock_) = nullptr;
+  std::uint64_t deliveries_ WEFT_GUARDED_BY(lock_) = 0;
   unsigned count_[highest_signal + 1] WEFT_GUARDED_BY(lock_) = {};           // subscriptions a signal
   struct sigaction before_[highest_signal + 1] WEFT_GUARDED_BY(lock_) = {};  // what stood there before the first
 };
