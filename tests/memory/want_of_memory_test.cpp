@@ -1,73 +1,25 @@
 // Want of memory: each allocation that an operation makes fails once. The operation then throws std::bad_alloc or copes, nothing of it is
 // left behind, and the runtime goes on. (A first wait with a time-out has nothing to fall back on, and is fatal: docs/errors.md.)
 //
-// This program has its own operator new, which fails on the thread that asked for it. With one worker all tasks run on that thread.
+// Allocations fail on the thread that asked for it (failing.hpp). With one worker all tasks run on that thread.
 
 #include <weft/weft.hpp>
 
-#include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
-#include <cstddef>
-#include <cstdlib>
 #include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "tests/memory/failing.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
 using namespace std::chrono_literals;
-
-namespace {
-
-constexpr long never = -1;
-
-std::atomic<long> outstanding{0};          // allocations that have not been given back
-thread_local constinit long left = never;  // allocations before the one that fails
-
-// Not inlined into code that waits.
-__attribute__((noinline)) void fail_after(long n) noexcept { left = n; }
-/// True: it has failed.
-__attribute__((noinline)) bool stop_failing() noexcept { return std::exchange(left, never) == never; }
-__attribute__((noinline)) bool fails_now() noexcept { return left != never && left-- == 0; }
-
-void* allocate(std::size_t size, std::size_t align) noexcept {
-  if (fails_now()) return nullptr;
-  size = (std::max<std::size_t>(size, 1) + align - 1) / align * align;
-  void* const p = align <= alignof(std::max_align_t) ? std::malloc(size) : std::aligned_alloc(align, size);
-  if (p != nullptr) outstanding.fetch_add(1, std::memory_order_relaxed);
-  return p;
-}
-
-void* allocate_or_throw(std::size_t size, std::size_t align) {
-  if (void* const p = allocate(size, align)) return p;
-  throw std::bad_alloc();
-}
-
-void give_back(void* p) noexcept {
-  if (p != nullptr) outstanding.fetch_sub(1, std::memory_order_relaxed);
-  std::free(p);
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) { return allocate_or_throw(size, alignof(std::max_align_t)); }
-void* operator new(std::size_t size, std::align_val_t align) {
-  return allocate_or_throw(size, static_cast<std::size_t>(align));
-}
-void* operator new(std::size_t size, std::nothrow_t const&) noexcept {
-  return allocate(size, alignof(std::max_align_t));
-}
-void* operator new(std::size_t size, std::align_val_t align, std::nothrow_t const&) noexcept {
-  return allocate(size, static_cast<std::size_t>(align));
-}
-void operator delete(void* p) noexcept { give_back(p); }
-void operator delete(void* p, std::size_t) noexcept { give_back(p); }
-void operator delete(void* p, std::align_val_t) noexcept { give_back(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { give_back(p); }
+using failing::fail_after;
+using failing::outstanding;
+using failing::stop_failing;
 
 namespace {
 
