@@ -1,5 +1,6 @@
 #include "connection.hpp"
 
+#include "answers.hpp"
 #include "protocol.hpp"
 
 #include <weft/defer.hpp>
@@ -7,16 +8,20 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <iostream>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
+#include <system_error>
 
 namespace cache {
 
 namespace {
 
-constexpr std::size_t usual = 8 * 1024;     // of both buffers; what a large command has taken is given back
-constexpr std::size_t enough = 256 * 1024;  // answers are sent at this size, whatever else has come
+constexpr std::size_t usual = 8 * 1024;               // of both buffers; what a large command has taken is given back
+constexpr std::size_t enough = 256 * 1024;            // answers are sent at this size, whatever else has come
+constexpr std::size_t most_held = 256 * 1024 * 1024;  // requests of a client that leaves answers::most unread
 
 /// Bytes that have come and are not understood yet.
 class input {
@@ -55,13 +60,53 @@ class input {
   std::size_t size_ = 0, begin_ = 0, end_ = 0;
 };
 
-bool send(session& s, weft::net::tcp_stream& stream) {
-  std::string& out = s.out.bytes();
-  bool const sent = out.empty() || stream.write_all(out).has_value();
-  if (out.capacity() > 4 * usual) out = std::string();
-  else out.clear();
-  return sent;
-}
+/// Carries out what has come, as long as there is room for answers.
+class executor {
+ public:
+  executor(session& s, input& in, answers& to) : s_(s), in_(in), to_(to) {}
+
+  /// False: the connection has broken.
+  [[nodiscard]] bool run() {
+    s_.now = wall_clock();
+    held_ = to_.full();
+    for (bool more = !held_; more && !s_.closing;) {
+      switch (parser_.next(in_.unread())) {
+        case command_parser::status::incomplete: more = false; break;
+        case command_parser::status::error:
+          s_.out.error("ERR " + parser_.error());
+          s_.closing = true;
+          break;
+        case command_parser::status::command:
+          if (!parser_.args().empty()) execute(s_, parser_.args());
+          in_.consume(parser_.consumed());
+          if (s_.out.bytes().size() < enough) break;
+          if (!send()) return false;
+          held_ = to_.full();
+          more = !held_;
+          break;
+      }
+    }
+    s_.flush_counts();
+    return send();
+  }
+  /// Requests wait until the client has taken answers.
+  [[nodiscard]] bool held() const noexcept { return held_; }
+
+ private:
+  bool send() {
+    std::string& out = s_.out.bytes();
+    bool const sent = to_.send(out);
+    if (out.capacity() > 4 * usual) out = std::string();
+    else out.clear();
+    return sent;
+  }
+
+  session& s_;
+  input& in_;
+  answers& to_;
+  command_parser parser_;
+  bool held_ = false;
+};
 
 }  // namespace
 
@@ -74,27 +119,21 @@ void serve_client(server_state& server, weft::net::tcp_stream& stream) {
     server.connected.fetch_sub(1, std::memory_order_relaxed);
   });
   input in;
-  command_parser parser;
+  answers to(stream);
+  executor work(s, in, to);
   while (!s.closing) {
-    if (in.fill(stream).value_or(0) == 0) return;  // it has gone, or the connection has broken
-    s.now = wall_clock();
-    for (bool more = true; more && !s.closing;) {
-      switch (parser.next(in.unread())) {
-        case command_parser::status::incomplete: more = false; break;
-        case command_parser::status::error:
-          s.out.error("ERR " + parser.error());
-          s.closing = true;
-          break;
-        case command_parser::status::command:
-          if (!parser.args().empty()) execute(s, parser.args());
-          in.consume(parser.consumed());
-          if (s.out.bytes().size() >= enough && !send(s, stream)) return;
-          break;
-      }
-    }
-    s.flush_counts();
-    if (!send(s, stream)) return;
+    auto const n = in.fill(stream);
+    if (!n && n.error() == std::errc::timed_out) stream.set_read_deadline(weft::time_point::max());  // room for answers
+    else if (n.value_or(0) == 0) break;  // it has gone, or sends no more, or the connection has broken
+    if (!work.run()) return;
+    if (!work.held() || in.unread().size() <= most_held) continue;
+    std::cerr << "cache_server: client " << s.id << " sends requests and reads no answers: its connection is closed\n";
+    return;
   }
+  for (; work.held() && !s.closing; to.wait()) {
+    if (!work.run()) return;
+  }
+  to.wait();
 }
 
 }  // namespace cache

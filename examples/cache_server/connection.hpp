@@ -1,4 +1,5 @@
-// One client: reads what has come, carries out all commands in it, and answers them with one write.
+// One client: reads what has come, carries out all commands in it, and answers them with one write. A client that sends on and does not
+// read its answers has them kept (answers.hpp); then its requests are, up to a limit.
 #pragma once
 
 #include "server.hpp"
