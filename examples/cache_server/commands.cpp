@@ -1,9 +1,9 @@
 // Which command it is, and the answer when it is none.
 #include "commands.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <iostream>
 #include <string>
 
 namespace cache {
@@ -47,26 +47,31 @@ class command_table {
   std::array<entry, 256> slots_{};
 };
 
+void unknown(session& s, arguments args) {
+  // A web page can make a browser send these, with commands of its own in the body: nothing more is taken from there.
+  if (is_word(args[0], "POST") || is_word(args[0], "HOST:")) {
+    std::cerr << "cache_server: client " << s.id << " speaks HTTP: its connection is closed\n";
+    s.closing = true;
+    return;
+  }
+  std::string shown;
+  for (std::string_view const a : args.subspan(1)) {
+    if (shown.size() >= 128) break;
+    shown.append(1, '\'').append(a.substr(0, 128 - (shown.size() - 1))).append("' ");
+  }
+  s.out.error("ERR unknown command '" + std::string(args[0].substr(0, 128)) + "', with args beginning with: " + shown);
+}
+
 }  // namespace
 
 void execute(session& s, arguments args) {
   static command_table const table;
   ++s.commands;
   command const* const c = table.find(args[0]);
-  if (c == nullptr) {
-    std::string text = "ERR unknown command '" + std::string(args[0].substr(0, 128)) + "', with args beginning with: ";
-    for (std::string_view const a : args.subspan(1)) {
-      if (text.size() > 128) break;
-      text.append(1, '\'').append(a.substr(0, 128)).append("' ");
-    }
-    s.out.error(text);
-    return;
-  }
+  if (c == nullptr) return unknown(s, args);
   auto const n = static_cast<int>(args.size());
   if (c->arity >= 0 ? n != c->arity : n < -c->arity) {
-    std::string name(c->name);
-    std::ranges::transform(name, name.begin(), [](char l) { return static_cast<char>(l + 32); });
-    s.out.error("ERR wrong number of arguments for '" + name + "' command");
+    s.out.error("ERR wrong number of arguments for '" + lower(c->name) + "' command");
     return;
   }
   c->run(s, args);

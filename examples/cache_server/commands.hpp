@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace cache {
@@ -13,6 +14,7 @@ namespace cache {
 namespace errors {
 inline constexpr std::string_view not_integer = "ERR value is not an integer or out of range";
 inline constexpr std::string_view syntax = "ERR syntax error";
+inline constexpr std::string_view is_saving = "ERR Background save already in progress";
 inline constexpr std::string_view no_room = "OOM command not allowed when used memory > 'maxmemory'.";
 }  // namespace errors
 
@@ -26,6 +28,11 @@ inline constexpr std::string_view no_room = "OOM command not allowed when used m
 }
 
 [[nodiscard]] constexpr char upper(char c) noexcept { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
+[[nodiscard]] inline std::string lower(std::string_view s) {
+  std::string out(s);
+  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  return out;
+}
 /// Regardless of case; `word` is upper case.
 [[nodiscard]] constexpr bool is_word(std::string_view s, std::string_view word) noexcept {
   if (s.size() != word.size()) return false;

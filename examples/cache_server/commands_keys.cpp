@@ -36,11 +36,6 @@ void exists(session& s, arguments a) {
 /// EXPIRE and the three like it: NX, XX, GT, LT say under which condition.
 template <std::int64_t Unit, bool Absolute>
 void expire(session& s, arguments a) {
-  auto const n = integer_of(a[2]);
-  if (!n) return s.out.error(errors::not_integer);
-  std::int64_t at = 0;
-  if (__builtin_mul_overflow(*n, Unit, &at) || (!Absolute && __builtin_add_overflow(at, s.now, &at)))
-    return s.out.error("ERR invalid expire time in '" + std::string(a[0]) + "' command");
   bool nx = false, xx = false, gt = false, lt = false;
   for (std::string_view const o : a.subspan(3)) {
     if (is_word(o, "NX")) nx = true;
@@ -51,6 +46,11 @@ void expire(session& s, arguments a) {
   }
   if (nx && (xx || gt || lt)) return s.out.error("ERR NX and XX, GT or LT options at the same time are not compatible");
   if (gt && lt) return s.out.error("ERR GT and LT options at the same time are not compatible");
+  auto const n = integer_of(a[2]);
+  if (!n) return s.out.error(errors::not_integer);
+  std::int64_t at = 0;
+  if (__builtin_mul_overflow(*n, Unit, &at) || (!Absolute && __builtin_add_overflow(at, s.now, &at)))
+    return s.out.error("ERR invalid expire time in '" + lower(a[0]) + "' command");
   std::uint64_t const hash = hash_of(a[1]);
   auto const part = s.server.keys.part_of(hash).lock();
   entry* const e = find(s, part, a[1], hash);

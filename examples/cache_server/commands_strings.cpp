@@ -39,21 +39,28 @@ struct set_options {
   time_ms expires = 0;
 };
 
+/// What is no option is found before a number that is none, as in Redis.
 bool parse(session& s, arguments a, set_options& o) {
+  std::size_t time = 0;  // which argument is one
+  std::int64_t unit = 0;
+  bool absolute = false;
   for (std::size_t i = 3; i < a.size(); ++i) {
-    bool const seconds = is_word(a[i], "EX") || is_word(a[i], "EXAT"), absolute = a[i].size() == 4;
+    bool const seconds = is_word(a[i], "EX") || is_word(a[i], "EXAT");
     bool const timed = seconds || is_word(a[i], "PX") || is_word(a[i], "PXAT");
     if (is_word(a[i], "NX") && !o.if_there) o.if_new = true;
     else if (is_word(a[i], "XX") && !o.if_new) o.if_there = true;
     else if (is_word(a[i], "GET")) o.give_old = true;
-    else if (is_word(a[i], "KEEPTTL") && o.expires == 0) o.keep = true;
-    else if (timed && o.expires == 0 && !o.keep && i + 1 < a.size()) {
-      auto const t = moment(s, a[++i], seconds ? 1000 : 1, absolute, "set");
-      if (!t) return false;
-      o.expires = *t;
+    else if (is_word(a[i], "KEEPTTL") && time == 0) o.keep = true;
+    else if (timed && time == 0 && !o.keep && i + 1 < a.size()) {
+      absolute = a[i].size() == 4;
+      unit = seconds ? 1000 : 1;
+      time = ++i;
     } else return s.out.error(errors::syntax), false;
   }
-  return true;
+  if (time == 0) return true;
+  auto const t = moment(s, a[time], unit, absolute, "set");
+  o.expires = t.value_or(0);
+  return t.has_value();
 }
 
 void set(session& s, arguments a) {
@@ -186,6 +193,12 @@ void mset(session& s, arguments a) {
   std::list<held> locked;
   std::vector<shard*> parts(s.server.keys.parts());
   for (std::size_t const i : needed) parts[i] = &*locked.emplace_back(s.server.keys.at(i)).part;
+  std::vector<std::size_t> more(parts.size());  // bytes, of each part: all of them, or none, have room
+  for (std::size_t i = 1; i < a.size(); i += 2) {
+    std::uint64_t const hash = hash_of(a[i]);
+    std::size_t const part = s.server.keys.index_of(hash);
+    if (!parts[part]->has_room(a[i], hash, a[i + 1].size(), more[part], s.now)) return s.out.error(errors::no_room);
+  }
   for (std::size_t i = 1; i < a.size(); i += 2) {
     std::uint64_t const hash = hash_of(a[i]);
     if (!parts[s.server.keys.index_of(hash)]->put(a[i], hash, a[i + 1], 0, s.now)) return s.out.error(errors::no_room);

@@ -77,6 +77,7 @@ command_parser::number command_parser::count(std::string_view unread, std::int64
   while (p < unread.size() && unread[p] >= '0' && unread[p] <= '9' && p - first < 18) n = n * 10 + (unread[p++] - '0');
   if (p + 1 >= unread.size()) return p - at_ > longest_line ? number::bad : number::incomplete;
   if (unread[p] != '\r' || p == first) return number::bad;
+  if (unread[first] == '0' && (negative || p - first > 1)) return number::bad;
   if (negative) n = -n;
   at_ = p + 2;
   return number::whole;

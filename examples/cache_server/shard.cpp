@@ -65,6 +65,14 @@ bool shard::put(std::string_view key, std::uint64_t hash, std::string_view value
   return true;
 }
 
+bool shard::has_room(std::string_view key, std::uint64_t hash, std::size_t value_size, std::size_t& more, time_ms now) {
+  if (limit_ == 0) return true;
+  entry const* const old = *place_of(key, hash, now);
+  std::size_t const need = entry::bytes_for(key.size() + value_size), had = old != nullptr ? old->bytes() : 0;
+  more += need - std::min(need, had);  // what a smaller value gives back may come too late
+  return need <= limit_ && (policy_->evicts() || bytes_ + more <= limit_);
+}
+
 bool shard::append(std::string_view key, std::uint64_t hash, std::string_view tail, time_ms now, std::size_t& size) {
   entry* const old = *place_of(key, hash, now);
   if (old == nullptr) {
@@ -73,13 +81,20 @@ bool shard::append(std::string_view key, std::uint64_t hash, std::string_view ta
   }
   size = old->value_size + tail.size();
   if (key.size() + size > old->room) {
-    std::size_t const room = 2 * size, need = entry::bytes_for(key.size() + room);
+    // Twice the size where that is free, so that many small tails copy little; else an eighth more, or just the size.
+    std::size_t room = 2 * size;
     std::uint64_t const rank = old->rank;
-    if (limit_ != 0 && bytes_ - old->bytes() + need > limit_) {
-      if (need > limit_) return false;
-      if (has_policy_) policy_->removed(*old);
-      bool const there = make_room(need - old->bytes());
-      if (has_policy_) old->rank = rank, policy_->added(*old);
+    if (limit_ != 0 && bytes_ - old->bytes() + entry::bytes_for(key.size() + room) > limit_) {
+      if (entry::bytes_for(key.size() + size) > limit_) return false;
+      policy_->removed(*old);  // it must not be the victim
+      bool there = false;
+      for (std::size_t const extra : {size / 8, std::size_t{0}}) {
+        if (there) break;
+        room = size + extra;
+        std::size_t const need = entry::bytes_for(key.size() + room);
+        there = need <= limit_ && make_room(need - old->bytes());
+      }
+      old->rank = rank, policy_->added(*old);
       if (!there) return false;
     }
     entry* const e = entry::make(key, hash, room);

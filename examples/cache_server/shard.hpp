@@ -26,6 +26,9 @@ class shard {
   /// Sets or replaces. False: there is no room, and nothing has changed.
   [[nodiscard]] bool put(std::string_view key, std::uint64_t hash, std::string_view value, time_ms expires,
                          time_ms now);
+  /// Whether put() will have room for this and for what was asked with the same `more` before, in whatever order they are put.
+  [[nodiscard]] bool has_room(std::string_view key, std::uint64_t hash, std::size_t value_size, std::size_t& more,
+                              time_ms now);
   /// Adds to a value's end, or sets it; its size is then in `size`. False: there is no room.
   [[nodiscard]] bool append(std::string_view key, std::uint64_t hash, std::string_view tail, time_ms now,
                             std::size_t& size);

@@ -4,6 +4,7 @@
 
 #include "tests/support/catch.hpp"
 
+#include <initializer_list>
 #include <map>
 #include <string>
 
@@ -57,6 +58,44 @@ TEST_CASE("what has expired is not found, and sweeping removes it without being 
   CHECK(removed == 499);
   CHECK(s.size() == 500);
   CHECK(s.expired() == 500);
+}
+
+TEST_CASE("a value grows at its end as long as there is room for it, if not for twice its size") {
+  for (auto const* policy : {"none", "lru"}) {
+    INFO(policy);
+    cache::shard s(1000, cache::policy_named(policy)());
+    std::string const key = "k";
+    std::uint64_t const hash = cache::hash_of(key);
+    std::size_t size = 0, expected = 0;
+    while (cache::entry::bytes_for(key.size() + expected + 10) <= 1000) {
+      REQUIRE(s.append(key, hash, "0123456789", 0, size));
+      REQUIRE(size == (expected += 10));
+      REQUIRE(s.bytes() <= 1000);
+    }
+    CHECK_FALSE(s.append(key, hash, std::string(100, 'x'), 0, size));
+    CHECK(s.find(key, hash, 0)->value_size == expected);
+  }
+}
+
+TEST_CASE("room is asked for together") {
+  cache::shard keeps(1000, cache::make_no_eviction()), evicts(1000, cache::make_lru());
+  auto const all = [](cache::shard& s, std::initializer_list<std::size_t> sizes) {
+    std::size_t more = 0;
+    bool room = true;
+    char key = 'a';
+    for (std::size_t const size : sizes) {
+      std::string const name(1, key++);
+      room = room && s.has_room(name, cache::hash_of(name), size, more, 0);
+    }
+    return room;
+  };
+  CHECK(all(keeps, {100, 100, 100}));
+  CHECK_FALSE(all(keeps, {300, 300, 300}));
+  CHECK(all(evicts, {300, 300, 300}));
+  CHECK_FALSE(all(evicts, {1000}));
+  for (auto* const s : {&keeps, &evicts}) REQUIRE(s->put("a", cache::hash_of("a"), std::string(700, 'v'), 0, 0));
+  CHECK(all(keeps, {700, 10}));
+  CHECK_FALSE(all(keeps, {700, 200}));
 }
 
 TEST_CASE("patterns are those of Redis") {

@@ -11,6 +11,7 @@ namespace {
 class no_eviction final : public eviction_policy {
   void added(entry&) override {}
   void removed(entry&) override {}
+  bool evicts() const noexcept override { return false; }
   entry* victim() override { return nullptr; }
 };
 

@@ -22,6 +22,8 @@ class eviction_policy {
   virtual void added(entry& e) = 0;
   virtual void removed(entry& e) = 0;
   virtual void read(entry&) {}
+  /// Whether it lets any go: then there is room for each entry that fits into the limit at all.
+  [[nodiscard]] virtual bool evicts() const noexcept { return true; }
   /// The one to go, still with the policy; null: none.
   [[nodiscard]] virtual entry* victim() = 0;
 };
