@@ -35,11 +35,9 @@ void sweep(cache::store& keys) {
 void save_often(cache::server_state& server, double seconds) {
   weft::ticker tick(std::chrono::duration<double>{seconds});
   for ([[maybe_unused]] auto _ : tick.channel()) {
-    std::uint64_t const changes = server.changes;
-    if (changes == 0) continue;
+    if (server.snapshots.changes() == 0) continue;
     try {
       server.snapshots.save(server.keys);
-      server.changes -= changes;
     } catch (std::exception const& e) {
       std::cerr << "cache_server: " << e.what() << '\n';
     }
@@ -50,8 +48,10 @@ int run(settings const& set) try {
   cache::store keys(set.max_bytes, cache::policy_named(set.policy));
   cache::snapshot_file snapshots(set.snapshot);
   cache::server_state server(keys, snapshots, set.policy);
-  std::size_t const loaded = weft::blocking([&] { return snapshots.load(keys); });
+  auto const [loaded, no_room] = weft::blocking([&] { return snapshots.check(), snapshots.load(keys); });
   if (loaded != 0) std::cout << "loaded " << loaded << " keys from " << set.snapshot << '\n';
+  if (no_room != 0)
+    std::cerr << "cache_server: " << no_room << " of " << loaded + no_room << " keys had no room under --max-bytes\n";
 
   auto listener = weft::net::tcp_listener::bind(set.listen);
   if (!listener) {
@@ -59,15 +59,18 @@ int run(settings const& set) try {
     return listener.error() == std::errc::invalid_argument ? 2 : 1;
   }
   server.port = listener->local_endpoint().port();
-  std::cout << "listening on " << listener->local_endpoint().to_string() << std::endl;
 
   weft::task_group background;
   server.background = &background;
   background.spawn({.name = "sweeper"}, sweep, std::ref(keys));
   if (snapshots.enabled() && set.save_every > 0)
     background.spawn({.name = "saver"}, save_often, std::ref(server), set.save_every);
+  // The first signal, or SHUTDOWN, ends the subscription of `until`. A further SIGTERM must not end the process before all is saved, to
+  // the last of its destructors; a further Ctrl-C may, as in Redis.
+  static weft::receiver<int> const terminations = weft::signals({SIGTERM});
   auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
   server.stop = stop;
+  std::cout << "listening on " << listener->local_endpoint().to_string() << std::endl;
   try {
     weft::scoped_context const in(until);
     // Nobody would notice the end of an idle connection; those at work get a moment.
@@ -77,7 +80,8 @@ int run(settings const& set) try {
   } catch (weft::cancelled const&) {
   }
   background.cancel();
-  if (snapshots.enabled() && server.save_at_end) snapshots.save(keys);
+  bool const all = server.at_end == cache::saving_at_end::all, changed = snapshots.changes() != 0;
+  if (snapshots.enabled() && (all || (changed && server.at_end == cache::saving_at_end::changes))) snapshots.save(keys);
   return 0;
 } catch (std::exception const& e) {
   std::cerr << "cache_server: " << e.what() << '\n';

@@ -2,9 +2,12 @@
 #include "commands.hpp"
 #include "glob.hpp"
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <exception>
 #include <iostream>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -34,10 +37,23 @@ void select_db(session& s, arguments a) {
   else if (*n != 0) s.out.error("ERR DB index is out of range");
   else s.out.ok();
 }
-void auth(session& s, arguments) {
-  s.out.error(
-      "ERR AUTH <password> called without any password configured for the default user. Are you sure your "
-      "configuration is correct?");
+/// The one user there is takes any password.
+bool is_user(session& s, std::string_view name) {
+  if (name != "default") s.out.error("WRONGPASS invalid username-password pair or user is disabled.");
+  return name == "default";
+}
+void auth(session& s, arguments a) {
+  if (a.size() > 3) return s.out.error(errors::syntax);
+  if (a.size() == 2)
+    return s.out.error(
+        "ERR AUTH <password> called without any password configured for the default user. Are you sure your "
+        "configuration is correct?");
+  if (is_user(s, a[1])) s.out.ok();
+}
+bool is_client_name(session& s, std::string_view name) {
+  bool const good = std::ranges::all_of(name, [](char c) { return c >= '!' && c <= '~'; });
+  if (!good) s.out.error("ERR Client names cannot contain spaces, newlines or special characters.");
+  return good;
 }
 void reset(session& s, arguments) {
   s.out.version(2);
@@ -55,10 +71,14 @@ void hello(session& s, arguments a) {
     if (*n != 2 && *n != 3) return s.out.error("NOPROTO unsupported protocol version");
     v = static_cast<int>(*n);
   }
-  for (; i < a.size(); i += 2) {
-    if (is_word(a[i], "SETNAME") && i + 1 < a.size()) name = a[i + 1];
-    else if (is_word(a[i], "AUTH")) return auth(s, a);
-    else return s.out.error("ERR Syntax error in HELLO option '" + std::string(a[i]) + "'");
+  for (; i < a.size(); ++i) {
+    if (is_word(a[i], "AUTH") && i + 2 < a.size()) {
+      if (!is_user(s, a[i + 1])) return;
+      i += 2;
+    } else if (is_word(a[i], "SETNAME") && i + 1 < a.size()) {
+      name = a[++i];
+      if (!is_client_name(s, name)) return;
+    } else return s.out.error("ERR Syntax error in HELLO option '" + std::string(a[i]) + "'");
   }
   s.out.version(v);
   s.name = std::string(name);
@@ -74,6 +94,7 @@ void hello(session& s, arguments a) {
 
 void client(session& s, arguments a) {
   if (is_word(a[1], "SETNAME") && a.size() == 3) {
+    if (!is_client_name(s, a[2])) return;
     s.name = std::string(a[2]);
     s.out.ok();
   } else if (is_word(a[1], "GETNAME")) {
@@ -122,16 +143,17 @@ void config(session& s, arguments a) {
                                                           {"maxmemory", std::to_string(s.server.keys.max_bytes())},
                                                           {"maxmemory-policy", s.server.policy_name},
                                                           {"dbfilename", s.server.snapshots.path().string()}};
-  std::vector<std::pair<std::string_view, std::string> const*> found;
-  for (auto const& option : all) {
+  std::vector<std::pair<std::string_view, std::string_view>> found;
+  for (auto const& [name, value] : all) {
     for (std::string_view const pattern : a.subspan(2)) {
-      if (!matches(pattern, option.first)) continue;
-      found.push_back(&option);
+      bool const plain = pattern.find_first_of("[*?") == pattern.npos;  // then it is answered as it was asked for
+      if (plain ? lower(pattern) != name : !matches(lower(pattern), name)) continue;
+      found.emplace_back(plain ? pattern : name, value);
       break;
     }
   }
   s.out.map(found.size());
-  for (auto const* const o : found) s.out.bulk(o->first), s.out.bulk(o->second);
+  for (auto const& [name, value] : found) s.out.bulk(name), s.out.bulk(value);
 }
 
 void info(session& s, arguments a) {
@@ -156,8 +178,8 @@ void info(session& s, arguments a) {
     out << "used_memory:" << t.bytes << "\r\nmaxmemory:" << s.server.keys.max_bytes()
         << "\r\nmaxmemory_policy:" << s.server.policy_name << "\r\n";
   if (section("Persistence"))
-    out << "loading:0\r\nrdb_changes_since_last_save:" << s.server.changes
-        << "\r\nrdb_bgsave_in_progress:" << s.server.snapshots.saving()
+    out << "loading:0\r\nrdb_changes_since_last_save:" << s.server.snapshots.changes()
+        << "\r\nrdb_bgsave_in_progress:" << (s.server.snapshots.saving() || s.server.background_save)
         << "\r\nrdb_last_save_time:" << s.server.snapshots.last_save() / 1000
         << "\r\nrdb_last_bgsave_status:" << (s.server.snapshots.last_ok() ? "ok" : "err") << "\r\n";
   if (section("Stats"))
@@ -169,17 +191,10 @@ void info(session& s, arguments a) {
   s.out.bulk(out.view());
 }
 
-/// The changes that are counted meanwhile stay counted.
-void save_now(server_state& server) {
-  std::uint64_t const before = server.changes;
-  server.snapshots.save(server.keys);
-  server.changes -= before;
-}
-
 bool can_save(session& s) {
   if (!s.server.snapshots.enabled())
     return s.out.error("ERR no snapshot file: start the server with --snapshot"), false;
-  if (s.server.snapshots.saving()) return s.out.error("ERR Background save already in progress"), false;
+  if (s.server.snapshots.saving() || s.server.background_save) return s.out.error(errors::is_saving), false;
   return true;
 }
 
@@ -187,19 +202,26 @@ void save(session& s, arguments) {
   if (!can_save(s)) return;
   s.flush_counts();
   try {
-    save_now(s.server);
+    s.server.snapshots.save(s.server.keys);
     s.out.ok();
   } catch (std::exception const& e) {
     s.out.error(std::string("ERR ") + e.what());
   }
 }
 
+struct lowered {
+  void operator()(std::atomic<bool>* flag) const noexcept { *flag = false; }
+};
+
 void bgsave(session& s, arguments) {
   if (!can_save(s)) return;
+  if (s.server.background_save.exchange(true)) return s.out.error(errors::is_saving);
+  std::unique_ptr<std::atomic<bool>, lowered> flag(
+      &s.server.background_save);  // lowered if there is no task for it, too
   s.flush_counts();
-  s.server.background->spawn({.name = "save"}, [&server = s.server] {
+  s.server.background->spawn({.name = "save"}, [&server = s.server, flag = std::move(flag)] {
     try {
-      save_now(server);
+      server.snapshots.save(server.keys);
     } catch (std::exception const& e) {
       std::cerr << "cache_server: " << e.what() << '\n';
     }
@@ -210,8 +232,18 @@ void bgsave(session& s, arguments) {
 void last_save(session& s, arguments) { s.out.integer(s.server.snapshots.last_save() / 1000); }
 
 void shut_down(session& s, arguments a) {
-  if (a.size() == 2 && is_word(a[1], "NOSAVE")) s.server.save_at_end = false;
-  else if (a.size() > 2 || (a.size() == 2 && !is_word(a[1], "SAVE"))) return s.out.error(errors::syntax);
+  bool const saves = a.size() == 1 || !is_word(a[1], "NOSAVE");
+  if (a.size() > 2 || (a.size() == 2 && saves && !is_word(a[1], "SAVE"))) return s.out.error(errors::syntax);
+  if (saves && s.server.snapshots.enabled()) {
+    s.flush_counts();
+    try {
+      s.server.snapshots.save(s.server.keys);
+    } catch (std::exception const& e) {
+      std::cerr << "cache_server: " << e.what() << '\n';
+      return s.out.error("ERR Errors trying to SHUTDOWN. Check logs.");
+    }
+  }
+  s.server.at_end = saves ? saving_at_end::changes : saving_at_end::nothing;
   s.closing = true;
   s.server.stop();
 }

@@ -13,8 +13,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace cache {
+
+/// After SHUTDOWN, which has saved, only what has changed since; nothing after SHUTDOWN NOSAVE.
+enum class saving_at_end : std::uint8_t { all, changes, nothing };
 
 struct server_state {
   server_state(store& s, snapshot_file& f, std::string policy)
@@ -25,11 +29,12 @@ struct server_state {
   std::string policy_name;
   std::uint16_t port = 0;
   time_ms started = wall_clock();
-  weft::task_group* background = nullptr;  // BGSAVE
-  weft::cancel_fn stop;                    // SHUTDOWN
-  std::atomic<bool> save_at_end{true};     // not after SHUTDOWN NOSAVE
+  weft::task_group* background = nullptr;    // BGSAVE
+  weft::cancel_fn stop;                      // SHUTDOWN
+  std::atomic<bool> background_save{false};  // a BGSAVE runs, or is to run
+  std::atomic<saving_at_end> at_end{saving_at_end::all};
   // Relaxed: numbers for INFO.
-  std::atomic<std::uint64_t> commands{0}, connections{0}, connected{0}, hits{0}, misses{0}, changes{0};
+  std::atomic<std::uint64_t> commands{0}, connections{0}, connected{0}, hits{0}, misses{0};
 };
 
 struct session {
@@ -46,7 +51,8 @@ struct session {
     auto const add = [](std::atomic<std::uint64_t>& to, std::uint64_t& n) {
       if (n != 0) to.fetch_add(n, std::memory_order_relaxed), n = 0;
     };
-    add(server.commands, commands), add(server.hits, hits), add(server.misses, misses), add(server.changes, changes);
+    add(server.commands, commands), add(server.hits, hits), add(server.misses, misses);
+    if (changes != 0) server.snapshots.changed(std::exchange(changes, 0));
   }
 };
 

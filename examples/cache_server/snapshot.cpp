@@ -52,6 +52,10 @@ void snapshot_file::write(store& from) {
   auto const format = format_of(path_);
   auto const fresh = path_.string() + ".new";
   descriptor const file(fresh, O_WRONLY | O_CREAT | O_TRUNC);
+  bool renamed = false;
+  weft::defer const removed([&] {  // full disks are a reason to fail: nothing is left there
+    if (!renamed) ::unlink(fresh.c_str());
+  });
   std::string text;
   auto const flush = [&] {
     format->written(text);
@@ -73,6 +77,7 @@ void snapshot_file::write(store& from) {
     write_all(file.get(), text, fresh);
     if (::fsync(file.get()) != 0) failed(fresh);
     if (::rename(fresh.c_str(), path_.c_str()) != 0) failed(path_);
+    renamed = true;
     auto const folder = path_.has_parent_path() ? path_.parent_path() : std::filesystem::path(".");
     descriptor const dir(folder, O_RDONLY | O_DIRECTORY);
     if (::fsync(dir.get()) != 0) failed(folder);
@@ -84,30 +89,49 @@ void snapshot_file::save(store& from) {
   saving_ = true;
   last_ok_ = false;
   weft::defer const over([this] { saving_ = false; });  // cancelled, too
+  std::uint64_t const counted = changes_;
   write(from);
+  changes_ -= counted;
   last_ok_ = true;
   last_save_ = wall_clock();
 }
 
-std::size_t snapshot_file::load(store& to) {
-  if (path_.empty() || !std::filesystem::exists(path_)) return 0;
+void snapshot_file::check() const {
+  if (path_.empty()) return;
+  auto const fresh = path_.string() + ".new";
+  if (std::filesystem::is_directory(path_)) errno = EISDIR;
+  else if (int const fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644); fd >= 0) {
+    ::close(fd);
+    ::unlink(fresh.c_str());
+    return;
+  } else if (errno == EEXIST) {  // of one that was killed; or of a server that saves now: nothing is done to it
+    descriptor const left(fresh, O_WRONLY);
+    return;
+  }
+  throw std::runtime_error(path_.string() + " cannot be written: " + std::generic_category().message(errno));
+}
+
+snapshot_file::loaded snapshot_file::load(store& to) {
+  if (path_.empty() || !std::filesystem::exists(path_)) return {};
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> const in(std::fopen(path_.c_str(), "rb"),
                                                            [](std::FILE* f) { return std::fclose(f); });
   if (!in) failed(path_);
-  std::size_t n = 0;
+  std::size_t n = 0, refused = 0;
+  std::uint64_t const evicted = to.count().evicted;
   time_ms const now = wall_clock();
   try {
     format_of(path_)->load(in.get(), [&](saved_entry const& e) {
       if (e.expires != 0 && e.expires <= now) return;
       std::uint64_t const hash = hash_of(e.key);
       // What has no room under a limit that has become smaller is gone, as it would be had it come in now.
-      if (to.part_of(hash).lock()->put(e.key, hash, e.value, e.expires, now)) ++n;
+      ++(to.part_of(hash).lock()->put(e.key, hash, e.value, e.expires, now) ? n : refused);
     });
   } catch (std::runtime_error const& e) {
     throw std::runtime_error(path_.string() + ": " + e.what());
   }
   last_save_ = now;
-  return n;
+  std::size_t const driven_out = to.count().evicted - evicted;
+  return {n - driven_out, refused + driven_out};
 }
 
 }  // namespace cache

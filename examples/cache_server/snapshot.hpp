@@ -1,7 +1,7 @@
 // The store in a file, whole or not at all.
 //
 // 1. The new snapshot is written to FILE.new, 2. synced to the disk, 3. renamed to FILE, 4. and the folder is synced. Killed before 3,
-// the old FILE is there and FILE.new is overwritten by the next one; killed after it, the new one is there.
+// the old FILE is there and FILE.new is overwritten by the next one (a save that fails removes it); killed after it, the new one is there.
 // Each shard is saved as it is at one moment, the shards one after the other.
 #pragma once
 
@@ -51,10 +51,19 @@ class snapshot_file {
   [[nodiscard]] bool enabled() const noexcept { return !path_.empty(); }
   [[nodiscard]] std::filesystem::path const& path() const noexcept { return path_; }
 
-  /// Puts what is in the file into the store; how many. 0 if there is no file. Throws std::runtime_error that names it if it is damaged.
-  std::size_t load(store& to);
+  /// Throws std::runtime_error that names the file if it cannot be written: better at the start than when it is to be saved.
+  void check() const;
+
+  struct loaded {
+    std::size_t keys = 0, no_room = 0;  // that are there now; that the store's limit has kept out, or driven out again
+  };
+  /// Puts what is in the file into the store; nothing if there is no file. Throws std::runtime_error that names it if it is damaged.
+  loaded load(store& to);
   /// Waits for a save that is in progress, then saves. Throws std::runtime_error that names the file.
   void save(store& from);
+  /// Whoever changes the store says so here; the changes that were counted when a save began are taken off when it has succeeded.
+  void changed(std::uint64_t n) noexcept { changes_.fetch_add(n, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t changes() const noexcept { return changes_; }
   [[nodiscard]] time_ms last_save() const noexcept { return last_save_; }
   [[nodiscard]] bool last_ok() const noexcept { return last_ok_; }
   [[nodiscard]] bool saving() const noexcept { return saving_; }
@@ -64,6 +73,7 @@ class snapshot_file {
 
   std::filesystem::path path_;
   weft::binary_semaphore one_{1};
+  std::atomic<std::uint64_t> changes_{0};  // only who holds the permit takes off
   std::atomic<time_ms> last_save_{0};
   std::atomic<bool> last_ok_{true}, saving_{false};
 };

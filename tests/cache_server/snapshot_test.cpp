@@ -1,6 +1,7 @@
 #include "examples/cache_server/snapshot.hpp"
 
 #include <weft/run.hpp>
+#include <weft/task.hpp>
 
 #include "tests/support/catch.hpp"
 
@@ -61,9 +62,9 @@ TEST_CASE("what is saved is loaded again, in both formats") {
       cache::store from(0, cache::make_no_eviction), to(0, cache::make_no_eviction);
       fill(from);
       cache::snapshot_file file(f.path / name);
-      CHECK(file.load(to) == 0);  // none yet
+      CHECK(file.load(to).keys == 0);  // none yet
       file.save(from);
-      CHECK(file.load(to) == 504);
+      CHECK(file.load(to).keys == 504);
       CHECK(content_of(to) == content_of(from));
       CHECK_FALSE(fs::exists(f.path / (std::string(name) + ".new")));
     });
@@ -109,6 +110,56 @@ TEST_CASE("a snapshot that cannot be written leaves the old one") {
     CHECK_THROWS_AS(file.save(from), std::runtime_error);
     CHECK_FALSE(file.last_ok());
     CHECK_FALSE(file.saving());
-    CHECK(file.load(to) == 504);
+    CHECK(file.load(to).keys == 504);
+  });
+}
+
+TEST_CASE("changes stay counted until a save has succeeded") {
+  folder const f;
+  weft::run([&] {
+    cache::store from(0, cache::make_no_eviction);
+    fill(from);
+    cache::snapshot_file file(f.path / "a.snapshot");
+    file.changed(3);
+    fs::create_directory(f.path / "a.snapshot.new");
+    CHECK_THROWS_AS(file.save(from), std::runtime_error);
+    CHECK(file.changes() == 3);
+    fs::remove(f.path / "a.snapshot.new");
+    file.save(from);
+    CHECK(file.changes() == 0);
+  });
+}
+
+TEST_CASE("two saves at once take the changes off once") {
+  folder const f;
+  weft::run([&] {
+    cache::store from(0, cache::make_no_eviction);
+    fill(from);
+    cache::snapshot_file file(f.path / "a.snapshot");
+    for (int i = 0; i < 10; ++i) {
+      file.changed(3);
+      auto other = weft::spawn([&] { file.save(from); });
+      file.save(from);
+      other.join();
+      REQUIRE(file.changes() == 0);
+    }
+  });
+}
+
+TEST_CASE("a save that fails leaves no file, and it is known before") {
+  folder const f;
+  weft::run([&] {
+    cache::store from(0, cache::make_no_eviction);
+    fill(from);
+    cache::snapshot_file file(f.path / "a.snapshot"), nowhere(f.path / "none" / "a.snapshot"), none("");
+    CHECK_NOTHROW(file.check());
+    CHECK_NOTHROW(none.check());
+    CHECK_THROWS_AS(nowhere.check(), std::runtime_error);
+    std::ofstream(f.path / "a.snapshot.new") << "of one that was killed";
+    CHECK_NOTHROW(file.check());
+    fs::create_directories(file.path() / "in use");  // cannot be renamed over
+    CHECK_THROWS_AS(file.check(), std::runtime_error);
+    CHECK_THROWS_AS(file.save(from), std::runtime_error);
+    CHECK_FALSE(fs::exists(f.path / "a.snapshot.new"));
   });
 }

@@ -167,7 +167,9 @@ def answers_as_redis():
             fail("a command byte by byte is not understood")
         c.close()
         for broken, says in ((b"*1\r\nPING\r\n", b"expected '$', got 'P'"), (b"*x\r\n", b"invalid multibulk length"),
-                             (b"*1\r\n$-5\r\n", b"invalid bulk length"), (b'get "a\r\n', b"unbalanced quotes in request"),
+                             (b"*01\r\n", b"invalid multibulk length"), (b"*-0\r\n", b"invalid multibulk length"),
+                             (b"*1\r\n$-5\r\n", b"invalid bulk length"), (b"*1\r\n$04\r\nPING\r\n", b"invalid bulk length"),
+                             (b'get "a\r\n', b"unbalanced quotes in request"),
                              (b"x" * 70000, b"too big inline request")):
             c = Client(s.port)
             c.send(encoded("PING") + broken)
@@ -184,6 +186,63 @@ def answers_as_redis():
         if len(c.rest()) < 90_000_000:
             fail("a large answer does not come whole")
         c.close()
+
+
+def answers_wait_for_a_client_that_sends_all_first():
+    with Server("--workers", "2") as s:
+        c = Client(s.port)
+        values = [(b"%d " % i) * 300 for i in range(12_000)]
+        c.send(b"".join(encoded("SET", "k", v, "GET") for v in values))  # more than the kernel keeps, both ways
+        for v in [None] + values[:-1]:
+            if (have := c.answer()) != (b"$-1\r\n" if v is None else b"$%d\r\n%s\r\n" % (len(v), v)):
+                fail(f"SET with GET gave {have[:50]} instead of {v and v[:50]}")
+        # More than the server keeps: requests wait, too, and those after the client has ended its side are answered as well.
+        large = [os.urandom(100_000) for _ in range(7)]
+        for i, v in enumerate(large):
+            c.call("SET", f"large{i}", v)
+        c.send(b"".join(encoded("GET", f"large{i % 7}") + encoded("ECHO", b"x" * 20_000) for i in range(1000)))
+        for i in range(1000):
+            if c.answer() != b"$100000\r\n" + large[i % 7] + b"\r\n" or len(c.answer()) != 20_010:
+                fail("large answers are mixed")
+        c.send(b"".join(encoded("GET", f"large{i % 7}") for i in range(500)))
+        c.socket.shutdown(socket.SHUT_WR)
+        if c.rest() != b"".join(b"$100000\r\n" + large[i % 7] + b"\r\n" for i in range(500)):
+            fail("the answers after a half close are not whole")
+        c.close()
+        c = Client(s.port)  # the same connection waits for nobody when it is closed with answers unread
+        c.send(encoded("GET", "large0") * 500)
+        c.close()
+        if SHORT:
+            return
+        c = Client(s.port)
+        c.send(encoded("GET", "large0") * 500)
+        try:
+            for _ in range(1000):
+                c.send(encoded("ECHO", b"x" * 1_000_000))
+            fail("a client that never reads may send for ever")
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        c.close()
+        s.process.send_signal(signal.SIGTERM)
+        if "sends requests and reads no answers" not in (err := s.ended()):
+            fail(f"nothing is said of a client that never reads: {err}")
+
+
+def web_pages_are_refused():
+    with Server() as s:
+        for first in (b"POST / HTTP/1.1\r\n", b"Host: localhost:6379\r\n"):
+            c = Client(s.port)
+            c.send(first + b"Content-Length: 10\r\n\r\nSET evil 1\r\n")
+            if (have := c.rest()) != b"":
+                fail(f"{first} is answered: {have}")
+            c.close()
+        c = Client(s.port)
+        if c.call("EXISTS", "evil") != b":0\r\n":
+            fail("a web page can set keys")
+        c.close()
+        s.process.send_signal(signal.SIGTERM)
+        if s.ended().count("speaks HTTP") != 2:
+            fail("nothing is said of web pages")
 
 
 def keys_expire():
@@ -218,6 +277,14 @@ def keys_are_evicted():
         if answers != {b"+OK\r\n", b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"}:
             fail(f"none: {answers}")
         c.close()
+    for policy in ("none", "lru"):  # all of an MSET or nothing
+        with Server("--max-bytes", "200K", "--policy", policy) as s:
+            c = Client(s.port)
+            tries = [["a", "v", "b", "v" * 300_000]] + ([[w for i in range(30) for w in (f"k{i}", "v" * 10_000)]] if policy == "none" else [])
+            for one in tries:
+                if not (have := c.call("MSET", *one)).startswith(b"-OOM ") or c.call("DBSIZE") != b":0\r\n":
+                    fail(f"{policy}: an MSET without room gave {have} and left {c.call('DBSIZE')}")
+            c.close()
 
 
 def many_at_once():
@@ -278,6 +345,105 @@ def snapshots(folder):
         c = Client(s.port)
         if not c.call("SAVE").startswith(b"-ERR no snapshot file"):
             fail("SAVE without a file is not refused")
+        c.close()
+
+
+def until(what, condition):
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        if time.monotonic() > deadline:
+            fail(f"{what} does not come")
+        time.sleep(0.001)
+
+
+def is_refused(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=LIMIT).close()
+        return False
+    except OSError:
+        return True
+
+
+def second_signal(folder):
+    """What comes while the first SIGTERM (or SHUTDOWN) is obeyed does not end the server before it has saved."""
+    for ending in ("SIGTERM", "SHUTDOWN"):
+        path = os.path.join(folder, f"{ending}.snapshot")
+        with Server("--snapshot", path) as s:
+            c = Client(s.port)
+            c.send(b"".join(encoded("SET", f"k{i}", "v" * 500) for i in range(20_000)))
+            for _ in range(20_000):
+                c.answer()
+            idle = Client(s.port)  # the server gives it a moment
+            if ending == "SHUTDOWN":
+                c.send(encoded("SHUTDOWN"))
+            else:
+                s.process.send_signal(signal.SIGTERM)
+            until("the end of listening", lambda: is_refused(s.port))
+            s.process.send_signal(signal.SIGTERM)
+            s.ended()
+            c.close(), idle.close()
+        with Server("--snapshot", path) as s:
+            if s.said[0] != f"loaded 20000 keys from {path}":
+                fail(f"two signals lose what was there: {s.said}")
+
+
+def changes_are_counted(folder):
+    """Two BGSAVEs that come together do not take what they save off the count twice."""
+    with Server("--workers", "1", "--snapshot", os.path.join(folder, "counted.snapshot")) as s:
+        c = Client(s.port)
+        number = lambda name: int(re.search(name + rb":(\d+)", c.call("INFO", "persistence"))[1])
+        second = set()
+        for i in range(10):
+            c.send(encoded("SET", "k", i) + encoded("BGSAVE") * 2)
+            if (c.answer(), c.answer()) != (b"+OK\r\n", b"+Background saving started\r\n"):
+                fail("BGSAVE does not begin")
+            second.add(c.answer())
+            until("the end of BGSAVE", lambda: number(b"rdb_bgsave_in_progress") == 0)
+            if (n := number(b"rdb_changes_since_last_save")) != 0:
+                fail(f"{n} changes are counted after a BGSAVE")
+        if b"-ERR Background save already in progress\r\n" not in second:
+            fail(f"a second BGSAVE is answered {second}")
+        c.close()
+
+
+def snapshots_without_room(folder):
+    path = os.path.join(folder, "large.snapshot")
+    with Server("--snapshot", path) as s:
+        c = Client(s.port)
+        c.send(b"".join(encoded("SET", f"k{i}", "v" * 1000) for i in range(3000)))
+        for _ in range(3000):
+            c.answer()
+        c.close()
+    for policy in ("lru", "none"):
+        with Server("--snapshot", path, "--max-bytes", "1M", "--policy", policy) as s:
+            c = Client(s.port)
+            there = int(c.call("DBSIZE")[1:])
+            if s.said[0] != f"loaded {there} keys from {path}" or not 100 < there < 1100:
+                fail(f"{there} keys are there: {s.said}")
+            c.send(encoded("SHUTDOWN", "NOSAVE"))
+            c.rest()
+            if f"{3000 - there} of 3000 keys had no room under --max-bytes\n" not in (err := s.ended()):
+                fail(f"{there} keys are there, and it says {err}")
+
+
+def snapshots_that_cannot_be_written(folder):
+    refused(1, "--listen", "127.0.0.1:0", "--snapshot", folder, says=f"{folder} cannot be written: Is a directory")
+    refused(1, "--listen", "127.0.0.1:0", "--snapshot", os.path.join(folder, "none", "a"), says="cannot be written: No such file")
+    inner = os.path.join(folder, "inner")
+    os.mkdir(inner)
+    path = os.path.join(inner, "a.snapshot")
+    with Server("--snapshot", path) as s:
+        if os.listdir(inner):
+            fail("to see whether it can write, the server leaves a file")
+        os.rmdir(inner)
+        c = Client(s.port)
+        c.call("SET", "k", "v")
+        if (have := c.call("SHUTDOWN")) != b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n" or c.call("GET", "k") != b"$1\r\nv\r\n":
+            fail(f"SHUTDOWN that cannot save gave {have}")
+        os.mkdir(inner)
+        c.send(encoded("SHUTDOWN"))
+        if c.rest() or "No such file" not in (err := s.ended()) or os.listdir(inner) != ["a.snapshot"]:
+            fail(f"SHUTDOWN left {os.listdir(inner)} and said {err}")
         c.close()
 
 
@@ -389,10 +555,16 @@ if sys.argv[1] == "--record":
 SERVER = sys.argv[1]
 with tempfile.TemporaryDirectory() as top:
     answers_as_redis()
+    answers_wait_for_a_client_that_sends_all_first()
+    web_pages_are_refused()
     keys_expire()
     keys_are_evicted()
     many_at_once()
     snapshots(top)
+    second_signal(top)
+    changes_are_counted(top)
+    snapshots_without_room(top)
+    snapshots_that_cannot_be_written(top)
     killed_while_saving(top)
     tools()
     errors()
