@@ -1,6 +1,6 @@
 // The client: URLs, the pool of kept connections, and one exchange on a connection.
 //
-//   1. A kept connection to the host is taken, the one used last, or a new one is made.
+//   1. A kept connection to the host is taken, the one used last on which nothing has come since, or a new one is made.
 //   2. The request goes out in one write, the response is read to its end.
 //   3. If the response allows it and nothing is left over, the connection goes back into the pool.
 //   4. A server may close a kept connection at any moment, also just as the request goes out. If that is what happened, and the
@@ -14,17 +14,20 @@
 #include "runtime/http/parser.hpp"
 #include "runtime/http/state.hpp"
 #include "runtime/http/url.hpp"
+#include "runtime/net/system.hpp"
 
 #include <weft/net/stream.hpp>
 
 #include <algorithm>
-#include <charconv>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <poll.h>
 
 namespace weft::rt {
 
@@ -79,43 +82,66 @@ struct http_client {
   std::optional<net::tcp_stream> take(std::string const& address);
   void keep(std::string const& address, net::tcp_stream stream);
   std::optional<net::tcp_stream> take_oldest() WEFT_REQUIRES(lock_);
+  void take_old(time_point now, std::vector<idle_connection>& old) WEFT_REQUIRES(lock_);
+  [[nodiscard]] time_point oldest_at(time_point now) const noexcept;
   outcome exchange(net::tcp_stream& stream, request_state const& q, std::string const& header, sink const& to,
                    bool follows);
 
   http::client_options const options;
   parse_limits const limits;
   ranked_lock lock_{lock_rank::registry};
-  std::map<std::string, std::vector<idle_connection>> idle_
-      WEFT_GUARDED_BY(lock_);                    // a host's, the one used last at the end
-  std::size_t kept_ WEFT_GUARDED_BY(lock_) = 0;  // in idle_
+  // A host's, the one used last at the end.
+  std::map<std::string, std::vector<idle_connection>> idle_ WEFT_GUARDED_BY(lock_);
+  std::size_t kept_ WEFT_GUARDED_BY(lock_) = 0;                      // in idle_
+  time_point next_look_ WEFT_GUARDED_BY(lock_) = time_point::min();  // for what is too old
 };
 
+/// Between two requests a server has nothing to say: what has come on a kept connection, its end included, is no answer to the next
+/// request (RFC 9112, 9.2), so such a connection is dropped.
 std::optional<net::tcp_stream> http_client::take(std::string const& address) {
-  std::vector<idle_connection> stale;  // closed after the lock
-  time_point const oldest =
-      weft::now() - std::min<std::chrono::nanoseconds>(options.idle_timeout, std::chrono::hours(24));
-  guard const held(lock_);
-  auto const at = idle_.find(address);
-  if (at == idle_.end()) return std::nullopt;
-  auto& all = at->second;
-  std::optional<net::tcp_stream> found;
-  if (all.back().since >= oldest) {
-    found = std::move(all.back().stream);
-    all.pop_back();
-    --kept_;
-  } else {
-    kept_ -= all.size();
-    stale = std::move(all);
-    all.clear();
+  std::vector<idle_connection> old;  // closed after the lock
+  for (;;) {
+    std::optional<net::tcp_stream> found;
+    {
+      time_point const now = weft::now();
+      guard const held(lock_);
+      take_old(now, old);
+      auto const at = idle_.find(address);
+      if (at == idle_.end() || at->second.back().since < oldest_at(now)) return std::nullopt;
+      found = std::move(at->second.back().stream);
+      at->second.pop_back();
+      --kept_;
+      if (at->second.empty()) idle_.erase(at);
+    }
+    if (net::system::is_ready(found->native_handle(), POLLIN | POLLRDHUP) == 0) return found;
   }
-  if (all.empty()) idle_.erase(at);
-  return found;
+}
+
+time_point http_client::oldest_at(time_point now) const noexcept {
+  return now - std::min<std::chrono::nanoseconds>(options.idle_timeout, std::chrono::hours(24));
+}
+
+/// What is past its time, of all hosts. A look at all of them comes in a quarter of that time at most once, which costs a busy client nothing.
+void http_client::take_old(time_point now, std::vector<idle_connection>& old) {
+  if (now < next_look_) return;
+  time_point const oldest = oldest_at(now);
+  next_look_ = now + (now - oldest) / 4;
+  for (auto host = idle_.begin(); host != idle_.end();) {
+    auto& all = host->second;
+    auto const young = std::ranges::find_if(all, [&](auto const& c) { return c.since >= oldest; });
+    kept_ -= static_cast<std::size_t>(young - all.begin());
+    std::move(all.begin(), young, std::back_inserter(old));
+    all.erase(all.begin(), young);
+    host = all.empty() ? idle_.erase(host) : std::next(host);
+  }
 }
 
 void http_client::keep(std::string const& address, net::tcp_stream stream) {
-  std::optional<net::tcp_stream> surplus, eldest;  // closed after the lock
+  std::optional<net::tcp_stream> surplus, eldest;  // closed after the lock, as are these
+  std::vector<idle_connection> old;
   time_point const now = weft::now();
   guard const held(lock_);
+  take_old(now, old);
   if (options.max_idle_per_host == 0 || options.max_idle == 0) {
     surplus = std::move(stream);
     return;

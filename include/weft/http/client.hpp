@@ -21,7 +21,7 @@ namespace weft::http {
 
 struct client_options {
   weft::detail::patience connect_timeout = std::chrono::seconds(30);
-  /// An unused connection is not used again after this.
+  /// An unused connection is not used again after this, and closed in one of the calls that follow.
   weft::detail::patience idle_timeout = std::chrono::seconds(30);
   /// Of one exchange, from the connection to the end of the response: then std::errc::timed_out.
   weft::detail::patience request_timeout = std::chrono::nanoseconds::max();
