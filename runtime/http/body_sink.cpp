@@ -25,6 +25,7 @@ bool write_out(http_connection& c, std::string& out, std::string_view behind) {
   while (c.probing.load(std::memory_order_acquire)) [[unlikely]]
     weft::yield();  // O3: as long as a send of one byte takes
   std::string_view first = out;
+  c.written += first.size() + behind.size();
   if (std::size_t const sent = c.ahead.load(std::memory_order_relaxed); sent != 0) [[unlikely]] {
     WEFT_CHECK(first.starts_with(response_start), "http: what follows the start of a response");
     first.remove_prefix(sent);  // O4

@@ -10,6 +10,7 @@
 #include "runtime/http/response_text.hpp"
 #include "runtime/http/server_state.hpp"
 #include "runtime/http/workspace.hpp"
+#include "runtime/net/system.hpp"
 
 #include <weft/context.hpp>
 #include <weft/defer.hpp>
@@ -18,6 +19,8 @@
 #include <algorithm>
 #include <memory>
 
+#include <poll.h>
+
 namespace weft::rt {
 
 namespace {
@@ -25,6 +28,9 @@ namespace {
 constexpr std::size_t largest_batch = 64 * 1024;   // of responses that wait for more requests
 constexpr std::size_t largest_copied = 32 * 1024;  // a body beyond this is written from where it is
 constexpr std::size_t lingering_bytes = 16 * 1024 * 1024;
+constexpr auto lingering = std::chrono::seconds(1);
+// What the kernel sends at once, ten segments, without waiting for an acknowledgement.
+constexpr std::uint64_t first_window = 10 * 1440;
 
 class exchange {
  public:
@@ -55,6 +61,7 @@ class exchange {
   void report(char const* what);
   bool send(http::response const& r, response_frame f);
   bool flush() { return write_out(c_, w_.out); }
+  [[nodiscard]] bool may_lose_its_end() const noexcept;
   void linger();
   [[nodiscard]] bool draining() const noexcept { return s_.draining.load(std::memory_order_relaxed); }
 
@@ -150,21 +157,42 @@ bool exchange::answer_streamed(request_parser& p, response_frame f) {
 }
 
 bool exchange::refuse(int status) {
-  bool const sent = send(plain_response(status), {.keep_alive = false});
-  if (in_.empty()) linger();  // send has done so otherwise
-  return sent;
+  rest_may_come_ = true;
+  return send(plain_response(status), {.keep_alive = false});
 }
 
-/// The client may still be sending what nobody will read. Closing now would answer that with a reset, which can overtake the
-/// response: so take it in for a second.
+/// Whether a close now could cost the client some of the last response: with input that nobody has read, or that comes later, the kernel
+/// answers by a reset and drops what it has not sent. Where little was written in all, that is on its way by now, and the kernel
+/// is not asked: this saves a system call where each request has a connection.
+bool exchange::may_lose_its_end() const noexcept {
+  if (!in_.empty() || rest_may_come_) return true;
+  if (c_.written <= first_window) return false;
+  int const fd = c_.stream.native_handle();
+  return net::system::unacknowledged(fd, c_.written) != 0 || net::system::is_ready(fd, POLLIN) != 0;
+}
+
+/// The client may still be sending what nobody will read: take it in for a second, and for as long as each further one sees the client
+/// acknowledge some of the response. Only the connection's own time counts: a shutdown's poke moves the deadline as well.
 void exchange::linger() {
   if (!c_.stream.shutdown_write()) return;
-  c_.stream.set_read_deadline(weft::now() + std::chrono::seconds(1));
   w_.grow_in(input::first_large_buffer, 0);
+  int const fd = c_.stream.native_handle();
+  std::uint64_t left = net::system::unacknowledged(fd, c_.written);
+  time_point until = weft::now() + lingering;
+  c_.stream.set_read_deadline(until);
   for (std::size_t dropped = 0; dropped < lingering_bytes;) {
     auto const n = c_.stream.read_some(std::span(w_.in.get(), w_.in_size));
-    if (!n || *n == 0) return;
-    dropped += *n;
+    if (n ? *n == 0 : n.error() != std::errc::timed_out) return;
+    dropped += n.value_or(0);
+    if (time_point const now = weft::now(); now >= until) {
+      std::uint64_t const still = net::system::unacknowledged(fd, c_.written);
+      if (still == 0 || still >= left) return;
+      left = still;
+      until = now + lingering;
+    } else if (n) {
+      continue;
+    }
+    c_.stream.set_read_deadline(until);
   }
 }
 
@@ -179,6 +207,7 @@ bool exchange::send(http::response const& r, response_frame f) {
     else sent = write_out(c_, w_.out, r.body_view());
   } else if (!f.head && form == body_form::file) {
     file_part const& part = *file_of(r);
+    c_.written += part.length;
     sent = flush() && (part.length == 0 || c_.stream.write_file(part.file->fd.get(), part.offset, part.length));
   } else if (!f.head && (form == body_form::chunked || form == body_form::to_end)) {
     streamed const how = stream_body(c_, w_.out, r, form);
@@ -190,7 +219,7 @@ bool exchange::send(http::response const& r, response_frame f) {
   }
   if (!sent) return false;
   if (f.keep_alive) return true;
-  if (flush() && (!in_.empty() || rest_may_come_)) linger();
+  if (flush() && may_lose_its_end()) linger();
   return false;
 }
 

@@ -68,6 +68,7 @@ struct http_connection {
   std::atomic<std::uint32_t> expired{~0u};
   std::atomic<bool> probing{false};    // I1 to I4
   std::atomic<std::uint8_t> ahead{0};  // bytes of response_start that have been sent
+  std::uint64_t written = 0;           // bytes in all, or about to be; its own task's
   task* const self = current_task();
 
   // Of the sweep, guarded by the shard's lock.

@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>  // <netinet/tcp.h> has an old tcp_info
 #include <netinet/in.h>
 #include <poll.h>
@@ -228,6 +229,12 @@ std::uint64_t bytes_acked(int fd) noexcept {
   socklen_t size = sizeof info;
   if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
   return size >= offsetof(tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked ? info.tcpi_bytes_acked : 0;
+}
+
+std::uint64_t unacknowledged(int fd, std::uint64_t written) noexcept {
+  if (is_simulated(fd)) return written - std::min(written, network_of_run().bytes_acked(fd));
+  int left = 0;
+  return ::ioctl(fd, SIOCOUTQ, &left) == 0 && left > 0 ? static_cast<std::uint64_t>(left) : 0;
 }
 
 void reset_on_close(int fd) noexcept {

@@ -1,0 +1,84 @@
+// The last response of a connection arrives whole, whatever the client has sent behind its request.
+#include "tests/http/harness.hpp"
+
+#include "weft/chan.hpp"
+
+#include <string>
+#include <vector>
+
+#include <sys/socket.h>
+
+using namespace http_test;
+
+namespace {
+
+struct large_routes {
+  std::size_t size;
+  weft::chan<weft::unit> entered = weft::make_chan<weft::unit>(1), go_on = weft::make_chan<weft::unit>(1);
+
+  http::router operator()() const {
+    http::router r;
+    r.get("/large", [*this] {
+      entered.send(weft::unit{});
+      go_on.recv();
+      return std::string(size, 'b');
+    });
+    return r;
+  }
+};
+
+/// All up to the end, with a client that takes its time: 4 KB, and then others run.
+std::string slowly(wire& w) {
+  std::string all;
+  char some[4096];
+  for (;;) {
+    auto const n = w.stream().read_some(some);
+    if (!n) return all + "<" + n.error().message() + ">";
+    if (*n == 0) return all;
+    all.append(some, *n);
+    for (int i = 0; i < 4; ++i) weft::yield();
+  }
+}
+
+}  // namespace
+
+TEST_CASE(
+    "a response with Connection: close keeps its tail although the client has sent something behind its request") {
+  large_routes const routes{600'000};
+  with_server(routes, {}, [&](std::string const& at, auto&) {
+    for (std::string_view const behind : {"\r\n", "GET / HTTP/1.1\r\nHost: t\r\n\r\n"}) {
+      wire w(at);
+      int const small = 16 * 1024;
+      if (w.stream().native_handle() < 1 << 30)  // a real one
+        REQUIRE(::setsockopt(w.stream().native_handle(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
+      w.send(get("/large", "Connection: close\r\n"));
+      routes.entered.recv();
+      w.send(behind);  // in the server's kernel, or on its way there, when the response goes out
+      routes.go_on.send(weft::unit{});
+      CHECK(body_of(slowly(w)).size() == routes.size);
+    }
+  });
+}
+
+TEST_CASE("a shutdown waits for the tail of a response although the client goes on sending") {
+  large_routes const routes{60'000};
+  for (std::uint64_t seed = 0; seed != weft::test::simulated_seeds; ++seed) {
+    CAPTURE(seed);
+    weft::sim::run(seed, [&] {
+      auto run = [&](std::string const& at, http::server& server) {
+        wire w(at);
+        w.send(get("/large"));
+        routes.entered.recv();
+        auto ending = weft::spawn([&] { server.shutdown(20s); });
+        weft::sleep_for(1ms);  // of the simulated clock: the shutdown has begun
+        routes.go_on.send(weft::unit{});
+        weft::sleep_for(350ms);  // poked some times meanwhile
+        for (int i = 0; i < 5; ++i) (void)w.stream().write_all("more");
+        CHECK(body_of(w.rest()).size() == routes.size);
+        w.stream().close();
+        ending.join();
+      };
+      beside_server(routes, {}, run);
+    });
+  }
+}
