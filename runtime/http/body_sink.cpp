@@ -12,24 +12,30 @@
 #include <weft/defer.hpp>
 #include <weft/task.hpp>
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 
 namespace weft::rt {
 
+void http_connection::settle(connection_phase p) noexcept {
+  enter(p);       // O1
+  light_fence();  // O2, pairs with I2
+  while (probing.load(std::memory_order_acquire)) [[unlikely]]
+    weft::yield();  // O3: as long as one send takes
+}
+
 bool write_out(http_connection& c, std::string& out, std::string_view behind) {
   static constexpr std::size_t piece = 256 * 1024;
-  c.enter(connection_phase::writing);  // O1
-  light_fence();                       // O2, pairs with I2
-  while (c.probing.load(std::memory_order_acquire)) [[unlikely]]
-    weft::yield();  // O3: as long as a send of one byte takes
+  c.settle(connection_phase::writing);
   std::string_view first = out;
   c.written += first.size() + behind.size();
   if (std::size_t const sent = c.ahead.load(std::memory_order_relaxed); sent != 0) [[unlikely]] {
-    WEFT_CHECK(first.starts_with(response_start), "http: what follows the start of a response");
-    first.remove_prefix(sent);  // O4
-    c.ahead.store(0, std::memory_order_relaxed);
+    std::size_t const n = std::min(sent, first.size());  // O4: all of what is owed may have gone, and more
+    WEFT_CHECK(first.starts_with(response_start.substr(0, n)), "http: what follows the start of a response");
+    first.remove_prefix(n);
+    c.ahead.store(static_cast<std::uint32_t>(sent - n), std::memory_order_relaxed);
   }
   while (!first.empty() || !behind.empty()) {
     std::string_view const a = first.substr(0, piece);

@@ -37,6 +37,13 @@ class exchange {
   exchange(http_server& s, http_connection& c, http_workspace& w, std::span<char> buffer, std::size_t n)
       : s_(s), c_(c), w_(w), in_(w, buffer, n) {}
 
+  /// An exception may have left what the sweep could be sending, which stands in the workspace.
+  ~exchange() {
+    if (c_.phase() == connection_phase::owing) c_.settle(connection_phase::working);
+  }
+  exchange(exchange const&) = delete;
+  exchange& operator=(exchange const&) = delete;
+
   bool run() {
     while (one_request()) {
       if (in_.empty()) return flush();
@@ -88,8 +95,9 @@ bool exchange::one_request() {
     frame.keep_alive = parser.keep_alive();
     if (what == received::header) return answer_streamed(parser, frame);
   }
-  c_.enter(w_.out.empty() ? connection_phase::handling : connection_phase::working);
+  c_.enter_handler(w_.out);
   http::response r = answer();
+  if (c_.phase() == connection_phase::owing) c_.settle(connection_phase::working);
   require_final(r);
   frame.keep_alive = frame.keep_alive && !http_access::wants_close(r) && !draining();
   return send(r, frame);

@@ -20,11 +20,12 @@
 // wait for its answer, and looks like one that is gone altogether: only data makes a difference, since the kernel of the latter
 // answers it with a reset. (A keep-alive probe does not: it is acknowledged as long as that kernel remembers the connection.)
 // Whatever the response will be, it begins with `response_start`: so such a client is sent one byte of that ahead, and another
-// after twice the time, and so on. The response then goes out without them, and nobody can tell.
-//   I1  the sweep: `probing` is set           I2  heavy fence       I3  `activity` is what it was, of phase handling: a byte is
-//   sent and counted in `ahead`               I4  `probing` is cleared
-//   O1  the connection's task, before it writes: enters the phase writing   O2  light fence   O3  waits while `probing` is set
-//   O4  leaves out `ahead` bytes
+// after twice the time, and so on. The response then goes out without them, and nobody can tell. Responses to pipelined requests that wait
+// for one more, whose handler takes long, are sent by the sweep before that.
+//   I1  the sweep: `probing` is set     I2  heavy fence     I3  `activity` is what it was, of phase handling or owing: what is owed, or a
+//   byte, is sent and counted in `ahead`     I4  `probing` is cleared
+//   O1  the connection's task, before it writes or touches what is owed: enters another phase   O2  light fence   O3  waits while
+//   `probing` is set     O4  when it writes: leaves out `ahead` bytes
 // Of I3 and O3 at least one sees what the other side has stored, so that nothing is sent into a response. `ahead` is written at I3, and
 // at O4, which comes either behind that I4 or with an I3 that sends nothing.
 // Rejected: 102 Processing (RFC 2518), which HTTP/1.1 clients must pass over and hand-made ones do not, and which HTTP/1.0 has not.
@@ -49,6 +50,7 @@ enum class connection_phase : std::uint32_t {
   header,
   body,
   handling,  // a handler runs, and nothing waits to be written: the next byte is the first of a response
+  owing,     // a handler runs, and earlier responses wait to be written: `owed`
   working,   // a handler or the callback of a streamed body runs, and nobody else may write
   writing
 };
@@ -66,9 +68,12 @@ struct http_connection {
   std::atomic<std::uint32_t> activity{0};
   // Written by the sweep before it moves the deadline (release), read after a time-out (acquire).
   std::atomic<std::uint32_t> expired{~0u};
-  std::atomic<bool> probing{false};    // I1 to I4
-  std::atomic<std::uint8_t> ahead{0};  // bytes of response_start that have been sent
-  std::uint64_t written = 0;           // bytes in all, or about to be; its own task's
+  std::atomic<bool> probing{false};     // I1 to I4
+  std::atomic<std::uint32_t> ahead{0};  // bytes that have been sent of what is owed and of response_start behind it
+  // What is owed while a handler runs: written before its phase is entered, read at I3; the size before that as a hint.
+  char const* owed = nullptr;
+  std::atomic<std::uint32_t> owed_size{0};
+  std::uint64_t written = 0;  // bytes in all, or about to be; its own task's
   task* const self = current_task();
 
   // Of the sweep, guarded by the shard's lock.
@@ -81,8 +86,17 @@ struct http_connection {
 
   void enter(connection_phase p) noexcept {
     std::uint32_t const count = (activity.load(std::memory_order_relaxed) >> 3) + 1;
-    activity.store(count << 3 | static_cast<std::uint32_t>(p), std::memory_order_relaxed);
+    activity.store(count << 3 | static_cast<std::uint32_t>(p), std::memory_order_release);  // owed: pairs with I3
   }
+  [[nodiscard]] connection_phase phase() const noexcept { return phase_of(activity.load(std::memory_order_relaxed)); }
+  /// A handler runs, and `out` waits to be written, if anything does; until the next enter(), or settle() where out is not empty.
+  void enter_handler(std::string_view out) noexcept {
+    owed = out.data();
+    owed_size.store(static_cast<std::uint32_t>(out.size()), std::memory_order_relaxed);
+    enter(out.empty() ? connection_phase::handling : connection_phase::owing);
+  }
+  /// O1 to O3.
+  void settle(connection_phase p) noexcept;
   static connection_phase phase_of(std::uint32_t activity) noexcept {
     return static_cast<connection_phase>(activity & 7);
   }

@@ -59,10 +59,16 @@ result<std::size_t> request_stream::read_some(std::span<char> to) {
     std::size_t const parsed = in_.empty() ? 0 : parser_.feed(in_.unread());
     in_.consume(parsed);
     fault_ = parser_.refused();
+    if (fault_ == 0 && parser_.done()) come_to_end();
     if (parsed != 0 || fault_ != 0) continue;
     auto const n = wait_for_more(to);
     if (!n || *n != 0) return n;
   }
+}
+
+/// Nobody reads any more, so that nobody would notice a client that goes: from here on the sweep looks, as for any other handler.
+void request_stream::come_to_end() noexcept {
+  if (!responding_) c_.enter_handler(w_.out);
 }
 
 /// Reads once, and says how much of it went straight to `to`.
@@ -88,6 +94,7 @@ result<std::size_t> request_stream::wait_for_more(std::span<char> to) {
   }
   if (counted) {
     counted->skip(*n);
+    if (parser_.done()) come_to_end();
     return *n;
   }
   in_.add(*n);

@@ -55,6 +55,7 @@ class request_stream {
  private:
   result<std::size_t> wait_for_more(std::span<char> to);
   std::size_t take(std::span<char> to) noexcept;
+  void come_to_end() noexcept;
   [[nodiscard]] std::error_code error() const noexcept;
 
   http_connection& c_;

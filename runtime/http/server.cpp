@@ -207,6 +207,7 @@ void http_server::run_connection(net::tcp_stream&& stream) {
 std::int64_t http_server::limit_of(connection_phase p) const noexcept {
   switch (p) {
     case connection_phase::handling:
+    case connection_phase::owing:
     case connection_phase::working: return std::numeric_limits<std::int64_t>::max();
     case connection_phase::header: return options.header_timeout.count();
     default: return options.idle_timeout.count();
@@ -232,16 +233,29 @@ bool http_server::client_is_gone(http_connection& c, std::uint32_t activity, std
   int const fd = c.stream.native_handle();
   short const state = net::system::hang_up(fd);
   if ((state & (POLLERR | POLLHUP)) != 0) return true;
-  std::uint8_t const sent = c.ahead.load(std::memory_order_relaxed);
-  bool const may_probe =
-      http_connection::phase_of(activity) == connection_phase::handling && sent < response_start.size();
-  if ((state & POLLRDHUP) == 0 || !may_probe || handling_for < probe_after.count() << sent) return false;
-  c.probing.store(true, std::memory_order_relaxed);  // I1
-  heavy_fence();                                     // I2, pairs with O2
-  if (c.activity.load(std::memory_order_relaxed) == activity && net::system::send(fd, &response_start[sent], 1) == 1)
-    c.ahead.store(sent + 1, std::memory_order_relaxed);  // I3
-  c.probing.store(false, std::memory_order_release);     // I4: what is written from here on comes behind
-  return false;                                          // if it is gone, its reset will say so
+  connection_phase const p = http_connection::phase_of(activity);
+  if (p != connection_phase::handling && p != connection_phase::owing) return false;
+  std::uint32_t const sent = c.ahead.load(std::memory_order_relaxed),
+                      owed = c.owed_size.load(std::memory_order_relaxed);
+  std::uint32_t const probes = sent - std::min(sent, owed);
+  bool const probe =
+      (state & POLLRDHUP) != 0 && probes < response_start.size() && handling_for >= probe_after.count() << probes;
+  if (sent < owed || probe) send_ahead(c, activity, fd);
+  return false;  // if it is gone, its reset will say so
+}
+
+/// What the connection owes, as much as goes; or the next byte of its next response.
+void http_server::send_ahead(http_connection& c, std::uint32_t activity, int fd) noexcept {
+  c.probing.store(true, std::memory_order_relaxed);              // I1
+  heavy_fence();                                                 // I2, pairs with O2
+  if (c.activity.load(std::memory_order_acquire) == activity) {  // I3
+    std::uint32_t const sent = c.ahead.load(std::memory_order_relaxed),
+                        owed = c.owed_size.load(std::memory_order_relaxed);
+    std::ptrdiff_t const n = sent < owed ? net::system::send(fd, c.owed + sent, owed - sent)
+                                         : net::system::send(fd, &response_start[sent - owed], 1);
+    if (n > 0) c.ahead.store(sent + static_cast<std::uint32_t>(n), std::memory_order_relaxed);
+  }
+  c.probing.store(false, std::memory_order_release);  // I4: what is written from here on comes behind
 }
 
 /// Their handlers are cancelled, and all that those have started. Without any lock: it may run what waits for a context.
@@ -268,7 +282,7 @@ bool http_server::sweep() {
     for (http_connection* c = s.first; c; c = c->next) {
       std::uint32_t const activity = c->activity.load(std::memory_order_relaxed);
       connection_phase const p = http_connection::phase_of(activity);
-      bool const handling = p == connection_phase::handling || p == connection_phase::working;
+      bool const handling = p >= connection_phase::handling && p <= connection_phase::working;
       handlers = handlers || handling;
       if (activity != c->seen) {
         c->seen = activity;

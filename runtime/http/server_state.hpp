@@ -53,6 +53,7 @@ struct http_server : std::enable_shared_from_this<http_server> {
   void keep_time();
   [[nodiscard]] bool sweep();  // true: handlers run
   [[nodiscard]] bool client_is_gone(http_connection& c, std::uint32_t activity, std::int64_t handling_for) noexcept;
+  void send_ahead(http_connection& c, std::uint32_t activity, int fd) noexcept;
   void cancel_lost() noexcept;
   void poke_all() noexcept;
   [[nodiscard]] std::int64_t limit_of(connection_phase p) const noexcept;

@@ -29,6 +29,20 @@ struct waiting_routes {
         throw;
       }
     });
+    r.post("/read", [*this](http::request&, http::body_reader& body) -> http::response {
+      (void)body.read_all(100).value();
+      try {
+        entered.send(weft::unit{});
+        go_on.recv();
+        ended.send("answered");
+        return http::response(200, "read");
+      } catch (weft::cancelled const&) {
+        weft::uncancellable const stay;
+        ended.send("cancelled");
+        throw;
+      }
+    });
+    r.get("/quick", [] { return "quick"; });
     r.get("/children", [*this]() -> http::response {
       weft::task_group children;
       children.spawn([*this] {
@@ -133,6 +147,49 @@ TEST_CASE("a client that has ended its side gets the answers to all that it has 
     REQUIRE(w.stream().shutdown_write());
     for (char const* body : {"1", "2", "3"}) CHECK(body_of(w.response()) == body);
     CHECK(w.rest().empty());
+  });
+}
+
+TEST_CASE(
+    "a client that is gone is noticed behind the end of a body that its handler has read, and behind pipelined "
+    "requests") {
+  waiting_routes const routes;
+  std::string const counted = "POST /read HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\n",
+                    chunks = "POST /read HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+  with_server(routes, {}, [&](std::string const& at, auto&) {
+    for (std::string const& sent : {counted + "abc", chunks + "3\r\nabc\r\n0\r\n\r\n", get("/quick") + get("/wait"),
+                                    get("/quick") + counted + "abc"}) {
+      CAPTURE(sent);
+      wire w(at);
+      w.send(sent);
+      routes.entered.recv();
+      if (has(sent, "quick")) {
+        CHECK(body_of(w.response()) == "quick");  // does not wait for what comes behind it
+      }
+      w.stream().close();
+      CHECK(next(routes.ended) == "cancelled");
+    }
+  });
+}
+
+TEST_CASE("what the sweep has sent of the answers to pipelined requests is not sent again") {
+  waiting_routes const routes;
+  with_server(routes, {}, [&](std::string const& at, auto&) {
+    for (bool reads : {false, true}) {
+      wire w(at);
+      std::string const last = reads ? "POST /read HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc" : get("/wait");
+      w.send(get("/quick") + get("/quick") + last);
+      REQUIRE(w.stream().shutdown_write());
+      routes.entered.recv();
+      for (int i = 0; i < 2; ++i) CHECK(body_of(w.response()) == "quick");
+      CHECK(w.until("HT") == "HT");
+      routes.go_on.send(weft::unit{});
+      std::string const whole = "HT" + w.rest();
+      CHECK(status_of(whole) == 200);
+      CHECK(body_of(whole) == (reads ? "read" : "done"));
+      CHECK(whole.find("HTTP", 1) == whole.npos);
+      CHECK(next(routes.ended) == "answered");
+    }
   });
 }
 
