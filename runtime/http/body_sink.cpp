@@ -103,7 +103,7 @@ void body_sink::trailer(std::string_view name, std::string_view value) {
   trailers_.append(name).append(": ").append(value).append("\r\n");
 }
 
-streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form) {
+streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form, time_point until) {
   auto const write = [](void* to, std::string& first, std::string_view behind) {
     auto& connection = *static_cast<http_connection*>(to);
     if (!write_out(connection, first, behind)) return false;
@@ -119,7 +119,11 @@ streamed stream_body(http_connection& c, std::string& out, http::response const&
   try {
     http::body_writer to = sink.writer();
     c.enter(connection_phase::working);
-    http_access::writer(r)(to);
+    if (until == time_point::max()) {
+      http_access::writer(r)(to);
+    } else if (!within(until - weft::now(), [&] { http_access::writer(r)(to); })) {
+      return sink.sent() ? streamed::cut : streamed::late;
+    }
     sink.finish();
     whole = true;
     return sink.broken() ? streamed::cut : streamed::whole;

@@ -15,11 +15,12 @@ namespace weft::rt {
 [[nodiscard]] bool write_out(http_connection& c, std::string& out, std::string_view behind = {});
 
 /// How streaming a body has ended: all of it is sent or in `out`; cut short, by either side; or the callback threw before
-/// anything was sent, so that another response can take its place.
-enum class streamed { whole, cut, unsent };
+/// anything was sent, or its time was up before that, so that another response can take its place.
+enum class streamed { whole, cut, unsent, late };
 
-/// Sends `out` (the header) and the body that the response's callback writes.
-[[nodiscard]] streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form);
+/// Sends `out` (the header) and the body that the response's callback writes, which is cancelled at `until`.
+[[nodiscard]] streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form,
+                                   time_point until);
 
 /// Behind http::body_writer: collects, makes chunks, and gives both to a connection of a server or a client.
 class body_sink {

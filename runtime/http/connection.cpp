@@ -76,8 +76,9 @@ class exchange {
   http_connection& c_;
   http_workspace& w_;
   input in_;
-  route const* route_ = nullptr;  // of a request with a body
-  bool rest_may_come_ = false;    // of a body that nobody will read
+  route const* route_ = nullptr;          // of a request with a body
+  bool rest_may_come_ = false;            // of a body that nobody will read
+  time_point until_ = time_point::max();  // of the handler, and of the callback of its response
 };
 
 bool exchange::one_request() {
@@ -166,7 +167,8 @@ bool exchange::answer_streamed(request_parser& p, response_frame f) {
 
 bool exchange::refuse(int status) {
   rest_may_come_ = true;
-  return send(plain_response(status), {.keep_alive = false});
+  bool const head = http_access::renew(w_.request).method == "HEAD";
+  return send(plain_response(status), {.head = head, .keep_alive = false});
 }
 
 /// Whether a close now could cost the client some of the last response: with input that nobody has read, or that comes later, the kernel
@@ -218,10 +220,10 @@ bool exchange::send(http::response const& r, response_frame f) {
     c_.written += part.length;
     sent = flush() && (part.length == 0 || c_.stream.write_file(part.file->fd.get(), part.offset, part.length));
   } else if (!f.head && (form == body_form::chunked || form == body_form::to_end)) {
-    streamed const how = stream_body(c_, w_.out, r, form);
-    if (how == streamed::unsent) {
+    streamed const how = stream_body(c_, w_.out, r, form, until_);
+    if (how == streamed::unsent || how == streamed::late) {
       w_.out.resize(before);
-      return send(plain_response(500), f);
+      return send(plain_response(how == streamed::late ? 503 : 500), f);
     }
     sent = how == streamed::whole;
   }
@@ -236,6 +238,7 @@ http::response exchange::answer(request_stream* body) {
   try {
     http::handler const& h = (route_ ? *route_ : s_.table->find(http_access::state(w_.request))).handler;
     if (s_.options.request_timeout == std::chrono::nanoseconds::max()) return h(w_.request);
+    until_ = detail::time_after(s_.options.request_timeout);
     auto in_time = within(s_.options.request_timeout, [&] { return h(w_.request); });
     return in_time ? std::move(*in_time) : plain_response(503);
   } catch (std::exception const&) {

@@ -193,6 +193,31 @@ TEST_CASE("what the sweep has sent of the answers to pipelined requests is not s
   });
 }
 
+TEST_CASE("the callback of a streamed response has the rest of the request's time") {
+  auto const routes = [] {
+    http::router r;
+    for (bool const begun : {false, true}) {
+      r.get(begun ? "/begun" : "/silent", [begun] {
+        return http::response(200, "text/plain", [begun](http::body_writer& w) {
+          if (begun) w.write("begun");
+          if (begun) w.flush();
+          weft::chan<int>().recv();
+        });
+      });
+    }
+    return r;
+  };
+  http::server_options o;
+  o.request_timeout = 30ms;
+  with_server(routes, o, [](std::string const& at, auto&) {
+    wire w(at);
+    CHECK(status_of(w.send(get("/silent")).response()) == 503);
+    std::string const cut = w.send(get("/begun")).rest();
+    CHECK(has(cut, "begun"));
+    CHECK_FALSE(has(cut, "0\r\n\r\n"));
+  });
+}
+
 TEST_CASE("serve under a context that is not the caller's ends by the caller's cancellation too") {
   weft::run([] {
     http::router r;

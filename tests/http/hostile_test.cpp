@@ -236,3 +236,13 @@ TEST_CASE("a client that never reads what it pipelines is not read from for ever
     CHECK(answer_of(wire(at).send(next).response()) == "GET /next []");
   });
 }
+
+TEST_CASE("a HEAD request that is refused gets no body") {
+  with_server(routes, limits(), [](std::string const& at, auto&) {
+    wire w(at);
+    w.send("HEAD /f HTTP/1.1\r\n" + h + h + "\r\n");
+    std::string const all = w.rest();
+    CHECK(status_of(all) == 400);
+    CHECK(body_of(all).empty());
+  });
+}
