@@ -28,6 +28,16 @@ bool has_tag(std::string_view list, std::string_view tag, comparison how) noexce
   return false;
 }
 
+/// Whether the lists of a field, which may come in several lines, have it. Nothing where there is no such field.
+std::optional<bool> lists(request_state const& q, std::string_view field, std::string_view tag,
+                          comparison how) noexcept {
+  std::optional<bool> found;
+  for (auto const& f : q.fields) {
+    if (equal_no_case(f.name, field)) found = found.value_or(false) || has_tag(f.value, tag, how);
+  }
+  return found;
+}
+
 /// Whether the file has changed since the date of a field. Nothing where there is no date, or none that is one.
 std::optional<bool> changed_since(request_state const& q, std::string_view field, file_validators const& now) noexcept {
   auto const since = q.field(field);
@@ -46,12 +56,12 @@ std::optional<std::uint64_t> digits(std::string_view s) noexcept {
 precondition precondition_of(request_state const& q, file_validators const& now) noexcept {
   using enum precondition;
   // A date does not count beside tags.
-  if (auto const tags = q.field("If-Match")) {
-    if (!has_tag(*tags, now.tag, comparison::strong)) return failed;
+  if (auto const listed = lists(q, "If-Match", now.tag, comparison::strong)) {
+    if (!*listed) return failed;
   } else if (changed_since(q, "If-Unmodified-Since", now).value_or(false)) {
     return failed;
   }
-  if (auto const tags = q.field("If-None-Match")) return has_tag(*tags, now.tag, comparison::weak) ? unmodified : holds;
+  if (auto const listed = lists(q, "If-None-Match", now.tag, comparison::weak)) return *listed ? unmodified : holds;
   return changed_since(q, "If-Modified-Since", now).value_or(true) ? holds : unmodified;
 }
 
@@ -62,7 +72,8 @@ std::variant<byte_range, no_range> range_of(request_state const& q, file_validat
   if (!field || field->size() <= unit.size() || !equal_no_case(field->substr(0, unit.size()), unit))
     return no_range::whole;
   if (auto const only_if = q.field("If-Range")) {
-    bool const same = only_if->starts_with('"') ? *only_if == now.tag : read_http_date(*only_if) == now.modified;
+    bool const same =
+        only_if->starts_with('"') ? *only_if == now.tag : now.settled && read_http_date(*only_if) == now.modified;
     if (!same) return no_range::whole;
   }
   std::string_view const range = trim_blanks(field->substr(unit.size()));
@@ -72,8 +83,9 @@ std::variant<byte_range, no_range> range_of(request_state const& q, file_validat
   auto const last = digits(to);
   if (from.empty()) {  // so many at the end
     if (!last) return no_range::whole;
+    if (*last == 0) return no_range::unsatisfiable;
+    if (size == 0) return no_range::whole;  // of nothing the last bytes are nothing, which no Content-Range can say
     std::uint64_t const n = std::min(*last, size);
-    if (n == 0) return no_range::unsatisfiable;
     return byte_range{size - n, n};
   }
   auto const first = digits(from);

@@ -14,6 +14,7 @@ namespace weft::rt {
 struct file_validators {
   std::string_view tag;   // with its quotes
   std::int64_t modified;  // in seconds
+  bool settled = true;    // that second is over: no other state of the file will have it
 };
 
 struct byte_range {

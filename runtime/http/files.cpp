@@ -6,8 +6,10 @@
 #include "runtime/http/open_file.hpp"
 #include "runtime/http/state.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <memory>
 #include <system_error>
 #include <utility>
@@ -23,7 +25,9 @@ using namespace rt;
 /// Changes whenever time or size does.
 std::string tag_of(open_file const& f) {
   char text[2 + 16 + 1 + 16] = {'"'};
-  char* at = std::to_chars(text + 1, text + sizeof text, static_cast<std::uint64_t>(f.modified_ns), 16).ptr;
+  // Of any file system's time: what wraps is a tag as well.
+  std::uint64_t const time = static_cast<std::uint64_t>(f.modified) * 1'000'000'000 + f.modified_ns;
+  char* at = std::to_chars(text + 1, text + sizeof text, time, 16).ptr;
   *at++ = '-';
   at = std::to_chars(at, text + sizeof text, f.size, 16).ptr;
   return std::string(text, at) + '"';
@@ -42,7 +46,11 @@ response to_folder(request_state const& q) {
 response answer(request_state const& q, open_file&& opened, std::string_view name, file_options const& options) {
   auto const file = std::make_shared<open_file const>(std::move(opened));
   char date[http_date_size];
-  std::int64_t const seconds = file->modified_ns / 1'000'000'000;
+  // A time to come would be later than the response's Date (RFC 9110, 8.8.2.1), and before the year 1 there is no date to write.
+  constexpr std::int64_t year_1 = -62'135'596'800;
+  std::int64_t const present =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  std::int64_t const seconds = std::clamp(file->modified, year_1, present);
   write_http_date(date, seconds);
   std::string const tag = tag_of(*file), size = std::to_string(file->size);
   auto const with_fields = [&](response r) {
@@ -50,7 +58,7 @@ response answer(request_state const& q, open_file&& opened, std::string_view nam
     if (!options.cache_control.empty()) r.header("Cache-Control", options.cache_control);
     return r;
   };
-  file_validators const now{tag, seconds};
+  file_validators const now{tag, seconds, seconds < present - 1};
   precondition const asked = precondition_of(q, now);
   if (asked == precondition::failed) return with_fields(response(412, "Precondition Failed\n"));
   if (asked == precondition::unmodified) return with_fields(response(304));
@@ -78,8 +86,11 @@ handler files(std::string const& root, file_options options) {
       return response(405, "Method Not Allowed\n").header("Allow", "GET, HEAD");
     std::string_view const path = q.param(options.param);
     auto opened = open_beneath(*folder, path, options.index);
-    if (auto const* none = std::get_if<no_file>(&opened))
+    if (auto const* none = std::get_if<no_file>(&opened)) {
+      if (*none == no_file::unavailable) return response(503, "Service Unavailable\n");
+      if (*none == no_file::failed) return response(500, "Internal Server Error\n");
       return *none == no_file::folder && !options.index.empty() ? to_folder(state) : not_found();
+    }
     bool const of_folder = path.empty() || path.ends_with('/');
     return answer(state, std::move(std::get<open_file>(opened)), of_folder ? std::string_view(options.index) : path,
                   options);

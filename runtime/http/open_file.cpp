@@ -3,6 +3,7 @@
 #include "runtime/base/check.hpp"
 #include "runtime/http/state.hpp"
 
+#include <cerrno>
 #include <utility>
 
 #include <fcntl.h>
@@ -25,32 +26,53 @@ namespace {
 /// A name that may be served: not empty, not hidden; so neither "." nor "..".
 bool is_served(std::string_view name) noexcept { return !name.empty() && name.front() != '.'; }
 
-descriptor step(int folder, std::string_view name, int flags) {
-  return descriptor(::openat(folder, std::string(name).c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
+/// What comes of errno.
+no_file judge(int error) noexcept {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+    case ELOOP:
+    case EACCES:
+    case ENAMETOOLONG:
+    case ENXIO: return no_file::absent;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM: return no_file::unavailable;
+    default: return no_file::failed;
+  }
+}
+
+descriptor step(int folder, std::string_view name, int flags, int& error) {
+  std::string const one(name);
+  descriptor opened(::openat(folder, one.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
+  error = opened.get() < 0 ? errno : 0;
+  return opened;
 }
 
 }  // namespace
 
 std::variant<open_file, no_file> open_beneath(descriptor const& root, std::string_view path, std::string_view index) {
   descriptor folder(-1);
-  int at = root.get();
+  int at = root.get(), error = 0;
   for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/')) {
     if (!is_served(path.substr(0, slash))) return no_file::absent;
-    folder = step(at, path.substr(0, slash), O_PATH | O_DIRECTORY);
-    if ((at = folder.get()) < 0) return no_file::absent;
+    folder = step(at, path.substr(0, slash), O_PATH | O_DIRECTORY, error);
+    if ((at = folder.get()) < 0) return judge(error);
     path.remove_prefix(slash + 1);
   }
   bool const of_folder = path.empty();
   std::string_view const name = of_folder ? index : path;
   if (!is_served(name)) return no_file::absent;
   // O_NONBLOCK: opening a pipe that nobody writes to would wait.
-  open_file file{step(at, name, O_RDONLY | O_NONBLOCK | O_NOCTTY), 0, 0};
+  open_file file{step(at, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, error), 0, 0, 0};
   struct stat what{};
-  if (file.fd.get() < 0 || ::fstat(file.fd.get(), &what) != 0) return no_file::absent;
+  if (file.fd.get() < 0) return judge(error);
+  if (::fstat(file.fd.get(), &what) != 0) return judge(errno);
   if (S_ISDIR(what.st_mode) && !of_folder) return no_file::folder;
   if (!S_ISREG(what.st_mode)) return no_file::absent;
   file.size = static_cast<std::uint64_t>(what.st_size);
-  file.modified_ns = std::int64_t{what.st_mtim.tv_sec} * 1'000'000'000 + what.st_mtim.tv_nsec;
+  file.modified = what.st_mtim.tv_sec;
+  file.modified_ns = static_cast<std::uint32_t>(what.st_mtim.tv_nsec);
   return file;
 }
 

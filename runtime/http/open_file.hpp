@@ -30,10 +30,16 @@ class descriptor {
 struct open_file {
   descriptor fd;
   std::uint64_t size;
-  std::int64_t modified_ns;
+  std::int64_t modified;  // in seconds
+  std::uint32_t modified_ns;
 };
 
-enum class no_file { absent, folder };  // folder: there is one, and the path has no '/' at its end
+enum class no_file {
+  absent,
+  folder,       // there is one, and the path has no '/' at its end
+  unavailable,  // for want of descriptors or memory
+  failed
+};
 
 /// `path` is decoded, without a '/' at its start. One that ends in '/', or is empty, is that of `index` in a folder.
 [[nodiscard]] std::variant<open_file, no_file> open_beneath(descriptor const& root, std::string_view path,

@@ -9,8 +9,11 @@
 #include <string>
 #include <vector>
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 using namespace http_test;
 namespace fs = std::filesystem;
@@ -102,6 +105,7 @@ TEST_CASE("files below the root are served, and nothing else") {
 
 TEST_CASE("a part of a file, and a file only if it has changed") {
   tree const t;
+  fs::last_write_time(t.base / "root/hello.txt", fs::file_time_type::clock::now() - 1h);  // long settled
   auto const routes = [&] {
     http::router r;
     r.get("/{path...}", http::files((t.base / "root").string(), {.cache_control = "max-age=60"}));
@@ -214,4 +218,70 @@ TEST_CASE("dates are written as HTTP has them, and nothing else is read") {
     CAPTURE(bad);
     CHECK_FALSE(rt::read_http_date(bad));
   }
+}
+
+TEST_CASE("a file that cannot be opened for want of descriptors is not said to be absent") {
+  tree const t;
+  auto const routes = [&] {
+    http::router r;
+    r.get("/{path...}", http::files((t.base / "root").string()));
+    return r;
+  };
+  with_server_on_the_machine(routes, {}, [](std::string const& at, auto&) {
+    wire w(at);
+    CHECK(status_of(w.send(get("/hello.txt")).response()) == 200);
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    rlimit few = before;
+    few.rlim_cur = 256;
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    std::vector<int> taken;
+    for (int fd = ::open("/dev/null", O_RDONLY); fd >= 0; fd = ::dup(fd)) taken.push_back(fd);
+    std::string const file = w.send(get("/hello.txt")).response(), deeper = w.send(get("/sub/page.HTML")).response();
+    for (int const fd : taken) ::close(fd);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK(status_of(file) == 503);
+    CHECK(status_of(deeper) == 503);
+    CHECK(status_of(w.send(get("/hello.txt")).response()) == 200);
+  });
+}
+
+TEST_CASE("times of files that no date can say, and conditions in several lines") {
+  tree const t;
+  auto const set_time = [&](std::int64_t seconds) {
+    timespec const both[2] = {{0, UTIME_OMIT}, {seconds, 0}};
+    return ::utimensat(AT_FDCWD, (t.base / "root/hello.txt").c_str(), both, 0) == 0;
+  };
+  auto const routes = [&] {
+    http::router r;
+    r.get("/{path...}", http::files((t.base / "root").string()));
+    return r;
+  };
+  with_server_on_the_machine(routes, {}, [&](std::string const& at, auto&) {
+    wire w(at);
+    REQUIRE(set_time(4'000'000'000));  // in 2096
+    std::string const future = w.send(get("/hello.txt")).response();
+    CHECK(*rt::read_http_date(field_of(future, "Last-Modified")) <= *rt::read_http_date(field_of(future, "Date")));
+    REQUIRE(set_time(784'111'777));
+    std::string const tag = field_of(w.send(get("/hello.txt")).response(), "ETag");
+    auto const status = [&](std::string const& fields) {
+      return status_of(w.send(get("/hello.txt", fields)).response());
+    };
+    CHECK(status("If-Match: \"a\"\r\nIf-Match: " + tag + "\r\n") == 200);
+    CHECK(status("If-None-Match: \"a\", \"b\"\r\nIf-None-Match: \"c\", " + tag + "\r\n") == 304);
+    CHECK(status("If-Match: \"a\"\r\nIf-Match: \"b\"\r\n") == 412);
+    std::string const part = "Range: bytes=0-1\r\nIf-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    CHECK(status(part) == 206);
+    std::string const empty = w.send(get("/empty", "Range: bytes=-5\r\n")).response();
+    CHECK(status_of(empty) == 200);
+    CHECK(field_of(empty, "Content-Length") == "0");
+  });
+}
+
+TEST_CASE("a date in If-Range does not hold before its second is over") {
+  rt::request_state q;
+  q.fields = {{"Range", "bytes=0-1"}, {"If-Range", "Sun, 06 Nov 1994 08:49:37 GMT"}};
+  using answer = std::variant<rt::byte_range, rt::no_range>;
+  CHECK(rt::range_of(q, {"\"t\"", 784'111'777, true}, 10) == answer(rt::byte_range{0, 2}));
+  CHECK(rt::range_of(q, {"\"t\"", 784'111'777, false}, 10) == answer(rt::no_range::whole));
 }
