@@ -30,7 +30,6 @@ after_failure judge(int error) noexcept {
     case EAGAIN: return after_failure::wait;
     case ECONNABORTED:
     case EPROTO:
-    case EPERM:  // a firewall
     case ENETDOWN:
     case ENETUNREACH:
     case ENOPROTOOPT:
@@ -39,6 +38,7 @@ after_failure judge(int error) noexcept {
     case ENONET: return after_failure::again;
     case EMFILE:
     case ENFILE:
+    case EPERM:  // a firewall's, or a filter's of system calls, which would refuse the next one as soon
     case ENOBUFS:
     case ENOMEM: return after_failure::back_off;
     default: return after_failure::give_up;

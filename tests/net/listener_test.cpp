@@ -1,6 +1,10 @@
 #include "tests/net/everywhere.hpp"
 
+#include "runtime/platform/fault.hpp"
+#include "weft/context.hpp"
+
 #include <atomic>
+#include <cerrno>
 #include <memory>
 #include <vector>
 
@@ -169,5 +173,15 @@ TEST_CASE("a socket outlives the runtime that it was used in") {
     });
     REQUIRE(a->write_all("3"));
     CHECK(reading.join() == 1);
+  });
+}
+
+TEST_CASE("accept makes pauses while it is forbidden") {
+  with_worker_count(1, [] {
+    auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+    weft::rt::arm_fault({weft::rt::fault_kind::accept, 1, 100'000, EPERM});
+    auto const got = weft::within(50ms, [&] { return listener.accept(); });
+    CHECK(weft::rt::disarm_fault() < 100);
+    CHECK_FALSE(got);
   });
 }
