@@ -27,6 +27,49 @@ int number_at(std::string_view text, std::size_t at, std::size_t digits) noexcep
   return n;
 }
 
+/// The usual form from its parts, of which any may be wrong: who reads it finds out.
+struct date_text {
+  char text[http_date_size + 1];
+  date_text(std::string_view weekday, std::string_view day, std::string_view month, int year, std::string_view time) {
+    std::memcpy(text, "xxx, 00 xxx 0000 00:00:00 GMT", sizeof text);
+    weekday.copy(text, 3);
+    day.copy(text + 5, 2);
+    if (text[5] == ' ') text[5] = '0';
+    month.copy(text + 8, 3);
+    put_digits(text + 12, static_cast<unsigned>(year), 4);
+    time.copy(text + 17, 8);
+  }
+  [[nodiscard]] std::string_view view() const noexcept { return {text, http_date_size}; }
+};
+
+/// "Sun Nov  6 08:49:37 1994"
+std::optional<std::int64_t> read_asctime(std::string_view s) noexcept {
+  int const year = number_at(s, 20, 4);
+  if (year < 0 || s[3] != ' ' || s[7] != ' ' || s[10] != ' ' || s[19] != ' ' || s[8] == '0') return std::nullopt;
+  return read_http_date(date_text(s.substr(0, 3), s.substr(8, 2), s.substr(4, 3), year, s.substr(11, 8)).view());
+}
+
+/// "Sunday, 06-Nov-94 08:49:37 GMT", whose year is no more than 50 years ahead.
+std::optional<std::int64_t> read_rfc850(std::string_view s) noexcept {
+  static constexpr std::string_view names[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                               "Thursday", "Friday", "Saturday"};
+  constexpr std::string_view form = ", 06-Nov-94 08:49:37 GMT";
+  auto const comma = s.find(',');
+  if (comma == s.npos || s.size() - comma != form.size()) return std::nullopt;
+  std::string_view const weekday = s.substr(0, comma), at = s.substr(comma);
+  bool known = false;
+  for (auto const& n : names) known = known || n == weekday;
+  int const digits = number_at(at, 9, 2);
+  if (!known || digits < 0 || !at.starts_with(", ") || !at.ends_with(" GMT") || at[4] != '-' || at[8] != '-' ||
+      at[11] != ' ')
+    return std::nullopt;
+  std::chrono::year_month_day const today(std::chrono::floor<std::chrono::days>(std::chrono::system_clock::now()));
+  int const now = static_cast<int>(today.year());
+  int year = now - now % 100 + 100 + digits;
+  while (year > now + 50) year -= 100;
+  return read_http_date(date_text(weekday, at.substr(2, 2), at.substr(5, 3), year, at.substr(12, 8)).view());
+}
+
 }  // namespace
 
 void write_http_date(char (&to)[http_date_size], std::int64_t second) noexcept {
@@ -45,6 +88,9 @@ void write_http_date(char (&to)[http_date_size], std::int64_t second) noexcept {
 }
 
 std::optional<std::int64_t> read_http_date(std::string_view text) noexcept {
+  constexpr std::size_t asctime_size = 24, shortest_weekday = 6;
+  if (text.size() == asctime_size) return read_asctime(text);
+  if (text.find(',') >= shortest_weekday) return read_rfc850(text);
   if (text.size() != http_date_size || !text.ends_with(" GMT")) return std::nullopt;
   auto const month = months.find(text.substr(8, 3));
   int const day = number_at(text, 5, 2), year = number_at(text, 12, 4);

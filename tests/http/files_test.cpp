@@ -211,10 +211,16 @@ TEST_CASE("dates are written as HTTP has them, and nothing else is read") {
     CHECK(rt::read_http_date({text, sizeof text}) == second);
   }
   CHECK(rt::read_http_date("Sun, 06 Nov 1994 08:49:37 GMT") == 784111777);
+  CHECK(rt::read_http_date("Sunday, 06-Nov-94 08:49:37 GMT") == 784111777);
+  CHECK(rt::read_http_date("Sun Nov  6 08:49:37 1994") == 784111777);
+  CHECK(rt::read_http_date("Sun Nov 13 08:49:37 1994") == 784111777 + 7 * 86400);
+  CHECK(rt::read_http_date("Thursday, 01-Jan-26 00:00:00 GMT") == 1767225600);
   for (char const* bad :
        {"", "Mon, 06 Nov 1994 08:49:37 GMT", "Sun, 06 nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT",
-        "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 UTC", "Sunday, 06-Nov-94 08:49:37 GMT",
-        "Sun, 06 Nov 1994 08-49-37 GMT", "Sun, 06 ovD 1994 08:49:37 GMT"}) {
+        "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 06-Nov-94 08:49:37 GMT",
+        "Monday, 06-Nov-94 08:49:37 GMT", "Sunday, 06-Nov-1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 UTC",
+        "Sun Nov 06 08:49:37 1994", "Mon Nov  6 08:49:37 1994", "Sun Nov  6 08-49-37 1994",
+        "Sundays, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08-49-37 GMT", "Sun, 06 ovD 1994 08:49:37 GMT"}) {
     CAPTURE(bad);
     CHECK_FALSE(rt::read_http_date(bad));
   }
