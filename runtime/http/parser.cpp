@@ -248,7 +248,9 @@ std::size_t request_parser::on_body_impl(view body,
   return body.size();
 }
 
-void request_parser::on_chunk_header_impl(std::uint64_t size, view, error_code&) {
+void request_parser::on_chunk_header_impl(std::uint64_t size, view extensions, error_code& e) {
+  // Beast takes them in a quoted string; others see the end of a line there, and another request behind it.
+  if (extensions.find_first_of("\r\n") != extensions.npos) e = beast_http::error::bad_chunk_extension;
   chunk_header_ = chunk_seen_ = true;
   chunk_left_ = size;
 }
