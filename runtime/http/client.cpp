@@ -96,8 +96,8 @@ struct http_client {
   time_point next_look_ WEFT_GUARDED_BY(lock_) = time_point::min();  // for what is too old
 };
 
-/// Between two requests a server has nothing to say: what has come on a kept connection, its end included, is no answer to the next
-/// request (RFC 9112, 9.2), so such a connection is dropped.
+/// Between two requests a server has nothing to say: what has come on a kept connection, its end included, is no answer
+/// to the next request (RFC 9112, 9.2), so such a connection is dropped.
 std::optional<net::tcp_stream> http_client::take(std::string const& address) {
   std::vector<idle_connection> old;  // closed after the lock
   for (;;) {
@@ -121,7 +121,8 @@ time_point http_client::oldest_at(time_point now) const noexcept {
   return now - std::min<std::chrono::nanoseconds>(options.idle_timeout, std::chrono::hours(24));
 }
 
-/// What is past its time, of all hosts. A look at all of them comes in a quarter of that time at most once, which costs a busy client nothing.
+/// What is past its time, of all hosts. A look at all of them comes in a quarter of that time at most once, which costs
+/// a busy client nothing.
 void http_client::take_old(time_point now, std::vector<idle_connection>& old) {
   if (now < next_look_) return;
   time_point const oldest = oldest_at(now);

@@ -171,9 +171,9 @@ bool exchange::refuse(int status) {
   return send(plain_response(status), {.head = head, .keep_alive = false});
 }
 
-/// Whether a close now could cost the client some of the last response: with input that nobody has read, or that comes later, the kernel
-/// answers by a reset and drops what it has not sent. Where little was written in all, that is on its way by now, and the kernel
-/// is not asked: this saves a system call where each request has a connection.
+/// Whether a close now could cost the client some of the last response: with input that nobody has read, or that comes
+/// later, the kernel answers by a reset and drops what it has not sent. Where little was written in all, that is on its
+/// way by now, and the kernel is not asked: this saves a system call where each request has a connection.
 bool exchange::may_lose_its_end() const noexcept {
   if (!in_.empty() || rest_may_come_) return true;
   if (c_.written <= first_window) return false;
@@ -181,8 +181,9 @@ bool exchange::may_lose_its_end() const noexcept {
   return net::system::unacknowledged(fd, c_.written) != 0 || net::system::is_ready(fd, POLLIN) != 0;
 }
 
-/// The client may still be sending what nobody will read: take it in for a second, and for as long as each further one sees the client
-/// acknowledge some of the response. Only the connection's own time counts: a shutdown's poke moves the deadline as well.
+/// The client may still be sending what nobody will read: take it in for a second, and for as long as each further one
+/// sees the client acknowledge some of the response. Only the connection's own time counts: a shutdown's poke moves the
+/// deadline as well.
 void exchange::linger() {
   if (!c_.stream.shutdown_write()) return;
   w_.grow_in(input::first_large_buffer, 0);

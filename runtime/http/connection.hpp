@@ -20,12 +20,12 @@
 // wait for its answer, and looks like one that is gone altogether: only data makes a difference, since the kernel of the latter
 // answers it with a reset. (A keep-alive probe does not: it is acknowledged as long as that kernel remembers the connection.)
 // Whatever the response will be, it begins with `response_start`: so such a client is sent one byte of that ahead, and another
-// after twice the time, and so on. The response then goes out without them, and nobody can tell. Responses to pipelined requests that wait
-// for one more, whose handler takes long, are sent by the sweep before that.
-//   I1  the sweep: `probing` is set     I2  heavy fence     I3  `activity` is what it was, of phase handling or owing: what is owed, or a
-//   byte, is sent and counted in `ahead`     I4  `probing` is cleared
-//   O1  the connection's task, before it writes or touches what is owed: enters another phase   O2  light fence   O3  waits while
-//   `probing` is set     O4  when it writes: leaves out `ahead` bytes
+// after twice the time, and so on. The response then goes out without them, and nobody can tell. Responses to pipelined
+// requests that wait for one more, whose handler takes long, are sent by the sweep before that.
+//   I1  the sweep: `probing` is set   I2  heavy fence   I3  `activity` is what it was, of phase handling or owing: what is
+//   owed, or a byte, is sent and counted in `ahead`   I4  `probing` is cleared
+//   O1  the connection's task, before it writes or touches what is owed: enters another phase   O2  light fence
+//   O3  waits while `probing` is set   O4  when it writes: leaves out `ahead` bytes
 // Of I3 and O3 at least one sees what the other side has stored, so that nothing is sent into a response. `ahead` is written at I3, and
 // at O4, which comes either behind that I4 or with an I3 that sends nothing.
 // Rejected: 102 Processing (RFC 2518), which HTTP/1.1 clients must pass over and hand-made ones do not, and which HTTP/1.0 has not.
@@ -89,7 +89,8 @@ struct http_connection {
     activity.store(count << 3 | static_cast<std::uint32_t>(p), std::memory_order_release);  // owed: pairs with I3
   }
   [[nodiscard]] connection_phase phase() const noexcept { return phase_of(activity.load(std::memory_order_relaxed)); }
-  /// A handler runs, and `out` waits to be written, if anything does; until the next enter(), or settle() where out is not empty.
+  /// A handler runs, and `out` waits to be written, if anything does; until the next enter(), or settle() where out is
+  /// not empty.
   void enter_handler(std::string_view out) noexcept {
     owed = out.data();
     owed_size.store(static_cast<std::uint32_t>(out.size()), std::memory_order_relaxed);

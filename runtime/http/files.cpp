@@ -46,7 +46,8 @@ response to_folder(request_state const& q) {
 response answer(request_state const& q, open_file&& opened, std::string_view name, file_options const& options) {
   auto const file = std::make_shared<open_file const>(std::move(opened));
   char date[http_date_size];
-  // A time to come would be later than the response's Date (RFC 9110, 8.8.2.1), and before the year 1 there is no date to write.
+  // A time to come would be later than the response's Date (RFC 9110, 8.8.2.1), and before the year 1 there is no date
+  // to write.
   constexpr std::int64_t year_1 = -62'135'596'800;
   std::int64_t const present =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();

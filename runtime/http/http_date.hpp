@@ -12,7 +12,8 @@ inline constexpr std::size_t http_date_size = 29;
 
 void write_http_date(char (&to)[http_date_size], std::int64_t second) noexcept;
 
-/// Of that form, or one of the two obsolete ones: "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994". nullopt: it is none.
+/// Of that form, or one of the two obsolete ones: "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994".
+/// nullopt: it is none.
 [[nodiscard]] std::optional<std::int64_t> read_http_date(std::string_view text) noexcept;
 
 }  // namespace weft::rt

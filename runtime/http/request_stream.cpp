@@ -66,7 +66,8 @@ result<std::size_t> request_stream::read_some(std::span<char> to) {
   }
 }
 
-/// Nobody reads any more, so that nobody would notice a client that goes: from here on the sweep looks, as for any other handler.
+/// Nobody reads any more, so that nobody would notice a client that goes: from here on the sweep looks, as for any
+/// other handler.
 void request_stream::come_to_end() noexcept {
   if (!responding_) c_.enter_handler(w_.out);
 }

@@ -55,8 +55,8 @@ void close(int fd) noexcept;
 [[nodiscard]] short hang_up(int fd) noexcept;
 /// How many bytes the other side of a TCP connection has acknowledged; 0 if the kernel does not say.
 [[nodiscard]] std::uint64_t bytes_acked(int fd) noexcept;
-/// How many of the `written` bytes of a TCP connection the other side has not acknowledged, its end included; 0 if the kernel does not say,
-/// which counts by itself: `written` is for simulated runs.
+/// How many of the `written` bytes of a TCP connection the other side has not acknowledged, its end included; 0 if the
+/// kernel does not say, which counts by itself: `written` is for simulated runs.
 [[nodiscard]] std::uint64_t unacknowledged(int fd, std::uint64_t written) noexcept;
 /// Closing the socket will break the connection with a reset, and drop what has not been sent.
 void reset_on_close(int fd) noexcept;

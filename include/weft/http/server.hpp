@@ -25,8 +25,8 @@ struct server_options {
   weft::detail::patience header_timeout = std::chrono::seconds(10);
   /// Without a byte: between requests, within a body, and for a client that does not read its response.
   weft::detail::patience idle_timeout = std::chrono::seconds(60);
-  /// Then the context of the handler is cancelled, and the answer is 503. It is the time of a streamed response's callback too: if some of that
-  /// has been sent, the connection is cut.
+  /// Then the context of the handler is cancelled, and the answer is 503. It is the time of a streamed response's
+  /// callback too: if some of that has been sent, the connection is cut.
   weft::detail::patience request_timeout = std::chrono::nanoseconds::max();
   std::size_t max_header_bytes = 64 * 1024;      // 431 beyond
   std::size_t max_body_bytes = 8 * 1024 * 1024;  // 413 beyond
