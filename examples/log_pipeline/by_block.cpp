@@ -8,7 +8,6 @@
 //    a block that is early waits in a table. That cannot stop the pipeline: the table has a place for each block there is, and the
 //    block whose turn it is is with a parser or in a channel.
 // 4. Lines are gathered by service and go to its writer 64 KB at a time. Buffers come back by the channel `spare`.
-#include "output.hpp"
 #include "pipeline.hpp"
 
 #include <weft/chan.hpp>
@@ -107,7 +106,7 @@ class router {
     target& t = targets_[service];
     if (!t.full) {
       auto [tx, rx] = weft::make_ends<std::string>(2);
-      output_file file(file_of(job_.folder, service, job_.names.name_of(service)));
+      output_file file = job_.folder.create(service, job_.names.name_of(service));
       group_.spawn({.name = "writer"}, write, std::move(file), std::move(rx), spare_);
       t.full = std::move(tx);
     }

@@ -5,7 +5,6 @@
 // Lines are sent one by one; who receives takes what is there, so that a task is not woken for each. A line points into its
 // block, which is free again when its last line has been written or dropped (block_pool::leave). With more than one parser a
 // file's lines are those of the other pipeline, but not in the input's order.
-#include "output.hpp"
 #include "pipeline.hpp"
 
 #include <weft/chan.hpp>
@@ -95,7 +94,7 @@ class writers {
     weft::sender<line>& tx = (*all)[service];
     if (!tx) {
       auto ends = weft::make_ends<line>(1024);
-      output_file file(file_of(job_.folder, service, job_.names.name_of(service)));
+      output_file file = job_.folder.create(service, job_.names.name_of(service));  // under the lock
       group_.spawn({.name = "writer"}, write, std::ref(job_), std::move(file), std::move(ends.rx));
       tx = std::move(ends.tx);
     }

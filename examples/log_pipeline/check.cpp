@@ -1,7 +1,5 @@
 #include "check.hpp"
 
-#include "output.hpp"
-
 #include <boost/json.hpp>
 
 #include <cerrno>
@@ -67,7 +65,7 @@ std::string text(digest const& d) {
 
 }  // namespace
 
-bool check(fs::path const& input, fs::path const& folder, level least, check_totals const& counted, bool in_order,
+bool check(fs::path const& input, output_folder const& folder, level least, check_totals const& counted, bool in_order,
            std::ostream& out) {
   check_totals totals;
   std::map<fs::path, digest> expected, found;
@@ -77,18 +75,18 @@ bool check(fs::path const& input, fs::path const& folder, level least, check_tot
       auto const s = parse(line);
       if (!s) {
         ++totals.malformed;
-        expected[file_of(folder, 0, "rejected")].add(line, in_order);
+        expected[folder.file_of(0, "rejected")].add(line, in_order);
       } else if (s->severity < least) {
         ++totals.below;
       } else {
         ++totals.kept;
-        expected[file_of(folder, 1, s->service)].add(line, in_order);
+        expected[folder.file_of(1, s->service)].add(line, in_order);
       }
     }
   }
-  for (auto const& entry : fs::directory_iterator(folder)) {
-    auto in = open(entry.path());
-    for (std::string line; std::getline(in, line);) found[entry.path()].add(line, in_order);
+  for (fs::path const& file : folder.files()) {
+    auto in = open(file);
+    for (std::string line; std::getline(in, line);) found[file].add(line, in_order);
   }
   bool same = totals == counted;
   if (!same) {

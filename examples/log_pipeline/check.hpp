@@ -2,6 +2,7 @@
 #pragma once
 
 #include "event.hpp"
+#include "output.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -14,9 +15,9 @@ struct check_totals {
   bool operator==(check_totals const&) const = default;
 };
 
-/// Reads the input again, and the files of the folder, and says on `out` where they differ. `in_order`: the lines of a file must
+/// Reads the input again, and the files that the run has made, and says on `out` where they differ. `in_order`: the lines of a file must
 /// come in the input's order. True: no difference. Throws std::system_error if the input cannot be read.
-[[nodiscard]] bool check(std::filesystem::path const& input, std::filesystem::path const& folder, level least,
+[[nodiscard]] bool check(std::filesystem::path const& input, output_folder const& folder, level least,
                          check_totals const& counted, bool in_order, std::ostream& out);
 
 }  // namespace logs

@@ -62,17 +62,17 @@ long peak_megabytes() {
 
 void print_services(logs::job& j) {
   std::map<std::string, std::uintmax_t> sizes;
-  for (auto const& file : std::filesystem::directory_iterator(j.folder)) {
-    if (file.is_regular_file()) sizes[file.path().filename().string()] = file.file_size();
+  for (auto const& file : j.folder.files()) {
+    if (std::filesystem::is_regular_file(file)) sizes[file.filename().string()] = std::filesystem::file_size(file);
   }
   for (auto const& [name, size] : sizes) std::cout << "  " << name << ": " << size << " bytes\n";
 }
 
 int run(settings const& set) try {
   logs::line_source source(set.input);
-  logs::prepare(set.out, set.overwrite);
+  logs::output_folder folder(set.out, set.overwrite, source);
   std::size_t const workers = weft::current_metrics().workers;
-  logs::job j(source, set.out, set.least, set.parsers != 0 ? set.parsers : workers);
+  logs::job j(source, folder, set.least, set.parsers != 0 ? set.parsers : workers);
   auto const began = weft::now();
   pump(j, set.by_line);
   double const seconds = std::chrono::duration<double>(weft::now() - began).count();
@@ -88,7 +88,7 @@ int run(settings const& set) try {
   if (!set.check) return 0;
   bool const in_order = !set.by_line || j.parsers == 1;
   bool const same =
-      weft::blocking([&] { return logs::check(set.input, set.out, set.least, totals, in_order, std::cerr); });
+      weft::blocking([&] { return logs::check(set.input, folder, set.least, totals, in_order, std::cerr); });
   std::cout << "check: " << (same ? "as a plain pass has it\n" : "DIFFERENT\n");
   return same ? 0 : 1;
 } catch (std::exception const& e) {
@@ -111,7 +111,7 @@ int main(int argc, char** argv) {
       .flag("--by-line", set.by_line, "a message is a line, not a block of lines")
       .number("--parsers", set.parsers, "tasks that parse; 0: one for each worker", 0, 1024)
       .number("--workers", set.workers, "threads that run tasks; 0: one for each CPU", 0, 1024)
-      .flag("--overwrite", set.overwrite, "remove what an earlier run has left in the folder")
+      .flag("--overwrite", set.overwrite, "remove the files that an earlier run has made in the folder")
       .flag("--check", set.check, "then read all again, plainly, and compare");
   if (auto const status = line.parse(argc, argv)) return *status;
   if (set.check && set.input == "-") return line.refuse("--check", "needs a file to read again");

@@ -1,6 +1,9 @@
 #include "output.hpp"
 
+#include "event.hpp"
+
 #include <cerrno>
+#include <fstream>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -12,27 +15,62 @@ namespace logs {
 
 namespace fs = std::filesystem;
 
-void prepare(fs::path const& folder, bool overwrite) {
-  fs::create_directories(folder);
+namespace {
+
+/// Whether a line of the list is a name that create() gives: whatever else may stand there is no reason to remove anything.
+bool is_output(std::string const& name) {
+  if (name == "rejected.lines") return true;
+  return name.ends_with(".log") && is_service_name(std::string_view(name).substr(0, name.size() - 4));
+}
+
+}  // namespace
+
+output_folder::output_folder(fs::path path, bool overwrite, line_source const& input)
+    : path_(std::move(path)), list_(path_ / ".log_pipeline") {
+  fs::create_directories(path_);
+  if (fs::is_empty(path_)) return;
+  if (!overwrite) throw std::runtime_error(path_.string() + " is not empty: see --overwrite");
+  if (!fs::exists(list_)) return;
   std::vector<fs::path> old;
-  for (auto const& entry : fs::directory_iterator(folder)) {
-    auto const ending = entry.path().extension();
-    if (!overwrite) throw std::runtime_error(folder.string() + " is not empty: see --overwrite");
-    if (entry.is_regular_file() && (ending == ".log" || ending == ".lines")) old.push_back(entry.path());
+  std::ifstream list(list_);
+  for (std::string name; std::getline(list, name);) {
+    if (is_output(name) && fs::is_regular_file(fs::symlink_status(path_ / name))) old.push_back(path_ / name);
   }
-  for (auto const& path : old) fs::remove(path);
+  old.push_back(list_);  // last: until then it names what is still there
+  for (auto const& file : old) {
+    if (input.is(file)) throw std::runtime_error(file.string() + " is the input, which --overwrite would remove");
+  }
+  for (auto const& file : old) fs::remove(file);
 }
 
-fs::path file_of(fs::path const& folder, std::uint32_t service, std::string const& name) {
-  return folder / (name + (service == 0 ? ".lines" : ".log"));
+fs::path output_folder::file_of(std::uint32_t service, std::string const& name) const {
+  return path_ / (name + (service == 0 ? ".lines" : ".log"));
 }
 
-output_file::output_file(fs::path path) : path_(std::move(path)) {
-  int const fd = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) throw std::system_error(errno, std::generic_category(), "cannot write " + path_);
+output_file output_folder::create(std::uint32_t service, std::string const& name) {
+  fs::path const path = file_of(service, name);
+  int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (fd >= 0) {
+    note(path);
+  } else if (errno == EEXIST) {
+    std::error_code none;
+    if (!fs::is_other(fs::status(path, none)))
+      throw std::runtime_error("cannot write " + path.string() +
+                               ": it is there, and not in the list of an earlier run");
+    fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  }
+  if (fd < 0) throw std::system_error(errno, std::generic_category(), "cannot write " + path.string());
   auto out = weft::net::fd_stream::adopt(fd);
-  if (!out) throw std::system_error(out.error(), "cannot write " + path_);
-  out_ = std::move(*out);
+  if (!out) throw std::system_error(out.error(), "cannot write " + path.string());
+  files_.push_back(path);
+  return {path.string(), std::move(*out)};
+}
+
+/// After the file: what the list names was never someone else's, whenever this process is killed.
+void output_folder::note(fs::path const& file) const {
+  std::ofstream list(list_, std::ios::app);
+  list << file.filename().string() << '\n' << std::flush;
+  if (!list) throw std::system_error(errno, std::generic_category(), "cannot write " + list_.string());
 }
 
 void output_file::write(std::string_view text) {

@@ -3,6 +3,7 @@
 
 #include "block.hpp"
 #include "event.hpp"
+#include "output.hpp"
 #include "source.hpp"
 
 #include <weft/context.hpp>
@@ -11,7 +12,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 
 namespace logs {
 
@@ -31,11 +31,11 @@ struct counts {
 };
 
 struct job {
-  job(line_source& from, std::filesystem::path to, level keep, std::size_t parser_tasks)
-      : source(from), folder(std::move(to)), least(keep), parsers(parser_tasks), pool(2 * parser_tasks + 6) {}
+  job(line_source& from, output_folder& to, level keep, std::size_t parser_tasks)
+      : source(from), folder(to), least(keep), parsers(parser_tasks), pool(2 * parser_tasks + 6) {}
 
   line_source& source;
-  std::filesystem::path folder;
+  output_folder& folder;
   level least;
   std::size_t parsers;
   block_pool pool;

@@ -17,12 +17,18 @@ line_source::line_source(std::string const& path) : path_(path == "-" ? "standar
   if (fd < 0) throw std::system_error(errno, std::generic_category(), "cannot read " + path_);
   struct stat is{};
   if (fstat(fd, &is) == 0 && S_ISREG(is.st_mode)) {
+    device_ = is.st_dev, inode_ = is.st_ino;
     size_ = static_cast<std::uint64_t>(is.st_size);
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
   }
   auto in = weft::net::fd_stream::adopt(fd);
   if (!in) throw std::system_error(in.error(), "cannot read " + path_);
   in_ = std::move(*in);
+}
+
+bool line_source::is(std::filesystem::path const& file) const {
+  struct stat other{};
+  return stat(file.c_str(), &other) == 0 && other.st_dev == device_ && other.st_ino == inode_;
 }
 
 bool line_source::fill(block& b) {

@@ -6,6 +6,7 @@
 #include <weft/net.hpp>
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 namespace logs {
@@ -19,6 +20,9 @@ class line_source {
   /// Throws std::system_error if the input cannot be read, std::runtime_error if a line is longer than longest_line.
   [[nodiscard]] bool fill(block& b);
 
+  /// Whether it is this file, whatever the names.
+  [[nodiscard]] bool is(std::filesystem::path const& file) const;
+
   /// Bytes of a regular file; 0 if that is not known.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
@@ -26,6 +30,7 @@ class line_source {
   std::string path_;
   weft::net::fd_stream in_;
   std::uint64_t size_ = 0, blocks_ = 0;
+  std::uint64_t device_ = 0, inode_ = 0;
   std::string begun_;  // the line that the last block ended in
 };
 

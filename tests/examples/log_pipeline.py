@@ -40,6 +40,8 @@ def refused(status, *args, says, stdin=b""):
 def content(folder):
     found = {}
     for name in os.listdir(folder):
+        if name == ".log_pipeline":  # the list of the others
+            continue
         with open(os.path.join(folder, name), "rb") as f:
             found[name] = f.read()
     return found
@@ -178,6 +180,48 @@ def errors(folder, log):
         run(program, "--help")
 
 
+def overwriting(folder, log):
+    """--overwrite removes what an earlier run has made, and neither its own input nor anything else."""
+    out = os.path.join(folder, "overwriting")
+    os.mkdir(out)
+    mine = {name: b"mine: " + name.encode() for name in ("notes.log", "old.lines", "README.txt")}
+    for name, text in mine.items():
+        with open(os.path.join(out, name), "wb") as f:
+            f.write(text)
+    inside = os.path.join(out, "in.log")
+    os.link(log, inside)
+    mine["in.log"] = content(out)["in.log"]
+    first = None
+    for mode in ([], ["--by-line"], []):
+        run(PIPELINE, inside, "--out", out, "--overwrite", "--check", "--level", "warn" if first else "trace", *mode)
+        have = content(out)
+        if {n: have.get(n) for n in mine} != mine:
+            fail(f"--overwrite changed {[n for n in mine if have.get(n) != mine[n]]}")
+        made = have.keys() - mine.keys()
+        if "search.log" not in made or (first and not made <= first):
+            fail(f"--overwrite left {made}")
+        first = first or made
+    with open(os.path.join(out, ".log_pipeline")) as f:
+        if set(f.read().split()) != made:
+            fail("the list is not that of the files")
+    # An earlier run's file as the input, by its own name, by another, and as standard input: nothing is removed.
+    other = os.path.join(folder, "other-name")
+    os.link(os.path.join(out, "search.log"), other)
+    have = content(out)
+    for name in (os.path.join(out, "search.log"), other):
+        refused(1, PIPELINE, name, "--out", out, "--overwrite", says="is the input")
+    with open(other, "rb") as f:
+        done = subprocess.run([PIPELINE, "-", "--out", out, "--overwrite"], stdin=f, capture_output=True, timeout=LIMIT)
+    if done.returncode != 1 or b"is the input" not in done.stderr or content(out) != have:
+        fail(f"standard input from its own output gave {done.returncode}: {done.stderr}")
+    # A file that has a service's name, and names in the list that no run writes there.
+    with open(os.path.join(out, ".log_pipeline"), "w") as f:
+        f.write("../odd.json\nnotes.txt\nREADME.txt\n\n.log\n")
+    refused(1, PIPELINE, log, "--out", out, "--overwrite", says="not in the list")
+    if content(out) != have or not os.path.exists(os.path.join(folder, "odd.json")):
+        fail("a file that no run has listed was changed")
+
+
 def interrupted(folder, log):
     """SIGINT once everything that was sent has been read: it is all there at the end."""
     with open(log, "rb") as f:
@@ -213,5 +257,6 @@ with tempfile.TemporaryDirectory() as top:
     odd_lines(top)
     log_file = same_everywhere(top)
     errors(top, log_file)
+    overwriting(top, log_file)
     interrupted(top, log_file)
 print("log_pipeline: passed")
