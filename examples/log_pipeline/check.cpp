@@ -30,6 +30,22 @@ struct digest {
   }
 };
 
+/// The line with one digit in place of every exponent: the value does not matter here, and Boost.JSON refuses one beyond an int.
+std::string with_small_exponents(std::string_view line) {
+  auto const is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  std::string out;
+  bool in_text = false, in_exponent = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    char const c = line[i], before = out.empty() ? ' ' : out.back();
+    if (in_exponent && is_digit(c) && is_digit(before)) continue;
+    in_exponent = !in_text && (c == 'e' || c == 'E' || (in_exponent && (c == '+' || c == '-' || is_digit(c))));
+    if (c == '"') in_text = !in_text;
+    out += c;
+    if (in_text && c == '\\' && i + 1 < line.size()) out += line[++i];
+  }
+  return out;
+}
+
 /// What a well-formed line says; nullopt: it is not.
 struct said {
   level severity;
@@ -39,7 +55,8 @@ std::optional<said> parse(std::string_view line) {
   bj::parse_options options;
   options.max_depth = 32;
   bj::error_code failed;
-  bj::value const v = bj::parse(line, failed, {}, options);
+  bj::value v = bj::parse(line, failed, {}, options);
+  if (failed == bj::error::exponent_overflow) v = bj::parse(with_small_exponents(line), failed, {}, options);
   if (failed || !v.is_object()) return std::nullopt;
   auto const* const severity = v.get_object().if_contains("level");
   auto const* const service = v.get_object().if_contains("service");

@@ -100,6 +100,12 @@ struct walk {
     }
   }
 
+  /// As `value`, and its text in `s` if it is a string; else there is none.
+  bool text_of_any(od::value& v, std::optional<std::string_view>& s) const {
+    s = text(v);
+    return s || (!v.raw_json_token().starts_with('"') && value(v, 1));
+  }
+
   bool array(od::value& v, int depth) const {
     od::array a;
     if (depth > deepest || v.get_array().get(a) != simdjson::SUCCESS) return false;
@@ -162,8 +168,7 @@ verdict line_parser::parse(std::string_view line) {
       doc.get_object().get(all) != simdjson::SUCCESS)
     return bad;
   walk const at{line.find('\\') != line.npos};
-  std::optional<level> severity;
-  std::optional<std::string_view> service;
+  std::optional<std::string_view> severity, service;  // judged after the walk: of two with one name the last counts
   for (auto member : all) {
     if (member.error() != simdjson::SUCCESS) return bad;
     od::field&& f = std::move(member).value_unsafe();
@@ -177,18 +182,18 @@ verdict line_parser::parse(std::string_view line) {
     }
     od::value& v = f.value();
     if (is_level) {
-      auto const name = at.text(v);
-      if (!name || !(severity = level_of(*name))) return bad;
+      if (!at.text_of_any(v, severity)) return bad;
     } else if (is_service) {
-      service = at.text(v);
-      if (!service || !is_service_name(*service)) return bad;
+      if (!at.text_of_any(v, service)) return bad;
     } else if (!at.value(v, 1)) {
       return bad;
     }
   }
   // Nothing may follow the object: the end of the index is where we must be.
   if (!severity || !service || doc.current_location().error() != simdjson::OUT_OF_BOUNDS) return bad;
-  if (*severity < s.least) return {verdict::below, 0};
+  auto const found = level_of(*severity);
+  if (!found || !is_service_name(*service)) return bad;
+  if (*found < s.least) return {verdict::below, 0};
   auto known = s.seen.find(*service);
   if (known == s.seen.end()) known = s.seen.emplace(*service, s.names.number_of(*service)).first;
   return {verdict::kept, known->second};
