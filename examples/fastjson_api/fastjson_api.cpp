@@ -67,6 +67,8 @@ class own_cache {
 };
 
 int run(settings set) {
+  if (auto const there = weft::net::resolve(set.cache); !there && there.error() == std::errc::invalid_argument)
+    return std::cerr << "fastjson_api: --cache " << set.cache << " is no host:port\n", 2;
   std::optional<own_cache> mine;
   if (set.with_cache) {
     auto const at = mine.emplace(set.cache_bytes).start();
@@ -105,7 +107,7 @@ int main(int argc, char** argv) {
   settings set;
   examples::command_line line("fastjson_api", "A JSON API in front of a cache that speaks the Redis protocol.");
   line.text("--listen", set.listen, "host:port; port 0 takes a free one")
-      .text("--cache", set.cache, "where the cache is")
+      .text("--cache", set.cache, "host:port of the cache")
       .flag("--with-cache", set.with_cache, "run the cache too, in this process")
       .excludes("--with-cache", "--cache")
       .bytes("--cache-bytes", set.cache_bytes, "limit of that cache: 500M; 0: none")
@@ -117,6 +119,8 @@ int main(int argc, char** argv) {
       .flag("--quiet", set.quiet, "no line for each request")
       .number("--workers", set.workers, "threads that run tasks; 0: one for each CPU", 0, 1024);
   if (auto const status = line.parse(argc, argv)) return *status;
+  if (set.try_seconds < 0.001) return line.refuse("--try-timeout", "must be at least 1ms");
+  if (set.seconds < 0.001) return line.refuse("--timeout", "must be at least 1ms");
   examples::allow_all_descriptors();
   return weft::run({.workers = set.workers}, run, set);
 }

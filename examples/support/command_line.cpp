@@ -4,12 +4,49 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cstdint>
 #include <iostream>
 #include <limits>
 #include <map>
+#include <sstream>
+#include <string_view>
 #include <utility>
 
 namespace examples {
+
+namespace {
+
+/// The whole text in decimal. Not by CLI11, which takes -1 for the largest number there is, and 010 for 8.
+template <class T>
+std::optional<T> number_of(std::string_view text) {
+  T n{};
+  if (std::is_integral_v<T> && text.size() > 1 && text[text[0] == '-' ? 1 : 0] == '0') return std::nullopt;
+  auto const [end, failed] = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (failed != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return n;
+}
+
+/// "64K", "64kb", "64KiB": a number and a unit, without a sign; nullopt also for more than there are numbers.
+std::optional<std::uint64_t> bytes_of(std::string_view text, bool decimal) {
+  std::size_t const digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  auto const n = number_of<std::uint64_t>(text.substr(0, digits));
+  std::string unit(text.substr(digits));
+  std::ranges::transform(unit, unit.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (unit.ends_with('b')) unit.pop_back();
+  std::uint64_t step = decimal ? 1000 : 1024, factor = 1;
+  if (unit.size() == 2 && unit[1] == 'i') unit.pop_back(), step = 1024;
+  std::size_t const power =
+      unit.empty() ? 0 : std::string_view("kmgtpe").find(unit) + 1;  // 0, too, if it is none of them
+  if (!n || unit.size() > 1 || (power == 0 && !unit.empty())) return std::nullopt;
+  for (std::size_t i = 0; i < power; ++i) factor *= step;
+  if (*n > std::numeric_limits<std::uint64_t>::max() / factor) return std::nullopt;
+  return *n * factor;
+}
+
+}  // namespace
 
 struct command_line::parser {
   CLI::App app;
@@ -43,9 +80,17 @@ command_line& command_line::flag(std::string const& names, bool& value, std::str
 template <class T>
 command_line& command_line::number(std::string const& names, T& value, std::string const& help,
                                    std::type_identity_t<T> least, std::type_identity_t<T> most) {
-  CLI::Option* const option = parser_->app.add_option(names, value, help);
   using limits = std::numeric_limits<T>;
-  if (least != limits::lowest() || most != limits::max()) option->check(CLI::Range(least, most));
+  bool const bounded = least != limits::lowest() || most != limits::max();
+  std::ostringstream wanted;
+  wanted << " is not a " << (std::is_integral_v<T> ? "whole number" : "number");
+  if (bounded) wanted << " from " << least << " to " << most;
+  auto const wrong = [least, most, says = wanted.str()](std::string const& text) {
+    auto const n = number_of<T>(text);
+    return n && *n >= least && *n <= most ? std::string() : text + says;  // NaN is neither
+  };
+  parser_->app.add_option(names, value, help)
+      ->check(wrong, bounded ? CLI::Range(least, most).get_description() : std::string());
   return *this;
 }
 template command_line& command_line::number(std::string const&, int&, std::string const&, int, int);
@@ -63,7 +108,14 @@ command_line& command_line::duration(std::string const& names, double& value, st
 }
 
 command_line& command_line::bytes(std::string const& names, std::size_t& value, std::string const& help, bool decimal) {
-  parser_->app.add_option(names, value, help)->transform(CLI::AsSizeValue(decimal));
+  auto const in_digits = [decimal](std::string& text) {
+    auto const n = bytes_of(text, decimal);
+    if (!n) return text + " is not a number of bytes, as 100, 64K, 500M and 4G are";
+    text = std::to_string(*n);
+    return std::string();
+  };
+  parser_->app.add_option(names, value, help)
+      ->transform(CLI::Validator(in_digits, decimal ? "SIZE [K=1000, KiB=1024, ...]" : "SIZE [K=1024, ...]"));
   return *this;
 }
 

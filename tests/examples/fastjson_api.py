@@ -220,6 +220,15 @@ def errors():
     refused(2, API, "--listen", "nonsense", says="nonsense")
     refused(2, API, "--with-cache", "--cache", "127.0.0.1:1", says="--cache")
     refused(2, API, "--connections", "0", says="--connections")
+    for cache in ("foo", "", "127.0.0.1", "127.0.0.1:", "127.0.0.1:99999"):
+        refused(2, API, "--cache", cache, says="--cache")
+    for size in ("-1", "-5M", "99999999999999999999", "16E", "010", "5X", "M", ""):
+        refused(2, API, "--with-cache", "--cache-bytes", size, says="not a number of bytes")
+    for rate in ("nan", "-nan", "inf", "-1", "1x"):
+        refused(2, API, "--with-cache", "--rate", rate, says="not a number from 0")
+    for limit in ("--try-timeout", "--timeout"):
+        for time_limit in ("0", "0.1ms", "-1s", "nan", "99999999999999h"):
+            refused(2, API, "--with-cache", limit, time_limit, says=limit)
     if subprocess.run([API, "--help"], capture_output=True, timeout=LIMIT).returncode != 0:
         fail("--help fails")
 

@@ -174,7 +174,14 @@ def errors(folder, log):
     refused(2, PIPELINE, log, "--out", out, "--level", "loud", says="loud")
     refused(2, PIPELINE, log, "--out", out, "--workers", "many", says="many")
     refused(2, PIPELINE, "-", "--out", out, "--check", says="--check")
-    refused(2, GENERATE, "--bytes", "few", says="few")
+    for size in ("few", "-1", "-5M", "99999999999999999999", "20000000000G", "010", "1.5G", "5 M", "5Kx", "5bb", "i", ""):
+        refused(2, GENERATE, "--bytes", size, says=size + " is not a number of bytes")
+    for number in ("-1", "010", "0x10", "99999999999999999999", "1.5", "nan"):
+        refused(2, GENERATE, "--bytes", "1", "--seed", number, says=number + " is not a whole number")
+    for size, least in (("1000", 1000), ("1000b", 1000), ("2k", 2000), ("2KB", 2000), ("2KiB", 2048), ("2ki", 2048), ("1M", 10**6), ("0", 0)):
+        made = len(run(GENERATE, "--bytes", size).stdout)
+        if not least <= made < least + (1000 if least else 1):
+            fail(f"--bytes {size} gave {made}")
     refused(1, GENERATE, "--bytes", "5M", "--out", "/dev/full", says="No space left")
     for mode in ([], ["--by-line"]):
         full = os.path.join(folder, "full" + "".join(mode))
