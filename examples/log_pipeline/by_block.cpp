@@ -7,10 +7,12 @@
 // 3. The router takes the blocks up in the order of their numbers, so that every file has its lines in the order of the input;
 //    a block that is early waits in a table. That cannot stop the pipeline: the table has a place for each block there is, and the
 //    block whose turn it is is with a parser or in a channel.
-// 4. Lines are gathered by service and go to its writer 64 KB at a time. Buffers come back by the channel `spare`.
+// 4. Lines are gathered by service and go to its writer 64 KB at a time, or when no block has come for a while. Buffers come back by
+//    the channel `spare`.
 #include "pipeline.hpp"
 
 #include <weft/chan.hpp>
+#include <weft/time.hpp>
 
 #include <string>
 #include <utility>
@@ -68,16 +70,14 @@ class router {
   router(job& j, weft::task_group& g) : job_(j), group_(g), early_(j.pool.size()) {}
 
   void run(weft::receiver<block*> const& parsed) {
-    for (block* const b : parsed) {
+    while (block* const b = next(parsed)) {
       early_[b->number % early_.size()] = b;
       while (block* const now = take_turn()) {
         route(*now);
         job_.pool.give(now);
       }
     }
-    for (target& t : targets_) {
-      if (!t.text.empty()) t.full.send(std::move(t.text));
-    }
+    send_all();
   }
 
  private:
@@ -85,6 +85,16 @@ class router {
     std::string text;
     weft::sender<std::string> full;  // nil: nothing has come for this service yet
   };
+
+  /// Null: the end. While blocks are waiting they come first: under load, writes are whole.
+  block* next(weft::receiver<block*> const& parsed) {
+    while (gathering_) {
+      if (auto const b = parsed.recv_for(due_ - weft::now())) return *b;
+      else if (b.error() == weft::chan_status::closed) return nullptr;
+      send_all();
+    }
+    return parsed.recv().value_or(nullptr);
+  }
 
   block* take_turn() {
     block* const now = std::exchange(early_[next_ % early_.size()], nullptr);  // null: not parsed yet
@@ -98,6 +108,7 @@ class router {
       t.text.append(r.text, r.size + 1);  // with its end
       if (t.text.size() >= write_bytes) send(t);
     }
+    if (!gathering_ && !b.records.empty()) gathering_ = true, due_ = weft::now() + longest_gathering;
     job_.done.add(b.size, b.lines, b.below, b.malformed);
   }
 
@@ -113,6 +124,13 @@ class router {
     return t;
   }
 
+  void send_all() {
+    for (target& t : targets_) {
+      if (!t.text.empty()) send(t);
+    }
+    gathering_ = false;
+  }
+
   void send(target& t) {
     t.full.send(std::move(t.text));
     auto another = spare_.try_recv();
@@ -124,6 +142,8 @@ class router {
   std::vector<block*> early_;  // by number, modulo their number: no two of the blocks that are about share a place
   std::uint64_t next_ = 0;     // the block whose turn it is
   std::vector<target> targets_;
+  bool gathering_ = false;  // there may be lines that have not been sent
+  weft::time_point due_{};  // of the first of them
   buffers spare_ = weft::make_chan<std::string>(16);
 };
 

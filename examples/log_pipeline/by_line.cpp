@@ -9,6 +9,7 @@
 
 #include <weft/chan.hpp>
 #include <weft/guarded.hpp>
+#include <weft/time.hpp>
 
 #include <functional>
 #include <memory>
@@ -69,17 +70,33 @@ class leaving {
   std::uint32_t n_ = 0;
 };
 
+/// What is there for a writer, whose channel it is alone. With a text that has been gathered, only until then; ok, closed or timeout.
+weft::chan_status take(weft::receiver<line> const& in, std::vector<line>& batch, bool gathering,
+                       weft::time_point until) {
+  if (gathering) {
+    auto const first = in.recv_for(until - weft::now());
+    if (!first) return first.error();
+    batch.push_back(*first);
+    if (in.size() == 0) return weft::chan_status::ok;
+  }
+  return in.recv_many(batch, at_once) != 0 ? weft::chan_status::ok : weft::chan_status::closed;
+}
+
 void write(job& j, output_file file, weft::receiver<line> in) {
   std::vector<line> batch;
   std::string text;
-  while (in.recv_many(batch, at_once) != 0) {
+  weft::time_point due{};  // of what is in `text`
+  for (;;) {
+    auto const got = take(in, batch, !text.empty(), due);
+    if (got == weft::chan_status::closed) break;
+    if (text.empty()) due = weft::now() + longest_gathering;
     leaving done(j.pool);
     for (line const& l : batch) {
       text.append(l.text.text, l.text.size + 1);  // with its end
       done.one(l.from);
     }
     batch.clear();
-    if (text.size() >= write_bytes) file.write(text), text.clear();
+    if (got == weft::chan_status::timeout || text.size() >= write_bytes) file.write(text), text.clear();
   }
   file.write(text);
 }

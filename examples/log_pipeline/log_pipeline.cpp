@@ -115,6 +115,7 @@ int main(int argc, char** argv) {
       .flag("--check", set.check, "then read all again, plainly, and compare");
   if (auto const status = line.parse(argc, argv)) return *status;
   if (set.check && set.input == "-") return line.refuse("--check", "needs a file to read again");
+  examples::allow_all_descriptors();  // a file for each service
   set.least = static_cast<logs::level>(std::ranges::find(levels, least) - levels.begin());
   return weft::run({.workers = set.workers}, run, set);
 }

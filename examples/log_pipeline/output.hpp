@@ -5,6 +5,7 @@
 
 #include <weft/net.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -16,6 +17,8 @@ namespace logs {
 
 /// Lines for one file are gathered into writes of this size.
 inline constexpr std::size_t write_bytes = 64 * 1024;
+/// And for so long at most while nothing else comes: who follows a log sees its last lines.
+inline constexpr std::chrono::milliseconds longest_gathering{100};
 
 /// A file being written by one task.
 class output_file {

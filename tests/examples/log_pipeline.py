@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -238,6 +239,55 @@ def overwriting(folder, log):
         fail("a file that no run has listed was changed")
 
 
+def wait_for(out, want, p):
+    deadline = time.monotonic() + LIMIT
+    while content(out) != want:
+        if time.monotonic() > deadline or p.poll() is not None:
+            fail(f"of {want} there is {content(out)}")
+        time.sleep(0.002)
+
+
+def followed(folder):
+    """Lines are in the files while the input is still open and nothing else comes."""
+    for mode in ([], ["--by-line"]):
+        out = os.path.join(folder, "followed" + "".join(mode))
+        os.mkdir(out)
+        p = subprocess.Popen([PIPELINE, "-", "--out", out, *mode], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        try:
+            lines = []
+            for more in ([0], [1, 2], [0, 5, 20, 1]):
+                some = [ODD[i] for i in more]
+                p.stdin.write(b"\n".join(some) + b"\n" + b'{"level":')
+                p.stdin.flush()
+                lines += some
+                wait_for(out, expected(lines, "warn"), p)
+                p.stdin.write(b'"trace","service":"none"}\n')
+            p.stdin.close()
+            if p.wait(timeout=LIMIT) != 0 or content(out) != expected(lines, "warn"):
+                fail(f"the end of what was followed gave {p.returncode} {content(out)}")
+        finally:
+            if p.poll() is None:
+                p.kill()
+                p.wait()
+
+
+def many_services(folder):
+    """As many as are promised, where a process has fewer files unless it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1100:
+        return print(f"log_pipeline: not with 1024 services, as there may be only {hard} files")
+    text = b"".join(b'{"level":"warn","service":"s%d"}\n' % i for i in range(1024))
+    for mode in ([], ["--by-line"]):
+        out = os.path.join(folder, "1024" + "".join(mode))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        try:
+            run(PIPELINE, "-", "--out", out, *mode, stdin=text)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if len(content(out)) != 1024:
+            fail("not a file for each service")
+
+
 def interrupted(folder, log):
     """SIGINT once everything that was sent has been read: it is all there at the end."""
     with open(log, "rb") as f:
@@ -274,5 +324,7 @@ with tempfile.TemporaryDirectory() as top:
     log_file = same_everywhere(top)
     errors(top, log_file)
     overwriting(top, log_file)
+    followed(top)
+    many_services(top)
     interrupted(top, log_file)
 print("log_pipeline: passed")
