@@ -12,6 +12,13 @@
 
 namespace cache {
 
+/// What the writer has yet to take.
+struct unwritten {
+  std::string bytes;
+  std::size_t skip = 0;  // of them, written already
+  bool writing = false, broken = false, awaited = false;
+};
+
 /// Belongs to the task that reads `stream`; cancels the writing when it is destroyed.
 class answers {
  public:
@@ -30,13 +37,8 @@ class answers {
  private:
   void write();
 
-  struct queue {
-    std::string bytes;
-    std::size_t skip = 0;  // of them, written already
-    bool writing = false, broken = false, awaited = false;
-  };
   weft::net::tcp_stream& stream_;
-  weft::guarded<queue> queue_;
+  weft::guarded<unwritten> queue_;
   bool queued_ = false;                     // there was a writer when last looked
   std::optional<weft::task_group> writer_;  // last: it uses the others
 };
