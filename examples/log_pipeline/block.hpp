@@ -16,9 +16,11 @@
 
 namespace logs {
 
+/// A line of longest_line bytes or more, without its end, is malformed, whatever it says, and goes through in pieces.
+inline constexpr std::size_t block_bytes = 256 * 1024, longest_line = 16 * 1024 * 1024;
+
 /// The parser reads in wide steps: so many bytes behind a line must be there, whatever they hold.
 inline constexpr std::size_t padding = 64;
-inline constexpr std::size_t block_bytes = 256 * 1024, longest_line = 16 * 1024 * 1024;
 
 /// A line that goes to a file: to that of a service, or of those that are malformed.
 struct record {
@@ -30,7 +32,8 @@ struct record {
 
 struct block {
   std::vector<char> room = std::vector<char>(block_bytes + padding);
-  std::size_t size = 0;      // whole lines, each with its end
+  std::size_t size = 0;      // whole lines, each with its end; or a piece
+  bool piece = false;        // bytes of one line that is too long; only the last of them has its end
   std::uint64_t number = 0;  // in the input, from 0
 
   // Pipeline of blocks: written by the parser, read by the router.
@@ -41,6 +44,8 @@ struct block {
   std::atomic<std::uint32_t> owed{0};
 
   [[nodiscard]] std::string_view text() const noexcept { return {room.data(), size}; }
+  /// A piece as a record: what is written of one is a byte more than its size, otherwise a line's end.
+  [[nodiscard]] record as_record() const noexcept { return {room.data(), static_cast<std::uint32_t>(size - 1), 0}; }
 };
 
 class block_pool {

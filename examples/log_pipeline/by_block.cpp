@@ -23,19 +23,10 @@ namespace logs {
 namespace {
 
 using buffers = weft::chan<std::string>;
+constexpr std::size_t most_spare = 4 * write_bytes;
 
-void read(job& j, weft::sender<block*> filled, weft::context until) try {
-  for (;;) {
-    block* b = nullptr;
-    {
-      weft::scoped_context const in(until);  // for the waiting, not for the sending: what has been read goes on
-      b = j.pool.take();
-      if (!j.source.fill(*b)) return;
-    }
-    filled.send(b);
-  }
-} catch (weft::cancelled const&) {
-  j.done.interrupted = true;
+void read(job& j, weft::sender<block*> filled, weft::context until) {
+  while (block* const b = next_block(j, until)) filled.send(b);
 }
 
 void parse(job& j, weft::receiver<block*> filled, weft::sender<block*> parsed) {
@@ -43,6 +34,12 @@ void parse(job& j, weft::receiver<block*> filled, weft::sender<block*> parsed) {
   for (block* const b : filled) {
     b->records.clear();
     b->lines = b->below = b->malformed = 0;
+    if (b->piece) {
+      b->records.push_back(b->as_record());
+      b->lines = b->malformed = b->text().ends_with('\n') ? 1 : 0;
+      parsed.send(b);
+      continue;
+    }
     each_line(b->text(), [&](std::string_view line) {
       verdict const v = parser.parse(line);
       ++b->lines;
@@ -60,6 +57,7 @@ void parse(job& j, weft::receiver<block*> filled, weft::sender<block*> parsed) {
 void write(output_file file, weft::receiver<std::string> full, buffers spare) {
   for (std::string& text : full) {
     file.write(text);
+    if (text.capacity() > most_spare) continue;  // of a long line: nobody is to keep that
     text.clear();
     (void)spare.try_send(std::move(text));  // enough there already: this one goes
   }

@@ -27,28 +27,6 @@ struct line {
 };
 constexpr std::size_t at_once = 128;
 
-void read(job& j, weft::sender<line> lines, weft::context until) try {
-  // A block owes this many until the reader knows how many lines it has: so that it is not freed by those who are faster.
-  constexpr std::uint32_t unknown = 1U << 31;
-  for (;;) {
-    block* b = nullptr;
-    {
-      weft::scoped_context const in(until);  // for the waiting, not for the sending: what has been read goes on
-      b = j.pool.take();
-      if (!j.source.fill(*b)) return;
-    }
-    std::uint32_t n = 0;
-    b->owed.store(unknown, std::memory_order_relaxed);  // ordered by the channel's sends
-    each_line(b->text(), [&](std::string_view text) {
-      lines.send({b, {text.data(), static_cast<std::uint32_t>(text.size()), 0}});
-      ++n;
-    });
-    j.pool.leave(b, unknown - n);
-  }
-} catch (weft::cancelled const&) {
-  j.done.interrupted = true;
-}
-
 /// Says of lines that they are done, in as few atomic operations as there are blocks among them.
 class leaving {
  public:
@@ -101,7 +79,8 @@ void write(job& j, output_file file, weft::receiver<line> in) {
   file.write(text);
 }
 
-/// The channel of each service, made with its writer when the first line comes for it. The last parser to go closes them all.
+/// The channel of each service, made with its writer when the first line comes for it. The last of the reader and the parsers to
+/// go closes them all.
 class writers {
  public:
   writers(job& j, weft::task_group& g) : job_(j), group_(g) {}
@@ -123,6 +102,38 @@ class writers {
   weft::task_group& group_;
   weft::guarded<std::vector<weft::sender<line>>> channels_;
 };
+
+/// A piece of a line that is too long goes to the writer past the parsers, of which several could change the pieces' order or get
+/// lines between them. All lines before the first piece are with their writers once their blocks have come back.
+void send_piece(job& j, block* b, bool first, weft::sender<line> const& rejected) {
+  std::vector<block*> others;
+  while (first && others.size() < j.pool.size() - 1) others.push_back(j.pool.take());
+  for (block* const other : others) j.pool.give(other);
+  bool const last = b->text().ends_with('\n');
+  j.done.add(b->size, last ? 1 : 0, 0, last ? 1 : 0);
+  b->owed.store(1, std::memory_order_relaxed);
+  rejected.send({b, b->as_record()});
+}
+
+void read(job& j, weft::sender<line> lines, std::shared_ptr<writers> all, weft::context until) {
+  // A block owes this many until the reader knows how many lines it has: so that it is not freed by those who are faster.
+  constexpr std::uint32_t unknown = 1U << 31;
+  bool within_line = false;
+  while (block* const b = next_block(j, until)) {
+    if (b->piece) {
+      bool const first = !std::exchange(within_line, !b->text().ends_with('\n'));
+      send_piece(j, b, first, all->of(service_names::malformed));
+      continue;
+    }
+    std::uint32_t n = 0;
+    b->owed.store(unknown, std::memory_order_relaxed);  // ordered by the channel's sends
+    each_line(b->text(), [&](std::string_view text) {
+      lines.send({b, {text.data(), static_cast<std::uint32_t>(text.size()), 0}});
+      ++n;
+    });
+    j.pool.leave(b, unknown - n);
+  }
+}
 
 void parse(job& j, weft::receiver<line> lines, std::shared_ptr<writers> all) {
   line_parser parser(j.names, j.least);
@@ -155,7 +166,7 @@ void parse(job& j, weft::receiver<line> lines, std::shared_ptr<writers> all) {
 void by_line(job& j, weft::task_group& g, weft::context until) {
   auto [tx, rx] = weft::make_ends<line>(1024);
   auto const all = std::make_shared<writers>(j, g);
-  g.spawn({.name = "reader"}, read, std::ref(j), std::move(tx), std::move(until));
+  g.spawn({.name = "reader"}, read, std::ref(j), std::move(tx), all, std::move(until));
   for (std::size_t i = 0; i < j.parsers; ++i) g.spawn({.name = "parser"}, parse, std::ref(j), rx, all);
 }
 

@@ -52,6 +52,7 @@ struct said {
   std::string service;
 };
 std::optional<said> parse(std::string_view line) {
+  if (line.size() >= longest_line) return std::nullopt;
   bj::parse_options options;
   options.max_depth = 32;
   bj::error_code failed;

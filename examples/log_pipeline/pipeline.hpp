@@ -43,6 +43,9 @@ struct job {
   counts done;
 };
 
+/// The reader's step: the input's next block; null: it has ended, or `until` has. Waits.
+[[nodiscard]] block* next_block(job& j, weft::context const& until);
+
 /// Each spawns its stages into the group, whose end is theirs; the first exception of one ends all. `until` ends the reading, and
 /// what has been read by then goes through to the end.
 void by_block(job&, weft::task_group&, weft::context until);

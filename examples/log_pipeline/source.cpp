@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <span>
-#include <stdexcept>
 #include <system_error>
 
 #include <fcntl.h>
@@ -33,36 +32,49 @@ bool line_source::is(std::filesystem::path const& file) const {
 
 bool line_source::fill(block& b) {
   b.number = blocks_;
+  b.piece = within_line_;
   if (b.room.size() < begun_.size() + padding) b.room.resize(begun_.size() + padding);
   std::size_t have = begun_.size();
   std::ranges::copy(begun_, b.room.begin());
-  for (;;) {
+  for (std::size_t seen = 0;;) {  // so many bytes hold no line's end
+    std::string_view const fresh(b.room.data() + seen, have - seen);
+    std::size_t const end = b.piece ? fresh.find('\n') : fresh.rfind('\n');
+    if (end != fresh.npos || (b.piece && have != 0)) {
+      b.size = end != fresh.npos ? seen + end + 1 : have;
+      break;
+    }
+    seen = have;
     std::size_t const most = b.room.size() - padding;
+    if (have == most && most == longest_line) {
+      b.piece = true;
+      b.size = have;
+      break;
+    }
     if (have == most) {
-      if (most >= longest_line) throw std::runtime_error(path_ + ": a line is longer than 16 MiB");
-      b.room.resize(2 * most + padding);
+      b.room.resize(std::min(2 * most, longest_line) + padding);
       continue;
     }
     auto const n = in_.read_some(std::span(b.room).subspan(have, most - have));
     if (!n) throw std::system_error(n.error(), "cannot read " + path_);
-    if (*n == 0) {
-      begun_.clear();
-      if (have == 0) return false;
-      b.room[have++] = '\n';  // padding has room for it
-      b.size = have;
-      break;
-    }
-    // Only what is new can hold an end: what was there before is a line that has begun.
-    std::string_view const fresh(b.room.data() + have, *n);
-    std::size_t const end = fresh.rfind('\n');
     have += *n;
-    if (end == fresh.npos) continue;
-    b.size = have - *n + end + 1;
-    begun_.assign(b.room.data() + b.size, have - b.size);
+    if (*n != 0) continue;
+    if (have == 0 && !b.piece) return false;
+    b.room[have++] = '\n';  // padding has room for it
+    b.size = have;
     break;
   }
+  begun_.assign(b.room.data() + b.size, have - b.size);
+  within_line_ = b.piece && !b.text().ends_with('\n');
   ++blocks_;
   return true;
+}
+
+void line_source::end_line(block& b) {
+  b.number = blocks_++;
+  b.piece = true;
+  b.room[0] = '\n';
+  b.size = 1;
+  within_line_ = false;
 }
 
 }  // namespace logs

@@ -16,6 +16,8 @@ import time
 
 GENERATE, PIPELINE = sys.argv[1:3]
 LIMIT = 300
+with open(PIPELINE, "rb") as program:
+    SANITIZED = b"__asan_init" in (code := program.read()) or b"__tsan_init" in code
 LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"]
 
 
@@ -189,8 +191,6 @@ def errors(folder, log):
         os.mkdir(full)
         os.symlink("/dev/full", os.path.join(full, "search.log"))
         refused(1, PIPELINE, log, "--out", full, "--overwrite", *mode, says="No space left")
-        refused(1, PIPELINE, "-", "--out", os.path.join(folder, "17M"), "--overwrite", *mode, says="16 MiB",
-                stdin=b"x" * (17 * 1024 * 1024))
         refused(1, PIPELINE, "-", "--out", os.path.join(folder, "many"), "--overwrite", *mode, says="1024 services",
                 stdin=b"".join(b'{"level":"warn","service":"s%d"}\n' % i for i in range(1100)))
     for program in (GENERATE, PIPELINE):
@@ -239,11 +239,56 @@ def overwriting(folder, log):
         fail("a file that no run has listed was changed")
 
 
+def too_long(folder):
+    """A line of 16 MiB or more is malformed like others, in its place, and memory stays as it is."""
+    path, mega = os.path.join(folder, "too-long.json"), 1024 * 1024
+    good, bad, head, tail = b'{"level":"warn","service":"a"}', b"bad", b'{"level":"warn","service":"a","m":"', b'"}'
+    fits = head + b"m" * (16 * mega - 1 - len(head + tail)) + tail
+    lines = [good, bad, b"x" * (16 * mega - 1), bad, good, fits, fits.replace(b'"m"', b'"mm"'), good, b"y" * (50 * mega)]
+    lines += [good, bad] * 20_000 + [b"z" * (17 * mega)]
+    with open(path, "wb") as f:
+        f.write(b"\n".join(lines))  # the last has no end
+    want = {"a.log": [], "rejected.lines": []}
+    for line in lines:
+        want["a.log" if line in (good, fits) else "rejected.lines"].append(line)
+    for mode, in_order in ((("--parsers", "3"), True), (("--by-line", "--parsers", "1"), True), (("--by-line", "--parsers", "3"), False)):
+        out = os.path.join(folder, "too-long")
+        said = run(PIPELINE, path, "--out", out, "--check", "--overwrite", *mode).stdout.decode()
+        have = {name: text.split(b"\n")[:-1] for name, text in content(out).items()}
+        for files in () if in_order else (want, have):
+            for name in files:
+                files[name].sort()
+        if have != want:
+            fail(f"{mode}: a line that is too long did not come through: {[(n, len(have.get(n, []))) for n in want]}")
+    # Longer than any memory that is allowed here.
+    for mode in ([], ["--by-line"]):
+        p = subprocess.Popen([PIPELINE, "-", "--out", out, "--overwrite", "--parsers", "1", *mode], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True)
+        for _ in range(400):
+            p.stdin.buffer.write(b"w" * mega)
+        said = p.communicate(timeout=LIMIT)[0]
+        size = os.path.getsize(os.path.join(out, "rejected.lines"))
+        if p.returncode != 0 or size != 400 * mega + 1 or "1 malformed" not in said:
+            fail(f"{mode}: a line of 400 MiB gave {p.returncode}, {size} bytes, {said}")
+        if not SANITIZED and int(re.search(r"at most (\d+) MB", said)[1]) > 200:
+            fail(f"{mode}: a line of 400 MiB took {said}")
+        # Interrupted in the middle: what has come of it is there and has an end.
+        p = subprocess.Popen([PIPELINE, "-", "--out", out, "--overwrite", *mode], stdin=subprocess.PIPE,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        p.stdin.write(good + b"\n" + b"v" * (17 * mega))
+        p.stdin.flush()
+        wait_for(out, {"a.log": good + b"\n", "rejected.lines": b"v" * (17 * mega)}, p)
+        p.send_signal(signal.SIGINT)
+        if p.wait(timeout=LIMIT) != 130 or content(out)["rejected.lines"] != b"v" * (17 * mega) + b"\n":
+            fail(f"{mode}: a line that is too long and cut by SIGINT has no end")
+        p.stdin.close()
+
+
 def wait_for(out, want, p):
     deadline = time.monotonic() + LIMIT
     while content(out) != want:
         if time.monotonic() > deadline or p.poll() is not None:
-            fail(f"of {want} there is {content(out)}")
+            fail(f"of {str(want)[:1000]} there is {str(content(out))[:1000]}")
         time.sleep(0.002)
 
 
@@ -324,6 +369,7 @@ with tempfile.TemporaryDirectory() as top:
     log_file = same_everywhere(top)
     errors(top, log_file)
     overwriting(top, log_file)
+    too_long(top)
     followed(top)
     many_services(top)
     interrupted(top, log_file)
