@@ -398,6 +398,8 @@ int main(int argc, char** argv) {
   if (auto const status = line.parse(argc, argv)) return *status;
   if (!set.url.starts_with("http://")) return line.refuse("--url", "must begin with http://");
   if (set.seconds < 0.001) return line.refuse("--duration", "must be at least 1ms");
+  if (set.server_pid != 0 && resident_bytes(set.server_pid) == 0)
+    return line.refuse("--server-pid", std::to_string(set.server_pid) + " is no process whose memory can be read");
   examples::allow_all_descriptors();
-  return weft::run({.workers = set.workers}, run, set);
+  return examples::unless_lost("http_load", weft::run({.workers = set.workers}, run, set));
 }

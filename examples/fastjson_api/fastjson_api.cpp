@@ -10,7 +10,7 @@
 //   cache_server & fastjson_api --cache 127.0.0.1:6379
 //   curl -d '{"name":"lamp","price":19.5}' http://127.0.0.1:8080/items/1
 //
-// SIGINT and SIGTERM end it once the requests in progress are answered. Exit status: 0; 1: cannot listen; 2: bad usage.
+// SIGINT and SIGTERM end it once the requests in progress are answered; a second one changes nothing. Exit status: 0; 1: cannot listen; 2: bad usage.
 #include "gateway.hpp"
 
 #include "connection.hpp"
@@ -67,6 +67,8 @@ class own_cache {
 };
 
 int run(settings set) {
+  weft::receiver<int> const to_the_end =
+      weft::signals({SIGINT, SIGTERM});  // a second one cuts no answer and no line of the log
   if (auto const there = weft::net::resolve(set.cache); !there && there.error() == std::errc::invalid_argument)
     return std::cerr << "fastjson_api: --cache " << set.cache << " is no host:port\n", 2;
   std::optional<own_cache> mine;

@@ -117,5 +117,5 @@ int main(int argc, char** argv) {
   if (set.check && set.input == "-") return line.refuse("--check", "needs a file to read again");
   examples::allow_all_descriptors();  // a file for each service
   set.least = static_cast<logs::level>(std::ranges::find(levels, least) - levels.begin());
-  return weft::run({.workers = set.workers}, run, set);
+  return examples::unless_lost("log_pipeline", weft::run({.workers = set.workers}, run, set));
 }

@@ -145,6 +145,12 @@ int command_line::refuse(std::string const& name, std::string const& why) const 
   return 2;
 }
 
+int unless_lost(std::string const& program, int status) {
+  if (std::cout.flush()) return status;
+  std::cerr << program << ": cannot write to standard output\n";
+  return 1;
+}
+
 void allow_all_descriptors() {
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;

@@ -57,6 +57,10 @@ class command_line {
   std::unique_ptr<parser> parser_;
 };
 
+/// The exit status of a program that prints its result on standard output: `status`, or 1, which is said on standard error, if not
+/// all could be written there.
+[[nodiscard]] int unless_lost(std::string const& program, int status);
+
 /// A connection is a descriptor: allows this process as many as the system does.
 void allow_all_descriptors();
 

@@ -198,6 +198,52 @@ def cache_in_trouble():
         listener.shutdown(socket.SHUT_RDWR)
 
 
+def signalled_twice():
+    """A second SIGTERM, during the shutdown, does not cut it short: the log has its end. The request in progress is answered, but not
+    where all this takes longer than the five seconds it is given."""
+    with Program(CACHE) as cache:
+        with Program(API, "--cache", cache.address, "--try-timeout", "50s", "--timeout", "50s") as p:
+            expect(p.address, "GET", "/items/1", 404)
+            cache.stop()
+            answers = []
+
+            def ask_once():
+                try:
+                    answers.append(ask(p.address, "GET", "/items/1")[0])
+                except (OSError, http.client.HTTPException):
+                    pass
+            asker = threading.Thread(target=ask_once)
+            asker.start()
+            deadline = time.monotonic() + LIMIT
+            while not command_waits(cache):
+                if time.monotonic() > deadline:
+                    fail("the request does not reach the cache")
+                time.sleep(0.01)
+            p.process.send_signal(signal.SIGTERM)
+            host, port = p.address.split(":")
+            while True:  # until it listens no more
+                try:
+                    socket.create_connection((host, int(port)), timeout=LIMIT).close()
+                except ConnectionError:
+                    break
+                if time.monotonic() > deadline:
+                    fail("SIGTERM does not end the listening")
+                time.sleep(0.01)
+            p.process.send_signal(signal.SIGTERM)
+            p.process.send_signal(signal.SIGINT)
+            cache.process.send_signal(signal.SIGCONT)
+            asker.join()
+            if p.process.wait(timeout=LIMIT) != 0 or answers not in ([404], []) or '"event":"end"' not in p.log():
+                fail(f"a second SIGTERM gave {p.process.returncode}, {answers}, {p.log()[-300:]}")
+
+
+def command_waits(cache):
+    """Whether bytes lie unread in a socket of the cache, which is stopped: a request's command."""
+    port = "%04X" % int(cache.address.split(":")[1])
+    with open("/proc/net/tcp") as f:
+        return any(x[1].endswith(":" + port) and int(x[4].split(":")[1], 16) > 0 for x in (line.split() for line in f))
+
+
 def thousands():
     with Program(API, "--with-cache", "--quiet", "--timeout", "20s", "--try-timeout", "20s") as p:
         expect(p.address, "POST", "/items/1", 201, body='{"name":"lamp","price":1}')
@@ -236,6 +282,7 @@ def errors():
 items()
 rate_limit()
 cache_in_trouble()
+signalled_twice()
 thousands()
 errors()
 print("fastjson_api: passed")

@@ -193,6 +193,10 @@ def errors(folder, log):
         refused(1, PIPELINE, log, "--out", full, "--overwrite", *mode, says="No space left")
         refused(1, PIPELINE, "-", "--out", os.path.join(folder, "many"), "--overwrite", *mode, says="1024 services",
                 stdin=b"".join(b'{"level":"warn","service":"s%d"}\n' % i for i in range(1100)))
+    with open("/dev/full", "wb") as full:
+        p = subprocess.run([PIPELINE, log, "--out", os.path.join(folder, "said-nowhere")], stdout=full, stderr=subprocess.PIPE, timeout=LIMIT)
+    if p.returncode != 1 or p.stderr != b"log_pipeline: cannot write to standard output\n":
+        fail(f"a full standard output gave {p.returncode}: {p.stderr}")
     for program in (GENERATE, PIPELINE):
         run(program, "--help")
 

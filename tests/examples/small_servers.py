@@ -85,6 +85,15 @@ with Server(THREADS) as s:
     if load.returncode != 0:
         fail(f"http_load: {load.stdout}{load.stderr}")
     refused(1, THREADS, "--listen", s.address)
+    with open("/dev/full", "wb") as full:
+        p = subprocess.run([LOAD, "--url", f"http://{s.address}/hello", "--connections", "1", "--duration", "100ms"], stdout=full,
+                           stderr=subprocess.PIPE, timeout=LIMIT)
+    if p.returncode != 1 or p.stderr != b"http_load: cannot write to standard output\n":
+        fail(f"http_load with a full standard output gave {p.returncode}: {p.stderr}")
+gone = subprocess.Popen(["true"])
+gone.wait()
+refused(2, LOAD, "--url", f"http://{s.address}/hello", "--server-pid", str(gone.pid))
+refused(2, LOAD, "--url", f"http://{s.address}/hello", "--rate", "nan")
 
 for program in (HELLO, THREADS):
     refused(2, program, "--no-such-option")
