@@ -67,8 +67,6 @@ class own_cache {
 };
 
 int run(settings set) {
-  weft::receiver<int> const to_the_end =
-      weft::signals({SIGINT, SIGTERM});  // a second one cuts no answer and no line of the log
   if (auto const there = weft::net::resolve(set.cache); !there && there.error() == std::errc::invalid_argument)
     return std::cerr << "fastjson_api: --cache " << set.cache << " is no host:port\n", 2;
   std::optional<own_cache> mine;
@@ -95,6 +93,8 @@ int run(settings set) {
     return at.error() == std::errc::invalid_argument ? 2 : 1;
   }
   auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
+  // Never destroyed, so that a second one cuts no answer and no line of the log, and kills nobody who is about to return 0.
+  [[maybe_unused]] static auto const* const to_the_end = new weft::receiver<int>(weft::signals({SIGINT, SIGTERM}));
   std::cout << "listening on " << at->to_string() << ", cache on " << set.cache << std::endl;
   log.write("info", "start",
             {{"listen", at->to_string()}, {"cache", set.cache}, {"workers", weft::current_metrics().workers}});
