@@ -10,7 +10,8 @@
 //   cache_server & fastjson_api --cache 127.0.0.1:6379
 //   curl -d '{"name":"lamp","price":19.5}' http://127.0.0.1:8080/items/1
 //
-// SIGINT and SIGTERM end it once the requests in progress are answered; a second one changes nothing. Exit status: 0; 1: cannot listen; 2: bad usage.
+// SIGINT and SIGTERM end it once the requests in progress are answered; a second one changes nothing. Exit status: 0;
+// 1: cannot listen; 2: bad usage.
 #include "gateway.hpp"
 
 #include "connection.hpp"
@@ -93,7 +94,8 @@ int run(settings set) {
     return at.error() == std::errc::invalid_argument ? 2 : 1;
   }
   auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
-  // Never destroyed, so that a second one cuts no answer and no line of the log, and kills nobody who is about to return 0.
+  // Never destroyed, so that a second one cuts no answer and no line of the log, and kills nobody who is about to
+  // return 0.
   [[maybe_unused]] static auto const* const to_the_end = new weft::receiver<int>(weft::signals({SIGINT, SIGTERM}));
   std::cout << "listening on " << at->to_string() << ", cache on " << set.cache << std::endl;
   log.write("info", "start",

@@ -7,8 +7,8 @@
 // 3. The router takes the blocks up in the order of their numbers, so that every file has its lines in the order of the input;
 //    a block that is early waits in a table. That cannot stop the pipeline: the table has a place for each block there is, and the
 //    block whose turn it is is with a parser or in a channel.
-// 4. Lines are gathered by service and go to its writer 64 KB at a time, or when no block has come for a while. Buffers come back by
-//    the channel `spare`.
+// 4. Lines are gathered by service and go to its writer 64 KB at a time, or when no block has come for a while. Buffers
+//    come back by the channel `spare`.
 #include "pipeline.hpp"
 
 #include <weft/chan.hpp>

@@ -48,7 +48,8 @@ class leaving {
   std::uint32_t n_ = 0;
 };
 
-/// What is there for a writer, whose channel it is alone. With a text that has been gathered, only until then; ok, closed or timeout.
+/// What is there for a writer, whose channel it is alone. With a text that has been gathered, only until then; ok,
+/// closed or timeout.
 weft::chan_status take(weft::receiver<line> const& in, std::vector<line>& batch, bool gathering,
                        weft::time_point until) {
   if (gathering) {
@@ -79,8 +80,8 @@ void write(job& j, output_file file, weft::receiver<line> in) {
   file.write(text);
 }
 
-/// The channel of each service, made with its writer when the first line comes for it. The last of the reader and the parsers to
-/// go closes them all.
+/// The channel of each service, made with its writer when the first line comes for it. The last of the reader and the
+/// parsers to go closes them all.
 class writers {
  public:
   writers(job& j, weft::task_group& g) : job_(j), group_(g) {}
@@ -103,8 +104,9 @@ class writers {
   weft::guarded<std::vector<weft::sender<line>>> channels_;
 };
 
-/// A piece of a line that is too long goes to the writer past the parsers, of which several could change the pieces' order or get
-/// lines between them. All lines before the first piece are with their writers once their blocks have come back.
+/// A piece of a line that is too long goes to the writer past the parsers, of which several could change the pieces'
+/// order or get lines between them. All lines before the first piece are with their writers once their blocks have come
+/// back.
 void send_piece(job& j, block* b, bool first, weft::sender<line> const& rejected) {
   std::vector<block*> others;
   while (first && others.size() < j.pool.size() - 1) others.push_back(j.pool.take());
@@ -116,7 +118,8 @@ void send_piece(job& j, block* b, bool first, weft::sender<line> const& rejected
 }
 
 void read(job& j, weft::sender<line> lines, std::shared_ptr<writers> all, weft::context until) {
-  // A block owes this many until the reader knows how many lines it has: so that it is not freed by those who are faster.
+  // A block owes this many until the reader knows how many lines it has: so that it is not freed by those who are
+  // faster.
   constexpr std::uint32_t unknown = 1U << 31;
   bool within_line = false;
   while (block* const b = next_block(j, until)) {

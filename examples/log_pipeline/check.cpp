@@ -30,7 +30,8 @@ struct digest {
   }
 };
 
-/// The line with one digit in place of every exponent: the value does not matter here, and Boost.JSON refuses one beyond an int.
+/// The line with one digit in place of every exponent: the value does not matter here, and Boost.JSON refuses one
+/// beyond an int.
 std::string with_small_exponents(std::string_view line) {
   auto const is_digit = [](char c) { return c >= '0' && c <= '9'; };
   std::string out;

@@ -15,8 +15,9 @@ struct check_totals {
   bool operator==(check_totals const&) const = default;
 };
 
-/// Reads the input again, and the files that the run has made, and says on `out` where they differ. `in_order`: the lines of a file must
-/// come in the input's order. True: no difference. Throws std::system_error if the input cannot be read.
+/// Reads the input again, and the files that the run has made, and says on `out` where they differ. `in_order`: the
+/// lines of a file must come in the input's order. True: no difference. Throws std::system_error if the input cannot be
+/// read.
 [[nodiscard]] bool check(std::filesystem::path const& input, output_folder const& folder, level least,
                          check_totals const& counted, bool in_order, std::ostream& out);
 

@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Whether a line of the list is a name that create() gives: whatever else may stand there is no reason to remove anything.
+/// Whether a line of the list is a name that create() gives: whatever else may stand there is no reason to remove
+/// anything.
 bool is_output(std::string const& name) {
   if (name == "rejected.lines") return true;
   return name.ends_with(".log") && is_service_name(std::string_view(name).substr(0, name.size() - 4));

@@ -32,15 +32,17 @@ class output_file {
   weft::net::fd_stream out_;
 };
 
-/// The folder of one run. The files that a run makes are named in a list there, `.log_pipeline`: what the next run may remove.
+/// The folder of one run. The files that a run makes are named in a list there, `.log_pipeline`: what the next run may
+/// remove.
 class output_folder {
  public:
-  /// Makes the folder. Throws std::runtime_error if it holds anything already, unless `overwrite`, which removes what the list
-  /// names, or if that is the input; std::filesystem::filesystem_error.
+  /// Makes the folder. Throws std::runtime_error if it holds anything already, unless `overwrite`, which removes what
+  /// the list names, or if that is the input; std::filesystem::filesystem_error.
   output_folder(std::filesystem::path path, bool overwrite, line_source const& input);
 
-  /// Makes the file of a service. By one task at a time. Throws std::system_error that names the path, and std::runtime_error if
-  /// there is a file already: nobody knows whose it is. A device or a pipe loses nothing and is written to.
+  /// Makes the file of a service. By one task at a time. Throws std::system_error that names the path, and
+  /// std::runtime_error if there is a file already: nobody knows whose it is. A device or a pipe loses nothing and is
+  /// written to.
   [[nodiscard]] output_file create(std::uint32_t service, std::string const& name);
 
   /// service.log, or rejected.lines for number 0.

@@ -1,5 +1,5 @@
-// Where lines come from: a file or standard input, read into blocks that end with a line's end. A line that is too long makes
-// blocks of its own, one for each piece, so that it needs no more memory than others.
+// Where lines come from: a file or standard input, read into blocks that end with a line's end. A line that is too long
+// makes blocks of its own, one for each piece, so that it needs no more memory than others.
 #pragma once
 
 #include "block.hpp"
@@ -17,8 +17,8 @@ class line_source {
   /// A path, or "-" for standard input. Throws std::system_error that names the path.
   explicit line_source(std::string const& path);
 
-  /// Fills `b` with whole lines or a piece; false: the input has ended. A last line without an end gets one. Waits; a cancellation
-  /// point. Throws std::system_error if the input cannot be read.
+  /// Fills `b` with whole lines or a piece; false: the input has ended. A last line without an end gets one. Waits; a
+  /// cancellation point. Throws std::system_error if the input cannot be read.
   [[nodiscard]] bool fill(block& b);
 
   /// Whether the last block was a piece without its end. Who reads no further must send this end on.

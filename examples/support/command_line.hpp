@@ -28,8 +28,8 @@ class command_line {
                        std::vector<std::string> allowed);
   command_line& flag(std::string const& names, bool& value, std::string const& help);
 
-  /// For int, unsigned, unsigned long and double, in decimal; both bounds are allowed values. What is no such number, NaN for one,
-  /// is refused.
+  /// For int, unsigned, unsigned long and double, in decimal; both bounds are allowed values. What is no such number,
+  /// NaN for one, is refused.
   template <class T>
   command_line& number(std::string const& names, T& value, std::string const& help,
                        std::type_identity_t<T> least = std::numeric_limits<T>::lowest(),
@@ -38,8 +38,8 @@ class command_line {
   /// In seconds: "2", "500ms", "2s", "5m", "1h".
   command_line& duration(std::string const& names, double& value, std::string const& help);
 
-  /// "100", "64K", "500M", "4G"; K is 1000 if `decimal`, else 1024, as KiB always is. A sign, a leading zero and what does not fit
-  /// into 64 bits are refused.
+  /// "100", "64K", "500M", "4G"; K is 1000 if `decimal`, else 1024, as KiB always is. A sign, a leading zero and what
+  /// does not fit into 64 bits are refused.
   command_line& bytes(std::string const& names, std::size_t& value, std::string const& help, bool decimal = false);
 
   command_line& required(std::string const& name);
@@ -57,8 +57,8 @@ class command_line {
   std::unique_ptr<parser> parser_;
 };
 
-/// The exit status of a program that prints its result on standard output: `status`, or 1, which is said on standard error, if not
-/// all could be written there.
+/// The exit status of a program that prints its result on standard output: `status`, or 1, which is said on standard
+/// error, if not all could be written there.
 [[nodiscard]] int unless_lost(std::string const& program, int status);
 
 /// A connection is a descriptor: allows this process as many as the system does.
