@@ -59,8 +59,8 @@ class timer {
   template <class R, class P>
   explicit timer(std::chrono::duration<R, P> d) : source_(detail::saturated_ns(d), 0) {}
 
-  /// Starts it anew. True: it was pending, or its value had not been received. Does not block. On a plain thread: throws no_runtime if the
-  /// runtime that it was last started in has ended.
+  /// Starts it anew. True: it was pending, or its value had not been received. Does not block. On a plain thread, for a time to
+  /// come: throws no_runtime if the runtime that it was last started in has ended.
   template <class R, class P>
   bool reset(std::chrono::duration<R, P> d) const {
     return source_.reset(detail::saturated_ns(d), 0);

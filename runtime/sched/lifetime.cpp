@@ -212,8 +212,9 @@ bool scheduler::leave_as_spare(worker& w) noexcept {
 
 void scheduler::start_monitor() noexcept {
   guard hold(lock_);
-  if (single() && options_.hog_after.count() <= 0 && options_.blocked_after.count() <= 0 &&
-      options_.watchdog.count() <= 0) {
+  // Unless somebody else has wanted it, and it was refused.
+  if (monitor_due_.load(std::memory_order_relaxed) == never && single() && options_.hog_after.count() <= 0 &&
+      options_.blocked_after.count() <= 0 && options_.watchdog.count() <= 0) {
     monitor_wanted_.store(true, std::memory_order_relaxed);  // nobody to wake, nothing to take
   } else {
     start_monitor_locked();

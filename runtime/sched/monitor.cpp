@@ -152,8 +152,12 @@ class monitor {
     if (dog_.on()) dog_.look(now);
     if (s_.starving() && now >= retry_at_) {
       retry_at_ = now + retry_every_ns;
-      if (s_.feed_starving()) acted = true;
-      else s_.starve_alone();
+      bool const fed = s_.feed_starving();
+      acted |= fed;
+      if (fed || !s_.starve_alone()) alone_since_ = never;
+      else alone_since_ = std::min(alone_since_, now);
+      if (alone_since_ != never && now - alone_since_ >= scheduler::patience_with_starving_ns)
+        s_.starve_for_ever();  // S4
       for (unsigned i = 0; i < s_.processor_count_; ++i)
         s_.processors_[i].look_soon.store(true, std::memory_order_relaxed);  // S2
     }
@@ -275,13 +279,14 @@ class monitor {
   std::int64_t const hog_after_;
   std::vector<view> views_;
   watchdog dog_;
-  std::uint64_t taken_ = 0;        // scheduler::taken_ when nothing went on last
-  unsigned dry_ = 0;               // processors whose queues were found empty since the last look
-  bool left_out_ = false;          // the last look woke a searcher
-  bool trimming_ = false;          // the pool has stacks that are to be trimmed now
-  std::int64_t retry_at_ = 0;      // for tasks that starve
-  std::int64_t period_ends_ = 0;   // of the pool's trimming
-  std::int64_t due_ = longest_ns;  // when the first worker that stands still may be taken, from now
+  std::uint64_t taken_ = 0;           // scheduler::taken_ when nothing went on last
+  unsigned dry_ = 0;                  // processors whose queues were found empty since the last look
+  bool left_out_ = false;             // the last look woke a searcher
+  bool trimming_ = false;             // the pool has stacks that are to be trimmed now
+  std::int64_t retry_at_ = 0;         // for tasks that starve
+  std::int64_t alone_since_ = never;  // each look since then found these and nothing else
+  std::int64_t period_ends_ = 0;      // of the pool's trimming
+  std::int64_t due_ = longest_ns;     // when the first worker that stands still may be taken, from now
 };
 
 void scheduler::make_monitor() { watch_.reset(new monitor(*this)); }

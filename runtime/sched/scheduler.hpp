@@ -179,8 +179,8 @@ class scheduler {
   [[nodiscard]] bool starving() const noexcept { return starving_.load(std::memory_order_seq_cst); }
   /// All others, it was found, wait for what these would do: tries once more; fatal after a second.
   void starve_for_ever() noexcept;
-  /// The same, asked by the monitor: only if no stack is in use and no timer armed.
-  void starve_alone() noexcept;
+  /// Tasks starve, and there is nothing else: no processor in use, no task with a stack, no timer.
+  [[nodiscard]] bool starve_alone() const noexcept;
   /// Plain threads in runtime::run, which throw weft::deadlock.
   std::atomic<std::uint32_t> runs{0};
   scheduler* next_in_process = nullptr;  // of the list that the reports keep, guarded by its lock
@@ -218,6 +218,7 @@ class scheduler {
   friend class watchdog;
   friend struct debugger_access;  // runtime/observe/debugger.cpp
   static constexpr std::int64_t first_pause_ns = 3'000'000;
+  static constexpr std::int64_t patience_with_starving_ns = 1'000'000'000;
   void run_on_stack(worker& w, task* t) noexcept;
   [[nodiscard]] stack* stack_for(worker& w, task* t) noexcept;
   [[nodiscard]] task* find_work(worker& w);  // null: the scheduler stops

@@ -58,6 +58,7 @@ bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
     t->size_class = static_cast<std::uint8_t>(cls);
     asan_poison(links_at(t), body_size_of(t));
     set_links(t, {cut.first, nullptr});
+    tsan_release(t);  // as free_task_block: whoever takes it need not be the task whose worker fetched the batch
     cut.first = t;
     ++cut.count;
     if (cut.count == task_cache::batch || i == 0) {

@@ -10,10 +10,10 @@
 //   S3  who puts a stack back, and who has found one, feeds the oldest task of each stack size for which there is one now: a list a size,
 //       since a large stack that is not to be had is no reason for a small one to wait. The monitor does so each ten milliseconds: memory may
 //       be free again without a stack having come back
-//   S4  if for a second nobody could be fed and no stack is in use (the monitor), or everything else waits for what these tasks would do
-//       (deadlock.cpp), nothing will ever run again, and that is fatal. Not at the first look: a refusal may be a moment's, and between the
-//       look for a stack and the one whether any is in use somebody may have put his back. A simulated run, which has one thread and whose
-//       time does not pass by itself, is told at once
+//   S4  if nobody could be fed for a second, and all processors are idle, with no stack in use, at each of the monitor's looks in a second, or
+//       everything else waits for what these tasks would do (deadlock.cpp), nothing will ever run again, and that is fatal. Not at the first
+//       look: a refusal may be a moment's, and a worker between two tasks has no stack either. A simulated run, which has one thread and
+//       whose time does not pass by itself, is told at once
 
 #include <algorithm>
 #include <system_error>
@@ -171,18 +171,18 @@ bool scheduler::release_loops(processor& p) noexcept {  // S2
 }
 
 void scheduler::starve_for_ever() noexcept {  // S4
-  constexpr std::int64_t patience_ns = 1'000'000'000;
   if (feed_starving()) return;
   {
     guard hold(lock_);
-    if (!starving_.load(std::memory_order_relaxed) || clock_ns() - starving_since_ < patience_ns) return;
+    if (!starving_.load(std::memory_order_relaxed) || clock_ns() - starving_since_ < patience_with_starving_ns) return;
   }
   fatal("no stack can be had for the next task, and all others wait: %s", stacks_.error());
 }
 
-void scheduler::starve_alone() noexcept {  // S4
+bool scheduler::starve_alone() const noexcept {  // S4
   // What a timer starts may do with a stack that is there.
-  if (stacks_.counts().in_use() == 0 && armed_timers() == 0) starve_for_ever();
+  return idle_.load(std::memory_order_seq_cst) == processor_count_ && global_.size() == 0 && adrift() == 0 &&
+         stacks_.counts().in_use() == 0 && armed_timers() == 0;
 }
 
 void scheduler::throw_out_of_stacks() const {

@@ -269,6 +269,32 @@ TEST_CASE("a task whose stack would be larger than all the memory there is keeps
   CHECK(end.signal == 0);
 }
 
+TEST_CASE("beside a task that can have no stack a long queue of others is run to its end") {
+  child_end const end = run_child([] {
+    ::alarm(60);
+    static constexpr int many = 150'000;  // two seconds of work: longer than the patience with what starves
+    std::atomic<int> done{0};
+    // One worker that keeps its processor: between two tasks it has no stack, and all that it keeps are in the pool.
+    weft::runtime r({.workers = 1, .hog_after = 1h, .blocked_after = 1h});
+    r.spawn([&] {
+       weft::rt::arm_fault({weft::rt::fault_kind::map, 1, UINT32_MAX - 1, ENOMEM});
+       weft::go({.stack_size = 1024 * mib}, [] {});
+       for (int i = 0; i < many; ++i)
+         weft::go([&done] {
+           auto const until = std::chrono::steady_clock::now() + 15us;
+           while (std::chrono::steady_clock::now() < until) {
+           }
+           if (++done == many) ::_exit(0);
+         });
+     }).join();
+    for (;;) std::this_thread::sleep_for(1s);
+    return 1;
+  });
+  INFO(end.errors);
+  CHECK(end.exit_code == 0);
+  CHECK(end.signal == 0);
+}
+
 TEST_CASE("a plain thread's spawn throws too where there is no stack, and works when there is one again") {
   for (unsigned const workers : worker_counts) {
     child_end const end = run_child([&] {
