@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstdint>
 #include <new>
+#include <utility>
 
 namespace weft::rt {
 namespace {
@@ -110,7 +111,7 @@ stack* stack_pool::get(std::size_t size) noexcept {
     {
       guard const held(lock_);
       if (stack* const idle = take_idle(classes_[index])) return idle;
-      at = claim_place(index);
+      at = claim_place(index, 1);
       if (at.home == nullptr && (again || surplus() == 0)) return nullptr;
     }
     if (at.home != nullptr) return cut(at);
@@ -130,7 +131,7 @@ stack* stack_pool::get_many(std::size_t count) noexcept {
       idle->next = first;
       first = idle;
     }
-    if (first == nullptr) at = claim_place(index);
+    if (first == nullptr) at = claim_place(index, std::min(count, counts_.cut / stacks_a_spare));
   }
   if (first != nullptr) return first;
   return at.home != nullptr ? cut(at) : get(default_size_);
@@ -349,32 +350,45 @@ slab* stack_pool::map_slab(unsigned index) noexcept {
   return made;
 }
 
-// P4, the new part. No slab: mappings or memory are exhausted.
-stack_pool::place stack_pool::claim_place(unsigned index) noexcept {
+// P4, the new part: one place, or more side by side where the slab has them. No slab: mappings or memory are exhausted.
+stack_pool::place stack_pool::claim_place(unsigned index, std::size_t most) noexcept {
   slab* from = classes_[index].newest;
   if (from == nullptr || from->cut == from->capacity) from = map_slab(index);
   if (from == nullptr) return {};
-  ++counts_.cut;
-  return {from, from->cut++};
+  auto const count = static_cast<unsigned>(std::clamp<std::size_t>(most, 1, from->capacity - from->cut));
+  counts_.cut += count;
+  return {from, std::exchange(from->cut, from->cut + count), count};
 }
 
-// P5.
+// P5, P6: a list of them.
 stack* stack_pool::cut(place at) noexcept {
   slab& from = *at.home;
-  char* const low = from.start + from.stride * at.index;
-  guard_kind const made = guard_size_ != 0 ? install_guard(low, guard_size_, guard_) : guard_kind::none;
-  if (made == guard_kind::mprotect) from.mprotect_guards.fetch_add(1, std::memory_order_relaxed);
+  char* const first = from.start + from.stride * at.index;
+  bool const guarded =
+      at.count > 1 && guard_ == guard_kind::guard_install && install_guards(first, guard_size_, from.stride, at.count);
+  stack* made = nullptr;
+  for (unsigned i = at.count; i-- > 0;) {
+    guard_kind guard = guard_;
+    if (!guarded && guard_size_ != 0) guard = install_guard(first + i * from.stride, guard_size_, guard_);
+    stack* const each = make_stack(from, at.index + i, guard);
+    each->next = made;
+    made = each;
+  }
+  return made;
+}
 
-  char* const base = low + guard_size_;
+stack* stack_pool::make_stack(slab& from, unsigned index, guard_kind guard) noexcept {
+  if (guard == guard_kind::mprotect) from.mprotect_guards.fetch_add(1, std::memory_order_relaxed);
+  char* const base = from.start + from.stride * index + guard_size_;
   std::size_t const size = from.stride - guard_size_;
-  std::size_t const shift = (at.index % colours) * colour_step;
+  std::size_t const shift = (index % colours) * colour_step;
   auto* const fresh = ::new (base + size - shift - sizeof(stack)) stack;
   fresh->home = &from;
   fresh->base = base;
   fresh->size = size;
-  fresh->guard_size = made != guard_kind::none ? guard_size_ : 0;
+  fresh->guard_size = guard != guard_kind::none ? guard_size_ : 0;
   fresh->size_class = static_cast<std::uint8_t>(from.size_class);
-  from.stacks[at.index] = fresh;
+  from.stacks[index] = fresh;
   return fresh;
 }
 

@@ -16,6 +16,7 @@
 //   P4  get: warm, cold, a place in the newest slab, a new slab; if that is refused, once more after trimming all.
 //   P5  who got a place makes the stack there, outside of the lock: its guard is a system call, and its first touch a page fault. Nobody looks at
 //       it before it has been put: a slab is taken apart when all its stacks are idle, and the pool ends when none is in use.
+//   P6  get_many cuts several at once where stacks_a_spare times as many exist: one system call makes their guards.
 //
 // Under the sanitizers P2 and P3 stay out. Under ThreadSanitizer a stack carries its logical thread with it, and the
 // pool is first in, first out with at least 64 resting: a user and the next but sixty-three share a logical thread, and
@@ -46,6 +47,7 @@ class stack_pool {
   static constexpr std::size_t min_size = 16 * 1024;
   static constexpr std::size_t high_water = 256;
   static constexpr std::size_t stacks_per_slab = 64;  // fewer of those over 1 MiB
+  static constexpr std::size_t stacks_a_spare = 256;  // P6: who has so many can afford a page more
   static constexpr unsigned max_shift = 30;           // of the largest size, 1 GiB
 
   explicit stack_pool(std::size_t default_size, guard_kind guard = preferred_guard()) noexcept;
@@ -65,7 +67,7 @@ class stack_pool {
   bool put(stack* idle) noexcept;
 
   // Lists linked by `next`, for the processors' caches of default-sized stacks. get_many gives at most
-  // `count`: the idle ones; if there is none, one new; nullptr as get.
+  // `count`: the idle ones; if there is none, new ones, one for each stacks_a_spare that exist, but at least one; nullptr as get.
   stack* get_many(std::size_t count) noexcept;
   bool put_many(stack* first) noexcept;
 
@@ -105,16 +107,18 @@ class stack_pool {
     slab* slabs = nullptr;   // all of them
   };
 
-  /// Where a stack is to be cut. A null slab: nowhere.
+  /// Where stacks are to be cut, side by side. A null slab: nowhere.
   struct place {
     slab* home = nullptr;
     unsigned index = 0;
+    unsigned count = 0;
   };
 
   static unsigned class_of(std::size_t size) noexcept;
   stack* take_idle(size_class& from) noexcept WEFT_REQUIRES(lock_);
-  place claim_place(unsigned index) noexcept WEFT_REQUIRES(lock_);
+  place claim_place(unsigned index, std::size_t most) noexcept WEFT_REQUIRES(lock_);
   stack* cut(place at) noexcept;
+  stack* make_stack(slab& home, unsigned index, guard_kind guard) noexcept;
   slab* map_slab(unsigned index) noexcept WEFT_REQUIRES(lock_);
   void add_warm(stack* idle) noexcept WEFT_REQUIRES(lock_);
   void count_surplus() noexcept WEFT_REQUIRES(lock_);

@@ -9,6 +9,8 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,6 +23,8 @@
 
 namespace weft::rt {
 namespace {
+
+constexpr int own_thread = -10'000;  // PIDFD_SELF_THREAD of Linux 6.14, which older headers lack
 
 std::size_t read_map_limit() noexcept {
   std::size_t limit = 0;
@@ -120,6 +124,16 @@ guard_kind install_guard(void* start, std::size_t size, guard_kind wanted) noexc
         map_limit());
   errno = kept;
   return made;
+}
+
+bool install_guards(void* start, std::size_t size, std::size_t stride, unsigned count) noexcept {
+  if (count > most_guards_at_once || fault(fault_kind::guard)) return false;
+  ::iovec ranges[most_guards_at_once];
+  for (unsigned i = 0; i < count; ++i) ranges[i] = {static_cast<char*>(start) + i * stride, size};
+  int const kept = errno;
+  long const made = ::syscall(SYS_process_madvise, own_thread, ranges, std::size_t{count}, MADV_GUARD_INSTALL, 0U);
+  errno = kept;
+  return made == static_cast<long>(count * size);
 }
 
 void forget_guards(guard_kind kind, std::size_t count) noexcept {

@@ -141,6 +141,11 @@ guard_kind preferred_guard() noexcept;
 // mappings, the rest is the program's; when they run out the program is told once on standard error.
 guard_kind install_guard(void* start, std::size_t size, guard_kind wanted) noexcept;
 
+// Several guards of the kind guard_install with one system call: [start + i * stride, + size) for each i below `count`.
+// False: not all were made, and install_guard is to make them one by one (before Linux 6.14, or for locked memory).
+constexpr unsigned most_guards_at_once = 64;
+bool install_guards(void* start, std::size_t size, std::size_t stride, unsigned count) noexcept;
+
 // `count` guards of that kind went with their mapping: their share of the limit is free again.
 void forget_guards(guard_kind kind, std::size_t count) noexcept;
 

@@ -53,7 +53,7 @@ constexpr std::uint32_t sleeping = 1, napping = 2;
 // V5: how long a blocked worker may keep a processor that nobody needs.
 constexpr std::int64_t keeps_idle_ns = 10'000'000;
 constexpr std::int64_t retry_every_ns = 10'000'000;
-constexpr std::int64_t trim_period_ns = 100'000'000;
+constexpr std::int64_t trim_period_ns = 1'000'000'000;
 constexpr std::size_t trimmed_at_once = 32;  // 50 us
 }  // namespace
 

@@ -1,10 +1,14 @@
 #include "runtime/fiber/stack_pool.hpp"
 
+#include "runtime/platform/fault.hpp"
+
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <set>
 #include <thread>
@@ -56,6 +60,15 @@ std::size_t resident_pages(stack const& of) {
   std::size_t pages = 0;
   for (unsigned char const each : map) pages += each & 1;
   return pages;
+}
+
+bool can_be_read(char const* at) {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  bool const read = ::write(ends[1], at, 1) == 1;
+  ::close(ends[0]);
+  ::close(ends[1]);
+  return read;
 }
 
 }  // namespace
@@ -118,7 +131,7 @@ TEST_CASE("the stack that came back last goes out first, under ThreadSanitizer t
   pool.put(next);
 }
 
-TEST_CASE("batches give idle stacks, or one new if there is none") {
+TEST_CASE("batches give idle stacks, or one new if there is none and few exist") {
   stack_pool pool(16 * kib);
   stack* list = pool.get_many(8);
   REQUIRE(list != nullptr);
@@ -137,6 +150,30 @@ TEST_CASE("batches give idle stacks, or one new if there is none") {
   CHECK(got == 8);
   CHECK(pool.counts().in_use() == 8);
   pool.put_many(list);
+}
+
+TEST_CASE("where many stacks exist a batch of new ones is cut, and each has its guard") {
+  for (guard_kind const kind : {preferred_guard(), guard_kind::mprotect})
+    for (bool const refused : {false, true}) {
+      stack_pool pool(16 * kib, kind);
+      constexpr std::size_t many = 8 * stack_pool::stacks_a_spare;
+      std::vector<stack*> all;
+      for (std::size_t i = 0; i < many; ++i) all.push_back(pool.get());
+      if (refused) arm_fault({fault_kind::guard, 1, 1, ENOMEM});  // of all at once; they are made one by one then
+      std::size_t got = 0;
+      for (stack* each = pool.get_many(100); each != nullptr; each = each->next, ++got) all.push_back(each);
+      if (refused) CHECK(disarm_fault() >= 1);
+      CHECK(got == many / stack_pool::stacks_a_spare);
+      CHECK(pool.counts().in_use() == many + got);
+      for (std::size_t i = many; i < all.size(); ++i) {
+        CHECK(all[i]->fresh);
+        CHECK(can_be_read(all[i]->base));
+        bool const left_out = refused && kind == guard_kind::mprotect && i == many + got - 1;  // refused for itself
+        CHECK(can_be_read(all[i]->base - 1) == left_out);
+        CHECK((all[i]->guard_size == 0) == left_out);
+      }
+      for (stack* const each : all) pool.put(each);
+    }
 }
 
 TEST_CASE("a size beyond all reason is refused with a reason") {
