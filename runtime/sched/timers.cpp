@@ -26,12 +26,17 @@ bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int6
   holds.count.firing += 1;                       // E1
   light_fence();                                 // E2
   if (!over_.load(std::memory_order_relaxed)) {  // E3
+    constexpr std::size_t ahead = 4;
     std::array<due_entry, 32> due;
     w.fires_timers = true;
     while (has_timers_to_run(of, now)) {  // E4
       bystander::scope const nothing_to_tell(w.wakes);
       std::size_t const n = of.timers.collect(now, due.data(), due.size());
       for (std::size_t i = 0; i < n; ++i) {
+        if (i + ahead < n) {  // what firing and letting go of it touch
+          prefetch_to_write(due[i + ahead].owner);
+          prefetch_to_write(static_cast<char*>(due[i + ahead].owner) + 64);
+        }
         if (due[i].fire != nullptr) {
           holds.count.timers += 1;
           due[i].fire(*due[i].node, due[i].owner, due[i].generation);

@@ -15,6 +15,7 @@ namespace weft::rt {
 namespace {
 
 constexpr std::size_t arity = 4;
+constexpr std::size_t far_down = 1024;
 constexpr std::size_t lead = 3;  // unused entries before the root
 constexpr std::size_t first_capacity = 64;
 constexpr std::size_t moves_a_collect = 256;
@@ -100,7 +101,7 @@ bool timer_heap::arm_locked(timer_node& node, std::int64_t when, std::uint64_t g
   if (node.home_.load(std::memory_order_relaxed) == this) {
     std::uint64_t const was = node.state_.exchange(armed, std::memory_order_acq_rel);
     if ((was & mask) == dead_bits) dead_.fetch_sub(1, std::memory_order_relaxed);
-    std::size_t const i = node.index_;
+    std::size_t const i = place_of(node);
     if (when >= entries_[i].key) return false;
     sift_up(i, entry{when, &node});
     return publish();
@@ -220,6 +221,16 @@ void timer_heap::remove(std::size_t i) noexcept {
   else sift_down(i, e);
 }
 
+// T8
+std::size_t timer_heap::place_of(timer_node const& node) const noexcept {
+  std::size_t i = node.index_;
+  while (i >= size_.load(std::memory_order_relaxed) || entries_[i].node != &node) {
+    WEFT_CHECK(i != 0, "a timer is not where its heap has put it");
+    i = (i - 1) / arity;
+  }
+  return i;
+}
+
 void timer_heap::set(std::size_t i, entry e) noexcept {
   entries_[i] = e;
   e.node->index_ = static_cast<std::uint32_t>(i);
@@ -236,18 +247,21 @@ void timer_heap::sift_up(std::size_t i, entry e) noexcept {
   set(i, e);
 }
 
-// Puts e where i is or below. What stands at i is overwritten.
+// Puts e where i is or below. What stands at i is overwritten. T8: those that move up are not told, since each is a line that is cold.
 void timer_heap::sift_down(std::size_t i, entry e) noexcept {
   std::size_t const size = size_.load(std::memory_order_relaxed);
   for (;;) {
     std::size_t const first = i * arity + 1;
     if (first >= size) break;
     std::size_t const end = first + arity < size ? first + arity : size;
+    if (end >= far_down && end * arity < size)  // one of these lines is next, and deep down they are cold
+      for (std::size_t c = first; c < end; ++c) __builtin_prefetch(&entries_[c * arity + 1], 1);
     std::size_t least = first;
     for (std::size_t c = first + 1; c < end; ++c)
       if (entries_[c].key < entries_[least].key) least = c;
     if (entries_[least].key >= e.key) break;
-    set(i, entries_[least]);
+    entries_[i] = entries_[least];
+    if (i <= arity) __builtin_prefetch(entries_[i].node, 1);  // it is among the next
     i = least;
   }
   set(i, e);

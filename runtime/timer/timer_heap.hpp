@@ -22,6 +22,8 @@
 //               key: move down. Armed and due: compare-exchange to out, home = null, hand out a copy
 //            T7 if over a quarter of the entries (and more than 64) is dead: look through the next 256 entries too
 //            Work under the lock is bounded: at most max taken out, 256 moved down, 256 looked through
+//   index    T8 a node's index is written where its entry is put in or moves down. What moves up into the place of one that went has
+//               moved to its parent's place: an entry is at its node's index or at an ancestor of that, and place_of looks there
 //
 // Why it holds.
 //   - T5 and T6 are compare-exchanges on one word from the same value (a generation is armed once): one of them wins,
@@ -99,7 +101,7 @@ struct timer_node {
   std::atomic<std::uint64_t> state_{0};          // generation << 2 | out, armed or dead; T3, T5, T6
   std::atomic<timer_heap*> home_{nullptr};       // written under the lock of the heap it names
   std::atomic<std::int64_t> when_{no_deadline};  // written under home's lock; atomic for dumps alone
-  std::uint32_t index_{0};                       // guard: home's lock. Where its entry is
+  std::uint32_t index_{0};                       // guard: home's lock. T8
 };
 
 // What collect and drain hand out: a copy, and with it one hold on the owner. The receiver calls fire (unless null: then
@@ -175,6 +177,7 @@ class alignas(64) timer_heap {
 
   bool too_many_dead() const noexcept { return dead() > 64 && dead() * 4 > size(); }
   bool grow() noexcept;
+  std::size_t place_of(timer_node const& node) const noexcept WEFT_REQUIRES(lock_);
   void set(std::size_t i, entry e) noexcept WEFT_REQUIRES(lock_);
   void sift_up(std::size_t i, entry e) noexcept WEFT_REQUIRES(lock_);
   void sift_down(std::size_t i, entry e) noexcept WEFT_REQUIRES(lock_);
