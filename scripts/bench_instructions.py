@@ -1,8 +1,9 @@
-"""Counts the instructions that an operation of weft takes, on one worker: scripts/bench instructions.
+"""Counts the instructions that an operation of weft takes, on one worker, and how many of them are atomic read-modify-writes:
+scripts/bench instructions.
 
 bench/operations is run twice under valgrind's callgrind, once with twice as many operations; the difference is what they took, without
 the start and the end. The same program gives the same counts to a few in a thousand, whatever else the machine does. System calls'
-share in the kernel is not seen. With --functions: where they were executed, an operation's share of each function.
+share in the kernel is not seen, nor atomics in libraries. With --functions: where they were executed, an operation's share of each function.
 """
 import argparse
 import os
@@ -42,40 +43,71 @@ def program(a):
     return os.path.join(folder, "bench", "operations")
 
 
-def counted(command, out):
-    """Instructions by function, of the command's whole run. Also what runs before main, in the loader."""
-    done = subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *command], stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise Failed(f"{' '.join(command)}: {done.stderr}")
-    listed = subprocess.run(["callgrind_annotate", "--threshold=100", "--show-percs=no", out], capture_output=True, text=True)
+ATOMIC = re.compile(r"lock |xchg .*\(|(?:cas|swp|ld(?:add|clr|eor|set)|stl?xr)[a-z]*\s")  # x86-64, ARM64
+
+
+def atomics_of(path):
+    """Where the program has atomic read-modify-writes: {offset from main: function}."""
+    listed = subprocess.run(["objdump", "-d", "-C", "--no-show-raw-insn", path], capture_output=True, text=True)
     if listed.returncode:
         raise Failed(listed.stderr)
-    by_function, total = {}, None
+    main, function, found = None, None, {}
     for line in listed.stdout.splitlines():
-        if m := re.match(r"\s*([\d,]+)\s+(?:\([^)]*\)\s+)?(\S.*)$", line):
-            n, what = int(m[1].replace(",", "")), m[2]
-            if what.startswith("PROGRAM TOTALS"):
-                total = n
-            else:
-                name = re.sub(r"\s*\[[^\]]*\]$", "", what).split(":", 1)[-1]
-                by_function[name] = by_function.get(name, 0) + n
-    if total is None:
-        raise Failed("callgrind_annotate gave no total")
-    return total, by_function
+        if m := re.match(r"([0-9a-f]+) <(.*)>:$", line):
+            function = m[2]
+            if function == "main":
+                main = int(m[1], 16)
+        elif m := re.match(r"\s*([0-9a-f]+):\s+(.*)$", line):
+            if ATOMIC.match(m[2]):
+                found[int(m[1], 16)] = function
+    if main is None:
+        raise Failed(f"{path} has no main that objdump sees")
+    return {at - main: function for at, function in found.items()}
+
+
+def counted(command, out):
+    """Instructions by function, of the command's whole run, and by offset from main. Also what runs before main, in the loader."""
+    done = subprocess.run(["valgrind", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no", "--compress-strings=no",
+                           f"--callgrind-out-file={out}", *command], stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise Failed(f"{' '.join(command)}: {done.stderr}")
+    total, by_function, by_place, main, function, of_call = None, {}, {}, None, None, False
+    with open(out) as lines:
+        for line in lines:
+            if line.startswith("fn="):
+                function = re.sub(r"'\d+$", "", line[3:].strip())  # 'N: called by itself
+            elif line.startswith(("summary:", "totals:")):
+                total = int(line.split()[1])
+            elif line.startswith("calls="):
+                of_call = True  # the next line is what the callee took
+            elif m := re.match(r"0x([0-9a-f]+) \S+ (\d+)$", line):
+                if not of_call:
+                    at, n = int(m[1], 16), int(m[2])
+                    by_function[function] = by_function.get(function, 0) + n
+                    by_place[at] = by_place.get(at, 0) + n
+                    if function == "main":
+                        main = min(at, main if main is not None else at)
+                of_call = False
+    if total is None or main is None:
+        raise Failed("callgrind's output has no total, or none of main")
+    return total, by_function, {at - main: n for at, n in by_place.items()}
 
 
 def run(a):
-    if shutil.which("valgrind") is None:
-        raise Failed("valgrind is not installed: scripts/setup --bench")
+    for tool in ("valgrind", "objdump"):
+        if shutil.which(tool) is None:
+            raise Failed(f"{tool} is not installed: scripts/setup --bench")
     found = [name for name in OPERATIONS if a.only.search(name)]
     if not found:
         raise Failed("no operation has such a name")
     path = program(a)
-    print(f"{'operation':<12} {'instructions':>12}")
+    atomics = atomics_of(path)
+    print(f"{'operation':<12} {'instructions':>12} {'atomics':>8}")
     with tempfile.TemporaryDirectory() as folder:
         for name in found:
             runs = [counted([path, name, str(a.times * k)], os.path.join(folder, "out")) for k in (1, 2)]
-            print(f"{name:<12} {(runs[1][0] - runs[0][0]) / a.times:>12.1f}", flush=True)
+            atomic = sum(runs[1][2].get(at, 0) - runs[0][2].get(at, 0) for at in atomics)
+            print(f"{name:<12} {(runs[1][0] - runs[0][0]) / a.times:>12.1f} {round(atomic / a.times, 2) + 0.0:>8.2f}", flush=True)
             shares = sorted(((n - runs[0][1].get(f, 0)) / a.times, f) for f, n in runs[1][1].items())
             for share, function in reversed(shares[-a.functions:] if a.functions else []):
                 if share >= 0.5:
