@@ -269,7 +269,8 @@ def start_once(server):
         address = s.getsockname()
     began = time.monotonic()
     process = subprocess.Popen([*command, listen, f"{address[0]}:{address[1]}"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL, env={**os.environ, **environment}, start_new_session=True)
+                               stderr=subprocess.DEVNULL, env={**os.environ, **environment}, start_new_session=True,
+                               preexec_fn=die_with_parent)
     try:
         while True:
             try:
