@@ -365,12 +365,12 @@ task* scheduler::search(worker& w, processor& p) noexcept {
     w.searching = true;
   }
   // The last round also takes next slots and single tasks, from processors that have not moved for a while.
-  constexpr int rounds = 4;
-  for (int round = 0; round < rounds; ++round) {
-    if (task* t = steal(w, p, round == rounds - 1)) return t;
+  for (bool const last_round : {false, true}) {
+    if (last_round)
+      for (int i = 0; i < 24; ++i) cpu_relax();
+    if (task* t = steal(w, p, last_round)) return t;
     if (global_.size() != 0)
       if (task* t = take_global(p, run_queue::capacity / 2)) return t;
-    for (int i = 0; i < 24; ++i) cpu_relax();
   }
   return nullptr;
 }
