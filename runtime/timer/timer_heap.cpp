@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 namespace weft::rt {
@@ -33,6 +34,7 @@ constexpr std::uint64_t pack(std::uint64_t generation, std::uint64_t bits) noexc
 
 timer_heap::~timer_heap() WEFT_NO_THREAD_SAFETY_ANALYSIS {
   WEFT_CHECK(size_.load(std::memory_order_relaxed) == 0, "a timer heap must be drained before it is destroyed");
+  while (dead_.load(std::memory_order_acquire) != 0) std::this_thread::yield();  // T9
   std::free(block_);
 }
 
@@ -128,7 +130,7 @@ bool timer_heap::disarm(timer_node& node, std::uint64_t generation) noexcept {
   if (!node.state_.compare_exchange_strong(expected, pack(generation, dead_bits), std::memory_order_acq_rel,
                                            std::memory_order_acquire))
     return false;
-  home->dead_.fetch_add(1, std::memory_order_relaxed);
+  home->dead_.fetch_add(1, std::memory_order_release);  // the last touch of home: pairs with T9
   return true;
 }
 

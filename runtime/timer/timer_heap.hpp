@@ -22,6 +22,8 @@
 //               key: move down. Armed and due: compare-exchange to out, home = null, hand out a copy
 //            T7 if over a quarter of the entries (and more than 64) is dead: look through the next 256 entries too
 //            Work under the lock is bounded: at most max taken out, 256 moved down, 256 looked through
+//   end      T9 drained, wait until dead is 0. A thread that is no worker may have won T5 and not yet counted, and all who are counted have
+//               been taken out: so the count is below 0 until the last of them has
 //   index    T8 a node's index is written where its entry is put in or moves down. What moves up into the place of one that went has
 //               moved to its parent's place: an entry is at its node's index or at an ancestor of that, and place_of looks there
 //
@@ -119,7 +121,7 @@ class alignas(64) timer_heap {
   timer_heap() noexcept = default;
   timer_heap(timer_heap const&) = delete;
   timer_heap& operator=(timer_heap const&) = delete;
-  ~timer_heap();  // must be empty: drain first
+  ~timer_heap();  // must be empty: drain first. Waits for calls of disarm, which must find nothing of it any more
 
   // Sets room aside for one arm on this heap, which then cannot need memory. False: no memory. Each success is followed
   // by exactly one arm / lock_for on this heap, or by unreserve_one. Allocates only when the array is full.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <deque>
+#include <memory>
 #include <random>
 #include <thread>
 #include <vector>
@@ -240,4 +241,33 @@ TEST_CASE("a sleeper that announces itself and looks again never misses an earli
     if (armer_saw[r] == 0 && sleeper_saw[r] == 0) ++missed;
   REQUIRE(missed == 0);
   REQUIRE(o.fired.load() == rounds);
+}
+
+TEST_CASE("a heap ends while threads disarm what lies in it") {
+  constexpr int owners = 16;
+  for (int round = 0; round < 200; ++round) {
+    auto heap = std::make_unique<timer_heap>();
+    std::deque<owner> all(owners);
+    for (owner& each : all) {
+      REQUIRE(heap->reserve_one());
+      (void)heap->arm(each.node, 1'000'000, ++each.generation);
+    }
+    std::atomic<bool> go{false};
+    std::atomic<int> disarmed{0};
+    std::thread crowd[2];
+    for (int t = 0; t < 2; ++t)
+      crowd[t] = std::thread([&, t] {
+        while (!go.load(std::memory_order_relaxed)) {
+        }
+        for (int i = t; i < owners; i += 2) disarmed += timer_heap::disarm(all[static_cast<std::size_t>(i)].node, 1);
+      });
+    go.store(true, std::memory_order_relaxed);
+    std::array<due_entry, 4> gone;
+    while (std::size_t const n = heap->drain(gone.data(), gone.size()))
+      for (std::size_t i = 0; i < n; ++i) gone[i].release(gone[i].owner);
+    heap.reset();
+    for (std::thread& each : crowd) each.join();
+    CHECK(disarmed.load() <= owners);
+    for (owner const& each : all) CHECK(each.holds.load() == 0);
+  }
 }
