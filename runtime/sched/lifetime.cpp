@@ -112,6 +112,7 @@ scheduler::~scheduler() {
   refuse_guests();
   stop_threads();
   while (visitors_.load(std::memory_order_acquire) != 0) cpu_relax();
+  make_unknown();
   abandon_timers();
   for (unsigned i = 0; i < processor_count_; ++i) {
     processor& p = processors_[i];
@@ -121,7 +122,6 @@ scheduler::~scheduler() {
   for (auto& w : storage_) drain_task_cache(w->store.tasks);
   remove_overflow_report();
   drop(root_);
-  make_unknown();
 }
 
 void scheduler::abandon_timers() noexcept {

@@ -192,6 +192,8 @@ class scheduler {
   void let_out() noexcept;
   /// Returns when none is left.
   void refuse_guests() noexcept;
+  /// True: s is there, though it may be shut down, and will be until let_out().
+  [[nodiscard]] static bool keep_there(scheduler* s) noexcept;
   /// Whether it is there and deadlocked(); null, or one that has gone, is not.
   [[nodiscard]] static bool is_unwound(scheduler const* s) noexcept;
   /// In a child that fork has made, by its only thread.

@@ -6,7 +6,7 @@
 // Of a context: the registration is a listener and keeps the node, so that a cancellation above reaches it although nobody holds the
 // context any more, and stop_fns find it. That is a circle, opened by the cancellation or by a stop.
 //
-// The end of the runtime takes the task too: out of the heap, or off the list of pending_start.hpp.
+// The end of the runtime takes the task too: out of the heap, or off the list of pending_start.hpp. It waits for a stop_fn that is at it (G4).
 //
 // References: all stop_fns one each, the listener or the entry in the heap one.
 
@@ -27,11 +27,12 @@
 namespace weft::rt {
 
 struct later_start : cancel_listener, pending_start {
-  later_start(timer_ops const& ops, rt::task* t) noexcept : node(ops, this), task(t) {}
+  later_start(timer_ops const& ops, rt::task* t) noexcept : node(ops, this), in(t->sched), task(t) {}
   ~later_start() { drop(of); }
 
   std::atomic<std::uint32_t> refs{1};
   timer_node node;              // of a duration: armed once, with generation 1
+  scheduler* const in;          // whose task it is; may have gone
   std::atomic<rt::task*> task;  // null: started, or stopped
   cancel_node* of = nullptr;    // of a context: where the listener stands; constant, counted
 };
@@ -59,8 +60,8 @@ void on_cancel(cancel_listener& of) noexcept {
   detail::preemption_point();
 }
 
-/// Takes the task back, if nobody has taken it.
-bool stop_later(later_start& l) noexcept {
+/// Takes the task back, if nobody has taken it. The runtime is there.
+bool take_back(later_start& l) noexcept {
   task* t = l.task.exchange(nullptr, std::memory_order_acq_rel);
   if (t == nullptr) return false;
   if (l.of == nullptr) {
@@ -73,6 +74,16 @@ bool stop_later(later_start& l) noexcept {
   return true;
 }
 
+/// The same from anywhere. The end of the runtime destroys the task itself, and what it stands under.
+bool stop_later(later_start& l) noexcept {
+  worker const* const w = current_worker();
+  if (w != nullptr && w->sched == l.in) return take_back(l);
+  if (!scheduler::keep_there(l.in)) return false;
+  bool const stopped = take_back(l);
+  l.in->let_out();
+  return stopped;
+}
+
 void list_later(later_start& l) noexcept {
   l.take = [](pending_start& p) noexcept {
     return static_cast<later_start&>(p).task.exchange(nullptr, std::memory_order_acq_rel);
@@ -80,7 +91,7 @@ void list_later(later_start& l) noexcept {
   l.keep = [](pending_start& p) noexcept { static_cast<later_start&>(p).refs.fetch_add(1, std::memory_order_relaxed); };
   l.destroy = [](pending_start& p) noexcept {
     auto& later = static_cast<later_start&>(p);
-    stop_later(later);
+    take_back(later);
     drop_later(later);
   };
   list_start(l, *l.task.load(std::memory_order_relaxed));

@@ -79,3 +79,31 @@ TEST_CASE("a call from a plain thread is waited for by the runtime's end, or is 
     while (begun != 2) std::this_thread::yield();
   }
 }
+
+TEST_CASE("the end of a runtime waits for a stop_fn that is at it on a plain thread") {
+  for (bool const of_a_context : {false, true}) {
+    std::atomic<bool> inside{false}, ended{false}, ended_meanwhile{false}, stopped{false};
+    std::optional<weft::runtime> r(std::in_place, weft::options{.workers = 1});
+    weft::stop_fn stop;
+    r->spawn([&] {
+       // Destroyed by the stop, with the task that is taken back.
+       std::shared_ptr<int> closure(new int(0), [&](int const* mine) {
+         delete mine;
+         inside = true;
+         inside.notify_all();
+         for (int ms = 0; ms < 100 && !ended; ++ms) std::this_thread::sleep_for(1ms);
+         ended_meanwhile = ended.load();
+       });
+       auto const f = [closure = std::move(closure)] {};
+       stop = of_a_context ? weft::after_func(weft::without_cancel(weft::this_task::context()), f)
+                           : weft::after_func(1h, f);
+     }).join();
+    std::thread other([&] { stopped = stop(); });
+    inside.wait(false);
+    r.reset();
+    ended = true;
+    other.join();
+    CHECK(stopped);
+    CHECK_FALSE(ended_meanwhile);
+  }
+}
