@@ -81,7 +81,8 @@ TEST_CASE("a call from a plain thread is waited for by the runtime's end, or is 
 }
 
 TEST_CASE("the end of a runtime waits for a stop_fn that is at it on a plain thread") {
-  for (bool const of_a_context : {false, true}) {
+  enum class kind : std::uint8_t { of_a_context, of_a_time, of_a_time_after_shutdown };
+  for (kind const each : {kind::of_a_context, kind::of_a_time, kind::of_a_time_after_shutdown}) {
     std::atomic<bool> inside{false}, ended{false}, ended_meanwhile{false}, stopped{false};
     std::optional<weft::runtime> r(std::in_place, weft::options{.workers = 1});
     weft::stop_fn stop;
@@ -95,9 +96,10 @@ TEST_CASE("the end of a runtime waits for a stop_fn that is at it on a plain thr
          ended_meanwhile = ended.load();
        });
        auto const f = [closure = std::move(closure)] {};
-       stop = of_a_context ? weft::after_func(weft::without_cancel(weft::this_task::context()), f)
-                           : weft::after_func(1h, f);
+       stop = each == kind::of_a_context ? weft::after_func(weft::without_cancel(weft::this_task::context()), f)
+                                         : weft::after_func(1h, f);
      }).join();
+    if (each == kind::of_a_time_after_shutdown) r->shutdown();
     std::thread other([&] { stopped = stop(); });
     inside.wait(false);
     r.reset();
