@@ -16,6 +16,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include "support/command_line.hpp"
 
@@ -56,7 +57,10 @@ static http::router routes(bool log) {
 static int serve(std::string const& address, bool log) {
   http::server server(routes(log));
   auto const at = server.listen(address);
-  if (!at) return std::cerr << "hello_json: " << address << ": " << at.error().message() << '\n', 1;
+  if (!at) {
+    std::cerr << "hello_json: " << address << ": " << at.error().message() << '\n';
+    return at.error() == std::errc::invalid_argument ? 2 : 1;
+  }
   auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
   std::cout << "listening on " << at->to_string() << std::endl;
   server.serve(until);
@@ -70,5 +74,6 @@ int main(int argc, char** argv) {
   line.text("--listen", address, "host:port; port 0 takes a free one")
       .flag("--log", log, "a line on stderr for each request");
   if (auto const status = line.parse(argc, argv)) return *status;
+  examples::allow_all_descriptors();
   return weft::run(serve, address, log);
 }

@@ -269,7 +269,7 @@ static double cpu_seconds(int pid) {
 }
 
 static std::string server_tasks(run_state const& s) {
-  auto const r = weft::http::get("http://" + s.address + "/stats");
+  auto const r = weft::http::client({.request_timeout = 2s}).get("http://" + s.address + "/stats");
   auto const at = r && r->status() == 200 ? r->body_view().find("\"tasks\":") : std::string::npos;
   if (at == std::string::npos) return "";
   return r->body().substr(at + 8, r->body_view().find_first_not_of("0123456789", at + 8) - at - 8);

@@ -4,7 +4,9 @@ and that SIGINT ends them with status 0."""
 import http.client
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -19,8 +21,9 @@ def fail(message):
 
 class Server:
     def __init__(self, *args):
-        self.process = subprocess.Popen(args + ("--listen", "127.0.0.1:0"), stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
+        # As a shell gives them: few descriptors, and more for those that ask.
+        self.process = subprocess.Popen(("sh", "-c", 'ulimit -Sn 256 && exec "$0" "$@"', *args, "--listen", "127.0.0.1:0"),
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         if not line.startswith("listening on "):
             fail(f"{args[0]} said {line!r}: {self.process.stderr.read()}")
@@ -49,6 +52,17 @@ def ask(connection, target, status, body, method="GET"):
         fail(f"{method} {target} gave {r.status} {said!r}")
 
 
+def loaded(s):
+    load = subprocess.run([LOAD, "--url", f"http://{s.address}/hello", "--connections", "400", "--duration", "500ms",
+                           "--server-pid", str(s.process.pid)], capture_output=True, text=True, timeout=LIMIT)
+    if load.returncode != 0 or not re.search(r"open at once +400\n", load.stdout):
+        fail(f"http_load: {load.stdout}{load.stderr}")
+    with open(f"/proc/{s.process.pid}/limits", encoding="ascii") as f:
+        limit = next(line for line in f if line.startswith("Max open files")).split()
+    if limit[3] != limit[4]:
+        fail(f"of {limit[4]} descriptors that it may have {s.process.args[3]} takes {limit[3]}")
+
+
 def refused(status, *args):
     p = subprocess.run(args, capture_output=True, text=True, timeout=LIMIT)
     if p.returncode != status or p.stderr.count("\n") != 1 or not p.stderr.startswith(os.path.basename(args[0]) + ": "):
@@ -73,6 +87,8 @@ with Server(HELLO, "--log") as s:
     if r.status != 405 or "GET" not in r.headers["Allow"]:
         fail(f"POST /hello gave {r.status}")
     refused(1, HELLO, "--listen", s.address)
+with Server(HELLO) as quiet:
+    loaded(quiet)
 if "GET /hello 200 " not in s.log or "GET /none 404 " not in s.log:
     fail(f"the log is {s.log}")
 
@@ -80,10 +96,7 @@ with Server(THREADS) as s:
     c = http.client.HTTPConnection(s.address, timeout=LIMIT)
     for _ in range(3):
         ask(c, "/hello", 200, {"message": "hello world"})
-    load = subprocess.run([LOAD, "--url", f"http://{s.address}/hello", "--connections", "100", "--duration", "500ms",
-                           "--server-pid", str(s.process.pid)], capture_output=True, text=True, timeout=LIMIT)
-    if load.returncode != 0:
-        fail(f"http_load: {load.stdout}{load.stderr}")
+    loaded(s)
     refused(1, THREADS, "--listen", s.address)
     with open("/dev/full", "wb") as full:
         p = subprocess.run([LOAD, "--url", f"http://{s.address}/hello", "--connections", "1", "--duration", "100ms"], stdout=full,
@@ -94,10 +107,15 @@ gone = subprocess.Popen(["true"])
 gone.wait()
 refused(2, LOAD, "--url", f"http://{s.address}/hello", "--server-pid", str(gone.pid))
 refused(2, LOAD, "--url", f"http://{s.address}/hello", "--rate", "nan")
+with socket.create_server(("127.0.0.1", 0)) as silent:
+    p = subprocess.run([LOAD, "--url", f"http://127.0.0.1:{silent.getsockname()[1]}/", "--connections", "2", "--duration", "100ms"],
+                       capture_output=True, text=True, timeout=LIMIT)
+    if p.returncode != 1 or "2 x no answer within" not in p.stdout:
+        fail(f"http_load gave {p.returncode} where nothing answers: {p.stdout}{p.stderr}")
 
 for program in (HELLO, THREADS):
     refused(2, program, "--no-such-option")
     if subprocess.run([program, "--help"], capture_output=True, timeout=LIMIT).returncode != 0:
         fail("--help fails")
-refused(2, THREADS, "--listen", "nonsense")
+    refused(2, program, "--listen", "nonsense")
 print("small_servers: passed")
