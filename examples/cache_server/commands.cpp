@@ -22,7 +22,7 @@ std::uint64_t packed(std::string_view name) noexcept {
 class command_table {
  public:
   command_table() {
-    for (auto const group : {string_commands(), key_commands(), server_commands()}) {
+    for (auto const group : command_groups()) {
       for (command const& c : group) {
         std::size_t i = slot(packed(c.name));
         while (slots_[i].what != nullptr) i = (i + 1) % slots_.size();
@@ -68,13 +68,13 @@ void execute(session& s, arguments args) {
   static command_table const table;
   ++s.commands;
   command const* const c = table.find(args[0]);
-  if (c == nullptr) return unknown(s, args);
   auto const n = static_cast<int>(args.size());
-  if (c->arity >= 0 ? n != c->arity : n < -c->arity) {
-    s.out.error("ERR wrong number of arguments for '" + lower(c->name) + "' command");
-    return;
-  }
-  c->run(s, args);
+  bool const fits = c != nullptr && (c->arity >= 0 ? n == c->arity : n >= -c->arity);
+  if (fits && (s.queued == nullptr || c->between == in_multi::at_once)) return c->run(s, args);
+  if (fits) return enqueue(s, *c, args);
+  if (s.queued != nullptr) s.queued->broken = true;
+  if (c == nullptr) return unknown(s, args);
+  s.out.error("ERR wrong number of arguments for '" + lower(c->name) + "' command");
 }
 
 }  // namespace cache

@@ -3,7 +3,9 @@
 
 #include "server.hpp"
 
+#include <array>
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -42,14 +44,31 @@ inline constexpr std::string_view no_room = "OOM command not allowed when used m
   return true;
 }
 
+/// What becomes of a command between MULTI and EXEC.
+enum class in_multi : std::uint8_t { queued, at_once, refused };
+
 struct command {
   std::string_view name;  // upper case, 8 letters at most
   int arity;              // arguments with the name; negative: at least so many
   void (*run)(session&, arguments);
+  in_multi between = in_multi::queued;
 };
 
 [[nodiscard]] std::span<command const> string_commands() noexcept;
 [[nodiscard]] std::span<command const> key_commands() noexcept;
 [[nodiscard]] std::span<command const> server_commands() noexcept;
+[[nodiscard]] std::span<command const> transaction_commands() noexcept;
+
+[[nodiscard]] inline std::array<std::span<command const>, 4> command_groups() noexcept {
+  return {string_commands(), key_commands(), server_commands(), transaction_commands()};
+}
+[[nodiscard]] inline std::size_t command_count() noexcept {
+  std::size_t n = 0;
+  for (auto const group : command_groups()) n += group.size();
+  return n;
+}
+
+/// Keeps a command for EXEC.
+void enqueue(session& s, command const& c, arguments args);
 
 }  // namespace cache

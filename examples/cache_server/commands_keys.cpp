@@ -10,7 +10,7 @@ namespace cache {
 
 namespace {
 
-entry* find(session& s, store::part::ptr const& part, std::string_view key, std::uint64_t hash) {
+entry* find(session& s, locked_shard const& part, std::string_view key, std::uint64_t hash) {
   return part->find(key, hash, s.now, false);
 }
 
@@ -18,7 +18,7 @@ void del(session& s, arguments a) {
   std::int64_t n = 0;
   for (std::string_view const key : a.subspan(1)) {
     std::uint64_t const hash = hash_of(key);
-    n += s.server.keys.part_of(hash).lock()->erase(key, hash, s.now);
+    n += locked_shard(s, hash)->erase(key, hash, s.now);
   }
   s.changes += static_cast<std::uint64_t>(n);
   s.out.integer(n);
@@ -28,7 +28,7 @@ void exists(session& s, arguments a) {
   std::int64_t n = 0;
   for (std::string_view const key : a.subspan(1)) {
     std::uint64_t const hash = hash_of(key);
-    n += s.server.keys.part_of(hash).lock()->find(key, hash, s.now) != nullptr;
+    n += locked_shard(s, hash)->find(key, hash, s.now) != nullptr;
   }
   s.out.integer(n);
 }
@@ -52,7 +52,7 @@ void expire(session& s, arguments a) {
   if (__builtin_mul_overflow(*n, Unit, &at) || (!Absolute && __builtin_add_overflow(at, s.now, &at)))
     return s.out.error("ERR invalid expire time in '" + lower(a[0]) + "' command");
   std::uint64_t const hash = hash_of(a[1]);
-  auto const part = s.server.keys.part_of(hash).lock();
+  locked_shard const part(s, hash);
   entry* const e = find(s, part, a[1], hash);
   if (e == nullptr) return s.out.integer(0);
   time_ms const old = e->expires != 0 ? e->expires : std::numeric_limits<time_ms>::max();
@@ -67,7 +67,7 @@ void expire(session& s, arguments a) {
 template <std::int64_t Unit, bool Absolute>
 void ttl(session& s, arguments a) {
   std::uint64_t const hash = hash_of(a[1]);
-  auto const part = s.server.keys.part_of(hash).lock();
+  locked_shard const part(s, hash);
   entry const* const e = find(s, part, a[1], hash);
   if (e == nullptr) return s.out.integer(-2);
   if (e->expires == 0) return s.out.integer(-1);
@@ -76,7 +76,7 @@ void ttl(session& s, arguments a) {
 
 void persist(session& s, arguments a) {
   std::uint64_t const hash = hash_of(a[1]);
-  auto const part = s.server.keys.part_of(hash).lock();
+  locked_shard const part(s, hash);
   entry* const e = find(s, part, a[1], hash);
   if (e == nullptr || e->expires == 0) return s.out.integer(0);
   part->set_expiry(*e, 0);
@@ -86,12 +86,12 @@ void persist(session& s, arguments a) {
 
 void type(session& s, arguments a) {
   std::uint64_t const hash = hash_of(a[1]);
-  s.out.simple(s.server.keys.part_of(hash).lock()->find(a[1], hash, s.now, false) != nullptr ? "string" : "none");
+  s.out.simple(locked_shard(s, hash)->find(a[1], hash, s.now, false) != nullptr ? "string" : "none");
 }
 
 void keys(session& s, arguments a) {
   std::vector<std::string> found;
-  s.server.keys.each_part([&](shard& p) {
+  s.each_part([&](shard& p) {
     p.each([&](entry const& e) {
       if (!e.expired(s.now) && matches(a[1], e.key())) found.emplace_back(e.key());
     });
@@ -123,11 +123,10 @@ void scan(session& s, arguments a) {
   std::uint64_t part = cursor % parts, in_part = cursor / parts;
   std::vector<std::string> found;
   for (std::size_t seen = 0; part < parts && seen < static_cast<std::size_t>(count);) {
-    in_part = s.server.keys.at(part).with([&](shard& p) {
-      return p.scan(in_part, static_cast<std::size_t>(count) - seen, [&](entry const& e) {
-        ++seen;
-        if (!e.expired(s.now) && !other_type && matches(pattern, e.key())) found.emplace_back(e.key());
-      });
+    locked_shard const p(s, shard_number{part});
+    in_part = p->scan(in_part, static_cast<std::size_t>(count) - seen, [&](entry const& e) {
+      ++seen;
+      if (!e.expired(s.now) && !other_type && matches(pattern, e.key())) found.emplace_back(e.key());
     });
     if (in_part == 0) ++part;
   }
@@ -137,11 +136,11 @@ void scan(session& s, arguments a) {
   for (auto const& key : found) s.out.bulk(key);
 }
 
-void dbsize(session& s, arguments) { s.out.integer(static_cast<std::int64_t>(s.server.keys.count().keys)); }
+void dbsize(session& s, arguments) { s.out.integer(static_cast<std::int64_t>(s.count().keys)); }
 
 void flush(session& s, arguments a) {
   if (a.size() == 2 && !is_word(a[1], "ASYNC") && !is_word(a[1], "SYNC")) return s.out.error(errors::syntax);
-  s.server.keys.each_part([](shard& p) { p.clear(); });
+  s.each_part([](shard& p) { p.clear(); });
   ++s.changes;
   s.out.ok();
 }

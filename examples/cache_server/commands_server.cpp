@@ -56,6 +56,8 @@ bool is_client_name(session& s, std::string_view name) {
   return good;
 }
 void reset(session& s, arguments) {
+  s.queued.reset();
+  s.watched.clear();
   s.out.version(2);
   s.name.clear();
   s.out.simple("RESET");
@@ -114,13 +116,11 @@ void client(session& s, arguments a) {
 
 /// redis-cli asks for the documentation of commands at its start; it can do without.
 void commands(session& s, arguments a) {
-  if (a.size() > 1 && is_word(a[1], "COUNT"))
-    return s.out.integer(
-        static_cast<std::int64_t>(string_commands().size() + key_commands().size() + server_commands().size()));
+  if (a.size() > 1 && is_word(a[1], "COUNT")) return s.out.integer(static_cast<std::int64_t>(command_count()));
   if (a.size() > 1 && is_word(a[1], "DOCS")) return s.out.map(0);
   if (a.size() > 1 && is_word(a[1], "LIST")) {
-    s.out.array(string_commands().size() + key_commands().size() + server_commands().size());
-    for (auto const group : {string_commands(), key_commands(), server_commands()}) {
+    s.out.array(command_count());
+    for (auto const group : command_groups()) {
       for (command const& c : group) s.out.bulk(c.name);
     }
     return;
@@ -158,7 +158,7 @@ void config(session& s, arguments a) {
 
 void info(session& s, arguments a) {
   s.flush_counts();
-  auto const t = s.server.keys.count();
+  auto const t = s.count();
   std::ostringstream out;
   auto const section = [&](std::string_view name) {
     bool wanted = a.size() == 1;
@@ -249,10 +249,11 @@ void shut_down(session& s, arguments a) {
 }
 
 constexpr command table[] = {
-    {"PING", -1, ping},        {"ECHO", 2, echo},          {"QUIT", -1, quit},          {"SELECT", 2, select_db},
-    {"AUTH", -2, auth},        {"RESET", 1, reset},        {"HELLO", -1, hello},        {"CLIENT", -2, client},
-    {"COMMAND", -1, commands}, {"CONFIG", -2, config},     {"INFO", -1, info},          {"SAVE", 1, save},
-    {"BGSAVE", -1, bgsave},    {"LASTSAVE", 1, last_save}, {"SHUTDOWN", -1, shut_down},
+    {"PING", -1, ping},       {"ECHO", 2, echo},          {"QUIT", -1, quit, in_multi::at_once},
+    {"SELECT", 2, select_db}, {"AUTH", -2, auth},         {"RESET", 1, reset, in_multi::at_once},
+    {"HELLO", -1, hello},     {"CLIENT", -2, client},     {"COMMAND", -1, commands},
+    {"CONFIG", -2, config},   {"INFO", -1, info},         {"SAVE", 1, save, in_multi::refused},
+    {"BGSAVE", -1, bgsave},   {"LASTSAVE", 1, last_save}, {"SHUTDOWN", -1, shut_down, in_multi::refused},
 };
 
 }  // namespace

@@ -19,7 +19,7 @@ void answer_value(session& s, entry const* e) {
 
 void get(session& s, arguments a) {
   std::uint64_t const hash = hash_of(a[1]);
-  auto const part = s.server.keys.part_of(hash).lock();
+  locked_shard const part(s, hash);
   answer_value(s, part->find(a[1], hash, s.now));
 }
 
@@ -67,7 +67,7 @@ void set(session& s, arguments a) {
   set_options o;
   if (a.size() > 3 && !parse(s, a, o)) return;
   std::uint64_t const hash = hash_of(a[1]);
-  auto const part = s.server.keys.part_of(hash).lock();
+  locked_shard const part(s, hash);
   if (o.if_new || o.if_there || o.keep || o.give_old) {
     entry const* const old = part->find(a[1], hash, s.now, false);
     std::size_t const before = s.out.bytes().size();
@@ -95,14 +95,14 @@ void setex(session& s, arguments a) {
   auto const t = moment(s, a[2], Unit, false, Unit == 1 ? "psetex" : "setex");
   if (!t) return;
   std::uint64_t const hash = hash_of(a[1]);
-  if (!s.server.keys.part_of(hash).lock()->put(a[1], hash, a[3], *t, s.now)) return s.out.error(errors::no_room);
+  if (!locked_shard(s, hash)->put(a[1], hash, a[3], *t, s.now)) return s.out.error(errors::no_room);
   ++s.changes;
   s.out.ok();
 }
 
 void setnx(session& s, arguments a) {
   std::uint64_t const hash = hash_of(a[1]);
-  auto const part = s.server.keys.part_of(hash).lock();
+  locked_shard const part(s, hash);
   if (part->find(a[1], hash, s.now, false) != nullptr) return s.out.integer(0);
   if (!part->put(a[1], hash, a[2], 0, s.now)) return s.out.error(errors::no_room);
   ++s.changes;
@@ -116,14 +116,14 @@ void getset(session& s, arguments a) {
 
 void getdel(session& s, arguments a) {
   std::uint64_t const hash = hash_of(a[1]);
-  auto const part = s.server.keys.part_of(hash).lock();
+  locked_shard const part(s, hash);
   answer_value(s, part->find(a[1], hash, s.now, false));
   if (part->erase(a[1], hash, s.now)) ++s.changes;
 }
 
 void add(session& s, std::string_view key, std::int64_t by) {
   std::uint64_t const hash = hash_of(key);
-  auto const part = s.server.keys.part_of(hash).lock();
+  locked_shard const part(s, hash);
   entry const* const old = part->find(key, hash, s.now, false);
   auto const n = old != nullptr ? integer_of(old->value()) : 0;
   if (!n) return s.out.error(errors::not_integer);
@@ -153,7 +153,7 @@ void decrby(session& s, arguments a) {
 void append(session& s, arguments a) {
   std::uint64_t const hash = hash_of(a[1]);
   std::size_t size = 0;
-  auto const part = s.server.keys.part_of(hash).lock();
+  locked_shard const part(s, hash);
   entry const* const old = part->find(a[1], hash, s.now, false);
   if (old != nullptr && old->value_size + a[2].size() > 512UL * 1024 * 1024)
     return s.out.error("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
@@ -164,7 +164,7 @@ void append(session& s, arguments a) {
 
 void value_length(session& s, arguments a) {
   std::uint64_t const hash = hash_of(a[1]);
-  auto const part = s.server.keys.part_of(hash).lock();
+  locked_shard const part(s, hash);
   entry const* const e = part->find(a[1], hash, s.now);
   s.out.integer(e != nullptr ? e->value_size : 0);
 }
@@ -173,15 +173,10 @@ void mget(session& s, arguments a) {
   s.out.array(a.size() - 1);
   for (std::size_t i = 1; i < a.size(); ++i) {
     std::uint64_t const hash = hash_of(a[i]);
-    auto const part = s.server.keys.part_of(hash).lock();
+    locked_shard const part(s, hash);
     answer_value(s, part->find(a[i], hash, s.now));
   }
 }
-
-struct held {  // guarded's own handle does not move
-  explicit held(store::part& p) : part(p.lock()) {}
-  store::part::ptr part;
-};
 
 /// All at once for who looks: the shards of all keys are locked, in the order of their numbers, so that no two can wait for each other.
 void mset(session& s, arguments a) {
@@ -190,9 +185,9 @@ void mset(session& s, arguments a) {
   for (std::size_t i = 1; i < a.size(); i += 2) needed.push_back(s.server.keys.index_of(hash_of(a[i])));
   std::ranges::sort(needed);
   needed.erase(std::ranges::unique(needed).begin(), needed.end());
-  std::list<held> locked;
+  std::list<locked_shard> locked;
   std::vector<shard*> parts(s.server.keys.parts());
-  for (std::size_t const i : needed) parts[i] = &*locked.emplace_back(s.server.keys.at(i)).part;
+  for (std::size_t const i : needed) parts[i] = &*locked.emplace_back(s, shard_number{i});
   std::vector<std::size_t> more(parts.size());  // bytes, of each part: all of them, or none, have room
   for (std::size_t i = 1; i < a.size(); i += 2) {
     std::uint64_t const hash = hash_of(a[i]);

@@ -36,6 +36,7 @@ class reply {
     bulk({digits, static_cast<std::size_t>(std::to_chars(digits, digits + sizeof digits, n).ptr - digits)});
   }
   void null() { out_.append(version_ >= 3 ? "_\r\n" : "$-1\r\n"); }
+  void null_array() { out_.append(version_ >= 3 ? "_\r\n" : "*-1\r\n"); }
   void array(std::size_t n) { header('*', static_cast<std::int64_t>(n)); }
   /// n pairs follow; version 2 has them as an array of twice as many.
   void map(std::size_t n) { version_ >= 3 ? header('%', static_cast<std::int64_t>(n)) : array(2 * n); }

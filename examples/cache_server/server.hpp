@@ -9,11 +9,15 @@
 #include <weft/task_group.hpp>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace cache {
 
@@ -37,6 +41,27 @@ struct server_state {
   std::atomic<std::uint64_t> commands{0}, connections{0}, connected{0}, hits{0}, misses{0};
 };
 
+using arguments = std::span<std::string_view const>;
+
+struct command;
+/// What came after MULTI, to be done by EXEC.
+struct transaction {
+  struct step {
+    command const* what;
+    std::vector<std::string> args;
+  };
+  std::vector<step> steps;
+  std::size_t bytes = 0;
+  bool broken = false;  // something could not be taken: EXEC does nothing
+};
+
+/// A key as WATCH has seen it. Values are compared by their hashes.
+struct watched_key {
+  std::string key;
+  std::uint64_t value;  // 0: there is none
+  time_ms expires;
+};
+
 struct session {
   explicit session(server_state& s) : server(s) {}
 
@@ -46,6 +71,9 @@ struct session {
   std::uint64_t id = 0, commands = 0, hits = 0, misses = 0, changes = 0;  // the last four since the last flush
   std::string name;
   bool closing = false;
+  std::unique_ptr<transaction> queued;                  // between MULTI and EXEC
+  std::vector<watched_key> watched;                     // until EXEC
+  std::vector<store::part::ptr>* all_locked = nullptr;  // by EXEC, as long as it runs
 
   void flush_counts() noexcept {
     auto const add = [](std::atomic<std::uint64_t>& to, std::uint64_t& n) {
@@ -54,9 +82,40 @@ struct session {
     add(server.commands, commands), add(server.hits, hits), add(server.misses, misses);
     if (changes != 0) server.snapshots.changed(std::exchange(changes, 0));
   }
+
+  /// As store::each_part and store::count.
+  template <class F>
+  void each_part(F f);
+  [[nodiscard]] store::totals count();
 };
 
-using arguments = std::span<std::string_view const>;
+enum class shard_number : std::size_t {};
+
+/// A shard that a command works on, locked as long as this lives; by EXEC it has been before.
+class locked_shard {
+ public:
+  locked_shard(session& s, std::uint64_t hash) : locked_shard(s, shard_number{s.server.keys.index_of(hash)}) {}
+  locked_shard(session& s, shard_number which)
+      : lock_(s.all_locked == nullptr ? std::optional(s.server.keys.at(std::to_underlying(which)).lock())
+                                      : std::nullopt),
+        shard_(lock_ ? &**lock_ : &*(*s.all_locked)[std::to_underlying(which)]) {}
+  [[nodiscard]] shard& operator*() const noexcept { return *shard_; }
+  [[nodiscard]] shard* operator->() const noexcept { return shard_; }
+
+ private:
+  std::optional<store::part::ptr> lock_;
+  shard* shard_;
+};
+
+template <class F>
+void session::each_part(F f) {
+  for (std::size_t i = 0; i < server.keys.parts(); ++i) f(*locked_shard(*this, shard_number{i}));
+}
+inline store::totals session::count() {
+  store::totals t;
+  each_part([&](shard const& p) { t.add(p); });
+  return t;
+}
 
 /// Carries out one command, its name first, and appends the answer. May wait (SAVE).
 void execute(session& s, arguments args);

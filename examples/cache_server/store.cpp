@@ -49,10 +49,7 @@ store::store(std::size_t max_bytes, policy_maker policy) : max_bytes_(max_bytes)
 
 store::totals store::count() {
   totals t;
-  each_part([&](shard& s) {
-    t.keys += s.size(), t.mortal += s.mortal(), t.bytes += s.bytes();
-    t.evicted += s.evicted(), t.expired += s.expired();
-  });
+  each_part([&](shard& s) { t.add(s); });
   return t;
 }
 

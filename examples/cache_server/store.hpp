@@ -43,6 +43,11 @@ class store {
   struct totals {
     std::size_t keys = 0, mortal = 0, bytes = 0;
     std::uint64_t evicted = 0, expired = 0;
+
+    void add(shard const& s) noexcept {
+      keys += s.size(), mortal += s.mortal(), bytes += s.bytes();
+      evicted += s.evicted(), expired += s.expired();
+    }
   };
   [[nodiscard]] totals count();
   std::size_t sweep();

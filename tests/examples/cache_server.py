@@ -209,6 +209,57 @@ def many_at_once():
             c.close()
 
 
+def transactions():
+    """EXEC is one step for all others, and does nothing if a watched key has changed."""
+    with Server("--workers", "4") as s:
+        clients = [Client(s.port) for _ in range(8)]
+        movers, looks = clients[:4], clients[4:]
+        rounds = 300 if SHORT else 2000
+        for c in movers:  # moved between two keys: the sum stays
+            c.send((encoded("MULTI") + encoded("DECR", "from") + encoded("INCR", "to") + encoded("EXEC")) * rounds)
+        for c in looks:
+            c.send((encoded("MULTI") + encoded("GET", "from") + encoded("GET", "to") + encoded("EXEC")) * rounds)
+        for c in looks:
+            for _ in range(rounds):
+                c.answer(), c.answer(), c.answer()
+                both = [int(w) for w in re.findall(rb"\r\n(-?\d+)(?=\r\n)", c.answer())]
+                if sum(both) != 0:
+                    fail(f"a transaction is seen in halves: {both}")
+        for c in movers:
+            for _ in range(4 * rounds):
+                c.answer()
+        if (have := [movers[0].call("GET", key).split()[1] for key in ("from", "to")]) != [b"-%d" % (4 * rounds), b"%d" % (4 * rounds)]:
+            fail(f"transactions are lost: {have}")
+        a, b = clients[:2]
+        a.call("HELLO", 3)
+        a.call("SET", "seen", 1)
+        for change in (["INCR", "seen"], ["EXPIRE", "seen", 100], ["DEL", "seen"], ["SET", "seen", 1]):
+            a.call("WATCH", "seen")
+            b.call(*change)
+            a.call("MULTI")
+            a.call("SET", "seen", "wrong")
+            if (have := a.call("EXEC")) != b"_\r\n":
+                fail(f"EXEC after another client's {change}: {have}")
+        a.call("SET", "gone", "v", "PX", 20)
+        a.call("WATCH", "gone")
+        a.call("MULTI")
+        a.call("PING")
+        time.sleep(0.05)
+        if (have := a.call("EXEC")) != b"_\r\n":
+            fail(f"EXEC when a watched key has expired: {have}")
+        if not SHORT:
+            a.call("MULTI")
+            a.send(encoded("SET", "large", b"x" * 60_000_000) * 5)
+            if (have := [a.answer()[:10] for _ in range(5)]) != [b"+QUEUED\r\n"] * 4 + [b"-ERR the t"] or a.call("EXEC")[:10] != b"-EXECABORT":
+                fail(f"a transaction may be of any size: {have}")
+        a.send(encoded("MULTI") + encoded("SET", "left", 1))
+        a.close()
+        if b.call("EXISTS", "left") != b":0\r\n":
+            fail("a transaction without EXEC is done")
+        for c in clients:
+            c.close()
+
+
 def tools():
     cli, bench = shutil.which("redis-cli"), shutil.which("redis-benchmark")
     if cli is None or bench is None:
@@ -265,6 +316,7 @@ with tempfile.TemporaryDirectory() as top:
     keys_expire()
     keys_are_evicted()
     many_at_once()
+    transactions()
     snapshots.kept_and_damaged(top)
     snapshots.second_signal(top)
     snapshots.changes_are_counted(top)
