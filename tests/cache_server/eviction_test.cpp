@@ -4,9 +4,11 @@
 
 #include "tests/support/catch.hpp"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 
 namespace {
 
@@ -108,6 +110,34 @@ TEST_CASE("ttl evicts what would expire first, and then what was written longest
   s.expire("b", 0);
   REQUIRE(s.put("f"));
   CHECK(s.keys() == "bef");
+}
+
+TEST_CASE("ttl evicts by time of expiry, whatever was set, removed and given another time before") {
+  constexpr std::size_t room = 200;
+  cache::shard s(room * cache::entry::bytes_for(8), cache::make_ttl_first());
+  std::map<std::string, cache::time_ms> model;
+  std::uint64_t seed = 1;
+  auto const next = [&seed](std::uint64_t n) {
+    seed = seed * 6364136223846793005U + 1442695040888963407U;
+    return (seed >> 33) % n;
+  };
+  for (cache::time_ms i = 0; i < 20'000; ++i) {
+    std::string const key = "k" + std::to_string(next(400));
+    std::uint64_t const hash = cache::hash_of(key);
+    auto const at = static_cast<cache::time_ms>(next(1'000'000)) * 20'000 + i + 2;  // no two are equal
+    if (next(4) == 0) {
+      CHECK(s.erase(key, hash, 1) == (model.erase(key) != 0));
+    } else if (auto* const e = s.find(key, hash, 1); e != nullptr && next(2) == 0) {
+      s.set_expiry(*e, model[key] = at);
+    } else {
+      if (model.size() == room && !model.contains(key))
+        model.erase(std::ranges::min_element(model, {}, &std::pair<std::string const, cache::time_ms>::second));
+      REQUIRE(s.put(key, hash, "v", model[key] = at, 1));
+    }
+  }
+  std::map<std::string, cache::time_ms> kept;
+  s.each([&](cache::entry const& e) { kept.emplace(e.key(), e.expires); });
+  CHECK(kept == model);
 }
 
 TEST_CASE("without eviction a write that has no room is refused and changes nothing") {
