@@ -6,6 +6,7 @@ import concurrent.futures
 import http.client
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -88,24 +89,32 @@ def curl(server, n):
             p = subprocess.run(["curl", "-sS", "--fail", *how, f"{server.url}/echo"], capture_output=True, timeout=LIMIT)
             if p.returncode != 0 or p.stdout != sent:
                 raise Failure(f"curl {how} gave status {p.returncode}, {len(p.stdout)} bytes: {p.stderr[-500:]}")
-    out = run("curl", "-sS", "--http1.1", "--parallel", "--parallel-max", str(min(n, 64)), f"{server.url}/hello/[1-{min(n, 200)}]")
-    if out.count('{"message":"hello ') != min(n, 200):
+    # 300 are what curl does at once at most.
+    out = run("curl", "-sS", "--http1.1", "--parallel", "--parallel-max", str(min(n, 300)), f"{server.url}/hello/[1-{n}]")
+    if out.count('{"message":"hello ') != n:
         raise Failure(f"curl --parallel had {out.count('message')} answers")
 
 
 def python(server, n):
-    def talk(i):
-        connection = http.client.HTTPConnection(server.address, timeout=LIMIT)
-        for k in range(5):
-            sent = f"thread {i}, request {k} ".encode() * 50
-            connection.request("POST", "/echo", body=iter([sent]) if k % 2 else sent, encode_chunked=bool(k % 2),
-                               headers={"Transfer-Encoding": "chunked"} if k % 2 else {})
-            if connection.getresponse().read() != sent:
-                raise Failure("http.client: not what was sent")
-        connection.close()
+    """http.client on as many connections, which are all open from the first request to the last."""
+    connections = [http.client.HTTPConnection(server.address, timeout=LIMIT) for _ in range(n)]
 
-    with concurrent.futures.ThreadPoolExecutor(min(n, 64)) as threads:
-        list(threads.map(talk, range(min(n, 200))))
+    def talk(i):
+        for k in range(2):
+            sent = f"connection {i}, request {k} ".encode() * 50
+            connections[i].request("POST", "/echo", body=iter([sent]) if k % 2 else sent, encode_chunked=bool(k % 2),
+                                   headers={"Transfer-Encoding": "chunked"} if k % 2 else {})
+            if connections[i].getresponse().read() != sent:
+                raise Failure("http.client: not what was sent")
+
+    with concurrent.futures.ThreadPoolExecutor(64) as threads:
+        list(threads.map(http.client.HTTPConnection.connect, connections))
+        list(threads.map(talk, range(n)))
+        if (there := server.descriptors() - server.descriptors_at_rest) < n:
+            raise Failure(f"http.client: {there} of {n} connections are open")
+        list(threads.map(talk, range(n)))
+    for connection in connections:
+        connection.close()
 
 
 def go(server, n):
@@ -116,6 +125,8 @@ def go(server, n):
 
 
 def test(server):
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # those that are started have as many
     for client in (wrk, h2load, ab, curl, python, go):
         if client is not python and shutil.which(client.__name__) is None:
             print(f"clients: {client.__name__} is not installed: left out")
