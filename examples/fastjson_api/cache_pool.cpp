@@ -10,6 +10,8 @@ using weft::result;
 
 namespace {
 
+constexpr std::int64_t largest = 1024 * 1024;  // text that is an answer: items are much smaller
+
 std::unexpected<std::error_code> bad_message() { return std::unexpected(std::make_error_code(std::errc::bad_message)); }
 
 std::optional<std::int64_t> number_of(std::string_view s) {
@@ -45,15 +47,18 @@ class cache_pool::connection {
       }
       case '$': {
         auto const n = number_of(rest);
-        if (!n || *n < -1) return bad_message();
+        if (!n || *n < -1 || *n > largest) return bad_message();
         if (*n == -1) return cache_answer{cache_answer::null, {}};
         auto const text = in_.read_exact(static_cast<std::size_t>(*n) + 2);
         if (!text) return std::unexpected(text.error());
+        if (!text->ends_with("\r\n")) return bad_message();
         return cache_answer{cache_answer::text, std::string(text->substr(0, text->size() - 2))};
       }
       default: return bad_message();
     }
   }
+  /// Something has come that was not asked for: it must not be taken for the next answer.
+  [[nodiscard]] bool has_more() const noexcept { return in_.buffered() != 0; }
 
  private:
   weft::net::tcp_stream stream_;
@@ -77,6 +82,7 @@ result<cache_answer> cache_pool::call(std::initializer_list<std::string_view> co
     c = std::make_unique<connection>(std::move(*stream));
   }
   auto answer = c->call(command);
+  if (answer && c->has_more()) answer = bad_message();
   if (answer) {
     idle_.lock()->push_back(std::move(c));
   } else {

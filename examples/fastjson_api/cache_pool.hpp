@@ -34,7 +34,7 @@ class cache_pool {
   ~cache_pool();
 
   /// One command and its answer. Waits; a cancellation point. Errors are those of the connection, and bad_message for what is no
-  /// answer to a command of this program.
+  /// answer to a command of this program, or larger than any of its items.
   [[nodiscard]] weft::result<cache_answer> call(std::initializer_list<std::string_view> command);
 
   /// So many are open and not in use.

@@ -22,8 +22,9 @@ http::response json_text(int status, std::string text) {
   return http::response(status, std::move(text)).header("Content-Type", "application/json");
 }
 
-/// Asks the cache; an answer in `answer`, or the response that says why there is none.
-std::optional<http::response> ask(gateway& g, std::initializer_list<std::string_view> command, cache_answer& answer) {
+/// Asks the cache; an answer in `answer`, which is text or null, or a number as `expected` says, or the response that says why there is none.
+std::optional<http::response> ask(gateway& g, std::initializer_list<std::string_view> command, cache_answer& answer,
+                                  cache_answer::kind expected = cache_answer::text) {
   auto r = with_retries(g.retries, [&] { return g.cache.call(command); });
   if (!r) {
     bool const late = r.error() == std::errc::timed_out;
@@ -32,7 +33,11 @@ std::optional<http::response> ask(gateway& g, std::initializer_list<std::string_
   }
   if (r->is == cache_answer::error) {
     g.log.write("error", "cache", {{"command", *command.begin()}, {"error", r->value}});
-    return failure(507, "the cache refuses it: " + r->value);
+    return failure(r->value.starts_with("OOM ") ? 507 : 502, "the cache refuses it: " + r->value);
+  }
+  if ((r->is == cache_answer::number) != (expected == cache_answer::number)) {
+    g.log.write("error", "cache", {{"command", *command.begin()}, {"error", "another kind of answer"}});
+    return failure(502, "the cache answers something else");
   }
   answer = std::move(*r);
   return std::nullopt;
@@ -71,13 +76,14 @@ http::response put_item(gateway& g, http::request& q) {
 http::response get_item(gateway& g, http::request& q) {
   cache_answer found{};
   if (auto failed = ask(g, {"GET", "item:" + std::string(q.param("id"))}, found)) return std::move(*failed);
-  if (found.is != cache_answer::text) return failure(404, "no such item");
+  if (found.is == cache_answer::null) return failure(404, "no such item");
   return json_text(200, std::move(found.value));
 }
 
 http::response delete_item(gateway& g, http::request& q) {
   cache_answer n{};
-  if (auto failed = ask(g, {"DEL", "item:" + std::string(q.param("id"))}, n)) return std::move(*failed);
+  if (auto failed = ask(g, {"DEL", "item:" + std::string(q.param("id"))}, n, cache_answer::number))
+    return std::move(*failed);
   return n.n == 0 ? failure(404, "no such item") : http::response(204);
 }
 

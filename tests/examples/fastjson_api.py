@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """fastjson_api.py FASTJSON_API CACHE_SERVER HTTP_LOAD: what the API answers, with its own cache and with one beside it that stalls,
 goes away and comes back; that its log is JSON; the rate limit; a thousand connections at once; its errors and its end."""
+import contextlib
 import http.client
 import json
 import os
@@ -183,6 +184,14 @@ def cache_in_trouble():
                         for i in range(1500)}
             if statuses != {201, 507}:
                 fail(f"a full cache gives {statuses}")
+    for said, statuses in ((b":0\r\n", (502, 502, 404)),  # of GET, POST, DELETE
+                           (b"$5\r\nhello\r\n", (200, 200, 502)),
+                           (b"$5\r\nhello\r\n:1\r\n", (502, 502, 502)),  # nobody asked for the second
+                           (b"$5\r\nhello--", (502, 502, 502)),
+                           (b"$2000000000\r\n", (502, 502, 502)),  # at once, and without the memory
+                           (b"-OOM full\r\n", (507, 507, 507)),
+                           (b"-LOADING not yet\r\n", (502, 502, 502))):
+        cache_that_says(said, statuses)
     # What is no cache at all.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         def answer():
@@ -195,6 +204,29 @@ def cache_in_trouble():
         threading.Thread(target=answer, daemon=True).start()
         with Program(API, "--cache", "127.0.0.1:%d" % listener.getsockname()[1]) as p:
             expect(p.address, "GET", "/items/1", 502)
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def cache_that_says(said, statuses):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def serve(c):
+            with c, contextlib.suppress(OSError):
+                while c.recv(65536):
+                    c.sendall(said)
+
+        def accept():
+            while True:
+                try:
+                    c, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=serve, args=(c,), daemon=True).start()
+        threading.Thread(target=accept, daemon=True).start()
+        with Program(API, "--cache", "127.0.0.1:%d" % listener.getsockname()[1]) as p:
+            have = [http_status(p.address, *request) for request in (("GET", "/items/1"), ("POST", "/items/1", '{"name":"a","price":1}'),
+                                                                     ("DELETE", "/items/1"))]
+        if have != list(statuses):
+            fail(f"a cache that says {said} gives {have}")
         listener.shutdown(socket.SHUT_RDWR)
 
 
