@@ -2,7 +2,6 @@
 // it does, and nobody comes between.
 #include "commands.hpp"
 
-#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -22,7 +21,7 @@ watched_key seen(session& s, std::string_view key) {
   std::uint64_t const hash = hash_of(key);
   locked_shard const part(s, hash);
   entry const* const e = part->find(key, hash, s.now, false);
-  return {std::string(key), e != nullptr ? hash_of(e->value()) | 1 : 0, e != nullptr ? e->expires : 0};
+  return {e != nullptr ? hash_of(e->value()) | 1 : 0, e != nullptr ? e->expires : 0};
 }
 
 void multi(session& s, arguments) {
@@ -41,7 +40,7 @@ void discard(session& s, arguments) {
 void watch(session& s, arguments a) {
   if (s.queued != nullptr) return s.out.error("ERR WATCH inside MULTI is not allowed");
   for (std::string_view const key : a.subspan(1)) {
-    if (std::ranges::find(s.watched, key, &watched_key::key) == s.watched.end()) s.watched.push_back(seen(s, key));
+    if (!s.watched.contains(key)) s.watched.emplace(key, seen(s, key));
   }
   s.out.ok();
 }
@@ -61,9 +60,8 @@ void exec(session& s, arguments) {
   for (std::size_t i = 0; i < s.server.keys.parts(); ++i) locks.push_back(s.server.keys.at(i).lock());
   s.all_locked = &locks;
   weft::defer const over([&] { s.all_locked = nullptr; });
-  for (watched_key const& w : watched) {
-    watched_key const now = seen(s, w.key);
-    if (now.value != w.value || now.expires != w.expires) return s.out.null_array();
+  for (auto const& [key, before] : watched) {
+    if (seen(s, key) != before) return s.out.null_array();
   }
   s.out.array(all->steps.size());
   std::vector<std::string_view> args;

@@ -11,6 +11,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -55,11 +57,11 @@ struct transaction {
   bool broken = false;  // something could not be taken: EXEC does nothing
 };
 
-/// A key as WATCH has seen it. Values are compared by their hashes.
+/// What WATCH has seen of a key. Values are compared by their hashes.
 struct watched_key {
-  std::string key;
   std::uint64_t value;  // 0: there is none
   time_ms expires;
+  bool operator==(watched_key const&) const = default;
 };
 
 struct session {
@@ -71,9 +73,9 @@ struct session {
   std::uint64_t id = 0, commands = 0, hits = 0, misses = 0, changes = 0;  // the last four since the last flush
   std::string name;
   bool closing = false;
-  std::unique_ptr<transaction> queued;                  // between MULTI and EXEC
-  std::vector<watched_key> watched;                     // until EXEC
-  std::vector<store::part::ptr>* all_locked = nullptr;  // by EXEC, as long as it runs
+  std::unique_ptr<transaction> queued;                      // between MULTI and EXEC
+  std::map<std::string, watched_key, std::less<>> watched;  // until EXEC
+  std::vector<store::part::ptr>* all_locked = nullptr;      // by EXEC, as long as it runs
 
   void flush_counts() noexcept {
     auto const add = [](std::atomic<std::uint64_t>& to, std::uint64_t& n) {

@@ -257,6 +257,9 @@ def transactions():
             a.call("SET", "seen", "wrong")
             if (have := a.call("EXEC")) != b"_\r\n":
                 fail(f"EXEC after another client's {change}: {have}")
+        many = [f"key:{i}" for i in range(1000 if SHORT else 200_000)]  # in no more time than others take
+        if a.call("WATCH", *many, *many) != b"+OK\r\n" or a.call("UNWATCH") != b"+OK\r\n":
+            fail("WATCH of many keys fails")
         a.call("SET", "gone", "v", "PX", 20)
         a.call("WATCH", "gone")
         a.call("MULTI")
