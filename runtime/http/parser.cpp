@@ -69,6 +69,13 @@ bool may_begin_chunk(std::string_view s, bool behind_another) noexcept {
   return hexadecimal.all_of(s.substr(0, 1));
 }
 
+bool has_bare_line_feed(std::string_view s) noexcept {
+  for (auto at = s.find('\n'); at != s.npos; at = s.find('\n', at + 1)) {
+    if (at == 0 || s[at - 1] != '\r') return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::size_t counted_body::take(std::string_view in) {
@@ -151,6 +158,7 @@ std::size_t request_parser::feed(std::string_view in) {
       refuse(431);
     } else if (e) {  // more of a header, or of a chunk's header or the trailers
       if (unread > limits_.header) refuse(431);
+      else if (has_bare_line_feed(in.substr(taken))) refuse(400);  // its client sees a whole line there
       return taken;
     } else if (chunk_header_ && n > limits_.header) {  // as above, had it come in pieces
       refuse(431);
