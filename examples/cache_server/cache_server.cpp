@@ -8,6 +8,7 @@
 #include "connection.hpp"
 #include "server.hpp"
 #include "support/command_line.hpp"
+#include "upkeep.hpp"
 
 #include <weft/signal.hpp>
 #include <weft/weft.hpp>
@@ -27,46 +28,21 @@ struct settings {
   unsigned workers = 0;
 };
 
-void sweep(cache::store& keys) {
-  weft::ticker tick(std::chrono::milliseconds(100));
-  for ([[maybe_unused]] auto _ : tick.channel()) keys.sweep();
-}
-
-void save_often(cache::server_state& server, double seconds) {
-  weft::ticker tick(std::chrono::duration<double>{seconds});
-  for ([[maybe_unused]] auto _ : tick.channel()) {
-    if (server.snapshots.changes() == 0) continue;
-    try {
-      server.snapshots.save(server.keys);
-    } catch (std::exception const& e) {
-      std::cerr << "cache_server: " << e.what() << '\n';
-    }
-  }
-}
-
 int run(settings const& set) try {
   cache::store keys(set.max_bytes, cache::policy_named(set.policy));
   cache::snapshot_file snapshots(set.snapshot);
   cache::server_state server(keys, snapshots, set.policy);
-  auto const [loaded, no_room] = weft::blocking([&] { return snapshots.check(), snapshots.load(keys); });
-  if (loaded != 0) std::cout << "loaded " << loaded << " keys from " << set.snapshot << '\n';
-  if (no_room != 0)
-    std::cerr << "cache_server: " << no_room << " of " << loaded + no_room << " keys had no room under --max-bytes\n";
-
+  cache::load_snapshot(server);
   auto listener = weft::net::tcp_listener::bind(set.listen);
   if (!listener) {
     std::cerr << "cache_server: cannot listen on " << set.listen << ": " << listener.error().message() << '\n';
     return listener.error() == std::errc::invalid_argument ? 2 : 1;
   }
   server.port = listener->local_endpoint().port();
-
   weft::task_group background;
   server.background = &background;
-  background.spawn({.name = "sweeper"}, sweep, std::ref(keys));
-  if (snapshots.enabled() && set.save_every > 0)
-    background.spawn({.name = "saver"}, save_often, std::ref(server), set.save_every);
-  // The first signal, or SHUTDOWN, ends the subscription of `until`. A further SIGTERM must not end the process before all is saved, to
-  // the last of its destructors; a further Ctrl-C may, as in Redis.
+  cache::start_upkeep(server, set.save_every);
+  // A further SIGTERM must not end the process before all is saved, to its last destructor; a further Ctrl-C may, as in Redis.
   static weft::receiver<int> const terminations = weft::signals({SIGTERM});
   auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
   server.stop = stop;
@@ -80,8 +56,7 @@ int run(settings const& set) try {
   } catch (weft::cancelled const&) {
   }
   background.cancel();
-  bool const all = server.at_end == cache::saving_at_end::all, changed = snapshots.changes() != 0;
-  if (snapshots.enabled() && (all || (changed && server.at_end == cache::saving_at_end::changes))) snapshots.save(keys);
+  cache::save_at_end(server);
   return 0;
 } catch (std::exception const& e) {
   std::cerr << "cache_server: " << e.what() << '\n';
@@ -96,8 +71,7 @@ int main(int argc, char** argv) {
   line.text("--listen", set.listen, "address and port; port 0: any free one")
       .bytes("--max-bytes", set.max_bytes, "evict beyond it: 500M, 4G; 0: no limit")
       .one_of("--policy", set.policy, "which key goes", {"lru", "lfu", "fifo", "random", "ttl", "none"})
-      .text("--snapshot", set.snapshot,
-            "file that is loaded at the start and saved at the end; JSON if it ends in .json")
+      .text("--snapshot", set.snapshot, "file loaded at the start and saved at the end; JSON if it ends in .json")
       .duration("--save-every", set.save_every, "also saved so often, if anything has changed: 30s, 5m; 0: not")
       .number("--workers", set.workers, "threads that run tasks; 0: one for each CPU", 0, 1024);
   if (auto const status = line.parse(argc, argv)) return *status;
