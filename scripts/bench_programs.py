@@ -5,6 +5,8 @@ logs   examples/log_pipeline on a generated log, by block and by line, and its t
        it is in memory for all.
 cache  examples/cache_server and redis-server under redis-benchmark: SET and GET of 100,000 keys from 50 connections, one request at a
        time and pipelined by 16. CPU microseconds a request of the server, user and system; the client shares the machine.
+gateway  examples/fastjson_api and its twin in Go (bench/peers/go/gateway), each in front of a cache_server, without their log lines, under
+       http_load: GET of one item from 64 and from 1,000 connections. CPU microseconds a request of the gateway.
 
 The programs take turns, so that a machine that gets slower meanwhile does so for all. What is not installed is left out.
 """
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 from bench_http import ROOT, Failed, build_rust, cpu_seconds, die_with_parent
 
@@ -25,7 +28,7 @@ from bench_http import ROOT, Failed, build_rust, cpu_seconds, die_with_parent
 def arguments(argv):
     p = argparse.ArgumentParser(prog="scripts/bench programs", description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--only", choices=["logs", "cache"], help="one of the two")
+    p.add_argument("--only", choices=["logs", "cache", "gateway"], help="one of them")
     p.add_argument("--repetitions", type=int, default=0, metavar="N", help="runs of each (default 5; 3 with --quick)")
     p.add_argument("--bytes", metavar="N", help="size of the log (default 1G; 200M with --quick)")
     p.add_argument("--requests", type=int, default=0, metavar="N", help="of a kind in a run (default 1000000; 200000 with --quick)")
@@ -45,7 +48,7 @@ def arguments(argv):
 def build(a):
     folder = os.path.abspath(a.build or os.path.join(ROOT, "build", "release"))
     if a.build is None:
-        targets = ["example_log_generate", "example_log_pipeline", "example_cache_server"]
+        targets = ["example_log_generate", "example_log_pipeline", "example_cache_server", "example_fastjson_api", "example_http_load"]
         if subprocess.run([os.path.join(ROOT, "scripts", "build"), "release", *targets], stdout=sys.stderr).returncode:
             raise Failed("the programs do not build")
     return os.path.join(folder, "examples")
@@ -177,6 +180,58 @@ def cache(a, examples):
             process.wait()
 
 
+# ---- gateway ----------------------------------------------------------------------------------------------------
+
+
+def load(examples, port, process, connections, seconds):
+    command = [os.path.join(examples, "http_load"), "--url", f"http://127.0.0.1:{port}/items/1", "--connections", str(connections),
+               "--duration", str(seconds), "--server-pid", str(process.pid)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    found = [re.search(rf"{what} +([\d.]+)", done.stdout) for what in ("CPU a request", "requests/s", "latency p99")]
+    if done.returncode != 0 or None in found:
+        raise Failed(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+    return [float(f[1]) for f in found]
+
+
+def gateway(a, examples, top):
+    cache_port = free_port()
+    cache = f"127.0.0.1:{cache_port}"
+    commands = {"weft": [os.path.join(examples, "fastjson_api"), "--quiet", "--workers", str(a.threads)]}
+    if shutil.which("go") is None:
+        print("bench: no Go here: without its program", file=sys.stderr)
+    else:
+        go = os.path.join(top, "go-gateway")
+        if subprocess.run(["go", "build", "-o", go, "./gateway"], cwd=os.path.join(ROOT, "bench", "peers", "go")).returncode:
+            raise Failed("Go's program does not build")
+        commands["Go"] = ["env", f"GOMAXPROCS={a.threads}", go, "-quiet"]
+    started = [start([os.path.join(examples, "cache_server"), "--listen", cache])]
+    try:
+        ready(started[0], cache_port)
+        servers = {}
+        for name, command in commands.items():
+            port = free_port()
+            servers[name] = (start([*command, "-listen" if name == "Go" else "--listen", f"127.0.0.1:{port}",
+                                    "-cache" if name == "Go" else "--cache", cache]), port)
+            started.append(servers[name][0])
+            ready(*servers[name])
+            item = urllib.request.Request(f"http://127.0.0.1:{port}/items/1", b'{"name":"lamp","price":19.5,"tags":["home"]}')
+            urllib.request.urlopen(item, timeout=20).close()
+        rows = {}
+        for _ in range(a.repetitions):
+            for connections in (64, 1000):
+                for name, (process, port) in servers.items():
+                    rows.setdefault((connections, name), []).append(load(examples, port, process, connections, 1 if a.quick else 3))
+        print(f"\nfastjson_api, GET of an item\n{'':<34}{'CPU us a request':>22}{'requests/s':>14}{'p99 ms':>10}")
+        for (connections, name), r in rows.items():
+            cpu, rate, late = zip(*r)
+            print(f"{connections:>6,} connections, {name:<15}{spread(cpu, 2):>22}{statistics.median(rate):>14,.0f}{statistics.median(late):>10.1f}")
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait()
+
+
 def main(argv, about):
     a = arguments(argv)
     try:
@@ -187,8 +242,10 @@ def main(argv, about):
         with tempfile.TemporaryDirectory() as top:
             if a.only in (None, "logs"):
                 logs(a, examples, top)
-        if a.only in (None, "cache"):
-            cache(a, examples)
+            if a.only in (None, "cache"):
+                cache(a, examples)
+            if a.only in (None, "gateway"):
+                gateway(a, examples, top)
     except Failed as e:
         print(f"bench: {e}", file=sys.stderr)
         return 1
