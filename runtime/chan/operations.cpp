@@ -3,6 +3,7 @@
 // A send or receive that need not wait is W1, one lock, a move, one unlock. The clock is read only by those that have to
 // wait with a limit.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -202,6 +203,15 @@ void chan_put_back(chan_core& core, box_link* box) noexcept {
   waiter* receiver = return_box_locked(c, box);
   c.lock.unlock();
   if (receiver != nullptr) ready(*receiver);
+}
+
+std::size_t chan_size(chan_core& core) noexcept {
+  channel& c = channel_of(core);
+  c.lock.lock(current_lock_owner());
+  std::size_t n = c.count.load(std::memory_order_relaxed);
+  for (box_link const* b = c.returned; b != nullptr; b = b->next) ++n;
+  c.lock.unlock();
+  return std::min(n, c.capacity);
 }
 
 }  // namespace weft::detail

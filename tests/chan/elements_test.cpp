@@ -165,6 +165,24 @@ TEST_CASE("a value that goes back is handed to a receiver that waits") {
   });
 }
 
+TEST_CASE("what goes back counts in size(), which stays within the capacity") {
+  with_workers([] {
+    touchy::throws = 0;
+    auto c = weft::make_chan<touchy>(2);
+    c.send(touchy(1));
+    c.send(touchy(2));
+    touchy::throws = 1;
+    CHECK_THROWS_AS(c.recv(), std::runtime_error);
+    CHECK(c.size() == 2);
+    c.send(touchy(3));  // there is room in the ring
+    CHECK(c.size() == 2);
+    int sum = 0;
+    for (; c.size() != 0; sum = sum * 10 + c.recv()->v) {
+    }
+    CHECK(sum == 123);
+  });
+}
+
 TEST_CASE("what goes back survives close and is destroyed with the channel") {
   touchy::throws = 0;
   with_workers([] {

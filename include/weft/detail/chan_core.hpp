@@ -118,6 +118,8 @@ void watch_receivers(chan_core& c, receivers_watcher& w) noexcept;
 [[nodiscard]] std::size_t chan_take(chan_core& c, void* to, std::size_t stride, std::size_t max) noexcept;
 /// Puts a box back: it is received before anything else. The caller counts as a receiver.
 void chan_put_back(chan_core& c, box_link* box) noexcept;
+/// How many elements there are, with those that were put back; never more than the capacity.
+[[nodiscard]] std::size_t chan_size(chan_core& c) noexcept;
 /// True: this call closed it. Usable from anywhere, hooks and native stacks included.
 bool chan_close(chan_core& c) noexcept;
 

@@ -39,7 +39,11 @@ class chan_handle {
   /// Values in the buffer now, and how many fit. 0 for the nil channel. Neither blocks.
   [[nodiscard]] std::size_t size() const noexcept {
     check_not_moved(core_, "size");
-    return core_ == nullptr ? 0 : core_->count.load(std::memory_order_acquire);
+    if (core_ == nullptr) return 0;
+    // What a receiver could not move out and put back is in none of the ring's places, but it is there.
+    if ((core_->state.load(std::memory_order_acquire) & chan_core::returned_bit) != 0) [[unlikely]]
+      return chan_size(*core_);
+    return core_->count.load(std::memory_order_acquire);
   }
   [[nodiscard]] std::size_t capacity() const noexcept {
     check_not_moved(core_, "capacity");
