@@ -47,6 +47,12 @@ context share(rt::cancel_node& n) noexcept {
   return context(&n);
 }
 
+/// Whose a context below `parent` is: the caller's runtime's, on a plain thread the parent's, which may be gone (guest.cpp).
+rt::scheduler* scheduler_below(rt::cancel_node const& parent) noexcept {
+  rt::scheduler* s = current_scheduler();
+  return s != nullptr ? s : parent.sched;
+}
+
 }  // namespace
 
 namespace detail {
@@ -55,7 +61,7 @@ void retain_context(rt::cancel_node* n) noexcept { rt::retain(n); }
 void release_context(rt::cancel_node* n) noexcept { rt::drop(n); }
 
 rt::cancel_node* context_with_value(rt::cancel_node* parent, void const* key, std::shared_ptr<void> value) {
-  rt::cancel_node* n = rt::make_context(current_scheduler(), parent);
+  rt::cancel_node* n = rt::make_context(scheduler_below(*parent), parent);
   n->key = key;
   n->value = std::move(value);
   return n;
@@ -148,8 +154,7 @@ void cancel_fn::operator()(std::exception_ptr cause) const {
 // ---- deriving -------------------------------------------------------------------------------------------------------
 
 std::pair<context, cancel_fn> with_cancel(context parent) {
-  rt::scheduler* s = current_scheduler();  // the parent's may be gone
-  context c(rt::make_context(s, parent.node()));
+  context c(rt::make_context(scheduler_below(*parent.node()), parent.node()));
   return {c, cancel_fn(c)};
 }
 std::pair<context, cancel_fn> with_cancel() { return with_cancel(share(current_node())); }
@@ -163,7 +168,7 @@ std::pair<context, cancel_fn> with_deadline(context parent, time_point at) {
 std::pair<context, cancel_fn> with_deadline(time_point at) { return with_deadline(share(current_node()), at); }
 
 context without_cancel(context const& parent) {
-  return context(rt::make_context(current_scheduler(), parent.node(), false));
+  return context(rt::make_context(scheduler_below(*parent.node()), parent.node(), false));
 }
 
 // ---- in force -------------------------------------------------------------------------------------------------------

@@ -263,6 +263,23 @@ TEST_CASE("on a plain thread there are contexts without a runtime, but no deadli
   CHECK_THROWS_AS(weft::with_timeout(1s), weft::no_runtime);
 }
 
+TEST_CASE("what a plain thread derives from a runtime's context belongs to that runtime") {
+  struct key {
+    using type = int;
+  };
+  weft::runtime r({.workers = 1});
+  auto const root = r.run([] { return weft::context::background(); });
+  auto const [below, cancel] = weft::with_cancel(weft::with_value<key>(weft::without_cancel(root), 1));
+  CHECK(weft::with_timeout(below, 1h).first.deadline());
+  std::atomic<int> ran{0};
+  (void)weft::after_func(below, [&] { ran = 1; });
+  weft::task_group group(below);
+  group.spawn([&] { weft::make_chan<int>().recv(); });
+  cancel();
+  group.wait();
+  while (ran == 0) std::this_thread::yield();
+}
+
 TEST_CASE("stop_token bridges pass a stop request on to a context and a cancellation on to a token") {
   with_workers([] {
     std::stop_source source;
