@@ -195,14 +195,16 @@ TEST_CASE("middleware wraps from the outside in, whenever it was registered") {
   CHECK_THROWS_AS(r.get("/late", says("")), std::logic_error);
 }
 
-TEST_CASE("a handler may return a response, text or nothing, and may be move-only") {
+TEST_CASE("a handler may return a response, text, a status or nothing, and may be move-only") {
   http::router r;
   r.get("/text", [] { return "text"; });
   r.get("/nothing", [](http::request&) {});
+  r.get("/status", [](http::request&) { return 202; });
   r.get("/response", [](http::request const&) { return http::response(201); });
   r.get("/moved", [p = std::make_unique<int>(7)](http::request&) { return http::json({{"n", *p}}); });
   CHECK(ask(r, "GET", "/text").body == "text");
   CHECK(ask(r, "GET", "/nothing").status == 204);
+  CHECK(ask(r, "GET", "/status").status == 202);
   CHECK(ask(r, "GET", "/response").status == 201);
   CHECK(ask(r, "GET", "/moved").body == "{\"n\":7}");
 }

@@ -31,7 +31,7 @@ using middleware = std::function<handler(handler)>;
 template <class H>
 concept streaming = !std::invocable<H&, request&> && std::invocable<H&, request&, body_reader&>;
 
-/// What a handler may return besides a response: text becomes 200 text/plain, nothing 204.
+/// What a handler may return besides a response: an int is the status of an empty one, text becomes 200 text/plain, nothing 204.
 template <class H>
 concept routable = std::invocable<H&, request&> || std::invocable<H&> || streaming<H>;
 
@@ -72,7 +72,8 @@ class router {
     if constexpr (std::is_void_v<result>) {
       std::forward<F>(f)();
       return response(204);
-    } else if constexpr (std::convertible_to<result, response> && !std::is_arithmetic_v<result>) {
+    } else if constexpr (std::convertible_to<result, response> &&
+                         (!std::is_arithmetic_v<result> || std::same_as<result, int>)) {
       return std::forward<F>(f)();
     } else {
       return response(200, std::string(std::forward<F>(f)()));
