@@ -75,6 +75,12 @@ bool describe_overflow(void* address, overflow_info& info) {
   return true;
 }
 
+std::size_t checked_stack_size(std::size_t wanted) {
+  if (stack_pool::rounded(wanted) != 0) return wanted;
+  throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                          "weft: options::stack_size is too large, the largest is 1 GiB");
+}
+
 }  // namespace
 
 scheduler::scheduler(options const& o, simulation* sim)
@@ -82,13 +88,10 @@ scheduler::scheduler(options const& o, simulation* sim)
       processor_count_(std::max(1u, wanted_workers(o))),
       sim_(sim),
       processors_(std::make_unique<processor[]>(processor_count_)),
-      stacks_(o.stack_size),
+      stacks_(checked_stack_size(o.stack_size)),
       io_(poller_),
       thread_limit_(std::max(processor_count_, std::max(1u, o.max_threads) - 1)),  // the monitor is a thread too
       default_stack_size_(stack_pool::rounded(o.stack_size)) {
-  if (default_stack_size_ == 0)
-    throw std::system_error(std::make_error_code(std::errc::invalid_argument),
-                            "weft: options::stack_size is too large");
   if (std::error_code const error = sim != nullptr ? std::error_code() : poller_.open(); error)
     throw std::system_error(error, "weft: cannot open the poller");
   ::pthread_sigmask(SIG_SETMASK, nullptr, &signal_mask_);

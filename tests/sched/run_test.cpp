@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -294,6 +295,13 @@ TEST_CASE("a duration of any type may be given to the options: beyond nanosecond
       std::this_thread::sleep_for(5ms);
     });
   }
+}
+
+TEST_CASE("a default stack size beyond all reason is refused") {
+  weft::options o;
+  o.stack_size = (std::size_t{1} << 30) + 1;
+  CHECK_THROWS_AS(weft::runtime(o), std::system_error);
+  CHECK_THROWS_AS(weft::run(o, [] {}), std::system_error);
 }
 
 TEST_CASE("a negative grace means now") {
