@@ -56,6 +56,8 @@ unsigned wanted_workers(options const& o) {
 /// Without the first worker nothing goes on at all, so what may be a moment's want of a thread or memory is waited out.
 constexpr int tries_for_first_worker = 20;
 constexpr std::chrono::milliseconds between_tries(10);
+/// Where the system gives no thread, and others can do without it meanwhile.
+constexpr std::int64_t ask_again_ns = 10'000'000;
 
 /// In a signal handler, on the worker's thread: is it the stack that this worker runs on?
 bool describe_overflow(void* address, overflow_info& info) {
@@ -184,7 +186,6 @@ bool scheduler::try_new_worker_locked(processor& p, bool searching, bool last_tr
       w->unused_next = std::exchange(unused_workers_, w);
     }
     if (running == 0) return false;
-    constexpr std::int64_t ask_again_ns = 10'000'000;
     refused_until_ = clock_ns() + ask_again_ns;  // the workers that are there go on
     if (!std::exchange(limit_reported_, true))
       warn("no more than %u worker threads can be had (%s): tasks wait until one is free", running, e.what());
@@ -233,8 +234,7 @@ void scheduler::start_monitor_locked() noexcept {
     monitor_ = start_thread([this] { monitor_main(); });
     monitor_due_.store(never, std::memory_order_relaxed);
   } catch (std::exception const& e) {
-    constexpr std::int64_t again_ns = 10'000'000;
-    monitor_due_.store(now + again_ns, std::memory_order_relaxed);
+    monitor_due_.store(now + ask_again_ns, std::memory_order_relaxed);
     if (due == never)
       warn(
           "the monitor's thread could not be started (%s): until one can, wake-ups that workers leave out come late, "
