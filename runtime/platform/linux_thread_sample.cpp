@@ -103,18 +103,9 @@ bool ask(int thread_id, std::int64_t patience_ns) noexcept {
   }
 }
 
-}  // namespace
-
-__attribute__((noinline)) std::size_t current_calls(void** out, std::size_t most) noexcept {
-  calls to{out, most};
-  _Unwind_Backtrace(note_call, &to);
-  return to.n;
-}
-
-bool sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out,
-                   std::int64_t patience_ns) noexcept {
+bool sample_locked(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out,
+                   std::int64_t patience_ns) noexcept WEFT_REQUIRES(one_at_a_time) {
   int const kept = errno;
-  guard const hold(one_at_a_time);
   void* frame[1];
   (void)current_calls(frame, 1);
   struct sigaction before{};
@@ -135,6 +126,28 @@ bool sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample
   }
   state.store(nothing, std::memory_order_relaxed);
   errno = kept;
+  return got;
+}
+
+}  // namespace
+
+__attribute__((noinline)) std::size_t current_calls(void** out, std::size_t most) noexcept {
+  calls to{out, most};
+  _Unwind_Backtrace(note_call, &to);
+  return to.n;
+}
+
+bool sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out,
+                   std::int64_t patience_ns) noexcept {
+  guard const hold(one_at_a_time);
+  return sample_locked(thread_id, tag, out, patience_ns);
+}
+
+std::optional<bool> try_sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out,
+                                      std::int64_t patience_ns) noexcept {
+  if (!one_at_a_time.try_lock()) return std::nullopt;
+  bool const got = sample_locked(thread_id, tag, out, patience_ns);
+  one_at_a_time.unlock();
   return got;
 }
 

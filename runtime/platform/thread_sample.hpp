@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace weft::rt {
 
@@ -24,6 +25,9 @@ struct thread_sample {
 /// did not answer in time: a thread that runs does so at its next turn on a processor. Any thread but the one that is sampled. Keeps errno.
 [[nodiscard]] bool sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out,
                                  std::int64_t patience_ns) noexcept;
+/// The same; nothing, at once, while another thread samples, which may take that one's whole patience.
+[[nodiscard]] std::optional<bool> try_sample_thread(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample& out,
+                                                    std::int64_t patience_ns) noexcept;
 
 /// The calling thread's own calls, innermost first, the caller of this the first; how many. By the unwinder that is linked in anyway: backtrace(3)
 /// loads its library at run time, of which a program with libgcc inside has no copy open. Async-signal-safe once it has been called.

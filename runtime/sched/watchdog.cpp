@@ -1,6 +1,7 @@
 #include "runtime/sched/watchdog.hpp"
 
 #include <new>
+#include <optional>
 #include <utility>
 
 #include "runtime/platform/platform.hpp"
@@ -77,7 +78,7 @@ void watchdog::taken(worker const& w, processor const& p) noexcept {
   v.tick = 0;
 }
 
-void watchdog::tell(worker const& w, view const& v, std::int64_t now) {
+void watchdog::tell(worker const& w, view& v, std::int64_t now) {
   observer const* const o = observer_in_use.load(std::memory_order_acquire);
   if (o == nullptr) return;
   reading r;
@@ -86,17 +87,21 @@ void watchdog::tell(worker const& w, view const& v, std::int64_t now) {
     ++left_out_;
     return;
   }
-  next_report_ = now + report_every_ns;
-  r.found.left_out = std::exchange(left_out_, 0);
-  r.found.for_ns = now - v.since;
   int const thread = w.thread_id;
   r.found.computes = thread_state(thread) == 'R';
   thread_sample sample;
-  if (r.found.computes && sample_thread(thread, sampled_task, sample, patience_ns) &&
-      sample.tag == r.found.task) {  // D4
-    r.found.calls = sample.frames;
-    r.found.call_count = sample.count;
+  if (r.found.computes) {
+    std::optional<bool> const got = try_sample_thread(thread, sampled_task, sample, patience_ns);
+    v.told = got.has_value();
+    if (!v.told) return;                       // a dump samples, and may do so for a second: the next look tries again
+    if (*got && sample.tag == r.found.task) {  // D4
+      r.found.calls = sample.frames;
+      r.found.call_count = sample.count;
+    }
   }
+  next_report_ = now + report_every_ns;
+  r.found.left_out = std::exchange(left_out_, 0);
+  r.found.for_ns = now - v.since;
   o->keeps_thread(r.found);
 }
 

@@ -47,7 +47,7 @@ class watchdog {
     }
   };
   [[nodiscard]] static view view_of(worker const& w) noexcept;
-  void tell(worker const& w, view const& v, std::int64_t now);
+  void tell(worker const& w, view& v, std::int64_t now);
 
   scheduler& s_;
   std::int64_t const after_;
