@@ -99,9 +99,10 @@ class scheduler {
     return id;
   }
   [[nodiscard]] static task_id new_id_outside() noexcept { return ids_.fetch_add(1, std::memory_order_relaxed); }
-  /// Throws std::system_error that names the limit while fresh tasks wait for want of a stack.
-  void refuse_if_out_of_stacks() const {
-    if (starving_.load(std::memory_order_relaxed)) throw_out_of_stacks();
+  /// Throws std::system_error that names the limit while fresh tasks wait for want of a stack of this size or a smaller one. 0: the default.
+  void refuse_if_out_of_stacks(std::size_t wanted) const {
+    if (starving_.load(std::memory_order_relaxed)) [[unlikely]]
+      refuse_if_as_large(wanted);
   }
   /// After arming a timer that became its heap's earliest, by a thread that is not going to look at it soon.
   void timer_changed(std::int64_t when) noexcept;
@@ -340,7 +341,8 @@ class scheduler {
   [[nodiscard]] bool all_over() const noexcept;
   [[nodiscard]] bool ends_for_good() noexcept;
   void wake_shutdown() noexcept;
-  [[noreturn]] void throw_out_of_stacks() const;
+  void refuse_if_as_large(std::size_t wanted) const;
+  void note_starving_locked() noexcept WEFT_REQUIRES(lock_);
   void starve(task* t) noexcept;  // t could not get a stack: it waits until one is free
   bool feed_starving() noexcept;  // true: some can have their stacks now
   [[nodiscard]] bool stack_can_be_had(std::size_t size) noexcept;  // 0: the default
@@ -374,7 +376,8 @@ class scheduler {
   // When a worker slept for a timer last, and how many had been fired then.
   std::atomic<std::int64_t> slept_for_timer_{0};
   std::atomic<std::uint64_t> timers_then_{0};
-  std::atomic<bool> starving_{false};  // fresh tasks wait for a stack
+  std::atomic<bool> starving_{false};          // fresh tasks wait for a stack
+  std::atomic<std::size_t> starving_from_{0};  // the smallest that is wanting. Written under lock_
   // By task::stack_shift. Guarded by lock_.
   std::array<ready_list, stack_pool::max_shift + 1> starving_tasks_;
   std::int64_t starving_since_ = 0;  // guarded by lock_: nobody has been fed since

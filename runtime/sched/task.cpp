@@ -309,7 +309,7 @@ task* create_task(scheduler* sched, std::size_t size, std::size_t align, body_op
     if (w == nullptr) throw no_runtime();
     sched = w->sched;
   }
-  sched->refuse_if_out_of_stacks();
+  sched->refuse_if_out_of_stacks(options != nullptr ? options->stack_size : 0);
   task* t = make_task_on(*sched, w, size, align, with_handle);
   t->ops = &ops;
   t->place = place != nullptr ? *place : std::source_location();

@@ -2,7 +2,7 @@
 // "Stacks", and fiber/stack_pool.hpp.
 //
 // A fresh task for which there is no stack *starves*: it waits in a list until one comes back, while parked tasks, which have theirs, go on;
-// go and spawn throw meanwhile.
+// go and spawn throw meanwhile, unless for a smaller stack than any that is wanting.
 //   S1  starve: the task is listed, starving_ is set, and the loops that idle processors keep go to the pool
 //   S2  who goes idle gives up the loops that it keeps. go_idle looks at the flag under lock_, as S1 sets it, and hand_on does so before: no
 //       processor is idle with loops while a task starves. A busy one gives them up when it looks around (find_now), which the monitor
@@ -16,6 +16,7 @@
 //       whose time does not pass by itself, is told at once
 
 #include <algorithm>
+#include <cstdint>
 #include <system_error>
 
 #include "runtime/base/check.hpp"
@@ -115,6 +116,7 @@ void scheduler::starve(task* t) noexcept {  // S1
     guard hold(lock_);
     starving_tasks_[t->stack_shift].push(*t);
     if (!starving_.load(std::memory_order_relaxed)) starving_since_ = clock_ns();
+    note_starving_locked();
     starving_.store(true, std::memory_order_seq_cst);  // pairs with the monitor, which goes to sleep
     for (processor* p = idle_processors_; p != nullptr; p = p->next_idle)
       while (stack* s = take_loop(*p)) {
@@ -148,6 +150,7 @@ bool scheduler::feed_starving() noexcept {  // S3
       guard hold(lock_);
       t = from.pop();
       starving_since_ = clock_ns();  // S4 counts from the last that was fed
+      note_starving_locked();
       if (std::ranges::all_of(starving_tasks_, &ready_list::empty)) starving_.store(false, std::memory_order_relaxed);
     }
     if (t == nullptr) continue;  // somebody else was first
@@ -185,7 +188,17 @@ bool scheduler::starve_alone() const noexcept {  // S4
          stacks_.counts().in_use() == 0 && armed_timers() == 0;
 }
 
-void scheduler::throw_out_of_stacks() const {
+void scheduler::note_starving_locked() noexcept {
+  std::size_t from = SIZE_MAX;
+  for (std::size_t shift = 0; shift < starving_tasks_.size(); ++shift)
+    if (!starving_tasks_[shift].empty())
+      from = std::min(from, shift != 0 ? std::size_t{1} << shift : default_stack_size_);
+  starving_from_.store(from, std::memory_order_relaxed);
+}
+
+void scheduler::refuse_if_as_large(std::size_t wanted) const {
+  std::size_t const size = wanted != 0 ? stack_pool::rounded(wanted) : default_stack_size_;
+  if (size < starving_from_.load(std::memory_order_relaxed)) return;
   throw std::system_error(std::make_error_code(std::errc::not_enough_memory),
                           std::string("weft: no stack for another task: ") + stacks_.error());
 }
