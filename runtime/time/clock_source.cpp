@@ -13,6 +13,12 @@
 //
 // Rejected: a task for each timer (a stack for each, and no way to take back what it has sent); letting the receiver drop stale
 // values by their generation (select and ranges would have to know).
+//
+// A timer may outlive its runtime, and be reset by tasks of several. It is armed in the heaps of whose task resets it, and by a plain thread in
+// those where it was armed last, if that runtime takes guests. A node that lies in another runtime's heap cannot be taken along: arming it would
+// lock a heap that may be ending, and leave it there. So a source has a node for each runtime in whose heaps it lies, one of them in use:
+// the arming runtime's, which does not end meanwhile, or one that lies in no heap. The others are dead (P1), and go out of their heaps with
+// these. Disarming needs no runtime: timer_heap.hpp, T9.
 
 #include <weft/detail/guest.hpp>
 #include <weft/detail/simulated.hpp>
@@ -35,14 +41,27 @@
 namespace weft::rt {
 
 struct clock_source : detail::receivers_watcher {
+  /// A node, and the runtime in whose heaps it lies, or has lain.
+  struct placed {
+    placed(timer_ops const& ops, clock_source& of, scheduler* in) noexcept : node(ops, &of), sched(in) {}
+    timer_node node;
+    scheduler* sched;
+    placed* next = nullptr;
+  };
+
   clock_source(timer_ops const& ops, scheduler* in, chan_core* to, bool closes_after) noexcept
-      : detail::receivers_watcher{nullptr}, node(ops, this), sched(in), out(to), closes(closes_after) {}
+      : detail::receivers_watcher{nullptr}, first(ops, *this, in), out(to), closes(closes_after) {}
+  ~clock_source() {
+    for (placed* n = first.next; n != nullptr;) delete std::exchange(n, n->next);
+  }
+  clock_source(clock_source const&) = delete;
+  clock_source& operator=(clock_source const&) = delete;
 
   std::atomic<std::uint32_t> refs{1};     // all handles, or receivers, together; each entry in a heap
   std::atomic<std::uint32_t> handles{1};  // timer and ticker only
-  timer_node node;                        // armed under the lock
   object_lock lock;
-  scheduler* sched WEFT_GUARDED_BY(lock);              // whose heaps it goes into
+  placed first;                                        // the nodes; guarded by lock, under which they are armed
+  placed* at WEFT_GUARDED_BY(lock) = &first;           // in use
   chan_core* out WEFT_GUARDED_BY(lock);                // with the ends that are ours; null: retired
   std::uint64_t generation WEFT_GUARDED_BY(lock) = 0;  // of the last arming
   std::int64_t when WEFT_GUARDED_BY(lock) = never;
@@ -81,18 +100,37 @@ place reserve_place(scheduler* otherwise) noexcept {
   return at;
 }
 
-/// True: whoever sleeps until the next timer must be told.
+__attribute__((noinline)) clock_source::placed* other_node_for(clock_source& s, scheduler* sched) noexcept
+    WEFT_REQUIRES(s.lock) {
+  // That one lies in no heap is final to who arms it. One that lies in a heap lies in a runtime that has not ended: `sched` is that one's address
+  // and not another's that has followed it there.
+  clock_source::placed* n = &s.first;
+  while (n != nullptr && n->node.in_heap() && n->sched != sched) n = n->next;
+  if (n == nullptr) {
+    n = new (std::nothrow) clock_source::placed(*s.first.node.ops, s, sched);
+    if (n == nullptr) return nullptr;
+    n->next = std::exchange(s.first.next, n);
+  }
+  n->sched = sched;
+  return n;
+}
+
+/// The node to be armed next, in one of `sched`'s heaps. Null: no memory for one.
+clock_source::placed* node_for(clock_source& s, scheduler* sched) noexcept WEFT_REQUIRES(s.lock) {
+  return s.at->sched == sched ? s.at : other_node_for(s, sched);
+}
+
+/// True: whoever sleeps until the next timer must be told. `at` is in the runtime of the node in use.
 bool arm_locked(clock_source& s, place at, std::int64_t when) noexcept WEFT_REQUIRES(s.lock) {
-  s.sched = at.sched;
   s.when = when;
   s.armed = true;
-  return at.heap->arm(s.node, when, ++s.generation);
+  return at.heap->arm(s.at->node, when, ++s.generation);
 }
 
 /// P1, P2. True: it was pending, or its value not received.
 bool stop_locked(clock_source& s) noexcept WEFT_REQUIRES(s.lock) {
   bool const pending = std::exchange(s.armed, false);
-  if (pending) timer_heap::disarm(s.node, s.generation);
+  if (pending) timer_heap::disarm(s.at->node, s.generation);
   time_point unseen;
   return (s.out != nullptr && detail::chan_try_recv(s.out, &unseen) == chan_status::ok) || pending;
 }
@@ -125,10 +163,10 @@ void fire(timer_node&, void* owner, std::uint64_t generation) noexcept {
     s.armed = false;
     std::int64_t const now = clock_ns();
     if (s.period != 0) next = next_tick(s.when, s.period, now);
-    if (next != never) {  // F2
-      place const at = reserve_place(s.sched);
+    if (next != never) {                            // F2
+      place const at = reserve_place(s.at->sched);  // the same: a node fires where it lies
       if (at.heap == nullptr) fatal("out of memory for a timer");
-      if (arm_locked(s, at, next)) tell = s.sched;
+      if (arm_locked(s, at, next)) tell = at.sched;
     }
     finished = send_locked(s, now);  // F3
   }
@@ -150,7 +188,7 @@ bool start_source(clock_source& s, std::int64_t first_ns, std::int64_t period_ns
   scheduler* otherwise = nullptr;
   {
     guard const hold(s.lock);
-    otherwise = s.sched;
+    otherwise = s.at->sched;
   }
   place at{};
   std::optional<detail::guest> in;
@@ -163,7 +201,13 @@ bool start_source(clock_source& s, std::int64_t first_ns, std::int64_t period_ns
   bool tell = false;
   {
     guard const hold(s.lock);
+    clock_source::placed* const node = timed ? node_for(s, at.sched) : s.at;
+    if (node == nullptr) {
+      at.heap->unreserve_one();
+      throw std::bad_alloc();
+    }
     was = stop_locked(s);
+    s.at = node;
     s.period = period_ns;
     if (timed) tell = arm_locked(s, at, when);
     if (when == never) {  // pending in no heap; a fire that has lost to the stop above finds another generation

@@ -109,3 +109,40 @@ TEST_CASE("the end of a runtime waits for a stop_fn that is at it on a plain thr
     CHECK_FALSE(ended_meanwhile);
   }
 }
+
+TEST_CASE("a timer that a task of another runtime has reset fires there, and does so when the first one has ended") {
+  for (bool const first_ends : {false, true}) {
+    INFO(first_ends);
+    std::optional<weft::runtime> first(std::in_place, weft::options{.workers = 1});
+    weft::timer const timer = first->spawn([] { return weft::timer(1h); }).join();
+    weft::runtime second({.workers = 1});
+    for (int i = 0; i < 3; ++i) {  // and when it lies there already
+      second.spawn([&] { timer.reset(i < 2 ? 1h : 50ms); }).join();
+      if (first_ends && i == 2) first.reset();
+    }
+    CHECK(second.spawn([&] { return timer.channel().recv_for(20s).has_value(); }).join());
+    if (!first_ends) {  // back to the first
+      first->spawn([&] { timer.reset(1ms); }).join();
+      CHECK(first->spawn([&] { return timer.channel().recv_for(20s).has_value(); }).join());
+    }
+  }
+}
+
+TEST_CASE("a timer is reset by a task of another runtime while the one it was armed in ends") {
+  weft::runtime stays({.workers = 1});
+  for (int round = 0; round < 200; ++round) {
+    std::optional<weft::runtime> ends(std::in_place, weft::options{.workers = 1});
+    weft::timer const timer = ends->spawn([] { return weft::timer(1h); }).join();
+    std::atomic<bool> begun{false};
+    auto resets = stays.spawn([&] {
+      for (int i = 0; i < 50; ++i) {
+        timer.reset(2h);
+        begun = true;
+      }
+    });
+    while (!begun) std::this_thread::yield();
+    ends.reset();
+    resets.join();
+    CHECK(timer.stop());
+  }
+}
