@@ -70,12 +70,12 @@ stack* scheduler::stack_for(worker& w, task* t) noexcept {
   processor* p = w.held();
   if (tsan || p == nullptr) return stacks_.get();
   if (stack* s = take_loop(*p)) return s;
-  // Idle ones come in batches; a new one is cut alone, since it may be the only one that is ever needed.
+  // Idle ones come in batches; a new one is cut alone where few exist, since it may be the only one that is ever needed.
   stack* s = stacks_.get_many(loops_kept / 4);
   if (s == nullptr) return nullptr;
   for (stack* more = s->next; more != nullptr;) {
     stack* after = more->next;
-    // stack_can_be_had may have cut it, and whoever takes a loop from the cache jumps to it as it is.
+    // It may be of a batch of new ones, or cut by stack_can_be_had, and whoever takes a loop from the cache jumps to it as it is.
     if (more->fresh) more->prepare_entry(loop_main, more);
     more->next = p->loops;
     p->loops = more;

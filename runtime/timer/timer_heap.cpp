@@ -16,8 +16,8 @@ namespace weft::rt {
 namespace {
 
 constexpr std::size_t arity = 4;
-constexpr std::size_t far_down = 1024;
-constexpr std::size_t lead = 3;  // unused entries before the root
+constexpr std::size_t far_down = 1024;  // what stands above is in a cache: 16 KB
+constexpr std::size_t lead = 3;         // unused entries before the root
 constexpr std::size_t first_capacity = 64;
 constexpr std::size_t moves_a_collect = 256;
 constexpr std::size_t swept_a_collect = 256;
