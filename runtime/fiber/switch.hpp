@@ -28,7 +28,7 @@
 // with fractions (its "inexact" flag is set) and one that had not. The flags need not survive a call (System V ABI:
 // only the control bits do), so where nothing but flags differs, the saved word is overwritten with the current one. It
 // is the first word of what Boost saves, in every version; a word that does not look like MXCSR is left alone. By hand
-// the control words are loaded only where they differ.
+// MXCSR is not even stored, and the control words are loaded only where they differ: float_control.hpp.
 //
 // AddressSanitizer is told the bounds of each stack; a fake stack is kept in `execution` while its owner is away.
 //
@@ -41,12 +41,12 @@
 #pragma once
 
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/fiber/float_control.hpp"
 
 #include <cxxabi.h>
 #include <boost/context/detail/fcontext.hpp>
 
 #include <cerrno>
-#include <cfenv>
 #include <cstddef>
 #include <cstdint>
 
@@ -84,8 +84,7 @@ struct execution {
   boost::context::detail::fcontext_t sp = nullptr;  // valid only while switched away
 #if WEFT_SWITCH_BY_HAND
   void* resume_at = nullptr;  // null: never entered
-  std::uint32_t mxcsr = 0;    // if resume_at is not null
-  std::uint16_t x87_control = 0;
+  float_control floats = 0;   // if resume_at is not null
 #endif
   int saved_errno = 0;
   exception_state exceptions;
@@ -158,59 +157,6 @@ class bystander {
 #endif
 };
 
-#if defined(__x86_64__)
-inline constexpr std::uint32_t float_flags = 0x3f;  // of MXCSR: what has happened; the rest says what shall happen
-
-__attribute__((always_inline)) inline std::uint32_t load_mxcsr() noexcept {
-  std::uint32_t now;
-  __asm__ volatile("stmxcsr %0" : "=m"(now));
-  return now;
-}
-#endif
-
-/// Whether another rounding mode is set than "to nearest". fegetround() costs a call for each task that merely ends.
-inline bool rounds_otherwise() noexcept {
-#if defined(__x86_64__)
-  std::uint16_t x87;
-  __asm__ volatile("fnstcw %0" : "=m"(x87));
-  return ((load_mxcsr() >> 3 | x87) & FE_TOWARDZERO) != 0;  // both have "to nearest", 0, in their two bits
-#else
-  return std::fegetround() != FE_TONEAREST;
-#endif
-}
-
-/// As fegetround(), which would be all that a program needs of libm.
-inline int rounding() noexcept {
-#if defined(__x86_64__)
-  std::uint16_t x87;
-  __asm__ volatile("fnstcw %0" : "=m"(x87));
-  return x87 & FE_TOWARDZERO;
-#else
-  return std::fegetround();
-#endif
-}
-
-/// As fesetround().
-inline void set_rounding(int mode) noexcept {
-#if defined(__x86_64__)
-  std::uint16_t x87;
-  __asm__ volatile("fnstcw %0" : "=m"(x87));
-  x87 = static_cast<std::uint16_t>((x87 & ~FE_TOWARDZERO) | mode);
-  __asm__ volatile("fldcw %0" : : "m"(x87));
-  std::uint32_t const sse = (load_mxcsr() & ~(std::uint32_t{FE_TOWARDZERO} << 3)) | static_cast<std::uint32_t>(mode)
-                                                                                        << 3;
-  __asm__ volatile("ldmxcsr %0" : : "m"(sse));
-#else
-  std::fesetround(mode);
-#endif
-}
-
-/// The rounding mode as a task finds it at its beginning.
-inline void reset_rounding() noexcept {
-  if (rounds_otherwise()) [[unlikely]]
-    set_rounding(FE_TONEAREST);
-}
-
 /// What of the thread's state is the caller's own, put aside while another task runs on the caller's stack, which finds none of it. put_back
 /// is given the addresses anew: it may be another thread by then.
 class set_aside {
@@ -221,24 +167,22 @@ class set_aside {
     exceptions_.uncaught = here->uncaught;
     here->caught = nullptr;
     here->uncaught = 0;
-    if (rounds_otherwise()) [[unlikely]] {
-      rounding_ = rounding();
-      set_rounding(FE_TONEAREST);
-    }
+    if (!rounds_to_nearest(floats_)) [[unlikely]]
+      change_float_control(floats_, to_nearest(floats_));
   }
   void put_back(abi::__cxa_eh_globals* exceptions, int* errno_pointer) const noexcept {
     auto* const here = reinterpret_cast<exception_state*>(exceptions);
     here->caught = exceptions_.caught;
     here->uncaught = exceptions_.uncaught;
     *errno_pointer = errno_;
-    if (rounding_ != FE_TONEAREST || rounds_otherwise()) [[unlikely]]
-      set_rounding(rounding_);
+    if (float_control const now = current_float_control(); now != floats_) [[unlikely]]
+      change_float_control(now, floats_);
   }
 
  private:
   exception_state exceptions_;
   int errno_;
-  int rounding_ = FE_TONEAREST;
+  float_control floats_ = current_float_control();
 };
 
 __attribute__((always_inline)) inline void agree_on_float_flags([[maybe_unused]] void* saved_context) noexcept {
@@ -278,8 +222,8 @@ __attribute__((always_inline)) inline void agree_on_float_flags([[maybe_unused]]
 
 /// S4 and S5 by hand.
 __attribute__((always_inline)) inline void jump_by_hand(execution& from, execution& to) noexcept {
-  from.mxcsr = load_mxcsr();
-  __asm__ volatile("fnstcw %0" : "=m"(from.x87_control));
+  float_control const floats = current_float_control();
+  from.floats = floats;
   execution* leaving = &from;
   execution* entering = &to;
   if (to.resume_at == nullptr) [[unlikely]] {
@@ -295,13 +239,8 @@ __attribute__((always_inline)) inline void jump_by_hand(execution& from, executi
         "ud2\n");
     return;
   }
-  if (((from.mxcsr ^ to.mxcsr) & ~float_flags) != 0) [[unlikely]] {
-    std::uint32_t const merged = (to.mxcsr & ~float_flags) | (from.mxcsr & float_flags);
-    __asm__ volatile("ldmxcsr %0" : : "m"(merged));
-  }
-  if (from.x87_control != to.x87_control) [[unlikely]] {
-    __asm__ volatile("fldcw %0" : : "m"(to.x87_control));
-  }
+  if (floats != to.floats) [[unlikely]]
+    change_float_control(floats, to.floats);
   WEFT_JUMP(
       "movq %c[frame](%[to]), %%rbp\n\t"
       "movq %c[sp](%[to]), %%rsp\n\t"

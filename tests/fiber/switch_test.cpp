@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cfenv>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -14,6 +15,10 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 using namespace weft::rt;
 
@@ -221,6 +226,74 @@ TEST_CASE("the rounding mode belongs to the execution, whatever flags either has
   CHECK(upward > nearest);
   CHECK(upward_again == upward);
 }
+
+#if defined(__x86_64__)
+TEST_CASE("a rounding mode set in one of the two control words alone belongs to the execution, too") {
+  stack_pool pool(64 * 1024);
+  unsigned sse_again = 0;
+  std::uint16_t x87_again = 0;
+  auto const x87 = [] {
+    std::uint16_t word;
+    __asm__ volatile("fnstcw %0" : "=m"(word));
+    return word;
+  };
+  std::uint16_t const x87_before = x87();
+  coroutine by_sse(pool, [&](coroutine& self) {
+    _MM_SET_ROUNDING_MODE(_MM_ROUND_DOWN);
+    self.yield();
+    sse_again = _MM_GET_ROUNDING_MODE();
+  });
+  coroutine by_x87(pool, [&](coroutine& self) {
+    std::uint16_t const upward = x87() | FE_UPWARD;
+    __asm__ volatile("fldcw %0" : : "m"(upward));
+    self.yield();
+    x87_again = x87();
+  });
+  for (int i = 0; i < 2; ++i) {
+    by_sse.resume();
+    CHECK(_MM_GET_ROUNDING_MODE() == _MM_ROUND_NEAREST);
+    by_x87.resume();
+    CHECK(x87() == x87_before);
+  }
+  CHECK(sse_again == _MM_ROUND_DOWN);
+  CHECK(x87_again == (x87_before | FE_UPWARD));
+}
+
+TEST_CASE("a look at the control words sees each rounding mode and raises no flag") {
+  int const mode = GENERATE(FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO);
+  std::feclearexcept(FE_ALL_EXCEPT);
+  std::fesetround(mode);
+  float_control const seen = current_float_control();
+  std::fesetround(FE_TONEAREST);
+  float_control const usual = current_float_control();
+  CHECK(std::fetestexcept(FE_ALL_EXCEPT) == 0);
+  CHECK(rounds_to_nearest(usual));
+  CHECK(rounds_to_nearest(seen) == (mode == FE_TONEAREST));
+  CHECK(to_nearest(seen) == usual);
+  change_float_control(usual, seen);
+  CHECK(std::fegetround() == mode);
+  CHECK(current_float_control() == seen);
+  change_float_control(seen, usual);
+  CHECK(current_float_control() == usual);
+}
+
+TEST_CASE("the exceptions that trap belong to the execution") {
+  stack_pool pool(64 * 1024);
+  int trapping_again = 0;
+  coroutine other(pool, [&](coroutine& self) {
+    feenableexcept(FE_DIVBYZERO);
+    self.yield();
+    trapping_again = fegetexcept();
+    CHECK((_mm_getcsr() & _MM_MASK_DIV_ZERO) == 0);
+  });
+  for (int i = 0; i < 2; ++i) {
+    other.resume();
+    CHECK(fegetexcept() == 0);
+    CHECK((_mm_getcsr() & _MM_MASK_DIV_ZERO) != 0);
+  }
+  CHECK(trapping_again == FE_DIVBYZERO);
+}
+#endif
 
 TEST_CASE("an execution with a caught exception goes on on another thread") {
   stack_pool pool(64 * 1024);
