@@ -58,7 +58,7 @@ class WEFT_CAPABILITY("mutex") biased {
   void lock(lock_owner me) noexcept WEFT_ACQUIRE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     std::uint32_t const owner = owner_.load(std::memory_order_relaxed);  // B1
     if (owner >> 1 == me) [[likely]] {
-      std::atomic<std::uint32_t>& held = held_[owner & 1];
+      std::atomic<std::uint8_t>& held = held_[owner & 1];
       // The load is for ThreadSanitizer, to which two tasks of the owner are two threads.
       (void)held.load(std::memory_order_acquire);
       held.store(1, std::memory_order_relaxed);                        // B2
@@ -110,15 +110,15 @@ class WEFT_CAPABILITY("mutex") biased {
 
   Inner inner_;
   std::atomic<std::uint32_t> owner_{no_owner};  // name and slot; written under inner_, read by the owner without
-  std::atomic<std::uint32_t> held_[2] = {};     // each written by its slot's thread
+  std::atomic<std::uint8_t> held_[2] = {};      // each written by its slot's thread
+  // Guarded by the lock itself, however it was taken. The one is atomic for the model check, which then sees that it is.
+  std::uint8_t slot_ = 0;  // of the owner
+  std::atomic<bool> by_inner_{false};
   // Guarded by inner_.
   lock_owner slots_[2] = {no_owner, no_owner};  // whose they are
   lock_owner last_ = no_owner;                  // who took inner_ last
   std::uint16_t in_a_row_ = 0;                  // how often
   std::uint16_t limit_ = Policy::first_bias;
-  // Guarded by the lock itself, however it was taken. The one is atomic for the model check, which then sees that it is.
-  std::uint8_t slot_ = 0;  // of the owner
-  std::atomic<bool> by_inner_{false};
 };
 
 }  // namespace weft::rt

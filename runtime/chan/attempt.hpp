@@ -29,13 +29,14 @@ inline void relocate_element(elem_ops const& ops, void* to, void* from) noexcept
   else ops.relocate(to, from);
 }
 
-inline void push_ring(channel& c, void* from) noexcept WEFT_REQUIRES(c.lock) {
-  move_element(c.ops, c.ring + c.tail * c.ops.size, from);
-  if (++c.tail == c.capacity) c.tail = 0;
+/// Behind the `n` elements that are there, fewer than the capacity.
+inline void push_ring(channel& c, std::size_t n, void* from) noexcept WEFT_REQUIRES(c.lock) {
+  std::size_t const to_end = c.capacity - c.head;
+  move_element(c.ops, c.place(n < to_end ? c.head + n : n - to_end), from);
 }
 
 inline void pop_ring(channel& c, void* to) noexcept WEFT_REQUIRES(c.lock) {
-  relocate_element(c.ops, to, c.ring + c.head * c.ops.size);
+  relocate_element(c.ops, to, c.place(c.head));
   if (++c.head == c.capacity) c.head = 0;
 }
 
@@ -59,7 +60,7 @@ enum class attempt : std::uint8_t { done, closed, not_now };
 __attribute__((noinline)) waiter* hand_to_receiver(channel& c, void* from) noexcept WEFT_REQUIRES(c.lock);
 /// Takes the element of the first sender that could be claimed, right from it; null: there was none.
 __attribute__((noinline)) waiter* take_from_sender(channel& c, void* to) noexcept WEFT_REQUIRES(c.lock);
-/// The first sender that could be claimed puts its element into the ring, where there is a place; null: there was none.
+/// The first sender that could be claimed puts its element into the ring, which lacks one; null: there was none.
 __attribute__((noinline)) waiter* refill(channel& c) noexcept WEFT_REQUIRES(c.lock);
 
 /// One try of a send under the lock. On `done`, `woken` may hold a receiver to make ready after the unlock.
@@ -68,7 +69,7 @@ inline attempt try_send_locked(channel& c, void* from, waiter*& woken) noexcept 
   if (c.receivers.head != nullptr && (woken = hand_to_receiver(c, from)) != nullptr) return attempt::done;
   std::size_t const n = c.count.load(std::memory_order_relaxed);
   if (n == c.capacity) return attempt::not_now;
-  push_ring(c, from);
+  push_ring(c, n, from);
   set_count(c, n + 1);
   return attempt::done;
 }

@@ -27,7 +27,7 @@ waiter* take_from_sender(channel& c, void* to) noexcept {
 waiter* refill(channel& c) noexcept {
   wait_record* const s = pop_partner(c, c.senders, how::partner);
   if (s == nullptr) return nullptr;
-  push_ring(c, s->slot);
+  push_ring(c, c.capacity - 1, s->slot);
   s->ok = true;
   return s->who;
 }
@@ -41,17 +41,17 @@ newest send_newest_locked(channel& c, void* from, void* spare, waiter*& woken) n
     case attempt::done: end_source(); return newest::taken;
     case attempt::not_now: break;
   }
-  // Full: the place of the oldest element is the next free one.
-  std::byte* const place = c.ring + c.head * c.ops.size;
+  // Full: the place of the oldest element, which comes out, is that of the newest.
   if (c.ops.destroy == nullptr) {
-    push_ring(c, from);
+    std::byte* const place = c.place(c.head);
+    move_element(c.ops, place, from);
+    if (++c.head == c.capacity) c.head = 0;
   } else {
-    relocate_element(c.ops, spare, place);
-    push_ring(c, from);
+    pop_ring(c, spare);
+    push_ring(c, c.capacity - 1, from);
     end_source();
     relocate_element(c.ops, from, spare);
   }
-  c.head = c.tail;
   return newest::exchanged;
 }
 

@@ -32,23 +32,30 @@ using detail::box_link;
 using detail::chan_core;
 using detail::elem_ops;
 
-struct channel : chan_core {
+/// Two cache lines, and behind them the ring. A value that goes through the ring writes to the first of them alone: where the two sides are on two
+/// processors, each line that both write to travels for each value.
+struct alignas(64) channel : chan_core {
   channel(elem_ops const& element, std::size_t buffer) noexcept
       : chan_core(buffer, one_sender + one_receiver), ops(element) {}
 
-  biased_lock lock;
-  elem_ops const& ops;
-  detail::receivers_watcher* watcher = nullptr;     // constant once shared
   bool is_done_channel = false;                     // constant once shared
   bool sender_side WEFT_GUARDED_BY(lock) = true;    // some handle can send
   bool receiver_side WEFT_GUARDED_BY(lock) = true;  // some handle can receive
-  std::uint32_t pins WEFT_GUARDED_BY(lock) = 0;
+  biased_lock lock;
+  std::size_t head WEFT_GUARDED_BY(lock) = 0;  // place of the oldest element
+
+  alignas(64) elem_ops const& ops;
   wait_list receivers WEFT_GUARDED_BY(lock);
   wait_list senders WEFT_GUARDED_BY(lock);
-  std::byte* ring = nullptr;                           // constant; its contents guarded by lock
-  std::size_t head WEFT_GUARDED_BY(lock) = 0;          // place of the oldest element
-  std::size_t tail WEFT_GUARDED_BY(lock) = 0;          // the next free place
   box_link* returned WEFT_GUARDED_BY(lock) = nullptr;  // received before anything else
+  detail::receivers_watcher* watcher = nullptr;        // constant once shared
+  std::uint32_t pins WEFT_GUARDED_BY(lock) = 0;
+  std::uint32_t offset = 0;  // constant: of this in its memory
+
+  /// Guarded by lock, as far as it is in use.
+  [[nodiscard]] std::byte* place(std::size_t n) noexcept {
+    return reinterpret_cast<std::byte*>(this + 1) + n * ops.size;
+  }
 };
 
 /// A send that never waits, to a channel with a buffer: where that is full, the oldest element makes room. `spare` is room for one element

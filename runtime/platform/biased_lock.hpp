@@ -15,7 +15,7 @@ struct bias_policy {
   static void light() noexcept { light_fence(); }
   static void heavy() noexcept { heavy_fence(); }
   /// The owner is a few dozen instructions from writing 0, unless the operating system has preempted it. Spins, then sleeps.
-  static void wait_for_zero(std::atomic<std::uint32_t>& word) noexcept;  // lock_wait.cpp
+  static void wait_for_zero(std::atomic<std::uint8_t>& word) noexcept;  // lock_wait.cpp
 };
 
 using biased_lock = biased<object_lock, bias_policy>;

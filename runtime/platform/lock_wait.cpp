@@ -71,14 +71,15 @@ void object_lock::unlock_slow(std::atomic<std::uint32_t>* word) noexcept {
   if (word->exchange(0, std::memory_order_release) == 2) futex_wake(*word, 1);
 }
 
-void bias_policy::wait_for_zero(std::atomic<std::uint32_t>& word) noexcept {
+void bias_policy::wait_for_zero(std::atomic<std::uint8_t>& word) noexcept {
   for (unsigned pause = first_pause; pause <= last_pause; pause *= 2) {
     if (word.load(std::memory_order_acquire) == 0) return;
     spin(pause);
   }
+  std::atomic<std::uint32_t> nobody_wakes{0};  // the owner writes 0 and no more
   for (std::int64_t nap = first_sleep_ns; word.load(std::memory_order_acquire) != 0;
        nap = std::min(2 * nap, longest_sleep_ns))
-    (void)futex_wait_until(word, 1, monotonic_ns() + nap);  // nobody wakes: its owner writes 0 and no more
+    (void)futex_wait_until(nobody_wakes, 0, monotonic_ns() + nap);
 }
 
 }  // namespace weft::rt

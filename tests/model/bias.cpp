@@ -17,7 +17,7 @@ struct few_takings {
   static void heavy() {
     if (!mutated("V3: no heavy fence")) heavy_fence();
   }
-  static void wait_for_zero(std::atomic<std::uint32_t>& word, where at = where::current()) {
+  static void wait_for_zero(std::atomic<std::uint8_t>& word, where at = where::current()) {
     while (word.load(std::memory_order_acquire, at) != 0) {
       reached("the bias is taken away while the owner is inside");
       pause();
