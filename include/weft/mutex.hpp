@@ -35,8 +35,9 @@ class WEFT_CAPABILITY("mutex") mutex {
   void lock() WEFT_ACQUIRE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     detail::order_wanted(this);
     detail::preemption_point();
-    std::uint32_t free = 0;
-    if (!state_.compare_exchange_strong(free, held, std::memory_order_acquire, std::memory_order_relaxed)) [[unlikely]]
+    std::uint32_t state = state_.load(std::memory_order_relaxed);
+    if ((state & held) != 0 || !state_.compare_exchange_strong(state, state | held, std::memory_order_acquire,
+                                                               std::memory_order_relaxed)) [[unlikely]]
       lock_slow();
     detail::order_taken(this);
   }
@@ -57,8 +58,9 @@ class WEFT_CAPABILITY("mutex") mutex {
   /// Releases it. Does not block. Fatal if nobody holds the mutex.
   void unlock() noexcept WEFT_RELEASE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     detail::order_released(this);
-    std::uint32_t alone = held;
-    if (!state_.compare_exchange_strong(alone, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
+    std::uint32_t state = state_.load(std::memory_order_relaxed);
+    if (wakes_somebody(state) || !state_.compare_exchange_strong(state, state & ~held, std::memory_order_release,
+                                                                 std::memory_order_relaxed)) [[unlikely]]
       unlock_slow();
     detail::preemption_point();  // of *this nothing is touched any more
   }
@@ -66,6 +68,11 @@ class WEFT_CAPABILITY("mutex") mutex {
  private:
   // Bits of state_; runtime/sync/mutex.cpp says who changes them.
   static constexpr std::uint32_t held = 1, queued = 2, called = 4, hand_over = 8;
+
+  /// Whether an unlock has more to do than to clear `held`: U1. Nobody holds it: that is for unlock_slow to report.
+  static constexpr bool wakes_somebody(std::uint32_t state) noexcept {
+    return state != held && (state & (held | called | hand_over)) != (held | called);
+  }
 
   void lock_slow();
   void unlock_slow() noexcept;

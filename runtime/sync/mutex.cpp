@@ -123,7 +123,7 @@ void mutex::unlock_slow() noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   std::uint32_t state = state_.load(std::memory_order_relaxed);
   for (;;) {  // U1
     if ((state & held) == 0) rt::fatal("mutex::unlock: unlock of a mutex that is not held");
-    if ((state & hand_over) == 0 && ((state & queued) == 0 || (state & called) != 0)) {
+    if (!wakes_somebody(state)) {
       if (state_.compare_exchange_weak(state, state & ~held, std::memory_order_release, std::memory_order_relaxed))
         return;
       continue;
