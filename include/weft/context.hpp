@@ -57,7 +57,8 @@ class context {
   }
   ~context() { detail::release_context(node_); }
 
-  /// Closed when the context is cancelled (and when neither a handle to it nor a task under it is left).
+  /// Closed when the context is cancelled (and when neither a handle to it nor a task under it is left). recv() of it returns even in a task
+  /// that is cancelled, if this is the task's context or one above.
   [[nodiscard]] receiver<unit> done() const;
   [[nodiscard]] bool cancelled() const noexcept;
   void throw_if_cancelled() const;

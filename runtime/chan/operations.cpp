@@ -41,6 +41,12 @@ chan_status status_of(attempt outcome, chan_status otherwise) noexcept {
   return outcome == attempt::done ? chan_status::ok : outcome == attempt::closed ? chan_status::closed : otherwise;
 }
 
+/// Whether a receive from it returns, once it is closed, where the caller's cancellation would else be thrown.
+bool answers_cancellation(channel const& c) noexcept {
+  chan_core const* const core = &c;
+  return c.is_done_channel && rt::is_own_done_channel(core);
+}
+
 // The rest of a send and of a receive whose one try under the lock, which is held, did not do it. Functions of their own, so that those that
 // need not wait save no registers for them.
 
@@ -64,18 +70,18 @@ __attribute__((noinline)) chan_status chan_send_wait(channel& c, waiter& w, void
 
 __attribute__((noinline)) chan_status chan_recv_wait(channel& c, waiter& w, void* to, std::int64_t wait_ns,
                                                      attempt outcome) WEFT_NO_THREAD_SAFETY_ANALYSIS {  // as above
-  bool const is_done_channel = c.is_done_channel;
   if (outcome == attempt::closed || wait_ns == 0) {
     c.lock.unlock();
     return status_of(outcome, chan_status::timeout);
   }
   wait_record r;
   r.slot = to;
+  bool const answers = answers_cancellation(c);  // asked now: afterwards the channel may be gone
   switch (block_on(c, w, c.receivers, r, deadline_of(wait_ns), wait_reason::chan_recv)) {  // R4
     case how::partner: return chan_status::ok;
     case how::close: return chan_status::closed;
     case how::cancel:
-      if (is_done_channel && r.ok) return chan_status::closed;
+      if (answers && r.ok) return chan_status::closed;
       rt::throw_cancelled();
     default: return chan_status::timeout;
   }
@@ -119,8 +125,9 @@ __attribute__((noinline)) chan_status chan_send_first(chan_core* core, void* fro
 __attribute__((noinline)) chan_status chan_recv_first(chan_core* core, void* to, std::int64_t wait_ns) {
   check_not_moved(core, "recv");
   bool cancelled = false;
-  waiter& w = rt::wait_point(cancelled);  // W1; the channel of a context that is done answers in spite of it
-  if (cancelled && !(core != nullptr && channel_of(*core).is_done_channel && core->is_closed())) rt::throw_cancelled();
+  waiter& w = rt::wait_point(cancelled);  // W1
+  if (cancelled && !(core != nullptr && core->is_closed() && answers_cancellation(channel_of(*core))))
+    rt::throw_cancelled();
   if (core == nullptr) return wait_on_nil(w, wait_ns, wait_reason::chan_recv);
   return recv_now(channel_of(*core), w, current_lock_owner(), to, wait_ns);
 }

@@ -1,7 +1,7 @@
 // select over channels, ends of tasks, and times: protocol B with many records.
 //
-//   S1 W1: a cancellation point, unless there is an `otherwise`. With `done` cases, one of theirs that is closed is taken
-//      instead of throwing.
+//   S1 W1: a cancellation point, unless there is an `otherwise`. With `done` cases of the own context, or of those above,
+//      one of theirs that is closed is taken instead of throwing.
 //   S2 Look at all cases, without locks.
 //   S3 Draw an order of those that look ready; one after the other, lock that one channel and try.
 //   S4 None happened: `otherwise`, if there is one and a second look finds nothing either.
@@ -175,11 +175,12 @@ select_outcome draw_one(selection& s, Fits fits) noexcept {
   return {s.drawn_end == s.cases ? none : s.index_of(*s.cases->drawn), true};
 }
 
-/// Of a select that is cancelled: one of its `done` cases that fit, or the throw.
+/// Of a select that is cancelled: one of its `done` cases of the own context, or one above, that fit, or the throw.
 template <class Fits>
 select_outcome done_or_throw(selection& s, Fits fits) {
-  select_outcome const out =
-      draw_one(s, [&](select_case& c) { return c.kind == select_kind::done && c.core != nullptr && fits(c); });
+  select_outcome const out = draw_one(s, [&](select_case& c) {
+    return c.kind == select_kind::done && c.core != nullptr && fits(c) && is_own_done_channel(c.core);
+  });
   if (out.index == none) throw_cancelled();
   return out;
 }

@@ -140,4 +140,11 @@ cancel_node* current_context() noexcept {
   return t != nullptr ? t->current_context() : nullptr;
 }
 
+// By the way up, not by a pointer in the channel: the channel may outlive its node.
+bool is_own_done_channel(void const* done) noexcept {
+  cancel_node const* n = current_context();
+  while (n != nullptr && n->done_channel.load(std::memory_order_acquire) != done) n = n->inherits ? n->parent : nullptr;
+  return n != nullptr;
+}
+
 }  // namespace weft::rt

@@ -230,6 +230,9 @@ how wait_in(waiter& w, wait_list& list, object_lock& lock, wait_record& record, 
 
 /// The calling task's current context; null on a plain thread.
 [[nodiscard]] cancel_node* current_context() noexcept;
+/// Whether `done` is the done channel of the calling task's context or of one above. Those above a without_cancel do not count: their
+/// cancellation is not the task's.
+[[nodiscard]] bool is_own_done_channel(void const* done) noexcept;
 /// Throws the weft::cancelled that belongs to the calling task's context; called after a park() that returned cancel.
 /// Inlined, since a frame costs the unwinder a quarter of a microsecond.
 [[noreturn]] __attribute__((always_inline)) inline void throw_cancelled() { throw weft::cancelled(current_context()); }

@@ -134,6 +134,75 @@ TEST_CASE("done().recv() returns when its context is cancelled, also the caller'
   });
 }
 
+TEST_CASE("the done channel of a context that is neither the own one nor above is as any other to a cancelled task") {
+  with_workers([] {
+    auto [foreign, cancel_foreign] = weft::with_cancel();
+    auto [own, cancel_own] = weft::with_cancel();
+    auto [below, cancel_below] = weft::with_cancel(own);
+    cancel_foreign();
+    cancel_own();
+    weft::scoped_context in(own);
+    for (auto const& other : {foreign, below}) {
+      auto const done = other.done();
+      CHECK(is_cancelled([&] { done.recv(); }));
+      CHECK(is_cancelled([&] { (void)done.recv_for(1h); }));
+      CHECK(is_cancelled([&] {
+        for (weft::unit u : done) (void)u;
+      }));
+      CHECK(is_cancelled([&] {
+        std::vector<weft::unit> out;
+        done.recv_many(out, 1);
+      }));
+      CHECK(is_cancelled([&] { weft::select(weft::on_done(other)); }));
+      CHECK(is_cancelled([&] { weft::select(weft::on_done(other), weft::on_timeout(0s)); }));
+      CHECK(is_cancelled([&] { weft::select(on_recv(other.done())); }));
+      CHECK(weft::select(weft::on_done(other), weft::on_done(own)) == 1);
+      CHECK(weft::select(weft::on_done(other), weft::otherwise()) == 0);  // no cancellation point
+      weft::selector s;
+      s.done(other);
+      CHECK(is_cancelled([&] { s.wait(); }));
+      CHECK(s.done(own) == 1);
+      CHECK(s.wait() == 1);
+      weft::uncancellable const shield;
+      CHECK_FALSE(done.recv().has_value());
+    }
+  });
+}
+
+TEST_CASE("a wait for another context's end is thrown out of where the own one is cancelled first") {
+  with_workers([] {
+    auto const ends_by = [](auto wait) {
+      auto [foreign, cancel_foreign] = weft::with_cancel();
+      auto [own, cancel_own] = weft::with_cancel();
+      auto h = weft::spawn([mine = own, other = foreign, wait] {
+        weft::scoped_context in(mine);
+        return is_cancelled([&] { wait(other, mine); });
+      });
+      await_receivers(foreign.done());
+      cancel_own();
+      cancel_foreign();  // on one worker before the task goes on
+      return h.join();
+    };
+    CHECK(ends_by([](auto& other, auto&) { other.done().recv(); }));
+    CHECK(ends_by([](auto& other, auto&) { weft::select(weft::on_done(other)); }));
+    CHECK_FALSE(ends_by([](auto& other, auto& mine) { weft::select(weft::on_done(other), weft::on_done(mine)); }));
+  });
+}
+
+TEST_CASE("a context above a without_cancel is none of those above whose end answers a cancellation") {
+  with_workers([] {
+    auto [above, cancel_above] = weft::with_cancel();
+    auto [own, cancel_own] = weft::with_cancel(weft::without_cancel(above));
+    cancel_above();
+    weft::scoped_context in(own);
+    CHECK_FALSE(above.done().recv().has_value());
+    CHECK(weft::select(weft::on_done(above)) == 0);
+    cancel_own();
+    CHECK(is_cancelled([&, up = above] { up.done().recv(); }));
+    CHECK(is_cancelled([&, up = above] { weft::select(weft::on_done(up)); }));
+  });
+}
+
 TEST_CASE("a value is either received or still in the channel, however a cancellation races with it") {
   with_workers([] {
     for (std::size_t capacity : {0u, 1u}) {

@@ -51,6 +51,7 @@ waiter& prepare_wait() { return model::now_parking->task; }
 waiting_caller wait_at_once() noexcept { return {&model::now_parking->task, passing_owner}; }
 lock_owner current_lock_owner() noexcept { return passing_owner; }
 cancel_node* current_context() noexcept { return nullptr; }
+bool is_own_done_channel(void const*) noexcept { return false; }
 std::uint64_t random_below(std::uint64_t n) noexcept { return model::choose(static_cast<unsigned>(n)); }
 
 how park_task(waiter& w, park_request const& request) noexcept {

@@ -89,7 +89,8 @@ inline void add_ends(chan_core& c, std::uint64_t which) noexcept { c.ends.fetch_
 /// what is buffered; never blocks. Usable from anywhere, without a current task.
 void drop_ends(chan_core& c, std::uint64_t which) noexcept;
 
-/// recv() on this channel, and select's on_done, prefer it to the caller's cancellation. Before it is shared.
+/// recv() on this channel, and select's on_done, prefer it to the caller's cancellation, if that is of this context or of one below.
+/// Before it is shared.
 void mark_done_channel(chan_core& c) noexcept;
 
 /// Told once, when the last handle that can receive has gone: by whoever dropped it, anywhere, with no lock held.

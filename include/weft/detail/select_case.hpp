@@ -41,7 +41,7 @@ struct select_outcome {
 
 /// Waits until one of the cases can happen and makes it happen; among several the choice is uniformly random, or the
 /// first in the table if `biased`. With an `otherwise` it does not wait. Without one it blocks and is a cancellation
-/// point; throws weft::cancelled unless a `done` case is ready by then. What prepare() throws comes out too; then, and
+/// point; throws weft::cancelled unless a `done` case of the own context, or of one above, is ready by then. What prepare() throws comes out too; then, and
 /// in all cases but the one that is returned, nothing has happened.
 [[nodiscard]] select_outcome select_run(select_case* cases, std::size_t count, bool biased);
 

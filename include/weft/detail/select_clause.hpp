@@ -144,7 +144,7 @@ class send_clause {
   F handler_;
 };
 
-/// on_done: a receive from a context's done channel that is preferred to the caller's own cancellation.
+/// on_done: a receive from a context's done channel. Of the caller's own context, or one above, it is preferred to the cancellation.
 template <class F>
 class done_clause {
  public:
