@@ -58,6 +58,18 @@ template <detail::selectable Source, class F = detail::no_handler>
   return detail::recv_clause<T, F>(source.channel(), std::forward<F>(f));
 }
 
+/// The same with the type of the value, or of the source, given: on_recv<int>(c), on_recv<timer>(t). What converts to a receiver will do.
+template <class T, class F = detail::no_handler>
+  requires std::is_object_v<T>
+[[nodiscard]] auto on_recv(std::type_identity_t<receiver<T>> source, F&& f = {}) {
+  return weft::on_recv(std::move(source), std::forward<F>(f));
+}
+template <detail::selectable Source, class F = detail::no_handler>
+  requires std::is_object_v<Source>
+[[nodiscard]] auto on_recv(std::type_identity_t<Source>& source, F&& f = {}) {
+  return weft::on_recv(source, std::forward<F>(f));
+}
+
 /// Sends `v`: moved from (rvalue) or copied (lvalue) if the case happens.
 template <detail::send_end Dest, class F = detail::no_handler>
 [[nodiscard]] auto on_send(Dest&& dest, typename std::remove_cvref_t<Dest>::value_type&& v, F&& f = {}) {
@@ -77,19 +89,40 @@ template <detail::send_end Dest, class F = detail::no_handler>
   return detail::send_clause<T, F, true>(std::forward<Dest>(dest), v, std::forward<F>(f));
 }
 
+/// The same with the type of the value given: on_send<int>(c, 1). What converts to a sender will do.
+template <class T, class F = detail::no_handler>
+  requires std::is_object_v<T>
+[[nodiscard]] auto on_send(std::type_identity_t<sender<T>> dest, std::type_identity_t<T>&& v, F&& f = {}) {
+  return weft::on_send(std::move(dest), std::move(v), std::forward<F>(f));
+}
+template <class T, class F = detail::no_handler>
+  requires std::is_object_v<T>
+[[nodiscard]] auto on_send(std::type_identity_t<sender<T>> dest, std::type_identity_t<T> const& v, F&& f = {}) {
+  return weft::on_send(std::move(dest), v, std::forward<F>(f));
+}
+template <class T, class F = detail::no_handler>
+  requires(std::is_object_v<T> && !std::copy_constructible<T>)
+[[nodiscard]] auto on_send(std::type_identity_t<sender<T>> dest, std::type_identity_t<T>& v, F&& f = {}) {
+  return weft::on_send(std::move(dest), v, std::forward<F>(f));
+}
+
 /// Happens when `d` has passed; max(): never, negative or zero: ready at once.
 template <class R, class P, class F = detail::no_handler>
 [[nodiscard]] auto on_timeout(std::chrono::duration<R, P> d, F&& f = {}) {
   return detail::time_clause<F>(detail::select_kind::timeout, detail::saturated_ns(d), std::forward<F>(f));
 }
-template <class Clock, class D, class F = detail::no_handler>
+template <class F = detail::no_handler>
+[[nodiscard]] auto on_deadline(time_point at, F&& f = {}) {
+  return detail::time_clause<F>(detail::select_kind::deadline, detail::deadline_at(at), std::forward<F>(f));
+}
+template <class F = detail::no_handler, class Clock, class D>
 [[nodiscard]] auto on_deadline(std::chrono::time_point<Clock, D> at, F&& f = {}) {
   return detail::time_clause<F>(detail::select_kind::deadline, detail::deadline_at(at), std::forward<F>(f));
 }
 
 /// Happens when the context is cancelled. Where it is the caller's own context or one above, select takes this case
 /// instead of throwing weft::cancelled.
-template <class Context, class F = detail::no_handler>
+template <class F = detail::no_handler, class Context>
   requires requires(Context const& c) {
     { c.done() } -> std::convertible_to<receiver<unit>>;
   }

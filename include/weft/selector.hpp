@@ -95,6 +95,11 @@ class selector {
   std::size_t recv(Source&& source, F&& f = {}) {
     return recv(source.channel(), std::forward<F>(f));
   }
+  template <class T, class F = detail::no_handler>
+    requires std::is_object_v<T>
+  std::size_t recv(std::type_identity_t<receiver<T>> source, F&& f = {}) {
+    return recv(std::move(source), std::forward<F>(f));
+  }
 
   /// Sends `v` once; then the case is off until rearm().
   template <detail::send_end Dest, class F = detail::no_handler>
@@ -102,6 +107,11 @@ class selector {
     using T = typename std::remove_cvref_t<Dest>::value_type;
     return add(std::make_unique<detail::send_entry<T, std::decay_t<F>>>(sender<T>(std::forward<Dest>(dest)),
                                                                         std::move(v), std::forward<F>(f)));
+  }
+  template <class T, class F = detail::no_handler>
+    requires std::is_object_v<T>
+  std::size_t send(std::type_identity_t<sender<T>> dest, std::type_identity_t<T> v, F&& f = {}) {
+    return send(std::move(dest), std::move(v), std::forward<F>(f));
   }
   /// The next value of send case number `index`: of the channel's type, or another number for a number, a text for a std::string.
   /// Fatal if that is no send of such a value.
@@ -123,11 +133,15 @@ class selector {
   std::size_t timeout(std::chrono::duration<R, P> d, F&& f = {}) {
     return add_clause(on_timeout(d, copy(std::forward<F>(f))));
   }
-  template <class Clock, class D, class F = detail::no_handler>
+  template <class F = detail::no_handler>
+  std::size_t deadline(time_point at, F&& f = {}) {
+    return add_clause(on_deadline(at, copy(std::forward<F>(f))));
+  }
+  template <class F = detail::no_handler, class Clock, class D>
   std::size_t deadline(std::chrono::time_point<Clock, D> at, F&& f = {}) {
     return add_clause(on_deadline(at, copy(std::forward<F>(f))));
   }
-  template <class Context, class F = detail::no_handler>
+  template <class F = detail::no_handler, class Context>
   std::size_t done(Context const& context, F&& f = {}) {
     return add_clause(on_done(context, copy(std::forward<F>(f))));
   }
