@@ -30,7 +30,6 @@
 #include "runtime/fiber/switch.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/platform/thread.hpp"
-#include "runtime/sched/observer.hpp"
 #include "runtime/sched/pending_start.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/switching.hpp"
@@ -371,15 +370,6 @@ void scheduler::shutdown(std::int64_t grace_ns) {
     if (drained_.load(std::memory_order_acquire) != 0 && !all_over()) drained_.store(0, std::memory_order_seq_cst);
   }
   stop_threads();
-}
-
-void scheduler::report_stuck(char const* why) {
-  observer const* o = observer_in_use.load(std::memory_order_acquire);
-  std::string const text = o != nullptr ? o->describe(*this) : std::string();
-  warn("%s", why);
-  write_error(text);
-  if (options_.on_stuck == stuck::abort) std::abort();
-  std::_Exit(70);
 }
 
 runtime_metrics scheduler::metrics() const noexcept {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdio>
 #include <string>
 
 #include <unistd.h>
@@ -163,6 +164,60 @@ TEST_CASE("a task that computes, or sits in a system call, beyond the grace is n
           if (weft::rt::tsan) return;  // it keeps the signal back until the thread comes to a call that it knows
           CHECK(contains(errors, stuck == compute_for_ever ? "compute_for_ever(" : "sit_in_a_call("));
         });
+}
+
+namespace {
+/// What a program prints to a pipe.
+std::FILE* buffered_errors() { return ::fdopen(::dup(STDERR_FILENO), "w"); }
+}  // namespace
+
+TEST_CASE("what was printed to a stream is written before the process ends for a stuck task", "[observe][stuck]") {
+  is_reported(
+      [](unsigned workers) {
+        std::fputs("said before", buffered_errors());
+        weft::run(impatient(workers), [] {
+          auto begun = weft::make_chan<int>();
+          weft::go([begun] {
+            begun.send(1);
+            ignore_the_end();
+          });
+          begun.recv();
+        });
+      },
+      [](std::string const& errors) { CHECK(contains(errors, "said before")); });
+}
+
+TEST_CASE("what was printed to a stream is written before the process ends for an uncancellable deadlock",
+          "[observe][stuck]") {
+  child_end const end = run_child([] {
+    std::fputs("said before", buffered_errors());
+    weft::run([] {
+      weft::uncancellable const shield;
+      weft::make_chan<int>().recv();
+    });
+    return 0;
+  });
+  INFO(end.errors);
+  CHECK(end.exit_code == 70);
+  CHECK(contains(end.errors, "wait uncancellably"));
+  CHECK(contains(end.errors, "said before"));
+}
+
+TEST_CASE("a stuck task that holds a stream's lock does not keep the process", "[observe][stuck]") {
+  child_end const end = run_child([] {
+    weft::run(impatient(2), [] {
+      auto begun = weft::make_chan<int>();
+      weft::go([begun] {
+        ::flockfile(buffered_errors());
+        begun.send(1);
+        ignore_the_end();
+      });
+      begun.recv();
+    });
+    return 0;
+  });
+  CHECK(end.exit_code == 70);
+  CHECK(contains(end.errors, "ignore_the_end()"));
 }
 
 TEST_CASE("with stuck::abort the process aborts after the report", "[observe][stuck]") {

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <string>
 
 struct child_end {
@@ -19,6 +20,7 @@ template <class Body>
 child_end run_child(Body body) {
   int ends[2];
   if (::pipe(ends) != 0) return {};
+  std::fflush(nullptr);  // else the child has it to write too
   pid_t const child = ::fork();
   if (child == 0) {
     ::dup2(ends[1], STDERR_FILENO);
