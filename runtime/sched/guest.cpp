@@ -3,7 +3,7 @@
 //   G1 a runtime is in the list from its constructor to its destructor
 //   G2 guest: finds it there, and that it still takes guests, and is counted, all under the list's lock
 //   G3 shutdown: it takes none from now on, under the lock; waits until those that are counted have gone
-//   G4 keep_there: as G2, while it is shut down too: for who takes back what the runtime would otherwise destroy at its end
+//   G4 as G2, while it is shut down too: for who takes back what the runtime would otherwise destroy at its end
 //   G5 destructor: out of the list, under the lock; waits once more, before it destroys anything
 //
 // A call through a stale pointer to a runtime at whose address another one has been made meanwhile goes to that one.
@@ -68,18 +68,10 @@ void scheduler::refuse_guests() noexcept {  // G3
   while (guests_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
 }
 
-bool scheduler::let_in(scheduler* s) noexcept {  // G2
+bool scheduler::let_in(scheduler* s, bool even_shut_down) noexcept {  // G2, G4
   guard hold(known.lock);
   scheduler* const there = known.find(s);
-  if (there == nullptr || !there->takes_guests_) return false;
-  there->guests_.fetch_add(1, std::memory_order_relaxed);
-  return true;
-}
-
-bool scheduler::keep_there(scheduler* s) noexcept {  // G4
-  guard hold(known.lock);
-  scheduler* const there = known.find(s);
-  if (there == nullptr) return false;
+  if (there == nullptr || (!there->takes_guests_ && !even_shut_down)) return false;
   there->guests_.fetch_add(1, std::memory_order_relaxed);
   return true;
 }

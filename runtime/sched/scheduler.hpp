@@ -188,18 +188,16 @@ class scheduler {
 
   // ---- calls from outside through pointers that may be stale (guest.cpp) ----
   scheduler* next_known = nullptr;  // guarded by that file's lock
-  /// True: s is there, takes guests, and will be until let_out().
-  [[nodiscard]] static bool let_in(scheduler* s) noexcept;
+  /// True: s is there, takes guests (`even_shut_down`: or has taken them), and will be until let_out().
+  [[nodiscard]] static bool let_in(scheduler* s, bool even_shut_down = false) noexcept;
   void let_out() noexcept;
   /// Returns when none is left.
   void refuse_guests() noexcept;
-  /// True: s is there, though it may be shut down, and will be until let_out().
-  [[nodiscard]] static bool keep_there(scheduler* s) noexcept;
   /// Whether it is there and deadlocked(); null, or one that has gone, is not.
   [[nodiscard]] static bool is_unwound(scheduler const* s) noexcept;
   /// In a child that fork has made, by its only thread.
   static void forget_all_known() noexcept;
-  /// Names every task and ends the process.
+  /// Names every task and ends the process (stuck.cpp).
   [[noreturn]] void report_stuck(char const* why);
 
   // ---- the switching side (switching.cpp), always inside a section ----

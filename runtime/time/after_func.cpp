@@ -78,7 +78,7 @@ bool take_back(later_start& l) noexcept {
 bool stop_later(later_start& l) noexcept {
   worker const* const w = current_worker();
   if (w != nullptr && w->sched == l.in) return take_back(l);
-  if (!scheduler::keep_there(l.in)) return false;
+  if (!scheduler::let_in(l.in, /*even_shut_down=*/true)) return false;
   bool const stopped = take_back(l);
   l.in->let_out();
   return stopped;
