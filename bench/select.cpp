@@ -45,8 +45,8 @@ void select_otherwise_1(benchmark::State& state) {
   bench::run(state, 1, [&state] {
     auto a = weft::make_chan<int>();
     for (auto _ : state) {
-      benchmark::DoNotOptimize(
-          a);  // each time any channel, or what a handle is would be looked at once for all of them
+      // Each time any channel, or what the handle is would be looked at once for all rounds.
+      benchmark::DoNotOptimize(a);
       weft::select(weft::on_recv(a, [](int) {}), weft::otherwise());
     }
   });

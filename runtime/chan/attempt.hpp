@@ -35,9 +35,14 @@ inline void push_ring(channel& c, std::size_t n, void* from) noexcept WEFT_REQUI
   move_element(c.ops, c.place(n < to_end ? c.head + n : n - to_end), from);
 }
 
+/// The place of the oldest element is no longer its place.
+inline void pass_oldest(channel& c) noexcept WEFT_REQUIRES(c.lock) {
+  if (++c.head == c.capacity) c.head = 0;
+}
+
 inline void pop_ring(channel& c, void* to) noexcept WEFT_REQUIRES(c.lock) {
   relocate_element(c.ops, to, c.place(c.head));
-  if (++c.head == c.capacity) c.head = 0;
+  pass_oldest(c);
 }
 
 inline void set_count(channel& c, std::size_t n) noexcept {

@@ -43,9 +43,8 @@ newest send_newest_locked(channel& c, void* from, void* spare, waiter*& woken) n
   }
   // Full: the place of the oldest element, which comes out, is that of the newest.
   if (c.ops.destroy == nullptr) {
-    std::byte* const place = c.place(c.head);
-    move_element(c.ops, place, from);
-    if (++c.head == c.capacity) c.head = 0;
+    pass_oldest(c);
+    push_ring(c, c.capacity - 1, from);
   } else {
     pop_ring(c, spare);
     push_ring(c, c.capacity - 1, from);
