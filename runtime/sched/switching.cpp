@@ -213,7 +213,7 @@ void yield_task(worker& w, processor* p, task& t) noexcept { leave_to_others(w, 
 //
 //   J1 The child was queued last on this worker's processor, so that nobody can have begun it: run_queue's retract.
 //   J2 It was spawned under the context that the joiner is under. The joiner's frames lie below the child's and cannot go on before it ends,
-//      so a cancellation of the joiner must be one of the child, which is woken by it. The join then throws, as it would have
+//      so a cancellation of the joiner must be one of the child, which is woken by it. The join then throws, as each does
 //      (task_wait), and its handle stays joinable.
 //   J3 There is room: the child has seven eighths of the default stack, however much the joiners below it have used.
 //   J4 Others are not kept waiting: each 61st join, and one after the monitor has found something overdue, parks as usual.

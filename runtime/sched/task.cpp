@@ -364,23 +364,26 @@ bool wait_for_end(task* t, waiter& self, std::int64_t deadline,
 
 }  // namespace
 
+// A join takes nothing from the task, unlike a partner (R4), so it throws whenever its task is cancelled, even if the end came first: that
+// may have been an end by the same cancellation, and the handle is to stay joinable. Hence each look at the context comes after the one
+// that finds the end. Who ended the task then had read the mark (C1), and done hands it on.
+
 void task_wait(task* t) {
   preemption_point();
   worker* const w = current_worker();
   task* const self = w != nullptr ? w->current.get() : nullptr;
-  if (self != nullptr) {
-    throw_if_cancelled_here(*self);
-    if (is_done(*t)) return;
-    if (run_for_join(*w, *self, *t)) return throw_if_cancelled_here(*self);  // J2: it would have ended this wait too
-  } else if (is_done(*t)) {
-    return;
-  }
-  (void)wait_for_end(t, prepare_wait(), never, true);
+  bool const ended = is_done(*t);
+  if (self != nullptr) throw_if_cancelled_here(*self);
+  if (ended) return;
+  if (self == nullptr || !run_for_join(*w, *self, *t)) (void)wait_for_end(t, prepare_wait(), never, true);
+  if (self != nullptr) throw_if_cancelled_here(*self);
 }
 
 bool task_wait_until(task* t, std::int64_t deadline) {
-  waiter& self = cancellation_point();
-  return task_done(t) || wait_for_end(t, self, deadline, true);
+  waiter& waiting = cancellation_point();
+  if (!task_done(t) && !wait_for_end(t, waiting, deadline, true)) return false;
+  if (task* const self = current_task(); self != nullptr) throw_if_cancelled_here(*self);
+  return true;
 }
 
 void task_cancel(task* t) {

@@ -11,6 +11,8 @@
 #include <stdexcept>
 #include <string>
 
+#include <weft/sim.hpp>
+
 #include "runtime/base/sanitizer.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
@@ -198,6 +200,23 @@ TEST_CASE("a cancelled joiner is woken with the task that it joins") {
     CHECK(above);
     CHECK(joinable);
   });
+}
+
+TEST_CASE("a joiner whose cancellation ends its task is cancelled, though the task has ended before it looks") {
+  weft::sim::result const r = weft::sim::explore(300, [] {
+    auto never = weft::make_chan<int>();
+    auto joiner = weft::spawn([never] {
+      auto child = weft::spawn([never] { never.recv(); });
+      weft::yield();
+      (void)child.wait_for(1h);
+      throw std::runtime_error("the wait was not cancelled");
+    });
+    weft::yield();
+    joiner.cancel();
+    CHECK_THROWS_AS(joiner.join(), weft::cancelled);
+  });
+  CHECK(r.what == "");
+  CHECK(r.runs == 300);
 }
 
 TEST_CASE("a joiner under another context than its task is woken alone") {
