@@ -1,7 +1,8 @@
 // The client: URLs, the pool of kept connections, and one exchange on a connection.
 //
 //   1. A kept connection to the host is taken, the one used last on which nothing has come since, or a new one is made.
-//   2. The request goes out in one write, the response is read to its end.
+//   2. The request goes out in one write, the response is read to its end. A body that is large, or that a callback writes, is sent by a
+//      task of its own meanwhile: a server may answer before it has read all of it, or read no further until its answer is read.
 //   3. If the response allows it and nothing is left over, the connection goes back into the pool.
 //   4. A server may close a kept connection at any moment, also just as the request goes out. If that is what happened, and the
 //      method may be repeated, once more from 1 with a new connection.
@@ -15,10 +16,14 @@
 #include "runtime/http/state.hpp"
 #include "runtime/http/url.hpp"
 #include "runtime/net/system.hpp"
+#include "runtime/sched/task.hpp"
 
 #include <weft/net/stream.hpp>
+#include <weft/task.hpp>
 
 #include <algorithm>
+#include <chrono>
+#include <exception>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -30,6 +35,8 @@
 #include <poll.h>
 
 namespace weft::rt {
+
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -196,6 +203,43 @@ result<void> write_request(net::tcp_stream& stream, request_state const& q, std:
   return to.last;
 }
 
+/// A request on its way, which what holds these references outlives. The destructor cuts it short.
+class request_writing {
+ public:
+  request_writing(net::tcp_stream& stream, request_state const& q, std::string const& header) {
+    // A plain thread has one thing to do at a time, and what a new connection's send buffer takes needs nobody to wait.
+    if (current_task() == nullptr || (!q.write && q.body.size() <= 16 * 1024)) {
+      written_ = write_request(stream, q, header);
+      return;
+    }
+    beside_ = weft::spawn([&] {
+      try {
+        written_ = write_request(stream, q, header);
+      } catch (weft::cancelled const&) {
+        throw;
+      } catch (...) {
+        thrown_ = std::current_exception();
+        stream.close();  // nobody need wait for an answer to half a request
+      }
+    });
+  }
+
+  /// Whether all of it has been sent, within `patience` from now; what is left is not sent. Throws what the callback has thrown.
+  result<void> end(std::chrono::nanoseconds patience) {
+    if (beside_.joinable()) {
+      (void)beside_.wait_for(patience);
+      beside_.stop();
+    }
+    if (thrown_) std::rethrow_exception(thrown_);
+    return written_;
+  }
+
+ private:
+  result<void> written_ = std::unexpected(make_error_code(std::errc::operation_canceled));
+  std::exception_ptr thrown_;
+  join_handle<void> beside_;  // last: its destructor waits for what writes to the others
+};
+
 bool is_redirection(int status) noexcept {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
@@ -236,7 +280,7 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
     stream.set_write_deadline(at);
   };
   if (timed) set_deadline(detail::time_after(options.request_timeout));
-  result<void> const written = write_request(stream, q, header);
+  request_writing writing(stream, q, header);
   // A server may answer and close before it has read the request: its answer counts for more than our failure to write.
   std::vector<char> buffer(16 * 1024);
   std::size_t begin = 0, end = 0;
@@ -252,9 +296,13 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
       begin = 0;
       if (end == buffer.size()) buffer.resize(2 * buffer.size());  // the parser bounds what it leaves
       auto const n = stream.read_some(std::span(buffer).subspan(end));
-      if (!n) return fail(written ? n.error() : written.error(), !any);
+      if (!n) {
+        result<void> const written = writing.end(0ns);
+        return fail(written ? n.error() : written.error(), !any);
+      }
       if (*n == 0) {
         parser.end();
+        (void)writing.end(0ns);
         if (!any) return fail(make_error_code(weft::errc::eof), true);
         break;
       }
@@ -265,7 +313,9 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
       return fail(make_error_code(http::errc::response_too_large), false);
     if (parser.state() != response_parser::outcome::done) return fail(make_error_code(http::errc::bad_response), false);
     if (parser.interim()) continue;
-    bool const reusable = parser.keep_alive() && begin == end && written;
+    // What has been answered is mostly just being sent to its end. Who goes on to read says so by keeping the connection; Go waits as long.
+    bool const read_on = parser.keep_alive() && begin == end;
+    bool const reusable = writing.end(read_on ? 50ms : 0ns).has_value() && read_on;
     if (timed && reusable) set_deadline(time_point::max());
     return {parser.take(), reusable, false};
   }

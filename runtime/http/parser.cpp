@@ -284,7 +284,7 @@ std::size_t response_parser::feed(std::string_view in) {
   while (outcome_ == outcome::more) {
     std::string_view const rest = in.substr(taken);
     bool const in_body = header_done_;
-    if (rest.empty() || (in_body && base::chunked() && rest.size() < shortest_last_chunk)) break;
+    if (rest.empty() || (in_body && base::chunked() && chunk_left_ == 0 && rest.size() < shortest_last_chunk)) break;
     error_code e;
     chunk_header_ = false;
     std::size_t const n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
@@ -344,6 +344,7 @@ std::size_t response_parser::on_body_impl(view body, error_code&) {
 }
 
 std::size_t response_parser::on_chunk_body_impl(std::uint64_t, view body, error_code&) {
+  chunk_left_ -= body.size();
   add_to_body(body);
   return body.size();
 }

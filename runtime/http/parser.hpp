@@ -165,7 +165,10 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   void on_header_impl(error_code&) override { header_done_ = true; }
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
   std::size_t on_body_impl(view body, error_code&) override;
-  void on_chunk_header_impl(std::uint64_t, view, error_code&) override { chunk_header_ = true; }
+  void on_chunk_header_impl(std::uint64_t size, view, error_code&) override {
+    chunk_header_ = true;
+    chunk_left_ = size;
+  }
   std::size_t on_chunk_body_impl(std::uint64_t, view body, error_code&) override;
   void on_finish_impl(error_code&) override {}
 
@@ -177,7 +180,8 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   int status_ = 0;
   std::size_t header_size_ = 0;
   bool header_done_ = false;
-  bool chunk_header_ = false;  // one has just been taken
+  bool chunk_header_ = false;     // one has just been taken
+  std::uint64_t chunk_left_ = 0;  // of its data
   std::vector<std::pair<std::string, std::string>> fields_;
   std::string body_;
 };

@@ -78,7 +78,8 @@ class request {
   /// A request to be sent by a client: `url` with scheme and host ("http://127.0.0.1:8080/hello?x=1").
   request(std::string_view method, std::string_view url, std::string body = {});
   /// The same with a body that `write` produces while it is sent, in chunks. It may be called again for a redirection (308, 307) or not
-  /// at all. What it throws comes out of the client's call.
+  /// at all. What it throws comes out of the client's call. Where a task makes that call, `write` runs in another, beside the response's
+  /// sink, and is cancelled if the response is whole before the request.
   template <std::invocable<body_writer&> F>
   request(std::string_view method, std::string_view url, F&& write) : request(method, url) {
     stream(std::forward<F>(write));
