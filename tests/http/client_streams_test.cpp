@@ -30,7 +30,7 @@ http::router routes() {
 /// Answers whoever connects, and reads nothing; what keeps the connection open comes back.
 net::tcp_stream answer_unread(net::tcp_listener& listener, std::string const& answer) {
   net::tcp_stream s = std::move(*listener.accept());
-  REQUIRE(s.write_all(answer));
+  s.write_all(answer).value();  // no REQUIRE: another task checks
   return s;
 }
 
@@ -130,8 +130,8 @@ TEST_CASE("a connection is kept behind a body that was sent beside its response"
       for (int i = 0; i < 3; ++i) {  // on the one connection
         while (!in.read_line().value()->empty()) {
         }
-        REQUIRE(in.read_exact(100'000));
-        REQUIRE(s.write_all(std::string_view("HTTP/1.1 204 No Content\r\n\r\n")));
+        (void)in.read_exact(100'000).value();
+        s.write_all(std::string_view("HTTP/1.1 204 No Content\r\n\r\n")).value();
       }
     });
     http::client c;
