@@ -11,11 +11,16 @@
 
 namespace weft {
 
+namespace detail {
+struct one_run {};
+}  // namespace detail
+
 /// Workers, processors and queues. Several may live in one process. Usable from any thread.
 class runtime {
  public:
   /// Starts it. Throws std::system_error when the system refuses what it needs, or WEFT_WORKERS is not a number.
   explicit runtime(options o = {});
+  runtime(options o, detail::one_run);  // for weft::run: what only a program that lasts needs is left to run()
   /// = shutdown().
   ~runtime();
   runtime(runtime const&) = delete;
@@ -32,6 +37,7 @@ class runtime {
     auto handle = spawn_first(std::forward<F>(f), std::forward<A>(a)...);
     {
       presence const here(*this);
+      if (may_be_brief() && !handle.wait_for(std::chrono::milliseconds(1))) note_lasting();
       handle.wait();
     }
     throw_if_deadlocked();
@@ -104,6 +110,8 @@ class runtime {
   /// The same, and makes what this thread needs to wait: want of memory for it must not come out while the task runs.
   static void prepare_to_run();
   void throw_if_deadlocked() const;
+  [[nodiscard]] bool may_be_brief() const noexcept;
+  static void note_lasting() noexcept;  // starts the thread that answers SIGQUIT
   /// Without a place of spawn: it would be the line above.
   template <class F, class... A>
   join_handle<detail::task_result_t<F, A...>> spawn_first(F&& f, A&&... a) {
@@ -146,7 +154,7 @@ class runtime {
 template <class F, class... A>
   requires task_callable<F, A...>
 auto run(options o, F&& f, A&&... a) -> detail::task_result_t<F, A...> {
-  runtime r(std::move(o));
+  runtime r(std::move(o), detail::one_run());
   return r.run(std::forward<F>(f), std::forward<A>(a)...);
 }
 template <class F, class... A>

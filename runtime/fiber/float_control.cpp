@@ -1,10 +1,20 @@
 // See float_control.hpp.
 #include "runtime/fiber/float_control.hpp"
 
+// The loader has asked the processor already. To ask again costs the start of a program 40 us on a virtual machine, where each
+// CPUID goes to the hypervisor, and __builtin_cpu_supports makes libgcc ask for all that it knows. To Clang glibc's header is C.
+#if defined(__x86_64__) && !defined(__clang__) && __has_include(<sys/platform/x86.h>)
+#include <sys/platform/x86.h>
+#endif
+
 namespace weft::rt {
 
 #if defined(__x86_64__)
+#if defined(CPU_FEATURE_PRESENT)
+bool const has_sse4_1 = CPU_FEATURE_PRESENT(SSE4_1) != 0;
+#else
 bool const has_sse4_1 = __builtin_cpu_supports("sse4.1") != 0;
+#endif
 
 void change_float_control(float_control now, float_control wanted) noexcept {
   auto const x87 = static_cast<std::uint16_t>(wanted);

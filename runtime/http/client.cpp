@@ -224,7 +224,8 @@ class request_writing {
     });
   }
 
-  /// Whether all of it has been sent, within `patience` from now; what is left is not sent. Throws what the callback has thrown.
+  /// Whether all of it has been sent, within `patience` from now; else why not, operation_canceled if that was too short: what is left is
+  /// not sent. Throws what the callback has thrown.
   result<void> end(std::chrono::nanoseconds patience) {
     if (beside_.joinable()) {
       (void)beside_.wait_for(patience);
@@ -281,6 +282,11 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
   };
   if (timed) set_deadline(detail::time_after(options.request_timeout));
   request_writing writing(stream, q, header);
+  // The kernel gives a connection's error to one of two calls.
+  auto const first_error = [&](std::error_code of_reading) {
+    result<void> const written = writing.end(0ns);
+    return written || written.error() == std::errc::operation_canceled ? of_reading : written.error();
+  };
   // A server may answer and close before it has read the request: its answer counts for more than our failure to write.
   std::vector<char> buffer(16 * 1024);
   std::size_t begin = 0, end = 0;
@@ -296,14 +302,11 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
       begin = 0;
       if (end == buffer.size()) buffer.resize(2 * buffer.size());  // the parser bounds what it leaves
       auto const n = stream.read_some(std::span(buffer).subspan(end));
-      if (!n) {
-        result<void> const written = writing.end(0ns);
-        return fail(written ? n.error() : written.error(), !any);
-      }
+      if (!n) return fail(first_error(n.error()), !any);
       if (*n == 0) {
         parser.end();
-        (void)writing.end(0ns);
-        if (!any) return fail(make_error_code(weft::errc::eof), true);
+        std::error_code const e = first_error(make_error_code(weft::errc::eof));
+        if (!any) return fail(e, true);
         break;
       }
       any = true;

@@ -33,6 +33,7 @@ void ended(scheduler& s) noexcept {
 }
 
 constexpr observer reports{.runtime_begins = begins,
+                           .runtime_lasts = listen_for_quit,
                            .runtime_ended = ended,
                            .all_idle = all_idle,
                            .describe = describe_stuck,

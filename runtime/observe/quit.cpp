@@ -1,10 +1,14 @@
 // SIGQUIT: what all tasks do, on standard error, and the process ends with status 131; or goes on, if all its runtimes say so.
 //
-//   K1 the first runtime of the process finds that nobody handles SIGQUIT: it starts a thread and installs the handler
+//   K1 the first runtime of the process finds that nobody handles SIGQUIT: it installs the handler. A thread is started with it, but
+//      for weft::run, whose caller starts it when the first task has not ended within a millisecond: a thread's beginning and end are a
+//      tenth of what a program takes that ends sooner
 //   K2 the handler, on whatever thread and stack: notes the signal, wakes the thread by an eventfd. Nothing else is safe there;
 //      errno is kept
-//   K3 the thread takes a census and writes it. Nothing of it needs a worker: the program may stand still in a loop or a system call
-//   K4 the last runtime's end puts back what was there, unless somebody has put another handler over ours, and joins the thread
+//   K3 the thread takes a census and writes it. Nothing of it needs a worker: the program may stand still in a loop or a system call.
+//      What was noted before it began is the first thing that it looks for
+//   K4 the last runtime's end puts back what was there, unless somebody has put another handler over ours, joins the thread, and
+//      answers what nobody has answered
 //
 // A handler that was saved by others (weft::signals, a library that chains) may be called after K4, or in a child that fork made
 // and that shares the eventfd: then nobody listens here, and it does what SIGQUIT does by default.
@@ -65,6 +69,7 @@ struct watch {
   ranked_lock lock{lock_rank::registry};
   unsigned runtimes WEFT_GUARDED_BY(lock) = 0;
   struct sigaction before WEFT_GUARDED_BY(lock) = {};
+  bool installed WEFT_GUARDED_BY(lock) = false;  // the handler, by K1
   std::thread thread WEFT_GUARDED_BY(lock);
   std::atomic<unsigned> exiting{0};  // runtimes that want the process to end
   std::atomic<bool> ends{false};     // the thread is to
@@ -83,20 +88,24 @@ void report_all() noexcept {
   }
 }
 
+void answer_if_asked(watch& w) noexcept {
+  if (!asked.exchange(false, std::memory_order_acquire)) return;
+  report_all();
+  if (w.exiting.load(std::memory_order_acquire) != 0) std::_Exit(exit_status);
+}
+
 void listen(watch& w) noexcept {
   sources.threads.fetch_add(1, std::memory_order_acq_rel);
   set_thread_name("weft-quit");
   while (!w.ends.load(std::memory_order_acquire)) {
+    answer_if_asked(w);  // K3
     std::uint64_t wakes = 0;
     [[maybe_unused]] ssize_t const n = ::read(wake_fd.load(std::memory_order_relaxed), &wakes, sizeof wakes);
-    if (!asked.exchange(false, std::memory_order_acquire)) continue;
-    report_all();  // K3
-    if (w.exiting.load(std::memory_order_acquire) != 0) std::_Exit(exit_status);
   }
   sources.threads.fetch_sub(1, std::memory_order_acq_rel);
 }
 
-void start_locked(watch& w) noexcept WEFT_REQUIRES(w.lock) {
+void install_locked(watch& w) noexcept WEFT_REQUIRES(w.lock) {
   if (::sigaction(SIGQUIT, nullptr, &w.before) != 0 || (w.before.sa_flags & SA_SIGINFO) != 0 ||
       w.before.sa_handler != SIG_DFL)
     return;
@@ -105,30 +114,43 @@ void start_locked(watch& w) noexcept WEFT_REQUIRES(w.lock) {
     if (fd < 0) return warn("SIGQUIT will end the program without a list of its tasks: no descriptor");
     wake_fd.store(fd, std::memory_order_relaxed);
   }
-  w.ends.store(false, std::memory_order_relaxed);
-  try {
-    signals_blocked const meanwhile;
-    w.thread = start_thread([&w] { listen(w); });
-  } catch (std::exception const& e) {  // std::system_error or std::bad_alloc
-    return warn("SIGQUIT will end the program without a list of its tasks: %s", e.what());
-  }
   listening.store(::getpid(), std::memory_order_release);
   struct sigaction ours{};
   ours.sa_handler = weft_note_quit;
   ours.sa_flags = SA_RESTART | SA_ONSTACK;
   sigemptyset(&ours.sa_mask);
   ::sigaction(SIGQUIT, &ours, nullptr);
+  w.installed = true;
 }
 
-void stop_locked(watch& w) WEFT_REQUIRES(w.lock) {
-  if (!w.thread.joinable()) return;
+void put_back_locked(watch& w) noexcept WEFT_REQUIRES(w.lock) {
   struct sigaction now{};
   if (::sigaction(SIGQUIT, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) == 0 && now.sa_handler == weft_note_quit)
     ::sigaction(SIGQUIT, &w.before, nullptr);
   listening.store(0, std::memory_order_release);
-  w.ends.store(true, std::memory_order_release);
-  wake();
-  w.thread.join();
+  w.installed = false;
+}
+
+void start_locked(watch& w) noexcept WEFT_REQUIRES(w.lock) {
+  if (!w.installed || w.thread.joinable()) return;
+  w.ends.store(false, std::memory_order_relaxed);
+  try {
+    signals_blocked const meanwhile;
+    w.thread = start_thread([&w] { listen(w); });
+  } catch (std::exception const& e) {  // std::system_error or std::bad_alloc
+    put_back_locked(w);
+    warn("SIGQUIT will end the program without a list of its tasks: %s", e.what());
+  }
+}
+
+void stop_locked(watch& w) WEFT_REQUIRES(w.lock) {
+  if (!w.installed) return;
+  put_back_locked(w);
+  if (w.thread.joinable()) {
+    w.ends.store(true, std::memory_order_release);
+    wake();
+    w.thread.join();
+  }
 }
 
 bool wants_exit(scheduler& s) noexcept { return s.opts().on_quit == quit::exit; }
@@ -139,13 +161,25 @@ void begin_watching_quit(scheduler& s) {
   watch& w = of_process();
   guard hold(w.lock);
   if (wants_exit(s)) w.exiting.fetch_add(1, std::memory_order_acq_rel);
-  if (w.runtimes++ == 0) start_locked(w);  // K1
+  if (w.runtimes++ == 0) install_locked(w);  // K1
+}
+
+void listen_for_quit() noexcept {
+  watch& w = of_process();
+  {
+    guard hold(w.lock);
+    start_locked(w);
+  }
+  answer_if_asked(w);  // there may be no thread to be had
 }
 
 void end_watching_quit(scheduler& s) noexcept {
   watch& w = of_process();
-  guard hold(w.lock);
-  if (--w.runtimes == 0) stop_locked(w);  // K4
+  {
+    guard hold(w.lock);
+    if (--w.runtimes == 0) stop_locked(w);  // K4
+  }
+  answer_if_asked(w);
   if (wants_exit(s)) w.exiting.fetch_sub(1, std::memory_order_acq_rel);
 }
 

@@ -53,6 +53,8 @@ struct lock_step {
 struct observer {
   /// Before the runtime's first thread. Throws std::bad_alloc.
   void (*runtime_begins)(scheduler&);
+  /// When it may go on for more than a moment. May be called again, and by several threads at once.
+  void (*runtime_lasts)() noexcept;
   /// After its last task has ended.
   void (*runtime_ended)(scheduler&) noexcept;
   /// On an idle worker, without a lock: see deadlock.cpp.

@@ -17,18 +17,20 @@
 namespace weft {
 
 struct runtime::state {
-  explicit state(options const& o) : sched(o) {
+  state(options const& o, bool brief) : may_be_brief(brief), sched(o) {
     rt::install_observer();
     rt::observer_in_use.load(std::memory_order_acquire)->runtime_begins(sched);
   }
   ~state() { rt::observer_in_use.load(std::memory_order_acquire)->runtime_ended(sched); }
+  bool const may_be_brief;
   rt::scheduler sched;
   std::mutex lock;                         // shutdown is called from plain threads
   std::atomic<bool> down{false};           // written under lock
   std::atomic<std::uint32_t> spawning{0};  // calls of go and spawn in progress: shutdown waits for them after `down`
 };
 
-runtime::runtime(options o) : state_((refuse_inside_task(), std::make_unique<state>(o))) {}
+runtime::runtime(options o) : state_((refuse_inside_task(), std::make_unique<state>(o, false))) { note_lasting(); }
+runtime::runtime(options o, detail::one_run) : state_((refuse_inside_task(), std::make_unique<state>(o, true))) {}
 
 runtime::~runtime() { shutdown(); }
 
@@ -56,6 +58,10 @@ runtime::presence::presence(runtime const& r) noexcept : of_(r.state_.get()) {
   of_->sched.runs.fetch_add(1, std::memory_order_acq_rel);
 }
 runtime::presence::~presence() { of_->sched.runs.fetch_sub(1, std::memory_order_acq_rel); }
+
+bool runtime::may_be_brief() const noexcept { return state_->may_be_brief; }
+
+void runtime::note_lasting() noexcept { rt::observer_in_use.load(std::memory_order_acquire)->runtime_lasts(); }
 
 void runtime::throw_if_deadlocked() const {
   if (state_->sched.deadlocked()) throw deadlock(state_->sched.deadlock_report());

@@ -14,8 +14,6 @@ namespace rt = weft::rt;
 
 namespace {
 
-std::error_code error_of(weft::result<http::response> const& r) { return r ? std::error_code() : r.error(); }
-
 http::router routes() {
   http::router r;
   r.handle("*", "/to/{status}/{path...}", [](http::request& q) {

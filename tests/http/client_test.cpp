@@ -22,8 +22,6 @@ http::router routes() {
   return r;
 }
 
-std::error_code error_of(weft::result<http::response> const& r) { return r ? std::error_code() : r.error(); }
-
 /// A server that gives each connection its answers, one a read, and closes behind the last.
 struct script {
   explicit script(std::vector<std::vector<std::string>> all)

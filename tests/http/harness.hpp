@@ -55,6 +55,8 @@ void with_server(auto make_routes, http::server_options options, F f) {
   }
 }
 
+inline std::error_code error_of(weft::result<http::response> const& r) { return r ? std::error_code() : r.error(); }
+
 /// A connection for hand-made bytes.
 class wire {
  public:

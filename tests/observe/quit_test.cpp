@@ -70,6 +70,17 @@ TEST_CASE("SIGQUIT is answered while every worker is stuck in a loop", "[observe
   CHECK(contains(end.errors, "1 running"));
 }
 
+TEST_CASE("SIGQUIT in the first moment of a run that ends at once is answered", "[observe][quit]") {
+  for (auto const what : {weft::quit::exit, weft::quit::go_on}) {
+    child_end const end = run_child([&] {
+      for (int i = 0; i < 3; ++i) weft::run(with(1, what), [] { ::raise(SIGQUIT); });
+      return handled_by_default() ? 5 : 6;
+    });
+    CHECK(end.exit_code == (what == weft::quit::exit ? 131 : 5));
+    CHECK(count_of(end.errors, "weft: ") == (what == weft::quit::exit ? 1 : 3));
+  }
+}
+
 TEST_CASE("with quit::go_on a program that was sent SIGQUIT lists its tasks and goes on", "[observe][quit]") {
   child_end const end = run_child([] {
     int ends[2];
