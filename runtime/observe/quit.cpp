@@ -44,7 +44,7 @@ constexpr int exit_status = 128 + SIGQUIT;
 
 // What the handler may touch.
 std::atomic<int> wake_fd{-1};     // made once, never closed
-std::atomic<pid_t> listening{0};  // the process whose thread listens; 0: nobody
+std::atomic<pid_t> listening{0};  // the process that has installed it, and answers; 0: nobody
 std::atomic<bool> asked{false};   // K2, taken by the thread
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 
@@ -69,7 +69,6 @@ struct watch {
   ranked_lock lock{lock_rank::registry};
   unsigned runtimes WEFT_GUARDED_BY(lock) = 0;
   struct sigaction before WEFT_GUARDED_BY(lock) = {};
-  bool installed WEFT_GUARDED_BY(lock) = false;  // the handler, by K1
   std::thread thread WEFT_GUARDED_BY(lock);
   std::atomic<unsigned> exiting{0};  // runtimes that want the process to end
   std::atomic<bool> ends{false};     // the thread is to
@@ -120,7 +119,6 @@ void install_locked(watch& w) noexcept WEFT_REQUIRES(w.lock) {
   ours.sa_flags = SA_RESTART | SA_ONSTACK;
   sigemptyset(&ours.sa_mask);
   ::sigaction(SIGQUIT, &ours, nullptr);
-  w.installed = true;
 }
 
 void put_back_locked(watch& w) noexcept WEFT_REQUIRES(w.lock) {
@@ -128,11 +126,10 @@ void put_back_locked(watch& w) noexcept WEFT_REQUIRES(w.lock) {
   if (::sigaction(SIGQUIT, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) == 0 && now.sa_handler == weft_note_quit)
     ::sigaction(SIGQUIT, &w.before, nullptr);
   listening.store(0, std::memory_order_release);
-  w.installed = false;
 }
 
 void start_locked(watch& w) noexcept WEFT_REQUIRES(w.lock) {
-  if (!w.installed || w.thread.joinable()) return;
+  if (listening.load(std::memory_order_relaxed) == 0 || w.thread.joinable()) return;
   w.ends.store(false, std::memory_order_relaxed);
   try {
     signals_blocked const meanwhile;
@@ -144,7 +141,7 @@ void start_locked(watch& w) noexcept WEFT_REQUIRES(w.lock) {
 }
 
 void stop_locked(watch& w) WEFT_REQUIRES(w.lock) {
-  if (!w.installed) return;
+  if (listening.load(std::memory_order_relaxed) == 0) return;
   put_back_locked(w);
   if (w.thread.joinable()) {
     w.ends.store(true, std::memory_order_release);
