@@ -14,6 +14,9 @@ namespace {
 constexpr std::int64_t poll_every_ns = 50'000;       // a busy processor looks at the network this often
 constexpr std::int64_t poll_behind_ns = 10'000'000;  // while tasks wait in the global queue; as Go's monitor
 constexpr std::int64_t even_every_ns = 50'000;
+// Tasks that run for so long on average: another worker gets the data of the next one warm in less.
+constexpr std::int64_t long_run_ns = 2'000;
+constexpr std::int64_t linger_ns = 3'000;
 }  // namespace
 
 /// A thread that is not one of ours queues a task: the task may run and end, and with it the runtime, before that thread has looked
@@ -254,7 +257,9 @@ void scheduler::note_time(worker& w, processor& p, std::int64_t now) noexcept {
   p.coarse_now = coarse_time(now);
   // Whoever parked last on this worker, and left nothing to run, parked this moment: its stamp may be older. If it has gone on
   // meanwhile, this makes the stamp of its next wait wrong by as little.
-  if (task* t = w.parked_last.take()) t->parked_at.store(coarse_time(now), std::memory_order_relaxed);
+  task* const t = w.parked_last.take();
+  if (t != nullptr) t->parked_at.store(coarse_time(now), std::memory_order_relaxed);
+  w.dry_by = t != nullptr ? w.parked_for.get() : wait_reason::none;
 }
 
 void scheduler::note_rest(worker& w) noexcept {
@@ -372,7 +377,24 @@ task* scheduler::search(worker& w, processor& p) noexcept {
     if (global_.size() != 0)
       if (task* t = take_global(p, run_queue::capacity / 2)) return t;
   }
-  return nullptr;
+  return linger(w, p);
+}
+
+task* scheduler::linger(worker& w, processor& p) noexcept {
+  // One worker at a time, and only while others run tasks, which may make one ready. Not for a task that waits for a mutex: its holder and
+  // the next one to want it do better without another that wants it.
+  if (searching_.load(std::memory_order_relaxed) > 1 || idle_.load(std::memory_order_relaxed) + 1 >= processor_count_ ||
+      p.runs.average_ns() < long_run_ns || w.dry_by.get() == wait_reason::mutex || !w.lingers.pays())
+    return nullptr;
+  std::int64_t const until = clock_ns() + linger_ns;
+  task* t = nullptr;
+  do {
+    for (int pause = 0; pause < 24; ++pause) cpu_relax();
+    t = steal(w, p, true);
+    if (t == nullptr && global_.size() != 0) t = take_global(p, run_queue::capacity / 2);
+  } while (t == nullptr && clock_ns() < until);
+  w.lingers.looked(t != nullptr);
+  return t;
 }
 
 task* scheduler::steal(worker& w, processor& p, bool last_round) noexcept {
@@ -384,11 +406,14 @@ task* scheduler::steal(worker& w, processor& p, bool last_round) noexcept {
       p.count.steals += 1;
       return t;
     }
-    if (!last_round || (victim.queue.peek_next() == nullptr && victim.queue.ring_empty())) continue;
+    if (victim.queue.peek_next() == nullptr && victim.queue.ring_empty()) continue;
     // A task in a next slot is about to run where its data is warm, one that is alone in the ring is about to be joined or run. It is
-    // taken only if that processor stands still: 3 us where a pause is 140 cycles, 1 us where it is 40. Go waits 3 us there.
+    // taken only if that processor stands still: 3 us where a pause is 140 cycles, 1 us where it is 40. Go waits 3 us there. Where tasks run for
+    // long anyway, a moment tells; but not for the sake of a mutex, which all of them may want.
+    bool const at_once = w.dry_by.get() != wait_reason::mutex && victim.runs.average_ns() >= long_run_ns;
+    if (!at_once && !last_round) continue;
     std::uint64_t const tick = victim.tick;
-    for (int pause = 0; pause < 60; ++pause) cpu_relax();
+    for (int pause = at_once ? 10 : 60; pause > 0; --pause) cpu_relax();
     if (victim.tick.get() != tick) continue;
     task* t = victim.queue.take_next();
     if (t == nullptr) t = p.queue.steal_from(victim.queue, true);

@@ -1,7 +1,7 @@
 // scheduler: one runtime's workers, processors and queues; who runs what next, and who sleeps.
 //
 // Picking (find_work, on the native stack): every 61st pick the global queue and the timers first, so that neither starves, and
-// one other's queue, so that they even out; own queue; global queue; the network; then as a *searcher* the others' queues and timers; then idle.
+// one other's queue, so that they even out; own queue; global queue; the network; then as a *searcher* the others' queues and timers, for a moment more where that has paid; then idle.
 //
 // Stacks: a fresh task is called by the loop on whatever pooled stack the worker is on, and needs none of its own. When it
 // parks, the stack is the task's from then on, and the worker leaves it: straight to the next ready task that has a stack, to a
@@ -239,6 +239,7 @@ class scheduler {
   /// With one other at random, if that has much more to do.
   void even_out(worker& w, processor& p, std::int64_t now) noexcept;
   [[nodiscard]] task* search(worker& w, processor& p) noexcept;
+  [[nodiscard]] task* linger(worker& w, processor& p) noexcept;
   [[nodiscard]] task* steal(worker& w, processor& p, bool last_round) noexcept;
   [[nodiscard]] bool work_anywhere(std::int64_t now) noexcept;
   bool run_timers(worker& w, processor& holds, processor& of, std::int64_t now);

@@ -145,8 +145,11 @@ __attribute__((always_inline)) inline worker& arrive_here() noexcept {
     case after_switch::nothing: break;
     case after_switch::park: {
       task* t = w.after_task;
-      if (w.on.get() == nullptr) w.parked_last = t;
       park_request const& request = *w.after_request.get();
+      if (w.on.get() == nullptr) {
+        w.parked_last = t;
+        w.parked_for = request.reason;
+      }
       if (tsan && w.on.get() == nullptr) {
         bystander::scope const for_the_task(w.hooks);
         tsan_acquire(t);  // what the wait's lock guards was written by the task that parked

@@ -36,6 +36,7 @@
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/context_memory.hpp"
 #include "runtime/sched/hand_over.hpp"
+#include "runtime/sched/linger_gain.hpp"
 #include "runtime/sched/lock_waits.hpp"
 #include "runtime/sched/owned.hpp"
 #include "runtime/sched/processor.hpp"
@@ -64,6 +65,9 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   owned<stack*> after_stack;
   owned<park_request const*> after_request;
   owned<task*> parked_last;  // by a park that left for the native stack: see scheduler::note_time
+  owned<wait_reason> parked_for;
+  owned<wait_reason>
+      dry_by;  // what the task waits for after which there was nothing to run; none: it ended, or yielded
 
   spawn_store store;  // while it is adrift
   context_memory contexts;
@@ -75,7 +79,8 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   abi::__cxa_eh_globals* exceptions = nullptr;  // this thread's, constant
   int* errno_pointer = nullptr;                 // the same
   random_source random;
-  lock_waits waits;          // of its thread
+  lock_waits waits;  // of its thread
+  linger_gain lingers;
   owned<bool> fires_timers;  // now, and sees to it itself that somebody is woken for the tasks
 
   // Sleeping; guarded by the scheduler's lock but for `wakeups`.
