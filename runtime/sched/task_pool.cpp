@@ -1,6 +1,6 @@
 #include "runtime/sched/task_pool.hpp"
 
-#include <cstring>
+#include <algorithm>
 #include <new>
 #include <string>
 #include <utility>
@@ -21,7 +21,9 @@ constexpr std::size_t chunk_size = 64 * 1024;
 /// walking a list of cold blocks there cost more than all the rest of a spawn.
 struct shared_lists {
   ranked_lock lock{lock_rank::task_pool};
-  task* batches[task_block_classes] = {};  // guarded by lock: the first block of each; see batch below
+  task* batches[task_block_classes] = {};       // guarded by lock: the first block of each; see batch below
+  task_chunk* newest[task_block_classes] = {};  // guarded by lock: the chunk that is being cut
+  std::size_t cut[task_block_classes] = {};     // guarded by lock: blocks of all chunks
 };
 constinit shared_lists shared;  // its destructor does nothing: a runtime may be a static
 
@@ -47,13 +49,24 @@ WEFT_NO_TSAN batch pop_batch_locked(shared_lists& s, std::size_t cls) noexcept {
   return {first, first->refs.load(std::memory_order_relaxed)};
 }
 
-bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
-  std::size_t const size = (cls + 1) * task_block_step;
+/// Null: out of memory.
+task_chunk* add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
   void* memory = ::operator new(chunk_size, std::align_val_t{task_block_step}, std::nothrow);
-  if (memory == nullptr) return false;
-  auto* c = new (memory) task_chunk{task_chunks, size, (chunk_size - task_block_step) / size};
+  if (memory == nullptr) return nullptr;
+  task_chunks = new (memory) task_chunk{task_chunks, (cls + 1) * task_block_step, 0};
+  return s.newest[cls] = task_chunks;
+}
+
+/// New blocks: as many as there are already, so that a program with few tasks touches few pages. Count 0: out of memory.
+batch cut_batch_locked(shared_lists& s, std::size_t cls) noexcept {
+  constexpr std::size_t fewest = 16;
+  task_chunk* c = s.newest[cls];
+  if (c == nullptr || c->blocks.load(std::memory_order_relaxed) == c->capacity()) c = add_chunk_locked(s, cls);
+  if (c == nullptr) return {};
+  std::size_t const from = c->blocks.load(std::memory_order_relaxed);
+  std::size_t const to = std::min(from + std::clamp<std::size_t>(s.cut[cls], fewest, task_cache::batch), c->capacity());
   batch cut;
-  for (std::size_t i = c->blocks; i-- > 0;) {
+  for (std::size_t i = to; i-- > from;) {
     task* t = new (c->at(i)) task;
     t->size_class = static_cast<std::uint8_t>(cls);
     asan_poison(links_at(t), body_size_of(t));
@@ -61,20 +74,17 @@ bool add_chunk_locked(shared_lists& s, std::size_t cls) noexcept {
     tsan_release(t);  // as free_task_block: whoever takes it need not be the task whose worker fetched the batch
     cut.first = t;
     ++cut.count;
-    if (cut.count == task_cache::batch || i == 0) {
-      push_batch_locked(s, cls, cut);
-      cut = {};
-    }
   }
-  task_chunks = c;
-  return true;
+  c->blocks.store(to, std::memory_order_release);  // pairs with the walk
+  s.cut[cls] += cut.count;
+  return cut;
 }
 
 /// Some blocks from the shared list, at most task_cache::batch of them; count 0: out of memory.
 batch take_shared(std::size_t cls) noexcept {
   guard hold(shared.lock);
-  if (shared.batches[cls] == nullptr && !add_chunk_locked(shared, cls)) return {};
-  return pop_batch_locked(shared, cls);
+  batch const idle = pop_batch_locked(shared, cls);
+  return idle.count != 0 ? idle : cut_batch_locked(shared, cls);
 }
 
 void give_shared(std::size_t cls, batch const& b) noexcept {
@@ -86,6 +96,7 @@ void give_shared(std::size_t cls, batch const& b) noexcept {
 
 constinit task_chunk* task_chunks = nullptr;
 
+std::size_t task_chunk::capacity() const noexcept { return (chunk_size - task_block_step) / block_size; }
 task* task_chunk::at(std::size_t i) noexcept {
   return reinterpret_cast<task*>(reinterpret_cast<char*>(this) + task_block_step + i * block_size);
 }
@@ -190,7 +201,7 @@ void for_each_task(bool (*visit)(task&, void*), void* arg) {
     c = task_chunks;
   }
   for (; c != nullptr; c = c->next)
-    for (std::size_t i = 0; i < c->blocks; ++i) {
+    for (std::size_t i = 0; i < c->blocks.load(std::memory_order_acquire); ++i) {
       if (c->at(i)->phase.load(std::memory_order_relaxed) == task_phase::free)
         continue;  // spares the lock; G3 is below
       guard hold(gate.lock);

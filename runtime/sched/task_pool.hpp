@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -45,7 +46,8 @@ struct task_cache {
 struct task_chunk {
   task_chunk* next;
   std::size_t block_size;
-  std::size_t blocks;
+  std::atomic<std::size_t> blocks;  // those that have been cut; only grows. Release: they lie there
+  [[nodiscard]] std::size_t capacity() const noexcept;
   [[nodiscard]] task* at(std::size_t i) noexcept;
 };
 static_assert(sizeof(task_chunk) <= task_block_step);
