@@ -50,6 +50,34 @@ struct slab {
   stack* stacks[stack_pool::stacks_per_slab] = {};
 };
 
+// P7. Null, or the slab of a pool that has ended: the next one that maps the same takes it, with its guards where they are.
+constinit std::atomic<slab*> left_over{nullptr};
+constexpr unsigned most_left_over = 8;  // stacks that have been used, and may have kept their pages
+
+void stack_pool::release(slab* dead) noexcept {
+  asan_unpoison(dead->start, dead->bytes);
+  release_pages(dead->start, dead->bytes);
+  delete dead;
+}
+
+bool stack_pool::leave_over(slab* dead) noexcept {
+  slab* none = nullptr;
+  return trims && dead->cut <= most_left_over &&
+         left_over.compare_exchange_strong(none, dead, std::memory_order_release, std::memory_order_relaxed);
+}
+
+char* stack_pool::map(std::size_t bytes, std::size_t stride) noexcept {
+  if (slab* const kept = left_over.exchange(nullptr, std::memory_order_acquire)) {
+    char* const start = kept->start;
+    if (kept->bytes == bytes && kept->stride == stride) {
+      delete kept;
+      return start;
+    }
+    release(kept);
+  }
+  return static_cast<char*>(reserve_pages(bytes));
+}
+
 // What a function may use below the stack pointer (System V ABI for x86-64; others use less).
 constexpr std::uintptr_t red_zone = 128;
 
@@ -86,7 +114,7 @@ stack_pool::~stack_pool() {
   for (size_class& each : classes_) {
     for (slab* dead = each.slabs; dead != nullptr; dead = dead->next)
       for (unsigned i = 0; i < dead->cut; ++i) forget(dead->stacks[i]->exec);
-    unmap(each.slabs);
+    unmap(each.slabs, true);
   }
 }
 
@@ -310,13 +338,11 @@ void stack_pool::take_apart(slab& dead) noexcept {
 }
 
 // A list of them.
-void stack_pool::unmap(slab* dead) noexcept {
+void stack_pool::unmap(slab* dead, bool at_end) noexcept {
   while (dead != nullptr) {
     slab* const next = dead->next;
-    asan_unpoison(dead->start, dead->bytes);
-    release_pages(dead->start, dead->bytes);
     forget_guards(guard_kind::mprotect, dead->mprotect_guards);
-    delete dead;
+    if (!at_end || !leave_over(dead)) release(dead);
     dead = next;
   }
 }
@@ -333,7 +359,7 @@ slab* stack_pool::map_slab(unsigned index) noexcept {
   made->capacity = capacity;
   made->bytes = each * capacity;
   made->size_class = index;
-  made->start = static_cast<char*>(reserve_pages(made->bytes));
+  made->start = map(made->bytes, made->stride);
   if (made->start == nullptr) {
     delete made;
     error_.store(

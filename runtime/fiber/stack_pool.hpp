@@ -17,8 +17,10 @@
 //   P5  who got a place makes the stack there, outside of the lock: its guard is a system call, and its first touch a page fault. Nobody looks at
 //       it before it has been put: a slab is taken apart when all its stacks are idle, and the pool ends when none is in use.
 //   P6  get_many cuts several at once where stacks_a_spare times as many exist: one system call makes their guards.
+//   P7  a pool that ends leaves one slab that has few stacks to the process's next pool. munmap frees tables of pages, so it interrupts the other
+//       processors: 40 us, of 950 that a program which starts a runtime and ends takes, and its end unmaps all of it anyway.
 //
-// Under the sanitizers P2 and P3 stay out. Under ThreadSanitizer a stack carries its logical thread with it, and the
+// Under the sanitizers P2, P3 and P7 stay out. Under ThreadSanitizer a stack carries its logical thread with it, and the
 // pool is first in, first out with at least 64 resting: a user and the next but sixty-three share a logical thread, and
 // neighbours never do. A holder's own cache in front of the pool would undo that, so there is none in that build.
 //
@@ -51,7 +53,7 @@ class stack_pool {
   static constexpr unsigned max_shift = 30;           // of the largest size, 1 GiB
 
   explicit stack_pool(std::size_t default_size, guard_kind guard = preferred_guard()) noexcept;
-  ~stack_pool();  // no stack may be in use; unmaps everything
+  ~stack_pool();  // no stack may be in use; unmaps everything but for P7
   stack_pool(stack_pool const&) = delete;
   stack_pool& operator=(stack_pool const&) = delete;
 
@@ -127,7 +129,10 @@ class stack_pool {
   void cool(stack* rested) noexcept;
   slab* add_cold(stack* idle) noexcept WEFT_REQUIRES(lock_);
   void take_apart(slab& dead) noexcept WEFT_REQUIRES(lock_);
-  void unmap(slab* dead) noexcept;
+  static void unmap(slab* dead, bool at_end = false) noexcept;
+  static void release(slab* dead) noexcept;
+  static bool leave_over(slab* dead) noexcept;
+  static char* map(std::size_t bytes, std::size_t stride) noexcept;
 
   std::size_t const default_size_;
   guard_kind const guard_;

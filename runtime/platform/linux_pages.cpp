@@ -55,12 +55,11 @@ bool guard_by_mprotect(void* start, std::size_t size) noexcept {
   return false;
 }
 
+/// No bytes: how madvise(2) says to ask whether there is such an advice.
 bool guard_install_works() noexcept {
-  std::size_t const size = page_size();
-  void* const probe = reserve_pages(size);
-  if (probe == nullptr) return false;
-  bool const works = ::madvise(probe, size, MADV_GUARD_INSTALL) == 0;
-  release_pages(probe, size);
+  int const kept = errno;
+  bool const works = ::madvise(nullptr, 0, MADV_GUARD_INSTALL) == 0;
+  errno = kept;
   return works;
 }
 

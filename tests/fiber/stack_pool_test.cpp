@@ -290,3 +290,55 @@ TEST_CASE("several threads get and put stacks at once") {
   for (auto& each : crowd) each.join();
   CHECK(pool.counts().in_use() == 0);
 }
+
+TEST_CASE("a pool that ends leaves a slab with few stacks to the next one of the same stack size") {
+  if (asan || tsan) return;  // the sanitizers keep what is mapped
+  // Where the first stack of a new pool lies, which is used and left.
+  auto const used = [](std::size_t size) {
+    stack_pool pool(size);
+    stack* const s = pool.get();
+    CHECK(s->fresh);
+    run_on(*s);
+    CHECK_FALSE(s->fresh);
+    char* const base = s->base;
+    pool.put(s);
+    return base;
+  };
+  char* const first = used(64 * kib);
+  CHECK(used(64 * kib) == first);
+  CHECK(used(64 * kib) == first);
+  char* const other = used(128 * kib);  // has no use for it, and takes its place
+  CHECK(used(128 * kib) == other);
+}
+
+TEST_CASE("a stack of a slab that was left over has its guard") {
+  if (asan || tsan) return;
+  {
+    stack_pool first(64 * kib);
+    first.put(first.get());
+  }
+  stack_pool next(64 * kib);
+  stack* const s = next.get();
+  REQUIRE(s->guard_size != 0);
+  auto const end = run_child([s] {
+    *static_cast<char volatile*>(s->base - 1) = 'x';
+    return 0;
+  });
+  CHECK(end.signal == SIGSEGV);
+  next.put(s);
+}
+
+TEST_CASE("a slab with more stacks than a few is unmapped when its pool ends") {
+  if (asan || tsan) return;
+  void* base = nullptr;
+  {
+    stack_pool pool(64 * kib);
+    std::vector<stack*> all;
+    for (int i = 0; i < 20; ++i) all.push_back(pool.get());
+    base = all.front()->base;
+    for (stack* s : all) pool.put(s);
+  }
+  unsigned char there = 0;
+  CHECK(::mincore(base, page_size(), &there) != 0);
+  CHECK(errno == ENOMEM);
+}
