@@ -22,9 +22,11 @@ constexpr std::size_t most_per_slab_bytes = 64 * 1024 * 1024;
 constexpr std::size_t colours = 8;
 constexpr std::size_t colour_step = 192;
 
+// An odd number of pages, since stacks have an even one: the first pages of neighbours, which all tasks use, are then not a multiple of a
+// power of two apart, as which they would share a few sets of the processor's table of pages (decisions/0044).
 std::size_t guard_bytes(guard_kind kind) noexcept {
   switch (kind) {
-    case guard_kind::guard_install: return std::max<std::size_t>(64 * 1024, page_size());
+    case guard_kind::guard_install: return (64 * 1024 / page_size() | 1) * page_size();
     case guard_kind::mprotect: return page_size();
     case guard_kind::none: return 0;
   }

@@ -5,18 +5,20 @@
 
 namespace weft::rt {
 
-/// With many tasks each is cold when its turn comes: the header some places ahead, the stack of the one after the next, whose header is here by
-/// now. A stack has a page of its own, which has to be found by a walk of tables that are as cold.
+/// With many tasks each is cold when its turn comes: the header some places ahead; of the one after the next, whose header is here by now,
+/// the stack's block and the frame that it stopped in. A stack has a page of its own, which has to be found by a walk of tables that are as cold.
 __attribute__((always_inline)) inline void prefetch_ahead(run_queue const& queue) noexcept {
   task* const soon = queue.ahead(4);
   if (soon == nullptr) return;
   prefetch_task(soon);
   task* const next = queue.ahead(1);  // null if thieves have been here since
   if (stack* s = next != nullptr ? next->own_stack.get() : nullptr) {
-    __builtin_prefetch(s, 1);
-    __builtin_prefetch(reinterpret_cast<char const*>(s) - 64, 1);
-    __builtin_prefetch(reinterpret_cast<char const*>(s) - 128, 1);
-    __builtin_prefetch(reinterpret_cast<char const*>(s) - 192, 1);
+    auto const* const block = reinterpret_cast<char const*>(s);
+    auto const* const frame = block - std::size_t{64} * next->stopped;
+    __builtin_prefetch(block, 1);
+    __builtin_prefetch(frame, 1);
+    __builtin_prefetch(frame - 64, 1);
+    __builtin_prefetch(frame - 128, 1);
   }
 }
 

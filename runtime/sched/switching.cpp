@@ -165,10 +165,17 @@ __attribute__((always_inline)) inline worker& arrive_here() noexcept {
   return w;
 }
 
+/// For prefetch_ahead.
+__attribute__((always_inline)) inline void note_place(task& t, stack const* on, void const* frame) noexcept {
+  auto const below = static_cast<std::size_t>(reinterpret_cast<char const*>(on) - static_cast<char const*>(frame));
+  t.stopped = static_cast<std::uint8_t>((below + 63) / 64);
+}
+
 __attribute__((always_inline)) inline void leave_parked_here(worker& w, processor* p, task& t,
                                                              park_request const& request) noexcept {
   stack* const on = w.on;
   t.own_stack = on;
+  note_place(t, on, __builtin_frame_address(0));
   w.after_task = &t;
   w.after_request = &request;
   w.after = after_switch::park;
@@ -199,11 +206,13 @@ void leave_parked(worker& w, processor* p, task& t, park_request const& request)
 
 /// yield_task, inlined: yield() is to be as short as can be.
 __attribute__((always_inline)) inline void leave_to_others(worker& w, processor* p, task& t) noexcept {
-  t.own_stack = w.on.get();
+  stack* const on = w.on;
+  t.own_stack = on;
+  note_place(t, on, __builtin_frame_address(0));
   w.after_task = &t;
   w.after = after_switch::yield;
   tsan_release(&t);
-  leave_for(w, p, pick_for_switch(w, p), t.own_stack->exec);
+  leave_for(w, p, pick_for_switch(w, p), on->exec);
   worker& now = arrive_here();
   tsan_acquire(&t);
   now.leave();

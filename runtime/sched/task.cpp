@@ -43,7 +43,7 @@ void free_task(task* t) noexcept {
 }  // namespace
 
 completion& task::ended() noexcept {
-  WEFT_ASSERT(has_handle, "only a task with a handle has a completion");
+  WEFT_ASSERT(static_cast<bool>(has_handle), "only a task with a handle has a completion");
   return *std::launder(reinterpret_cast<completion*>(reinterpret_cast<char*>(this) + task_header_size));
 }
 

@@ -65,12 +65,14 @@ struct task : waiter {
 
   // Two more: of all tasks. The body begins in the last one.
   std::atomic<task_phase> phase{task_phase::free};  // for reports
-  bool has_handle = false;                          // constant from creation
+  bool has_handle : 1 = false;                      // constant from creation
+  bool far : 1 = false;                             // the body lies apart; constant
+  owned<std::uint8_t>
+      stopped;  // how many lines below its stack's block, modulo 256; good for a prefetch. Written while leaving that
   // 0: a stack of the default class. Else one of 1 << stack_shift bytes: never called by a loop that goes on. Constant.
   std::uint8_t stack_shift = 0;
   std::uint8_t size_class = 0;    // of the block; constant
   bool wait_cancellable = false;  // of the wait that begins; read by its hook
-  bool far = false;               // the body lies apart; constant
   owned<std::uint8_t> blocking;   // depth of blocking(); the task's own, looked at by the watchdog
   bool inherited_lent = false;    // the reference to `inherited` has become that of `own` to its parent; the task's own
   std::uint16_t shield = 0;       // depth of uncancellable blocks; the task's own

@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <set>
 #include <thread>
 #include <vector>
@@ -341,4 +342,19 @@ TEST_CASE("a slab with more stacks than a few is unmapped when its pool ends") {
   unsigned char there = 0;
   CHECK(::mincore(base, page_size(), &there) != 0);
   CHECK(errno == ENOMEM);
+}
+
+TEST_CASE("neighbours lie an odd number of pages apart") {
+  for (guard_kind const kind : {guard_kind::guard_install, guard_kind::mprotect}) {
+    for (std::size_t const size : {16 * kib, 64 * kib, 256 * kib, 1024 * kib}) {
+      stack_pool pool(size, kind);
+      stack* const one = pool.get();
+      stack* const other = pool.get();
+      auto const apart = static_cast<std::size_t>(std::abs(one->base - other->base));
+      CHECK(apart % page_size() == 0);
+      CHECK(apart / page_size() % 2 == 1);
+      pool.put(one);
+      pool.put(other);
+    }
+  }
 }

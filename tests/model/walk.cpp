@@ -22,6 +22,7 @@ class walking final : public program {
  public:
   walking() {
     ::new (&cut.first->closure) plain;
+    task_chunks->blocks.store(2);  // each execution begins with what was there when the block was made: none
     cut.first->phase.store(task_phase::running);
     cut.second->phase.store(task_phase::running);
   }

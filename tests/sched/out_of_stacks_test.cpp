@@ -45,6 +45,9 @@ using weft::test::worker_counts;
 using namespace std::chrono_literals;
 
 constexpr std::size_t mib = 1024 * 1024;
+// A slab of stacks is a little less than 64 MiB, a thread's stack a little more than 8. Beside the slabs there is room for up to three of these, and
+// in any case for 2 MiB more: what is to fail here is a stack, not an allocation.
+constexpr std::size_t three_slabs = (3 * 64 + 26) * mib, six_slabs = (6 * 64 + 26) * mib;
 
 /// From now on the process gets so many bytes more, and no more.
 void bound_address_space(std::size_t more) {
@@ -68,7 +71,7 @@ struct crowd {
 
   crowd() {
     tasks.reserve(100'000);
-    bound_address_space(400 * mib);
+    bound_address_space(six_slabs);
     try {
       while (tasks.size() < 100'000) {
         add();
@@ -210,7 +213,7 @@ TEST_CASE(
         first.wait();
         auto const keeps_one = weft::make_chan<int>();  // in a slab of its own, if slabs are given back
         auto small = weft::spawn([keeps_one] { return keeps_one.recv().value(); });
-        bound_address_space(400 * mib);
+        bound_address_space(six_slabs);
         auto const leave = weft::make_chan<int>();
         std::atomic<int> ended{0};
         std::vector<weft::join_handle<void>> large;
@@ -252,7 +255,7 @@ TEST_CASE("a task whose stack would be larger than all the memory there is keeps
   child_end const end = run_child([] {
     ::alarm(60);
     weft::run({.workers = 1, .stack_size = mib}, [] {  // one, so that both are spawned before either starves
-      bound_address_space(400 * mib);
+      bound_address_space(six_slabs);
       weft::rt::arm_fault({weft::rt::fault_kind::map, 1, UINT32_MAX - 1, ENOMEM});
       weft::go({.stack_size = 1024 * mib}, [] { ::_exit(1); });
       auto small = weft::spawn({.stack_size = 2 * mib}, [] { return 17; });
@@ -303,7 +306,7 @@ TEST_CASE("a plain thread's spawn throws too where there is no stack, and works 
       auto const gate = weft::make_chan<int>();
       std::vector<weft::join_handle<void>> tasks;
       tasks.reserve(100'000);
-      bound_address_space(400 * mib);
+      bound_address_space(six_slabs);
       bool refused = false;
       while (!refused && tasks.size() < 100'000) try {
           tasks.push_back(r.spawn([gate] { gate.recv(); }));
@@ -342,7 +345,7 @@ TEST_CASE("where not even the first task can have a stack the process ends with 
   for (unsigned const workers : worker_counts) {
     child_end const end = run_child([&] {
       ::alarm(60);
-      bound_address_space(200 * mib);
+      bound_address_space(three_slabs);
       weft::run({.workers = workers, .stack_size = 512 * mib}, [] {});
       return 0;
     });
