@@ -66,9 +66,9 @@ __attribute__((always_inline)) inline void leave_for(worker& w, processor* p, ta
   task* current = nullptr;
   stack* on = nullptr;
   if (next != nullptr) {
-    if (next->own_stack != nullptr) {
+    on = next->own_stack;
+    if (on != nullptr) {
       current = next;
-      on = next->own_stack;
       next->phase.store(task_phase::running, std::memory_order_release);
     } else {
       w.handoff = next;
@@ -304,12 +304,13 @@ void loop_main(void* arg) {
 namespace weft {
 
 void yield() {
-  rt::task* t = rt::current_task();
+  rt::worker* const here = rt::current_worker();
+  rt::task* const t = here != nullptr ? here->current.get() : nullptr;
   if (t == nullptr) {
     std::this_thread::yield();
     return;
   }
-  rt::worker& w = *rt::current_worker();
+  rt::worker& w = *here;
   rt::processor* p = w.enter();
   if (p == nullptr) [[unlikely]]
     p = w.sched->acquire_processor(w);
