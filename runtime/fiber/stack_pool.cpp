@@ -52,9 +52,11 @@ struct slab {
   stack* stacks[stack_pool::stacks_per_slab] = {};
 };
 
-// P7. Null, or the slab of a pool that has ended: the next one that maps the same takes it, with its guards where they are.
+namespace {
+// P7. Null, or the slab of a pool that has ended: the next one that maps such a one takes it, with its guards where they are.
 constinit std::atomic<slab*> left_over{nullptr};
-constexpr unsigned most_left_over = 8;  // stacks that have been used, and may have kept their pages
+constexpr std::size_t most_left_over = 3 * 1024 * 1024;  // of stacks that have been used, and may have kept their pages
+}  // namespace
 
 void stack_pool::release(slab* dead) noexcept {
   asan_unpoison(dead->start, dead->bytes);
@@ -64,20 +66,21 @@ void stack_pool::release(slab* dead) noexcept {
 
 bool stack_pool::leave_over(slab* dead) noexcept {
   slab* none = nullptr;
-  return trims && dead->cut <= most_left_over &&
+  return trims && dead->cut * dead->stride <= most_left_over &&
          left_over.compare_exchange_strong(none, dead, std::memory_order_release, std::memory_order_relaxed);
 }
 
-char* stack_pool::map(std::size_t bytes, std::size_t stride) noexcept {
+char* stack_pool::map(slab const& wanted) noexcept {
   if (slab* const kept = left_over.exchange(nullptr, std::memory_order_acquire)) {
     char* const start = kept->start;
-    if (kept->bytes == bytes && kept->stride == stride) {
+    // With stacks and strides of one size the guards lie in the same places, too.
+    if (kept->size_class == wanted.size_class && kept->stride == wanted.stride) {
       delete kept;
       return start;
     }
     release(kept);
   }
-  return static_cast<char*>(reserve_pages(bytes));
+  return static_cast<char*>(reserve_pages(wanted.bytes));
 }
 
 // What a function may use below the stack pointer (System V ABI for x86-64; others use less).
@@ -116,7 +119,7 @@ stack_pool::~stack_pool() {
   for (size_class& each : classes_) {
     for (slab* dead = each.slabs; dead != nullptr; dead = dead->next)
       for (unsigned i = 0; i < dead->cut; ++i) forget(dead->stacks[i]->exec);
-    unmap(each.slabs, true);
+    unmap(each.slabs, &each == &classes_[class_of(default_size_)]);
   }
 }
 
@@ -340,11 +343,11 @@ void stack_pool::take_apart(slab& dead) noexcept {
 }
 
 // A list of them.
-void stack_pool::unmap(slab* dead, bool at_end) noexcept {
+void stack_pool::unmap(slab* dead, bool leaves_one) noexcept {
   while (dead != nullptr) {
     slab* const next = dead->next;
     forget_guards(guard_kind::mprotect, dead->mprotect_guards);
-    if (!at_end || !leave_over(dead)) release(dead);
+    if (!leaves_one || !leave_over(dead)) release(dead);
     dead = next;
   }
 }
@@ -361,7 +364,7 @@ slab* stack_pool::map_slab(unsigned index) noexcept {
   made->capacity = capacity;
   made->bytes = each * capacity;
   made->size_class = index;
-  made->start = map(made->bytes, made->stride);
+  made->start = map(*made);
   if (made->start == nullptr) {
     delete made;
     error_.store(

@@ -17,7 +17,7 @@
 //   P5  who got a place makes the stack there, outside of the lock: its guard is a system call, and its first touch a page fault. Nobody looks at
 //       it before it has been put: a slab is taken apart when all its stacks are idle, and the pool ends when none is in use.
 //   P6  get_many cuts several at once where stacks_a_spare times as many exist: one system call makes their guards.
-//   P7  a pool that ends leaves one slab that has few stacks to the process's next pool. munmap frees tables of pages, so it interrupts the other
+//   P7  a pool that ends leaves one slab of the default size, with 3 MiB of stacks at most, to the process's next pool. munmap frees tables of pages, so it interrupts the other
 //       processors: 40 us, of 950 that a program which starts a runtime and ends takes, and its end unmaps all of it anyway.
 //
 // Under the sanitizers P2, P3 and P7 stay out. Under ThreadSanitizer a stack carries its logical thread with it, and the
@@ -129,10 +129,10 @@ class stack_pool {
   void cool(stack* rested) noexcept;
   slab* add_cold(stack* idle) noexcept WEFT_REQUIRES(lock_);
   void take_apart(slab& dead) noexcept WEFT_REQUIRES(lock_);
-  static void unmap(slab* dead, bool at_end = false) noexcept;
+  static void unmap(slab* dead, bool leaves_one = false) noexcept;
   static void release(slab* dead) noexcept;
   static bool leave_over(slab* dead) noexcept;
-  static char* map(std::size_t bytes, std::size_t stride) noexcept;
+  static char* map(slab const& wanted) noexcept;
 
   std::size_t const default_size_;
   guard_kind const guard_;

@@ -108,9 +108,7 @@ turn turn_of(task& t) noexcept {
   // A context from outside of the runtime is cancelled by nobody any more.
   bool const cancelled = wait.cancellable && t.waits_under != nullptr &&
                          (t.waits_under->is_cancelled() || t.waits_under->sched != t.sched);
-  bool const locks = wait.reason == wait_reason::mutex || wait.reason == wait_reason::shared_mutex ||
-                     wait.reason == wait_reason::call_once;
-  if (locks && (cancelled || !wait.cancellable)) return turn::sync;
+  if (is_lock(wait.reason) && (cancelled || !wait.cancellable)) return turn::sync;
   if (!cancelled) return turn::never;
   switch (wait.reason) {
     case wait_reason::condition_variable:

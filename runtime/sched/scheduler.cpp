@@ -258,8 +258,9 @@ void scheduler::note_time(worker& w, processor& p, std::int64_t now) noexcept {
   // Whoever parked last on this worker, and left nothing to run, parked this moment: its stamp may be older. If it has gone on
   // meanwhile, this makes the stamp of its next wait wrong by as little.
   task* const t = w.parked_last.take();
-  if (t != nullptr) t->parked_at.store(coarse_time(now), std::memory_order_relaxed);
-  w.dry_by = t != nullptr ? w.parked_for.get() : wait_reason::none;
+  if (t == nullptr) return;
+  t->parked_at.store(coarse_time(now), std::memory_order_relaxed);
+  w.dry_by_lock = is_lock(w.parked_for);
 }
 
 void scheduler::note_rest(worker& w) noexcept {
@@ -349,8 +350,9 @@ task* scheduler::find_work(worker& w) {
     if (sim_ != nullptr) [[unlikely]]
       return find_simulated(w, *p);
     task* t = find_now(w, *p);
-    if (t == nullptr) t = search(w, *p);
+    if (t == nullptr && (t = search(w, *p)) != nullptr) p->tick += 1;
     if (t != nullptr) {
+      w.dry_by_lock = false;
       if (w.searching) stop_searching(w);
       return t;
     }
@@ -369,7 +371,7 @@ task* scheduler::search(worker& w, processor& p) noexcept {
     searching_.fetch_add(1, std::memory_order_seq_cst);
     w.searching = true;
   }
-  // The last round also takes next slots and single tasks, from processors that have not moved for a while.
+  // The last round also takes next slots and single tasks from processors whose tasks are short, if they have not moved for a while.
   for (bool const last_round : {false, true}) {
     if (last_round)
       for (int i = 0; i < 24; ++i) cpu_relax();
@@ -381,19 +383,22 @@ task* scheduler::search(worker& w, processor& p) noexcept {
 }
 
 task* scheduler::linger(worker& w, processor& p) noexcept {
-  // One worker at a time, and only while others run tasks, which may make one ready. Not for a task that waits for a mutex: its holder and
-  // the next one to want it do better without another that wants it.
-  if (searching_.load(std::memory_order_relaxed) > 1 || idle_.load(std::memory_order_relaxed) + 1 >= processor_count_ ||
-      p.runs.average_ns() < long_run_ns || w.dry_by.get() == wait_reason::mutex || !w.lingers.pays())
+  // One worker at a time, and only while others run tasks, which may make one ready. Not where a lock is waited for: its holder and the next one
+  // to want it do better without another that wants it.
+  if (searching_.load(std::memory_order_relaxed) > 1 || !others_run() || p.runs.average_ns() < long_run_ns ||
+      w.dry_by_lock || !w.lingers.pays())
     return nullptr;
-  std::int64_t const until = clock_ns() + linger_ns;
+  std::int64_t now = clock_ns();
+  std::int64_t const until = now + linger_ns;
   task* t = nullptr;
   do {
     for (int pause = 0; pause < 24; ++pause) cpu_relax();
-    t = steal(w, p, true);
+    t = steal(w, p, false);
     if (t == nullptr && global_.size() != 0) t = take_global(p, run_queue::capacity / 2);
-  } while (t == nullptr && clock_ns() < until);
+    now = clock_ns();
+  } while (t == nullptr && now < until);
   w.lingers.looked(t != nullptr);
+  p.runs.rest(now);
   return t;
 }
 
@@ -409,8 +414,8 @@ task* scheduler::steal(worker& w, processor& p, bool last_round) noexcept {
     if (victim.queue.peek_next() == nullptr && victim.queue.ring_empty()) continue;
     // A task in a next slot is about to run where its data is warm, one that is alone in the ring is about to be joined or run. It is
     // taken only if that processor stands still: 3 us where a pause is 140 cycles, 1 us where it is 40. Go waits 3 us there. Where tasks run for
-    // long anyway, a moment tells; but not for the sake of a mutex, which all of them may want.
-    bool const at_once = w.dry_by.get() != wait_reason::mutex && victim.runs.average_ns() >= long_run_ns;
+    // long anyway, a moment tells; but not for the sake of a lock, which all of them may want.
+    bool const at_once = !w.dry_by_lock && victim.runs.average_ns() >= long_run_ns;
     if (!at_once && !last_round) continue;
     std::uint64_t const tick = victim.tick;
     for (int pause = at_once ? 10 : 60; pause > 0; --pause) cpu_relax();

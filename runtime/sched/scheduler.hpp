@@ -1,7 +1,8 @@
 // scheduler: one runtime's workers, processors and queues; who runs what next, and who sleeps.
 //
 // Picking (find_work, on the native stack): every 61st pick the global queue and the timers first, so that neither starves, and
-// one other's queue, so that they even out; own queue; global queue; the network; then as a *searcher* the others' queues and timers, for a moment more where that has paid; then idle.
+// one other's queue, so that they even out; own queue; global queue; the network; then as a *searcher* the others' queues and timers, the queues
+// for a moment more where that has paid; then idle.
 //
 // Stacks: a fresh task is called by the loop on whatever pooled stack the worker is on, and needs none of its own. When it
 // parks, the stack is the task's from then on, and the worker leaves it: straight to the next ready task that has a stack, to a

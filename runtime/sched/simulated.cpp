@@ -226,9 +226,7 @@ bool can_be_unwound(task& t) noexcept {
   if ((word & wait_word::state_mask) != wait_word::waiting) return false;
   if ((word & wait_word::cancellable) != 0) return true;
   park_request const& r = *t.request;
-  return !r.cancellable && t.shield == 0 && t.own_stack->exec.exceptions.uncaught == 0 &&
-         (r.reason == wait_reason::mutex || r.reason == wait_reason::shared_mutex ||
-          r.reason == wait_reason::call_once);
+  return !r.cancellable && t.shield == 0 && t.own_stack->exec.exceptions.uncaught == 0 && is_lock(r.reason);
 }
 
 }  // namespace

@@ -304,17 +304,16 @@ void loop_main(void* arg) {
 namespace weft {
 
 void yield() {
-  rt::worker* const here = rt::current_worker();
-  rt::task* const t = here != nullptr ? here->current.get() : nullptr;
+  rt::worker* const w = rt::current_worker();
+  rt::task* const t = w != nullptr ? w->current.get() : nullptr;
   if (t == nullptr) {
     std::this_thread::yield();
     return;
   }
-  rt::worker& w = *here;
-  rt::processor* p = w.enter();
+  rt::processor* p = w->enter();
   if (p == nullptr) [[unlikely]]
-    p = w.sched->acquire_processor(w);
-  rt::leave_to_others(w, p, *t);
+    p = w->sched->acquire_processor(*w);
+  rt::leave_to_others(*w, p, *t);
 }
 
 }  // namespace weft

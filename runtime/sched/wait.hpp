@@ -105,6 +105,11 @@ inline constexpr char const* wait_reason_names[] = {"nothing",
   return wait_reason_names[static_cast<std::size_t>(r)];
 }
 
+/// Waits for what another holds and will give back.
+[[nodiscard]] constexpr bool is_lock(wait_reason r) noexcept {
+  return r == wait_reason::mutex || r == wait_reason::shared_mutex || r == wait_reason::call_once;
+}
+
 /// waiter::word: generation | DELIVERED | FROZEN | CANCELLABLE | how | state. One word, changed only by the functions below.
 namespace wait_word {
 inline constexpr std::uint64_t state_mask = 3, idle = 0, waiting = 1, claimed = 2;

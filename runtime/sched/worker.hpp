@@ -66,8 +66,7 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   owned<park_request const*> after_request;
   owned<task*> parked_last;  // by a park that left for the native stack: see scheduler::note_time
   owned<wait_reason> parked_for;
-  owned<wait_reason>
-      dry_by;  // what the task waits for after which there was nothing to run; none: it ended, or yielded
+  owned<bool> dry_by_lock;  // since it last found a task: there was nothing to run when one had parked for a lock
 
   spawn_store store;  // while it is adrift
   context_memory contexts;

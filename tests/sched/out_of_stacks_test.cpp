@@ -45,8 +45,8 @@ using weft::test::worker_counts;
 using namespace std::chrono_literals;
 
 constexpr std::size_t mib = 1024 * 1024;
-// A slab of stacks is a little less than 64 MiB, a thread's stack a little more than 8. Beside the slabs there is room for up to three of these, and
-// in any case for 2 MiB more: what is to fail here is a stack, not an allocation.
+// A slab of stacks is about 64 MiB, a thread's stack a little more than 8. Beside the slabs there is room for up to three of these, and in any case
+// for a MiB more: what is to fail here is a stack, not an allocation.
 constexpr std::size_t three_slabs = (3 * 64 + 26) * mib, six_slabs = (6 * 64 + 26) * mib;
 
 /// From now on the process gets so many bytes more, and no more.
