@@ -257,10 +257,7 @@ void scheduler::note_time(worker& w, processor& p, std::int64_t now) noexcept {
   p.coarse_now = coarse_time(now);
   // Whoever parked last on this worker, and left nothing to run, parked this moment: its stamp may be older. If it has gone on
   // meanwhile, this makes the stamp of its next wait wrong by as little.
-  task* const t = w.parked_last.take();
-  if (t == nullptr) return;
-  t->parked_at.store(coarse_time(now), std::memory_order_relaxed);
-  w.dry_by_lock = is_lock(w.parked_for);
+  if (task* t = w.parked_last.take()) t->parked_at.store(coarse_time(now), std::memory_order_relaxed);
 }
 
 void scheduler::note_rest(worker& w) noexcept {
@@ -394,7 +391,7 @@ task* scheduler::linger(worker& w, processor& p) noexcept {
   do {
     for (int pause = 0; pause < 24; ++pause) cpu_relax();
     t = steal(w, p, false);
-    if (t == nullptr && global_.size() != 0) t = take_global(p, run_queue::capacity / 2);
+    if (t == nullptr) t = take_global(p, run_queue::capacity / 2);
     now = clock_ns();
   } while (t == nullptr && now < until);
   w.lingers.looked(t != nullptr);

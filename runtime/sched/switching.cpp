@@ -148,7 +148,7 @@ __attribute__((always_inline)) inline worker& arrive_here() noexcept {
       park_request const& request = *w.after_request.get();
       if (w.on.get() == nullptr) {
         w.parked_last = t;
-        w.parked_for = request.reason;
+        w.dry_by_lock = is_lock(request.reason);
       }
       if (tsan && w.on.get() == nullptr) {
         bystander::scope const for_the_task(w.hooks);

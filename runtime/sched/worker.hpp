@@ -65,8 +65,7 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   owned<stack*> after_stack;
   owned<park_request const*> after_request;
   owned<task*> parked_last;  // by a park that left for the native stack: see scheduler::note_time
-  owned<wait_reason> parked_for;
-  owned<bool> dry_by_lock;  // since it last found a task: there was nothing to run when one had parked for a lock
+  owned<bool> dry_by_lock;   // it is looking for work since a task that waits for a lock has left it none
 
   spawn_store store;  // while it is adrift
   context_memory contexts;
