@@ -37,16 +37,16 @@
 #include <cstdint>
 
 #include <weft/detail/annotations.hpp>
+#include <weft/detail/lock_owner.hpp>
 #include <weft/detail/sanitizer.hpp>
 
 namespace weft::rt {
 
-/// Names a thread for biased locks; 31 bits. Never used again for another one.
-using lock_owner = std::uint32_t;
-inline constexpr lock_owner no_owner = 0;                // in a lock: nobody
-inline constexpr lock_owner passing_owner = 0x7fffffff;  // a thread that no lock becomes biased to
+using detail::lock_owner;
+using detail::no_owner;
+using detail::passing_owner;
 
-/// `Inner` is a lock. `Policy` has the fences light() and heavy(), wait_for_zero(word), which returns once it has loaded 0 with acquire, and
+/// `Inner` is a lock. `Policy` has the fences light() and heavy(), wait_while(word, value), which returns what else it has loaded, with acquire, and
 /// how many takings in a row make a bias: first_bias, and the last one that it is worth.
 template <class Inner, class Policy>
 class WEFT_CAPABILITY("mutex") biased {
@@ -90,7 +90,7 @@ class WEFT_CAPABILITY("mutex") biased {
     if (owner_.load(std::memory_order_relaxed) != no_owner) {
       owner_.store(no_owner, std::memory_order_relaxed);  // V2
       Policy::heavy();                                    // V3
-      Policy::wait_for_zero(held_[slot_]);                // V4
+      (void)Policy::wait_while(held_[slot_], 1);          // V4
       limit_ = limit_ < Policy::last_bias ? static_cast<std::uint16_t>(limit_ * 2) : never;
     } else if (last_ == me && limit_ != never && me != passing_owner) {
       std::uint8_t const slot = slots_[0] == no_owner || slots_[0] == me ? 0 : 1;

@@ -70,7 +70,6 @@ namespace weft::detail {
 
 using rt::channel;
 using rt::channel_of;
-using rt::current_lock_owner;
 using rt::ready_list;
 
 void fatal_moved_from(char const* call) noexcept { rt::fatal("weft::chan: %s: the handle was moved from", call); }

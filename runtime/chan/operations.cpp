@@ -19,7 +19,6 @@ namespace weft::detail {
 using rt::attempt;
 using rt::channel;
 using rt::channel_of;
-using rt::current_lock_owner;
 using rt::how;
 using rt::lock_owner;
 using rt::ready_list;

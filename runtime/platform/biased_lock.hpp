@@ -14,8 +14,8 @@ struct bias_policy {
   static constexpr std::uint16_t first_bias = 1024, last_bias = 1u << 14;
   static void light() noexcept { light_fence(); }
   static void heavy() noexcept { heavy_fence(); }
-  /// The owner is a few dozen instructions from writing 0, unless the operating system has preempted it. Spins, then sleeps.
-  static void wait_for_zero(std::atomic<std::uint8_t>& word) noexcept;  // lock_wait.cpp
+  /// The owner is a few dozen instructions from writing another one, unless the operating system has preempted it. Spins, then sleeps.
+  static std::uint8_t wait_while(std::atomic<std::uint8_t>& word, std::uint8_t value) noexcept;  // lock_wait.cpp
 };
 
 using biased_lock = biased<object_lock, bias_policy>;

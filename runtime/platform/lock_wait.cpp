@@ -71,15 +71,16 @@ void object_lock::unlock_slow(std::atomic<std::uint32_t>* word) noexcept {
   if (word->exchange(0, std::memory_order_release) == 2) futex_wake(*word, 1);
 }
 
-void bias_policy::wait_for_zero(std::atomic<std::uint8_t>& word) noexcept {
+std::uint8_t bias_policy::wait_while(std::atomic<std::uint8_t>& word, std::uint8_t value) noexcept {
   for (unsigned pause = first_pause; pause <= last_pause; pause *= 2) {
-    if (word.load(std::memory_order_acquire) == 0) return;
+    if (std::uint8_t const seen = word.load(std::memory_order_acquire); seen != value) return seen;
     spin(pause);
   }
-  std::atomic<std::uint32_t> nobody_wakes{0};  // the owner writes 0 and no more
-  for (std::int64_t nap = first_sleep_ns; word.load(std::memory_order_acquire) != 0;
-       nap = std::min(2 * nap, longest_sleep_ns))
+  std::atomic<std::uint32_t> nobody_wakes{0};  // the owner writes the word and no more
+  for (std::int64_t nap = first_sleep_ns;; nap = std::min(2 * nap, longest_sleep_ns)) {
+    if (std::uint8_t const seen = word.load(std::memory_order_acquire); seen != value) return seen;
     (void)futex_wait_until(nobody_wakes, 0, monotonic_ns() + nap);
+  }
 }
 
 }  // namespace weft::rt

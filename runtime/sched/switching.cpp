@@ -24,6 +24,22 @@
 #include "runtime/sched/task_timer.hpp"
 #include "runtime/sched/worker.hpp"
 
+#include <weft/detail/lock_owner.hpp>
+
+thread_local constinit std::uint32_t weft_lock_owner __attribute__((tls_model("initial-exec"))) =
+    weft::detail::passing_owner;
+
+namespace weft {
+
+WEFT_NO_TSAN __attribute__((noinline)) detail::lock_owner detail::lock_owner_out_of_line() noexcept {
+  __asm__ volatile("");
+  return weft_lock_owner;
+}
+bool detail::light_fence_is_enough() noexcept { return rt::tsan || rt::has_membarrier(); }
+void detail::full_fence() noexcept { rt::full_fence(); }
+
+}  // namespace weft
+
 namespace weft::rt {
 
 // initial-exec: a load in place of a call, in a shared library too.
@@ -38,18 +54,13 @@ WEFT_NO_TSAN __attribute__((noinline)) worker* current_worker() noexcept {
 WEFT_NO_TSAN __attribute__((noinline)) void set_current_worker(worker* w) noexcept {
   __asm__ volatile("");
   this_thread_worker = w;
+  weft_lock_owner = w != nullptr ? w->owner : passing_owner;
 }
 
 WEFT_NO_TSAN __attribute__((noinline)) task* current_task() noexcept {
   __asm__ volatile("");
   worker* w = this_thread_worker;
   return w != nullptr ? w->current.get() : nullptr;
-}
-
-WEFT_NO_TSAN __attribute__((noinline)) lock_owner current_lock_owner() noexcept {
-  __asm__ volatile("");
-  worker* w = this_thread_worker;
-  return w != nullptr ? w->owner : passing_owner;
 }
 
 lock_owner new_lock_owner() noexcept {

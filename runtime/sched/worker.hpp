@@ -121,8 +121,7 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
 [[nodiscard]] worker* current_worker() noexcept;
 /// The variable itself, for functions that park in their last call or not at all, and are not inlined into others.
 extern thread_local constinit worker* this_thread_worker __attribute__((tls_model("initial-exec")));
-/// What the calling thread takes biased locks as. As void after a call that may park as current_worker().
-[[nodiscard]] lock_owner current_lock_owner() noexcept;
+using detail::current_lock_owner;
 /// A name for a thread that starts.
 [[nodiscard]] lock_owner new_lock_owner() noexcept;
 void set_current_worker(worker*) noexcept;

@@ -12,9 +12,14 @@
 //   hand_over  the next unlock hands over. Set under the lock by a waiter that waited for too long, and only together
 //              with held; cleared by the unlock after which the one that got the mutex had not waited so long, or was
 //              the last.
+//   biased     alone, never with other bits: one thread takes and releases it, and a byte of that thread's says whether it
+//              is held (biased_hold.hpp). Taken off for good, under the lock, by whoever else comes, must wait, or finds what it must
+//              report: share().
+//   shared     never biased again. Set with the first waiter at the latest. Neither of the two: takings are still counted.
 //
 // With the lock taken *and* the mutex held, no bit can change under the holder's hands: all bits but held are changed
-// under the lock or by who takes a free mutex. Hence the plain stores in unlock_slow.
+// under the lock, by who takes a free mutex, or, biased and shared while takings are counted, by the holder. Hence the plain stores
+// in unlock_slow, all of which keep or set `shared`, since somebody has waited.
 //
 //   lock    L1 free: take it   L2 spin a little, if nobody queues
 //           L3 under the lock: free after all: L1; else queued, link, park
@@ -27,6 +32,7 @@
 #include <thread>
 
 #include "runtime/base/check.hpp"
+#include "runtime/platform/biased_lock.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/wait.hpp"
 #include "runtime/sync/lock_table.hpp"
@@ -52,15 +58,35 @@ void push_front(rt::wait_list& list, rt::wait_record& r) noexcept {
 }  // namespace
 
 // L2. On one processor the holder cannot let go while we look.
+void mutex::bias_policy::heavy() noexcept { rt::heavy_fence(); }
+
+std::uint8_t mutex::bias_policy::wait_while(std::atomic<std::uint8_t>& byte, std::uint8_t value) noexcept {
+  return rt::bias_policy::wait_while(byte, value);
+}
+
+// After the first takings of a mutex: a few thousand at most.
+void mutex::note_taking() noexcept {
+  hold_.note_taking(state_, detail::light_fence_is_enough() ? detail::current_lock_owner() : detail::passing_owner);
+}
+
+// Afterwards it is not biased, and will not be. The state as it was then.
+std::uint32_t mutex::share() noexcept {
+  rt::object_lock& guard = rt::lock_of(this);
+  guard.lock();
+  std::uint32_t const state = hold_.share(state_);
+  guard.unlock();
+  return state;
+}
+
 bool mutex::spin() noexcept {
   static bool const worthwhile = std::thread::hardware_concurrency() > 1;
   if (!worthwhile) return false;
   for (int i = 0; i < spins; ++i) {
     std::uint32_t state = state_.load(std::memory_order_relaxed);
-    if ((state & held) == 0 &&
+    if ((state & (held | biased)) == 0 &&
         state_.compare_exchange_weak(state, state | held, std::memory_order_acquire, std::memory_order_relaxed))
       return true;
-    if ((state & (queued | hand_over)) != 0) return false;
+    if ((state & (queued | hand_over | biased)) != 0) return false;
     rt::cpu_relax();
   }
   return false;
@@ -81,6 +107,10 @@ void mutex::lock_slow() WEFT_NO_THREAD_SAFETY_ANALYSIS {
   bool woken = false;  // this call owns the bit `called`
   for (;;) {
     std::uint32_t state = state_.load(std::memory_order_relaxed);
+    if (state == biased) {
+      (void)share();
+      continue;
+    }
     if ((state & held) == 0) {  // L1
       std::uint32_t const taken = (state | held) & ~(woken ? called : 0u);
       if (state_.compare_exchange_weak(state, taken, std::memory_order_acquire, std::memory_order_relaxed)) return;
@@ -91,8 +121,8 @@ void mutex::lock_slow() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     state = state_.load(std::memory_order_relaxed);
     bool free = false;
     for (;;) {
-      if ((free = (state & held) == 0)) break;
-      std::uint32_t const next = ((state | queued) & ~(woken ? called : 0u)) | (impatient ? hand_over : 0u);
+      if ((free = (state & held) == 0)) break;  // or biased
+      std::uint32_t const next = ((state | queued | shared) & ~(woken ? called : 0u)) | (impatient ? hand_over : 0u);
       if (state_.compare_exchange_weak(state, next, std::memory_order_relaxed)) break;
     }
     if (free) {
@@ -121,6 +151,7 @@ void mutex::lock_slow() WEFT_NO_THREAD_SAFETY_ANALYSIS {
 
 void mutex::unlock_slow() noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   std::uint32_t state = state_.load(std::memory_order_relaxed);
+  if (state == biased) state = share();
   for (;;) {  // U1
     if ((state & held) == 0) rt::fatal("mutex::unlock: unlock of a mutex that is not held");
     if (!wakes_somebody(state)) {
@@ -138,15 +169,15 @@ void mutex::unlock_slow() noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   rt::waiter* next = nullptr;
   // U3: each store is the last access to the mutex (T3) and pairs with the acquire of who takes it next.
   if (first == nullptr) {
-    state_.store(state & called, std::memory_order_release);
+    state_.store(shared | (state & called), std::memory_order_release);
   } else if ((state & hand_over) != 0) {
     next = first->who;
     first->ok = true;
     bool const again = rest != 0 && rt::clock_ns() - first->since >= patience_ns;
-    state_.store(held | rest | (again ? hand_over : 0u) | (state & called), std::memory_order_release);
+    state_.store(shared | held | rest | (again ? hand_over : 0u) | (state & called), std::memory_order_release);
   } else {
     next = first->who;
-    state_.store(rest | called, std::memory_order_release);
+    state_.store(shared | rest | called, std::memory_order_release);
   }
   guard.unlock();
   if (next != nullptr) rt::ready(*next);  // U4

@@ -131,6 +131,9 @@ void examine(protocol const& p) {
 
 TEST_CASE("each execution of the hand-over holds and each mutation of it is caught") { examine(hand_over); }
 TEST_CASE("each execution of a biased lock holds and each mutation of it is caught") { examine(biased_locking); }
+TEST_CASE("each execution of a mutex of one thread holds and each mutation of it is caught") {
+  examine(biased_holding);
+}
 TEST_CASE("each execution of a wait holds and each mutation of it is caught") { examine(waiting); }
 TEST_CASE("each execution of the run queue holds and each mutation of it is caught") { examine(running); }
 TEST_CASE("each execution of the idle protocol holds and each mutation of it is caught") { examine(idle); }

@@ -21,7 +21,7 @@ struct protocol {
   std::span<harmless const> harmless_ones;
 };
 
-extern protocol const hand_over, biased_locking, waiting, running, idle, walk, selecting;
+extern protocol const hand_over, biased_locking, biased_holding, waiting, running, idle, walk, selecting;
 
 /// The explorer's own test.
 void litmus();

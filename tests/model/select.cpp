@@ -40,6 +40,8 @@ struct holding {
 
 // ---- what the runtime's layers below give to channels ---------------------------------------------------------------
 
+thread_local constinit std::uint32_t weft_lock_owner = weft::detail::passing_owner;
+
 namespace weft::rt {
 
 waiter& wait_point(bool& cancelled) {
@@ -49,7 +51,6 @@ waiter& wait_point(bool& cancelled) {
 waiter& cancellation_point() { return model::now_parking->task; }
 waiter& prepare_wait() { return model::now_parking->task; }
 waiting_caller wait_at_once() noexcept { return {&model::now_parking->task, passing_owner}; }
-lock_owner current_lock_owner() noexcept { return passing_owner; }
 cancel_node* current_context() noexcept { return nullptr; }
 bool is_own_done_channel(void const*) noexcept { return false; }
 std::uint64_t random_below(std::uint64_t n) noexcept { return model::choose(static_cast<unsigned>(n)); }

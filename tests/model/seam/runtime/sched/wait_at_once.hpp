@@ -6,6 +6,6 @@
 namespace weft::rt {
 
 waiting_caller wait_at_once() noexcept;
-[[nodiscard]] lock_owner current_lock_owner() noexcept;
+using detail::current_lock_owner;
 
 }  // namespace weft::rt
