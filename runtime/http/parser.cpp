@@ -1,6 +1,8 @@
 // The parsers' decisions on top of Beast's grammar: see parser.hpp.
 #include "runtime/http/parser.hpp"
 
+#include "runtime/sched/native_call.hpp"
+
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/error.hpp>
 
@@ -141,7 +143,8 @@ std::size_t request_parser::feed(std::string_view in) {
     }
     error_code e;
     chunk_header_ = false;
-    std::size_t const n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
+    std::size_t n = 0;
+    on_native_stack([&] { n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e); });  // a frame of 4 KB
     taken += n;
     if (!header_done_) header_size_ += n;
     std::size_t const unread = in.size() - taken;
