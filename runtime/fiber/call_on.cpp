@@ -1,4 +1,7 @@
 // See call_on.hpp. The caller's frame pointer is what both unwinders need: by pointers, and by the table, where it is the frame's address.
+//
+// gdb takes a frame that lies above its caller's for a broken stack, and ends its backtrace at weft_call_on. To call it a signal's frame would
+// mend that, and make the unwinder look for handlers behind the call in the frame below.
 #include "runtime/fiber/call_on.hpp"
 
 #if WEFT_SWITCH_BY_HAND

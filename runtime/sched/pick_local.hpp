@@ -5,8 +5,13 @@
 
 namespace weft::rt {
 
+// task::stopped: so many lines below its stack's block, modulo 128, and whether it waits for the network.
+inline constexpr std::uint8_t stopped_lines = 0x7f, stopped_for_io = 0x80;
+
 /// With many tasks each is cold when its turn comes: the header some places ahead; of the one after the next, whose header is here by now,
 /// the stack's block and the frame that it stopped in. A stack has a page of its own, which has to be found by a walk of tables that are as cold.
+/// Who has waited for the network returns through some frames and then works in deep ones, on a stack as cold as all that the kernel has done
+/// meanwhile: two kilobytes of it.
 __attribute__((always_inline)) inline void prefetch_ahead(run_queue const& queue) noexcept {
   task* const soon = queue.ahead(4);
   if (soon == nullptr) return;
@@ -14,11 +19,16 @@ __attribute__((always_inline)) inline void prefetch_ahead(run_queue const& queue
   task* const next = queue.ahead(1);  // null if thieves have been here since
   if (stack* s = next != nullptr ? next->own_stack.get() : nullptr) {
     auto const* const block = reinterpret_cast<char const*>(s);
-    auto const* const frame = block - std::size_t{64} * next->stopped;
+    std::uint8_t const stopped = next->stopped;
+    auto const* const frame = block - std::size_t{64} * (stopped & stopped_lines);
     __builtin_prefetch(block, 1);
     __builtin_prefetch(frame, 1);
     __builtin_prefetch(frame - 64, 1);
     __builtin_prefetch(frame - 128, 1);
+    if ((stopped & stopped_for_io) != 0) {
+      constexpr int above = 8, below = 24;
+      for (int line = -below; line <= above; ++line) __builtin_prefetch(frame + 64 * line, 1);
+    }
   }
 }
 

@@ -177,16 +177,16 @@ __attribute__((always_inline)) inline worker& arrive_here() noexcept {
 }
 
 /// For prefetch_ahead.
-__attribute__((always_inline)) inline void note_place(task& t, stack const* on, void const* frame) noexcept {
+__attribute__((always_inline)) inline void note_place(task& t, stack const* on, void const* frame, bool io) noexcept {
   auto const below = static_cast<std::size_t>(reinterpret_cast<char const*>(on) - static_cast<char const*>(frame));
-  t.stopped = static_cast<std::uint8_t>((below + 63) / 64);
+  t.stopped = static_cast<std::uint8_t>(((below + 63) / 64 & stopped_lines) | (io ? stopped_for_io : 0));
 }
 
 __attribute__((always_inline)) inline void leave_parked_here(worker& w, processor* p, task& t,
                                                              park_request const& request) noexcept {
   stack* const on = w.on;
   t.own_stack = on;
-  note_place(t, on, __builtin_frame_address(0));
+  note_place(t, on, __builtin_frame_address(0), is_io(request.reason));
   w.after_task = &t;
   w.after_request = &request;
   w.after = after_switch::park;
@@ -219,7 +219,7 @@ void leave_parked(worker& w, processor* p, task& t, park_request const& request)
 __attribute__((always_inline)) inline void leave_to_others(worker& w, processor* p, task& t) noexcept {
   stack* const on = w.on;
   t.own_stack = on;
-  note_place(t, on, __builtin_frame_address(0));
+  note_place(t, on, __builtin_frame_address(0), false);
   w.after_task = &t;
   w.after = after_switch::yield;
   tsan_release(&t);

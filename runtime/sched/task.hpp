@@ -67,7 +67,7 @@ struct task : waiter {
   std::atomic<task_phase> phase{task_phase::free};  // for reports
   bool has_handle : 1 = false;                      // constant from creation
   bool far : 1 = false;                             // the body lies apart; constant
-  owned<std::uint8_t> stopped;                      // so many lines below its stack's block, modulo 256; for a prefetch
+  owned<std::uint8_t> stopped;                      // see prefetch_ahead
   // 0: a stack of the default class. Else one of 1 << stack_shift bytes: never called by a loop that goes on. Constant.
   std::uint8_t stack_shift = 0;
   std::uint8_t size_class = 0;    // of the block; constant

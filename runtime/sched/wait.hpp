@@ -110,6 +110,10 @@ inline constexpr char const* wait_reason_names[] = {"nothing",
   return r == wait_reason::mutex || r == wait_reason::shared_mutex || r == wait_reason::call_once;
 }
 
+[[nodiscard]] constexpr bool is_io(wait_reason r) noexcept {
+  return r == wait_reason::io_read || r == wait_reason::io_write;
+}
+
 /// waiter::word: generation | DELIVERED | FROZEN | CANCELLABLE | how | state. One word, changed only by the functions below.
 namespace wait_word {
 inline constexpr std::uint64_t state_mask = 3, idle = 0, waiting = 1, claimed = 2;
