@@ -15,6 +15,7 @@
 #include "runtime/base/check.hpp"
 #include "runtime/sched/io_thread_wait.hpp"
 #include "runtime/sched/simulated_network.hpp"
+#include "runtime/sched/task.hpp"
 
 namespace weft::rt {
 
@@ -86,7 +87,10 @@ void unref(io_slot& s) noexcept {
 }
 
 void claim_all(wait_list& waiters, how h, ready_list& out) noexcept {
-  while (wait_record* r = pop_claimed(waiters, h)) out.push(*r->who);
+  while (wait_record* r = pop_claimed(waiters, h)) {
+    out.push(*r->who);
+    prefetch_task(static_cast<task const*>(r->who));  // the claim has fetched its first line; its turn comes soon
+  }
 }
 
 /// Under the slot's lock.
