@@ -56,22 +56,40 @@ class WEFT_CAPABILITY("mutex") biased {
   biased& operator=(biased const&) = delete;
 
   void lock(lock_owner me) noexcept WEFT_ACQUIRE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    if (lock_as_owner(me) == nullptr) [[unlikely]]
+      lock_by_inner(me);
+  }
+
+  /// lock() in two parts, for functions that save no registers where the first one does. What unlock_as_owner() may take in place of unlock(),
+  /// or null: it is not locked, and lock_by_inner() is due. No analysis: whether it is locked is decided at run time.
+  using owners_hold = std::atomic<std::uint8_t>*;
+  __attribute__((always_inline)) owners_hold lock_as_owner(lock_owner me) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
     std::uint32_t const owner = owner_.load(std::memory_order_relaxed);  // B1
-    if (owner >> 1 == me) [[likely]] {
-      std::atomic<std::uint8_t>& held = held_[owner & 1];
-      // The load is for ThreadSanitizer, to which two tasks of the owner are two threads.
-      (void)held.load(std::memory_order_acquire);
-      held.store(1, std::memory_order_relaxed);                        // B2
-      Policy::light();                                                 // B3
-      if (owner_.load(std::memory_order_relaxed) == owner) [[likely]]  // B4
-        return;
-      held.store(0, std::memory_order_release);  // B5
-    }
+    std::uint32_t const slot = owner ^ me << 1;
+    if (slot > 1) [[unlikely]]
+      return nullptr;
+    std::atomic<std::uint8_t>& held = held_[slot];
+#if WEFT_TSAN
+    (void)held.load(std::memory_order_acquire);  // to ThreadSanitizer two tasks of the owner are two threads
+#endif
+    held.store(1, std::memory_order_relaxed);                        // B2
+    Policy::light();                                                 // B3
+    if (owner_.load(std::memory_order_relaxed) == owner) [[likely]]  // B4
+      return &held;
+    held.store(0, std::memory_order_release);  // B5
+    return nullptr;
+  }
+
+  void lock_by_inner(lock_owner me) noexcept WEFT_ACQUIRE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     inner_.lock();  // V1
     // Where the last one to come here was this thread there is no owner: it has made no other one, and is itself none, or B4 had let it in.
     if (last_ != me || ++in_a_row_ >= limit_) [[unlikely]]
       look_at_owner(me);
     by_inner_.store(true, std::memory_order_relaxed);  // not before V4: the owner may be inside
+  }
+
+  static void unlock_as_owner(owners_hold held) noexcept {
+    held->store(0, std::memory_order_release);  // U1
   }
 
   void unlock() noexcept WEFT_RELEASE() WEFT_NO_THREAD_SAFETY_ANALYSIS {

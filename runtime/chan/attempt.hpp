@@ -8,15 +8,21 @@
 
 namespace weft::rt {
 
-/// The common sizes as a move or two; memcpy for a size that is not known costs a call.
-inline void copy_bytes(void* to, void const* from, std::size_t size) noexcept {
+constexpr bool are_few_bytes(std::size_t size) noexcept { return size == 8 || size == 4 || size == 16 || size == 0; }
+
+/// The common sizes as a move or two; memcpy for a size that is not known costs a call. False: it is another one.
+inline bool copy_few_bytes(void* to, void const* from, std::size_t size) noexcept {
   switch (size) {
-    case 0: return;
-    case 4: std::memcpy(to, from, 4); return;
-    case 8: std::memcpy(to, from, 8); return;
-    case 16: std::memcpy(to, from, 16); return;
-    default: std::memcpy(to, from, size);
+    case 0: return true;
+    case 4: std::memcpy(to, from, 4); return true;
+    case 8: std::memcpy(to, from, 8); return true;
+    case 16: std::memcpy(to, from, 16); return true;
+    default: return false;
   }
+}
+
+inline void copy_bytes(void* to, void const* from, std::size_t size) noexcept {
+  if (!copy_few_bytes(to, from, size)) std::memcpy(to, from, size);
 }
 
 inline void move_element(elem_ops const& ops, void* to, void* from) noexcept {
@@ -29,10 +35,14 @@ inline void relocate_element(elem_ops const& ops, void* to, void* from) noexcept
   else ops.relocate(to, from);
 }
 
-/// Behind the `n` elements that are there, fewer than the capacity.
+/// The place behind the `n` elements that are there, fewer than the capacity.
+inline std::byte* next_place(channel& c, std::size_t n) noexcept WEFT_REQUIRES(c.lock) {
+  std::size_t const at = c.head + n;  // wraps around only where an element has no bytes, and all places are one
+  return c.place(at < c.capacity ? at : at - c.capacity);
+}
+
 inline void push_ring(channel& c, std::size_t n, void* from) noexcept WEFT_REQUIRES(c.lock) {
-  std::size_t const to_end = c.capacity - c.head;
-  move_element(c.ops, c.place(n < to_end ? c.head + n : n - to_end), from);
+  move_element(c.ops, next_place(c, n), from);
 }
 
 /// The place of the oldest element is no longer its place.
@@ -59,14 +69,34 @@ inline wait_record* pop_partner(channel& c, wait_list& list, how h) noexcept WEF
 
 enum class attempt : std::uint8_t { done, closed, not_now };
 
-// With a partner. Out of line: a value that goes through the ring should save no registers for them.
+// With a partner.
 
 /// Hands the element to the first receiver that could be claimed; null: there was none.
-__attribute__((noinline)) waiter* hand_to_receiver(channel& c, void* from) noexcept WEFT_REQUIRES(c.lock);
+inline waiter* hand_to_receiver(channel& c, void* from) noexcept WEFT_REQUIRES(c.lock) {
+  wait_record* const r = pop_partner(c, c.receivers, how::partner);
+  if (r == nullptr) return nullptr;
+  move_element(c.ops, r->slot, from);
+  r->ok = true;
+  return r->who;
+}
+
 /// Takes the element of the first sender that could be claimed, right from it; null: there was none.
-__attribute__((noinline)) waiter* take_from_sender(channel& c, void* to) noexcept WEFT_REQUIRES(c.lock);
+inline waiter* take_from_sender(channel& c, void* to) noexcept WEFT_REQUIRES(c.lock) {
+  wait_record* const s = pop_partner(c, c.senders, how::partner);
+  if (s == nullptr) return nullptr;
+  move_element(c.ops, to, s->slot);
+  s->ok = true;
+  return s->who;
+}
+
 /// The first sender that could be claimed puts its element into the ring, which lacks one; null: there was none.
-__attribute__((noinline)) waiter* refill(channel& c) noexcept WEFT_REQUIRES(c.lock);
+inline waiter* refill(channel& c) noexcept WEFT_REQUIRES(c.lock) {
+  wait_record* const s = pop_partner(c, c.senders, how::partner);
+  if (s == nullptr) return nullptr;
+  push_ring(c, c.capacity - 1, s->slot);
+  s->ok = true;
+  return s->who;
+}
 
 /// One try of a send under the lock. On `done`, `woken` may hold a receiver to make ready after the unlock.
 inline attempt try_send_locked(channel& c, void* from, waiter*& woken) noexcept WEFT_REQUIRES(c.lock) {
@@ -108,16 +138,19 @@ inline void unlock_after_switch(void* lock) noexcept WEFT_NO_THREAD_SAFETY_ANALY
   static_cast<biased_lock*>(lock)->unlock();
 }
 
-/// Blocks on one channel: W3, park and R2. The lock is held on entry and released on return.
+/// Blocks on one channel, with a record that is filled: the rest of W3, park and R2. The lock is held on entry and released on return.
 // No analysis: it is released on the stack that runs next, and R2 takes it again.
 inline how block_on(channel& c, waiter& w, wait_list& list, wait_record& r, std::int64_t deadline,
                     wait_reason reason) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  r.who = &w;
-  r.generation = begin_wait(w);  // W3
   link_locked(c, list, r);
   // Named, not a temporary: the hook reads it until H5, which may be after a canceller has made this task go on.
-  park_request const request{
-      .unlock = unlock_after_switch, .arg = &c.lock, .deadline = deadline, .reason = reason, .object = &c};
+  // By assignments, since a compiler fills a whole aggregate with zeros first.
+  park_request request;
+  request.unlock = unlock_after_switch;
+  request.arg = &c.lock;
+  request.deadline = deadline;
+  request.reason = reason;
+  request.object = &c;
   how const h = park(w, request);
   if (h == how::partner || h == how::close) return h;  // popped, and its pin dropped: the channel may be gone
   unlink_own(c, list, r);

@@ -8,30 +8,6 @@
 
 namespace weft::rt {
 
-waiter* hand_to_receiver(channel& c, void* from) noexcept {
-  wait_record* const r = pop_partner(c, c.receivers, how::partner);
-  if (r == nullptr) return nullptr;
-  move_element(c.ops, r->slot, from);
-  r->ok = true;
-  return r->who;
-}
-
-waiter* take_from_sender(channel& c, void* to) noexcept {
-  wait_record* const s = pop_partner(c, c.senders, how::partner);
-  if (s == nullptr) return nullptr;
-  move_element(c.ops, to, s->slot);
-  s->ok = true;
-  return s->who;
-}
-
-waiter* refill(channel& c) noexcept {
-  wait_record* const s = pop_partner(c, c.senders, how::partner);
-  if (s == nullptr) return nullptr;
-  push_ring(c, c.capacity - 1, s->slot);
-  s->ok = true;
-  return s->who;
-}
-
 newest send_newest_locked(channel& c, void* from, void* spare, waiter*& woken) noexcept {
   auto const end_source = [&] {
     if (c.ops.move != nullptr) c.ops.destroy(from);  // what was moved from; plain bytes and boxes need no end

@@ -17,10 +17,12 @@
 namespace weft::detail {
 
 using rt::attempt;
+using rt::biased_lock;
 using rt::channel;
 using rt::channel_of;
 using rt::how;
 using rt::lock_owner;
+using rt::pop_partner;
 using rt::ready_list;
 using rt::wait_at_once;
 using rt::wait_reason;
@@ -57,8 +59,7 @@ __attribute__((noinline)) chan_status chan_send_wait(channel& c, waiter& w, void
     preemption_point();
     return status_of(outcome, chan_status::timeout);
   }
-  wait_record r;
-  r.slot = from;
+  wait_record r(w, begin_wait(w), from);                                                 // W3
   switch (block_on(c, w, c.senders, r, deadline_of(wait_ns), wait_reason::chan_send)) {  // R4
     case how::partner: return chan_status::ok;
     case how::close: return chan_status::closed;
@@ -73,8 +74,7 @@ __attribute__((noinline)) chan_status chan_recv_wait(channel& c, waiter& w, void
     c.lock.unlock();
     return status_of(outcome, chan_status::timeout);
   }
-  wait_record r;
-  r.slot = to;
+  wait_record r(w, begin_wait(w), to);           // W3
   bool const answers = answers_cancellation(c);  // asked now: afterwards the channel may be gone
   switch (block_on(c, w, c.receivers, r, deadline_of(wait_ns), wait_reason::chan_recv)) {  // R4
     case how::partner: return chan_status::ok;
@@ -86,29 +86,122 @@ __attribute__((noinline)) chan_status chan_recv_wait(channel& c, waiter& w, void
   }
 }
 
-/// W2, after W1.
-__attribute__((always_inline)) inline chan_status send_now(channel& c, waiter& w, lock_owner owner, void* from,
-                                                           std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+// One try under the lock, which is held, and all that may come of it. So are these: what does more than to move a few bytes into the ring or
+// out of it ends here.
+
+__attribute__((flatten, noinline)) chan_status chan_send_locked(channel& c, waiter& w, void* from,
+                                                                std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   waiter* woken = nullptr;
-  c.lock.lock(owner);
   attempt const outcome = try_send_locked(c, from, woken);
-  if (outcome != attempt::done) [[unlikely]]
-    return chan_send_wait(c, w, from, wait_ns, outcome);
+  if (outcome != attempt::done) return chan_send_wait(c, w, from, wait_ns, outcome);
   c.lock.unlock();
   if (woken != nullptr) ready(*woken);
   preemption_point();  // the receiver may be further than the sender by now
   return chan_status::ok;
 }
 
-__attribute__((always_inline)) inline chan_status recv_now(channel& c, waiter& w, lock_owner owner, void* to,
-                                                           std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+__attribute__((flatten, noinline)) chan_status chan_recv_locked(channel& c, waiter& w, void* to,
+                                                                std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   waiter* woken = nullptr;
-  c.lock.lock(owner);
   attempt const outcome = try_recv_locked(c, to, woken);
-  if (outcome != attempt::done) [[unlikely]]
-    return chan_recv_wait(c, w, to, wait_ns, outcome);
+  if (outcome != attempt::done) return chan_recv_wait(c, w, to, wait_ns, outcome);
   c.lock.unlock();
   if (woken != nullptr) ready(*woken);
+  return chan_status::ok;
+}
+
+// A few bytes to or from a partner, by the lock's owner: no call but the last, so that nothing need be saved for it.
+
+bool is_few_bytes(channel& c) noexcept { return c.ops.move == nullptr && rt::are_few_bytes(c.ops.size); }
+
+__attribute__((flatten, noinline)) chan_status chan_send_partner(channel& c, waiter& w, void* from,
+                                                                 std::int64_t wait_ns, biased_lock::owners_hold held)
+    WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  wait_record* const r = is_few_bytes(c) ? pop_partner(c, c.receivers, how::partner) : nullptr;
+  if (r == nullptr) [[unlikely]]
+    return chan_send_locked(c, w, from, wait_ns);
+  (void)rt::copy_few_bytes(r->slot, from, c.ops.size);
+  r->ok = true;
+  waiter& woken = *r->who;
+  c.lock.unlock_as_owner(held);
+  ready(woken);
+  preemption_point();
+  return chan_status::ok;
+}
+
+__attribute__((flatten, noinline)) chan_status chan_recv_partner(channel& c, waiter& w, void* to, std::int64_t wait_ns,
+                                                                 biased_lock::owners_hold held)
+    WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  wait_record* const s = is_few_bytes(c) ? pop_partner(c, c.senders, how::partner) : nullptr;
+  if (s == nullptr) [[unlikely]]
+    return chan_recv_locked(c, w, to, wait_ns);
+  (void)rt::copy_few_bytes(to, s->slot, c.ops.size);
+  s->ok = true;
+  waiter& woken = *s->who;
+  c.lock.unlock_as_owner(held);
+  ready(woken);
+  return chan_status::ok;
+}
+
+// W2 of a thread that is not the lock's owner.
+
+__attribute__((noinline)) chan_status chan_send_shared(channel& c, waiter& w, lock_owner owner, void* from,
+                                                       std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  c.lock.lock_by_inner(owner);
+  return chan_send_locked(c, w, from, wait_ns);
+}
+
+__attribute__((noinline)) chan_status chan_recv_shared(channel& c, waiter& w, lock_owner owner, void* to,
+                                                       std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  c.lock.lock_by_inner(owner);
+  return chan_recv_locked(c, w, to, wait_ns);
+}
+
+__attribute__((noinline)) chan_status preempted() noexcept {
+  preempt();
+  return chan_status::ok;
+}
+
+/// W2, after W1. By itself a value that goes into the ring of a channel whose lock is the thread's own: a function without a frame, since all
+/// else is another one's, by a jump.
+__attribute__((always_inline)) inline chan_status send_now(channel& c, waiter& w, lock_owner owner, void* from,
+                                                           std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  auto* const held = c.lock.lock_as_owner(owner);
+  if (held == nullptr) [[unlikely]]
+    return chan_send_shared(c, w, owner, from, wait_ns);
+  if (auto const state = c.state.load(std::memory_order_relaxed) & (channel::closed_bit | channel::receivers_bit)) {
+    if (state == channel::receivers_bit) return chan_send_partner(c, w, from, wait_ns, held);
+    return chan_send_wait(c, w, from, wait_ns, attempt::closed);
+  }
+  std::size_t const n = c.count.load(std::memory_order_relaxed);
+  if (n == c.capacity) return chan_send_wait(c, w, from, wait_ns, attempt::not_now);
+  if (c.ops.move != nullptr || !rt::copy_few_bytes(next_place(c, n), from, c.ops.size))
+    return chan_send_locked(c, w, from, wait_ns);
+  set_count(c, n + 1);
+  c.lock.unlock_as_owner(held);
+  if (simulations.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return preempted();  // as preemption_point()
+  return chan_status::ok;
+}
+
+__attribute__((always_inline)) inline chan_status recv_now(channel& c, waiter& w, lock_owner owner, void* to,
+                                                           std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  auto* const held = c.lock.lock_as_owner(owner);
+  if (held == nullptr) [[unlikely]]
+    return chan_recv_shared(c, w, owner, to, wait_ns);
+  auto const state = c.state.load(std::memory_order_relaxed);
+  std::size_t const n = c.count.load(std::memory_order_relaxed);
+  if ((state & (channel::senders_bit | channel::returned_bit)) != 0) {
+    if (n == 0 && (state & channel::returned_bit) == 0) return chan_recv_partner(c, w, to, wait_ns, held);
+    return chan_recv_locked(c, w, to, wait_ns);
+  }
+  if (n == 0)
+    return chan_recv_wait(c, w, to, wait_ns, (state & channel::closed_bit) != 0 ? attempt::closed : attempt::not_now);
+  if (c.ops.relocate != nullptr || !rt::copy_few_bytes(to, c.place(c.head), c.ops.size))
+    return chan_recv_locked(c, w, to, wait_ns);
+  pass_oldest(c);
+  set_count(c, n - 1);
+  c.lock.unlock_as_owner(held);
   return chan_status::ok;
 }
 

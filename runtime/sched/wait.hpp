@@ -143,6 +143,9 @@ struct waiter {
 /// One place in one wait list. Lives on the waiting call's stack. All fields but `slot`'s target are guarded by the
 /// object's lock once the record is linked.
 struct wait_record {
+  wait_record() noexcept = default;
+  wait_record(waiter& w, std::uint64_t of, void* at) noexcept : who(&w), generation(of), slot(at) {}
+
   wait_record* next = nullptr;
   wait_record* prev = nullptr;
   waiter* who = nullptr;
@@ -253,10 +256,12 @@ how wait_in(waiter& w, wait_list& list, object_lock& lock, wait_record& record, 
 inline bool claim(waiter& w, std::uint64_t generation, how h, bool even_locks = false) noexcept {
   // acquire: what the waiter wrote before H1 (release) is visible to the winner, who reads the record's slot.
   std::uint64_t word = w.word.load(std::memory_order_acquire);
+  std::uint64_t const waits = (generation << wait_word::generation_shift) | wait_word::waiting;
   for (;;) {
-    if ((word & wait_word::state_mask) != wait_word::waiting || wait_word::generation(word) != generation) return false;
+    // A WAITING word has neither `how` nor DELIVERED.
+    if ((word & ~(wait_word::cancellable | wait_word::frozen)) != waits) return false;
     if (h == how::cancel && (word & wait_word::cancellable) == 0 && !even_locks) return false;
-    std::uint64_t const taken = (generation << wait_word::generation_shift) | (word & wait_word::frozen) |
+    std::uint64_t const taken = (word & ~(wait_word::cancellable | wait_word::state_mask)) |
                                 (static_cast<std::uint64_t>(h) << wait_word::how_shift) | wait_word::claimed;
     if (w.word.compare_exchange_weak(word, taken, std::memory_order_acq_rel, std::memory_order_acquire)) return true;
   }
@@ -283,8 +288,9 @@ inline wait_record* pop_claimed(wait_list& list, how h) noexcept {
     list.head = r->next;
     (r->next != nullptr ? r->next->prev : list.tail) = nullptr;
     r->linked = false;
-    if (claim(*r->who, r->generation, h)) {
-      r->who->winner = r;
+    waiter& who = *r->who;
+    if (claim(who, r->generation, h)) {
+      who.winner = r;
       return r;
     }
   }
