@@ -26,10 +26,12 @@ __attribute__((always_inline)) inline std::uint32_t load_mxcsr() noexcept {
   return now;
 }
 
+// Hidden, so that their addresses need not be looked up.
+alignas(16) __attribute__((visibility("hidden"))) inline constexpr float exact[4] = {1.25F, -1.25F, 1.75F, -1.75F};
+alignas(16) __attribute__((visibility("hidden"))) inline constexpr float nearest[4] = {1.0F, -1.0F, 2.0F, -2.0F};
+
 /// Whether SSE rounds to nearest; may say no where it does.
 __attribute__((always_inline)) inline bool sse_rounds_to_nearest() noexcept {
-  alignas(16) static constexpr float exact[4] = {1.25F, -1.25F, 1.75F, -1.75F};
-  alignas(16) static constexpr float nearest[4] = {1.0F, -1.0F, 2.0F, -2.0F};
   if (!has_sse4_1) [[unlikely]]
     return false;
   int equal;

@@ -49,6 +49,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #if defined(__x86_64__) && !WEFT_ASAN && !WEFT_TSAN
 #define WEFT_SWITCH_BY_HAND 1
@@ -227,6 +228,7 @@ __attribute__((always_inline)) inline void jump_by_hand(execution& from, executi
   execution* leaving = &from;
   execution* entering = &to;
   if (to.resume_at == nullptr) [[unlikely]] {
+    from.successor = &to;
     agree_on_float_flags(to.sp);
     // Boost notes where it was called from, below the red zone; nobody will go there.
     WEFT_JUMP(
@@ -263,14 +265,12 @@ __attribute__((always_inline)) inline void jump_by_hand(execution& from, executi
 WEFT_SWITCH_INLINE inline void switch_to(execution& from, execution& to, abi::__cxa_eh_globals* exceptions,
                                          int* errno_pointer) noexcept {
   auto* const here = reinterpret_cast<exception_state*>(exceptions);
-  from.exceptions.caught = here->caught;  // S1
-  from.exceptions.uncaught = here->uncaught;
+  std::memcpy(&from.exceptions, here, sizeof *here);  // S1; as a whole, where members would go one by one
   from.saved_errno = *errno_pointer;
-  here->caught = to.exceptions.caught;  // S2
-  here->uncaught = to.exceptions.uncaught;
+  std::memcpy(here, &to.exceptions, sizeof *here);  // S2
   *errno_pointer = to.saved_errno;
-  from.successor = &to;
 #if !WEFT_SWITCH_BY_HAND
+  from.successor = &to;
   from.frame = __builtin_frame_address(0);  // for backtraces; by hand it is saved with the rest
 #endif
 #if WEFT_ASAN

@@ -99,6 +99,7 @@ scheduler::scheduler(options const& o, simulation* sim)
   for (unsigned i = 0; i < processor_count_; ++i) {
     processors_[i].index = i;
     processors_[i].port = global_.make_port();
+    if (sim_ != nullptr) processors_[i].look_at = 0;
   }
   if (sim_ == nullptr) make_monitor();
   root_ = new cancel_node(this, nullptr, false);  // the last that may throw: no member's destructor gives it back

@@ -25,7 +25,7 @@
 //
 // A task that comes back to the scheduler each few milliseconds is none of these, but looks at timers and the global queue each 61st time
 // only, and one that joins what it spawns runs that before others that are queued. So where something is overdue at two looks in a row
-// the holder is told to look around at its next pick (look_soon).
+// the holder is told to look around at its next pick (look_at).
 //
 // It also gives back the memory of stacks that nobody has needed for a tenth of a second (stack_pool.hpp, P2): a few at each look, all of
 // them if nothing goes on.
@@ -157,9 +157,8 @@ class monitor {
       if (fed || !s_.starve_alone()) alone_since_ = never;
       else alone_since_ = std::min(alone_since_, now);
       if (alone_since_ != never && now - alone_since_ >= scheduler::patience_with_starving_ns)
-        s_.starve_for_ever();  // S4
-      for (unsigned i = 0; i < s_.processor_count_; ++i)
-        s_.processors_[i].look_soon.store(true, std::memory_order_relaxed);  // S2
+        s_.starve_for_ever();                                                            // S4
+      for (unsigned i = 0; i < s_.processor_count_; ++i) s_.processors_[i].look_at = 0;  // S2
     }
     count_dry();
     // With all processors idle somebody is about to sleep there, or asks whether that is for ever, and should not be disturbed.
@@ -196,7 +195,7 @@ class monitor {
     std::uint32_t const first = p.queue.first();
     bool const owes =
         p.timers.next_deadline() <= now || s_.global_.size() != 0 || (first == v.first && !p.queue.ring_empty());
-    if (owes && v.owes && v.holder != nullptr) p.look_soon.store(true, std::memory_order_relaxed);
+    if (owes && v.owes && v.holder != nullptr) p.look_at = 0;
     v.first = first;
     v.owes = owes;
   }

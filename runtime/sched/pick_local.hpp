@@ -1,4 +1,4 @@
-// scheduler::pick_local and take_back, inlined into all that leaves a stack: it is a part of each switch.
+// scheduler::pick_local, take_back and queue_yielded, inlined into all that leaves a stack: it is a part of each switch.
 #pragma once
 
 #include "runtime/sched/scheduler.hpp"
@@ -33,24 +33,30 @@ __attribute__((always_inline)) inline void prefetch_ahead(run_queue const& queue
 }
 
 __attribute__((always_inline)) inline task* scheduler::pick_local(processor& p) noexcept {
-  // To the native stack, where it is chosen. A load from the line of processor_count_, which pop() reads, and a branch.
-  if (sim_ != nullptr) [[unlikely]]
-    return nullptr;
   std::uint64_t const tick = p.tick + 1;
   p.tick = tick;
-  if (tick >= p.look_at || p.look_soon.load(std::memory_order_relaxed)) [[unlikely]]
+  if (tick >= p.look_at) [[unlikely]]
     return nullptr;
-  task* t = p.queue.pop(single());
+  task* const t = p.queue.pop(single());
+  if (t == nullptr) return nullptr;
   prefetch_ahead(p.queue);
   return t;
 }
 
+/// queue_yielded with its usual case inlined.
+__attribute__((always_inline)) inline void scheduler::queue_yielded_here(worker& w, task* t, bool native) noexcept {
+  processor* const p = w.held();
+  if (native || p == nullptr) [[unlikely]]
+    return queue_yielded(w, t, native);
+  t->phase.store(task_phase::yielded, std::memory_order_release);
+  push_local(*p, t);
+  if (!single()) wake_if_idle(p);
+}
+
 __attribute__((always_inline)) inline bool scheduler::take_back(processor& p, task* t) noexcept {
-  if (sim_ != nullptr) [[unlikely]]
-    return false;  // a seed decides who runs next
   std::uint64_t const tick = p.tick + 1;
-  if (tick >= p.look_at || p.look_soon.load(std::memory_order_relaxed)) [[unlikely]] {
-    if (p.queue.newest() == t) p.joins_here = true;
+  if (tick >= p.look_at) [[unlikely]] {
+    if (sim_ == nullptr && p.queue.newest() == t) p.joins_here = true;
     return false;
   }
   if (!p.queue.retract(t, single())) return false;

@@ -75,7 +75,9 @@ struct alignas(64) processor {
   counters count;
   /// One more at each pick of a task; the monitor and thieves see by it whether the processor moves.
   owned<std::uint64_t> tick;
-  owned<std::uint64_t> look_at{look_every};  // the tick at which its holder looks around, on the native stack
+  /// The tick at which its holder looks around, on the native stack. 0 is at the next pick: the monitor, where somebody waits for more than a
+  /// moment; and always in a simulated run, which chooses there.
+  owned<std::uint64_t> look_at{look_every};
   /// One more each time that its own queue was found empty: its holder looks at what the others have left then.
   owned<std::uint32_t> dry;
   /// Loops of the default stack size, suspended or not begun, that a switch can go to; last in, first out.
@@ -86,8 +88,6 @@ struct alignas(64) processor {
   owned<std::uint64_t> poll_turn;   // the tick by which all that were queued then have had their turn
   owned<std::int64_t> last_evened;  // when another's queue was looked at to even them out
   owned<std::uint32_t> coarse_now;  // coarse_time at the last look at the clock; by the holder, and by the monitor
-  /// Somebody waits for more than a moment: to the native stack at the next pick. Set by the monitor, cleared by the holder.
-  std::atomic<bool> look_soon{false};
   owned<bool>
       joins_here;       // the last spawner that had nothing else queued has joined its task before anybody had begun it
   owned<bool> crowded;  // its holder waits for locks much of the time, or would if nobody stood aside

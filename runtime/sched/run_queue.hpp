@@ -62,10 +62,13 @@ class ring_and_next {
 
   /// Owner.
   __attribute__((always_inline)) task* pop(bool single) noexcept {
-    if (next_.load(std::memory_order_relaxed) != nullptr && (next_runs_ < next_in_a_row || ring_empty())) {
-      task* t = take_next(single);
+    task* t = next_.load(std::memory_order_relaxed);
+    std::uint32_t const runs = next_runs_;
+    if (t != nullptr && (runs < next_in_a_row || ring_empty())) {
+      if (single) next_.store(nullptr, std::memory_order_relaxed);
+      else t = take_next();
       if (t != nullptr) {
-        next_runs_ += 1;
+        next_runs_ = runs + 1;
         return t;
       }
     }
@@ -112,12 +115,7 @@ class ring_and_next {
   }
 
   /// Owner or thief: the task in the next slot, or null.
-  task* take_next(bool single = false) noexcept {
-    if (single) {
-      task* t = next_.load(std::memory_order_relaxed);
-      next_.store(nullptr, std::memory_order_relaxed);
-      return t;
-    }
+  task* take_next() noexcept {
     return next_.exchange(nullptr, std::memory_order_acq_rel);  // Q4
   }
 

@@ -112,22 +112,35 @@ inline task* put_next(processor& p, task* t, bool single) noexcept {
 }
 }  // namespace
 
+// A function without a frame: all calls are the last.
 void scheduler::make_ready(task* t) noexcept {
   worker* const w = current_worker();
   // Nearly always: a task of this scheduler, outside of a section, wakes one that nobody looks at.
-  if (w != nullptr && w->sched == this && w->current.get() != nullptr && !w->is_inside() && !is_frozen(*t)) [[likely]] {
-    tsan_release(t);
-    if (processor* const p = w->enter_shortly()) [[likely]] {
-      if (task* const displaced = put_next(*p, t, single())) push_displaced(*p, displaced);
-      w->leave();
-      return;
-    }
-    w->leave();
-  }
-  make_ready_elsewhere(t, w);
+  if (w == nullptr || w->sched != this || w->is_inside() || is_frozen(*t)) [[unlikely]]
+    return make_ready_elsewhere(t, w);
+  tsan_release(t);
+  processor* const p = w->enter_at_once();
+  if (p == nullptr) [[unlikely]]
+    return make_ready_after_all(t, *w);
+  if (task* const displaced = put_next(*p, t, single())) return push_displaced_and_leave(*w, *p, displaced);
+  w->leave();
 }
 
-__attribute__((noinline)) void scheduler::push_displaced(processor& p, task* t) noexcept {
+/// The rest of make_ready where the section is open, and the processor asked for or gone.
+__attribute__((noinline)) void scheduler::make_ready_after_all(task* t, worker& w) noexcept {
+  processor* const p = w.comply();
+  if (p != nullptr)
+    if (task* const displaced = put_next(*p, t, single())) push_displaced(*p, displaced);
+  w.leave();
+  if (p == nullptr) make_ready_elsewhere(t, &w);
+}
+
+__attribute__((noinline)) void scheduler::push_displaced_and_leave(worker& w, processor& p, task* t) noexcept {
+  push_displaced(p, t);
+  w.leave();
+}
+
+void scheduler::push_displaced(processor& p, task* t) noexcept {
   push_local(p, t);
   if (p.crowded.get() && aside_.load(std::memory_order_relaxed) != 0) [[unlikely]]
     return;
@@ -188,10 +201,10 @@ void scheduler::make_ready_all(processor* p, ready_list& list, bool if_sharing_p
   if (p == nullptr || (queued > 1 && (!if_sharing_pays || sharing_pays(*p)))) wake_if_idle(p);
 }
 
-void scheduler::queue_yielded(worker& w, task* t) noexcept {
+void scheduler::queue_yielded(worker& w, task* t, bool native) noexcept {
   t->phase.store(task_phase::yielded, std::memory_order_release);
   processor* p = w.held();
-  if (w.on.get() == nullptr && p != nullptr) {
+  if (native && p != nullptr) {
     // On the native stack: the local queue was empty, or it is time to look around. Tasks of the global queue go before the one that
     // yielded, which this worker takes up again itself, so nobody is woken for it.
     if (task* other = take_global(*p, run_queue::capacity / 2)) push_local(*p, other);
@@ -289,11 +302,10 @@ void scheduler::even_out(worker& w, processor& p, std::int64_t now) noexcept {
 }
 
 task* scheduler::find_now(worker& w, processor& p) {
-  bool const look_around = p.tick >= p.look_at || p.look_soon.load(std::memory_order_relaxed);
+  bool const look_around = p.tick >= p.look_at;
   p.tick += 1;
   if (look_around) {
     p.look_at = p.tick + (look_every - 1);
-    p.look_soon.store(false, std::memory_order_relaxed);
     std::int64_t now = clock_ns();
     note_time(w, p, now);
     p.runs.add(now, p.tick, 0);

@@ -213,7 +213,8 @@ class scheduler {
   }
   [[nodiscard]] stack* take_loop(processor& p) noexcept;  // a suspended loop, from the processor's cache only
   void put_loop(processor* p, stack* s) noexcept;
-  void queue_yielded(worker& w, task* t) noexcept;
+  void queue_yielded(worker& w, task* t, bool native) noexcept;
+  inline void queue_yielded_here(worker& w, task* t, bool native) noexcept;  // pick_local.hpp
 
  private:
   friend class monitor;
@@ -259,6 +260,8 @@ class scheduler {
   inline void start_on(worker const& w, processor& p, task* t) noexcept;
   void start_elsewhere(task* t, worker* w) noexcept;
   void push_displaced(processor& p, task* t) noexcept;
+  void push_displaced_and_leave(worker& w, processor& p, task* t) noexcept;
+  void make_ready_after_all(task* t, worker& w) noexcept;
   void make_ready_elsewhere(task* t, worker* w) noexcept;
   void push(processor* p, task* t) noexcept;
   [[nodiscard]] processor* processor_for_sleeper(worker& w) noexcept;

@@ -43,10 +43,11 @@ void detail::full_fence() noexcept { rt::full_fence(); }
 namespace weft::rt {
 
 // initial-exec: a load in place of a call, in a shared library too.
-thread_local constinit worker* this_thread_worker __attribute__((tls_model("initial-exec"))) = nullptr;
+thread_local constinit worker* this_thread_worker __attribute__((tls_model("initial-exec"))) =
+    nullptr;  // the name: worker.hpp
 
 // The variable is the thread's, and tasks on one thread are strangers to ThreadSanitizer: it does not look at these four.
-WEFT_NO_TSAN __attribute__((noinline)) worker* current_worker() noexcept {
+WEFT_NO_TSAN __attribute__((noinline)) worker* worker_out_of_line() noexcept {
   __asm__ volatile("");  // not a function of its arguments: no compiler may merge two calls
   return this_thread_worker;
 }
@@ -118,7 +119,8 @@ __attribute__((noinline)) void call(stack* self) noexcept {
   reset_rounding();  // the next task on this stack starts afresh
 }
 
-/// H0 to H6.
+/// H0 to H6. Timed: with a deadline.
+template <bool Timed>
 __attribute__((always_inline)) inline void park_hook(worker& w, task& t, park_request const& request) noexcept {
   // The objects behind request.arg live until H5, since whoever claims the wait before that is either a partner, who needs the lock
   // that is held here, or makes a task ready that needs that lock for R2. The request itself may be gone once H1 is done: copied.
@@ -127,7 +129,7 @@ __attribute__((always_inline)) inline void park_hook(worker& w, task& t, park_re
   std::uint64_t const generation = wait_word::generation(t.word.load(std::memory_order_relaxed));
   cancel_node* n = t.waits_under;
   bool const cancellable = t.wait_cancellable && n != nullptr;
-  std::int64_t const deadline = request.deadline;
+  std::int64_t const deadline = Timed ? request.deadline : never;
   if (cancellable && t.shard == nullptr && !n->is_cancelled()) [[unlikely]]
     register_wait(t, *n, w);  // H0
   t.phase.store(task_phase::parked, std::memory_order_release);
@@ -141,38 +143,58 @@ __attribute__((always_inline)) inline void park_hook(worker& w, task& t, park_re
     }
     mine = flagged && claim(t, generation, how::cancel);
   }
-  if (deadline != never) arm_timer(t, w.held(), deadline, generation);  // H4; even if mine: it uses up the reservation
-  unlock(arg);                                                          // H5
-  if (mine) t.sched->make_ready(&t);                                    // H6
+  if (Timed) arm_timer(t, w.held(), deadline, generation);  // H4; even if mine: it uses up the reservation
+  unlock(arg);                                              // H5
+  if (mine) t.sched->make_ready(&t);                        // H6
+}
+
+/// The hook, by whoever arrives.
+template <bool Timed>
+__attribute__((always_inline)) inline void publish(worker& w, bool native) noexcept {
+  task* const t = w.after_task;
+  park_request const& request = *w.after_request.get();
+  if (native) {
+    w.parked_last = t;
+    w.dry_by_lock = is_lock(request.reason);
+  }
+  if (tsan && native) {
+    bystander::scope const for_the_task(w.hooks);
+    tsan_acquire(t);  // what the wait's lock guards was written by the task that parked
+    return park_hook<Timed>(w, *t, request);
+  }
+  park_hook<Timed>(w, *t, request);
+}
+
+/// What is rarer.
+__attribute__((noinline)) void settle_otherwise(worker& w, after_switch after, bool native) noexcept {
+  switch (after) {
+    case after_switch::nothing:
+    case after_switch::park: break;
+    case after_switch::park_until: publish<true>(w, native); break;
+    case after_switch::yield: w.sched->queue_yielded(w, w.after_task, native); break;
+    case after_switch::retire_stack: w.sched->put_loop(w.held(), w.after_stack); break;
+  }
+}
+
+/// What is done for the one that was left: first what it most likely is.
+template <after_switch Likely>
+__attribute__((always_inline)) inline void settle(worker& w, after_switch after, bool native) noexcept {
+  if (Likely == after_switch::yield && after == after_switch::yield)
+    return w.sched->queue_yielded_here(w, w.after_task, native);
+  if (after == after_switch::park) [[likely]]
+    return publish<false>(w, native);
+  if (after != after_switch::nothing) settle_otherwise(w, after, native);
 }
 
 /// What arrive() does, inlined into all that a switch comes back to.
-__attribute__((always_inline)) inline worker& arrive_here() noexcept {
+template <after_switch Likely = after_switch::park>
+__attribute__((always_inline)) inline worker& arrive_here(bool on_own_stack = true) noexcept {
   worker& w = *current_worker();
   tsan_acquire(&w.sched);  // the worker's and the scheduler's constants; released once, when the thread started
+  bool const native = !on_own_stack && w.on.get() == nullptr;
   // The native stack comes after all that ran on this worker; the tasks do not come after each other.
-  if (w.on.get() == nullptr) tsan_acquire(&w.native);
-  switch (w.after.take()) {
-    case after_switch::nothing: break;
-    case after_switch::park: {
-      task* t = w.after_task;
-      park_request const& request = *w.after_request.get();
-      if (w.on.get() == nullptr) {
-        w.parked_last = t;
-        w.dry_by_lock = is_lock(request.reason);
-      }
-      if (tsan && w.on.get() == nullptr) {
-        bystander::scope const for_the_task(w.hooks);
-        tsan_acquire(t);  // what the wait's lock guards was written by the task that parked
-        park_hook(w, *t, request);
-      } else {
-        park_hook(w, *t, request);
-      }
-      break;
-    }
-    case after_switch::yield: w.sched->queue_yielded(w, w.after_task); break;
-    case after_switch::retire_stack: w.sched->put_loop(w.held(), w.after_stack); break;
-  }
+  if (native) tsan_acquire(&w.native);
+  settle<Likely>(w, w.after.take(), native);
   return w;
 }
 
@@ -183,13 +205,13 @@ __attribute__((always_inline)) inline void note_place(task& t, stack const* on, 
 }
 
 __attribute__((always_inline)) inline void leave_parked_here(worker& w, processor* p, task& t,
-                                                             park_request const& request) noexcept {
+                                                             park_request const& request, bool timed) noexcept {
   stack* const on = w.on;
   t.own_stack = on;
   note_place(t, on, __builtin_frame_address(0), is_io(request.reason));
   w.after_task = &t;
   w.after_request = &request;
-  w.after = after_switch::park;
+  w.after = timed ? after_switch::park_until : after_switch::park;
   w.sched->note_park(p);
   t.parked_at.store(p != nullptr ? p->coarse_now.get() : coarse_time(clock_ns()), std::memory_order_relaxed);
   tsan_release(&t);
@@ -201,18 +223,18 @@ __attribute__((always_inline)) inline void leave_parked_here(worker& w, processo
 
 }  // namespace
 
-worker& arrive() noexcept { return arrive_here(); }
+worker& arrive() noexcept { return arrive_here(false); }
 
 how park_task(waiter& of, park_request const& request) noexcept {
   auto& t = static_cast<task&>(of);
   worker& here = *current_worker();
   t.wait_cancellable = request.cancellable && t.shield == 0 && !unwinds(here);
-  leave_parked_here(here, here.enter(), t, request);
+  leave_parked_here(here, here.enter(), t, request, false);
   return end_wait(t);
 }
 
 void leave_parked(worker& w, processor* p, task& t, park_request const& request) noexcept {
-  leave_parked_here(w, p, t, request);
+  leave_parked_here(w, p, t, request, request.deadline != never);
 }
 
 /// yield_task, inlined: yield() is to be as short as can be.
@@ -224,7 +246,7 @@ __attribute__((always_inline)) inline void leave_to_others(worker& w, processor*
   w.after = after_switch::yield;
   tsan_release(&t);
   leave_for(w, p, pick_for_switch(w, p), on->exec);
-  worker& now = arrive_here();
+  worker& now = arrive_here<after_switch::yield>();
   tsan_acquire(&t);
   now.leave();
 }

@@ -30,6 +30,7 @@
 #include <thread>
 
 #include "runtime/base/bias.hpp"
+#include "runtime/base/check.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/fiber/stack.hpp"
@@ -48,7 +49,7 @@ class scheduler;
 struct task;
 
 /// What the code that arrives on a stack must do for the one that was left: it cannot be done before the old stack is left.
-enum class after_switch : std::uint8_t { nothing, park, yield, retire_stack };
+enum class after_switch : std::uint8_t { nothing, park, park_until, yield, retire_stack };
 
 /// The fences of protocol A (hand_over.hpp: E2, M3) and of protocol B (wait.hpp: H2, C3).
 struct process_fences {
@@ -97,9 +98,13 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   owned<int> thread_id;  // the kernel's number
   owned<int> clock;      // thread_clock::id
 
+  /// For a task: without a processor it has a flag.
   processor* enter() noexcept {
     tsan_ignore_begin();
-    return hand_over_words::enter();
+    std::uintptr_t const v = open();
+    if ((v & flags) == 0) [[likely]]
+      return tasks_own(v);
+    return reclaim();
   }
   void leave() noexcept {
     hand_over_words::leave();
@@ -107,20 +112,40 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   }
   /// enter() for a section that does not park: who was asked to hand its processor on does so now.
   processor* enter_shortly() noexcept {
+    processor* const p = enter_at_once();
+    return p != nullptr ? p : comply();
+  }
+  /// The first half of enter_shortly(), where it does: null: it is comply()'s turn.
+  processor* enter_at_once() noexcept {
     tsan_ignore_begin();
     std::uintptr_t const v = open();
-    if ((v & flags) == 0) [[likely]]
-      return reinterpret_cast<processor*>(v);
-    return comply();
+    return (v & flags) == 0 ? tasks_own(v) : nullptr;
   }
   processor* comply() noexcept;  // hand_over.cpp
+  /// `proc` without a flag, in a task's section: not null, which the compiler is told.
+  static processor* tasks_own(std::uintptr_t v) noexcept {
+    WEFT_ASSERT(v != 0, "a task runs without a processor, and is not adrift");
+    if (v == 0) __builtin_unreachable();
+    return reinterpret_cast<processor*>(v);
+  }
 };
 
-/// The calling thread's worker, null on a plain thread. Out of line and never inlined, so that no compiler keeps the address of
-/// the thread_local across a switch; the result is void after any call that may park.
-[[nodiscard]] worker* current_worker() noexcept;
 /// The variable itself, for functions that park in their last call or not at all, and are not inlined into others.
-extern thread_local constinit worker* this_thread_worker __attribute__((tls_model("initial-exec")));
+extern thread_local constinit worker* this_thread_worker __asm__("weft_this_thread_worker")
+    __attribute__((tls_model("initial-exec")));
+/// The calling thread's worker, null on a plain thread, out of line: no compiler keeps the address of the thread_local across a switch.
+[[nodiscard]] worker* worker_out_of_line() noexcept;
+/// The same. Void after any call that may park.
+[[nodiscard]] inline worker* current_worker() noexcept {
+#if defined(__x86_64__) && !WEFT_TSAN
+  // Volatile, so that each call reads, as current_lock_owner().
+  worker* w;
+  __asm__ volatile("movq weft_this_thread_worker@gottpoff(%%rip), %0\n\tmovq %%fs:(%0), %0" : "=r"(w));
+  return w;
+#else
+  return worker_out_of_line();
+#endif
+}
 using detail::current_lock_owner;
 /// A name for a thread that starts.
 [[nodiscard]] lock_owner new_lock_owner() noexcept;
