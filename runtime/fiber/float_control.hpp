@@ -63,7 +63,7 @@ __attribute__((always_inline)) inline float_control current_float_control() noex
 void change_float_control(float_control now, float_control wanted) noexcept;
 
 inline bool rounds_to_nearest(float_control c) noexcept {
-  return ((c >> x87_mode_at | c >> sse_mode_at) & mode_bits) == 0;  // FE_TONEAREST is 0 in both
+  return (c & (mode_bits << x87_mode_at | mode_bits << sse_mode_at)) == 0;  // FE_TONEAREST is 0 in both
 }
 
 inline float_control to_nearest(float_control c) noexcept {

@@ -21,6 +21,7 @@ struct completion {
     ready_list woken;
     lock.lock();
     done.store(true, std::memory_order_release);
+    if (waiters.head == nullptr) return lock.unlock();
     while (wait_record* r = pop_claimed(waiters, how::partner)) woken.push(*r->who);
     lock.unlock();
     if (!woken.empty()) ready_all(woken);

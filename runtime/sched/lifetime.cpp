@@ -333,18 +333,7 @@ bool scheduler::ends_for_good() noexcept {
   return false;
 }
 
-void scheduler::note_end(processor* p) noexcept {
-  if (p != nullptr) {
-    p->count.ended.publish(p->count.ended.get() + 1);
-  } else {
-    outside_ended_.fetch_add(1, std::memory_order_release);
-  }
-  wake_shutdown();
-}
-
-void scheduler::wake_shutdown() noexcept {
-  light_fence();  // pairs with D3
-  if (!draining_.load(std::memory_order_relaxed)) return;
+void scheduler::wake_shutdown_if_over() noexcept {
   full_fence();
   if (all_over()) {
     drained_.store(1, std::memory_order_release);

@@ -81,7 +81,12 @@ class scheduler {
   /// `if_sharing_pays`: nobody is woken for what is little work.
   void make_ready_all(processor* p, ready_list& list, bool if_sharing_pays = false) noexcept;
   /// A task has ended: bookkeeping for shutdown. `p` may be null.
-  void note_end(processor* p) noexcept;
+  void note_end(processor* p) noexcept {
+    if (p != nullptr) [[likely]]
+      p->count.ended.publish(p->count.ended.get() + 1);
+    else outside_ended_.fetch_add(1, std::memory_order_release);
+    wake_shutdown();
+  }
   void note_spawn(processor* p) noexcept {
     if (p != nullptr) [[likely]]
       p->count.spawned += 1;
@@ -257,7 +262,10 @@ class scheduler {
     if (!queued) [[unlikely]]
       overflow(p, t);
   }
-  inline void start_on(worker const& w, processor& p, task* t) noexcept;
+  inline bool note_start(worker const& w, processor& p, task const& t) noexcept;
+  void start_on(worker const& w, processor& p, task* t) noexcept;
+  void end_start(worker& w, processor& p, task* t, bool wakes) noexcept;
+  void start_after_all(task* t, worker& w) noexcept;
   void start_elsewhere(task* t, worker* w) noexcept;
   void push_displaced(processor& p, task* t) noexcept;
   void push_displaced_and_leave(worker& w, processor& p, task* t) noexcept;
@@ -343,7 +351,12 @@ class scheduler {
   /// And no timer is being fired, which could start another.
   [[nodiscard]] bool all_over() const noexcept;
   [[nodiscard]] bool ends_for_good() noexcept;
-  void wake_shutdown() noexcept;
+  void wake_shutdown() noexcept {
+    light_fence();  // pairs with D3
+    if (draining_.load(std::memory_order_relaxed)) [[unlikely]]
+      wake_shutdown_if_over();
+  }
+  void wake_shutdown_if_over() noexcept;
   void refuse_if_as_large(std::size_t wanted) const;
   void note_starving_locked() noexcept WEFT_REQUIRES(lock_);
   void starve(task* t) noexcept;  // t could not get a stack: it waits until one is free

@@ -28,6 +28,10 @@ namespace {
 
 inline spawn_store& store_of(worker& w, processor* p) noexcept { return p != nullptr ? p->store : w.store; }
 
+__attribute__((noinline)) void free_block_elsewhere(worker* w, task* t) noexcept {
+  free_task_block(w != nullptr ? &store_of(*w, w->held()).tasks : nullptr, t);
+}
+
 void free_task(task* t) noexcept {
   if (t->far) [[unlikely]] {
     auto* f = reinterpret_cast<far_body*>(reinterpret_cast<char*>(t) + body_offset(t->has_handle));
@@ -35,8 +39,9 @@ void free_task(task* t) noexcept {
   }
   if (t->timer != nullptr) delete std::exchange(t->timer, nullptr);
   worker* w = current_worker();
-  if (w == nullptr) return free_task_block(nullptr, t);
-  section const inside(w);
+  if (w == nullptr || w->is_inside()) [[unlikely]]
+    return free_block_elsewhere(w, t);
+  outer_section const inside(*w);
   free_task_block(&store_of(*w, inside.proc()).tasks, t);
 }
 
@@ -62,13 +67,15 @@ task_extra& task::extras() {
 namespace {
 
 /// On the task itself, or with nothing to do. The values' destructors may wait, and no cancellation may come out of them.
-void clear_locals(task* t) noexcept {
-  task_extra* e = t->extra.load(std::memory_order_acquire);
-  if (e == nullptr || e->locals == nullptr) [[likely]]
-    return;
+__attribute__((noinline)) void clear_locals_of(task* t, task_extra& e) noexcept {
+  if (e.locals == nullptr) return;
   ++t->shield;
-  e->locals->clear();
+  e.locals->clear();
   --t->shield;
+}
+inline void clear_locals(task* t) noexcept {
+  if (task_extra* const e = t->extra.load(std::memory_order_acquire)) [[unlikely]]
+    clear_locals_of(t, *e);
 }
 
 /// True: the references go back to those that the calling task has counted ahead for its children (inherit_context).
@@ -193,19 +200,25 @@ bool run_as_task_if_native(void (*f)(void*) noexcept, void* arg) noexcept {
 
 namespace {
 
+__attribute__((always_inline)) inline task* take_block_from(scheduler& s, spawn_store& from, std::size_t size) {
+  task* const t = allocate_task_block(&from.tasks, size);
+  t->id = s.new_id(from);
+  return t;
+}
+
+__attribute__((noinline)) task* take_block_elsewhere(scheduler& s, worker* w, std::size_t size) {
+  if (w != nullptr && w->sched == &s) return take_block_from(s, store_of(*w, w->held()), size);  // inside a section
+  task* const t = allocate_task_block(nullptr, size);
+  t->id = scheduler::new_id_outside();
+  return t;
+}
+
 /// On `w`, the caller's worker, or elsewhere: the block, with an id.
 __attribute__((always_inline)) inline task* take_block(scheduler& s, worker* w, std::size_t size) {
-  task* t = nullptr;
-  if (w == nullptr || w->sched != &s) [[unlikely]] {
-    t = allocate_task_block(nullptr, size);
-    t->id = scheduler::new_id_outside();
-  } else {
-    section const inside(w);
-    spawn_store& from = store_of(*w, inside.proc());
-    t = allocate_task_block(&from.tasks, size);
-    t->id = s.new_id(from);
-  }
-  return t;
+  if (w == nullptr || w->sched != &s || w->is_inside()) [[unlikely]]
+    return take_block_elsewhere(s, w, size);
+  outer_section const inside(*w);
+  return take_block_from(s, store_of(*w, inside.proc()), size);
 }
 
 __attribute__((always_inline)) inline task* begin_task(scheduler& s, task* t, bool with_handle, bool far) noexcept {
@@ -362,6 +375,11 @@ bool wait_for_end(task* t, waiter& self, std::int64_t deadline,
   return h != how::timeout;
 }
 
+inline void throw_if_touched(task& self) {
+  if (self.current_context()->is_touched()) [[unlikely]]
+    throw_if_cancelled_here(self);
+}
+
 }  // namespace
 
 // A join takes nothing from the task, unlike a partner (R4), so it throws whenever its task is cancelled, even if the end came first: that
@@ -373,10 +391,10 @@ void task_wait(task* t) {
   worker* const w = current_worker();
   task* const self = w != nullptr ? w->current.get() : nullptr;
   bool const ended = is_done(*t);
-  if (self != nullptr) throw_if_cancelled_here(*self);
+  if (self != nullptr) throw_if_touched(*self);
   if (ended) return;
   if (self == nullptr || !run_for_join(*w, *self, *t)) (void)wait_for_end(t, prepare_wait(), never, true);
-  if (self != nullptr) throw_if_cancelled_here(*self);
+  if (self != nullptr) throw_if_touched(*self);
 }
 
 bool task_wait_until(task* t, std::int64_t deadline) {

@@ -50,13 +50,14 @@ void give_shared_block(std::size_t cls, task* t) noexcept;
       refill(list, cls);
     t = list.head;
     auto const [next, soon] = links_of(t);
+    std::uint32_t const left = list.count.get() - 1;
     if (soon != nullptr) {
       prefetch_task(soon);
       if (cls > 2) prefetch_to_write(reinterpret_cast<char const*>(soon) + 3 * task_block_step);
     }
     list.head = next;
-    list.count -= 1;
-    list.recent[list.count.get() % task_cache::ahead] = soon;
+    list.count = left;
+    list.recent[left % task_cache::ahead] = soon;
   } else {
     t = take_shared_block(cls);
   }
@@ -75,13 +76,16 @@ inline void free_task_block(task_cache* cache, task* t) noexcept {
     return give_shared_block(cls, t);
   auto& list = cache->classes[cls];
   // Two runs of up to a batch each: when both are full the older one goes, whole, to the shared list.
-  if (list.count.get() == task_cache::batch) [[unlikely]]
+  std::uint32_t count = list.count;
+  if (count == task_cache::batch) [[unlikely]] {
     make_room(list, cls);
-  auto& recent = list.recent[list.count.get() % task_cache::ahead];
+    count = 0;
+  }
+  auto& recent = list.recent[count % task_cache::ahead];
   set_links(t, {list.head.get(), recent.get()});
   recent = t;
   list.head = t;
-  list.count += 1;
+  list.count = count + 1;
 }
 
 }  // namespace weft::rt

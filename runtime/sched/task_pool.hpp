@@ -26,7 +26,7 @@ inline constexpr std::size_t task_block_max = task_block_step * task_block_class
 struct task_cache {
   static constexpr std::uint32_t batch = 64;
   static constexpr std::uint32_t ahead = 4;  // blocks that are prefetched
-  struct free_list {
+  struct alignas(64) free_list {
     owned<task*> head;
     owned<std::uint32_t> count;  // of the blocks from head on, at most `batch`
     // Null, or `batch` more: who allocates and frees by turns does not go to the shared list each time.

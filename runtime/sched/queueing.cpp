@@ -1,0 +1,233 @@
+// What is made ready goes to a queue: started tasks, woken ones, those that yield; from this scheduler's workers and from anywhere else. See
+// scheduler.hpp, "Idle protocol".
+
+#include "runtime/sched/scheduler.hpp"
+
+#include <array>
+
+#include "runtime/base/check.hpp"
+
+namespace weft::rt {
+
+/// A thread that is not one of ours queues a task: the task may run and end, and with it the runtime, before that thread has looked
+/// for somebody to wake. ~scheduler waits for it.
+class visit {
+ public:
+  explicit visit(std::atomic<std::uint32_t>& n) noexcept : n_(n) { n_.fetch_add(1, std::memory_order_acquire); }
+  ~visit() { n_.fetch_sub(1, std::memory_order_release); }
+  visit(visit const&) = delete;
+  visit& operator=(visit const&) = delete;
+
+ private:
+  std::atomic<std::uint32_t>& n_;
+};
+
+void scheduler::overflow(processor& p, task* t) noexcept {
+  std::array<task*, run_queue::capacity / 2> half;
+  std::uint32_t const n = p.queue.take_half(half);
+  if (n != 0) global_.push(*p.port, half.data(), n);
+  if (!p.queue.push(t)) global_.push(*p.port, &t, 1);
+}
+
+void scheduler::push(processor* p, task* t) noexcept {
+  if (p != nullptr) {
+    push_local(*p, t);
+  } else {
+    global_.push(t);
+  }
+}
+
+// A function without a frame: all calls are the last.
+void scheduler::start(task* t) noexcept {
+  t->phase.store(task_phase::fresh,
+                 std::memory_order_release);  // from here on reports see it: what they read is written
+  tsan_release(t);
+  worker* const w = current_worker();
+  if (w == nullptr || w->sched != this || w->is_inside()) [[unlikely]]
+    return start_elsewhere(t, w);
+  processor* const p = w->enter_at_once();
+  if (p == nullptr) [[unlikely]]
+    return start_after_all(t, *w);
+  bool const wakes = note_start(*w, *p, *t);
+  bool queued = false;
+  {
+    tsan_no_edges const queue;
+    queued = p->queue.push(t);
+  }
+  if (wakes || !queued) return end_start(*w, *p, queued ? nullptr : t, wakes);
+  w->leave();
+}
+
+/// The rest, where the section is open: t, if it found no room, and somebody to wake.
+__attribute__((noinline)) void scheduler::end_start(worker& w, processor& p, task* t, bool wakes) noexcept {
+  if (t != nullptr) overflow(p, t);
+  if (wakes) wake_if_idle(&p);
+  w.leave();
+}
+
+/// The rest, where the section is open, and the processor asked for or gone.
+__attribute__((noinline)) void scheduler::start_after_all(task* t, worker& w) noexcept {
+  processor* const p = w.comply();
+  if (p != nullptr) start_on(w, *p, t);
+  w.leave();
+  if (p == nullptr) start_elsewhere(t, &w);
+}
+
+/// Before t is queued on p. Whether somebody is to be woken for it then.
+__attribute__((always_inline)) inline bool scheduler::note_start(worker const& w, processor& p,
+                                                                 task const& t) noexcept {
+  note_spawn(&p);
+  // A spawner that joins at once needs no second worker, nor does one that goes back to accept, and waking one each time would cost more than
+  // the task. If it computes instead this time, the monitor wakes somebody, and the next spawn does so itself.
+  bool const alone = p.queue.ring_empty();
+  bool const joins_here = alone && t.has_handle && p.joins_here.get();
+  bool const accepts = p.acceptor.get() != nullptr && p.acceptor.take() == w.current.get() && alone;
+  if (joins_here) p.joins_here = false;
+  return !joins_here && !accepts && !single();
+}
+
+void scheduler::start_on(worker const& w, processor& p, task* t) noexcept {
+  bool const wakes = note_start(w, p, *t);
+  push_local(p, t);
+  if (wakes) wake_if_idle(&p);
+}
+
+void expect_handler() noexcept {
+  worker* const w = current_worker();
+  if (w == nullptr) return;
+  section const inside(w);
+  if (processor* const p = inside.proc()) p->acceptor = w->current.get();
+}
+
+__attribute__((noinline)) void scheduler::start_elsewhere(task* t, worker* w) noexcept {
+  if (w == nullptr || w->sched != this) {
+    refuse_from_outside();
+    visit const inside_from_outside(visitors_);
+    note_spawn(nullptr);
+    if (outside_spawned_.load(std::memory_order_relaxed) > 1 || options_.watchdog.count() > 0) want_monitor();
+    global_.push(t);
+    wake_if_idle(nullptr);
+    return;
+  }
+  section const inside(w);
+  processor* p = inside.proc();
+  // A spawner that has lost its processor feeds the others one task at a time, at several times the cost: it takes one that is to be had.
+  if (p == nullptr && sim_ == nullptr) p = acquire_processor(*w);
+  if (p != nullptr) return start_on(*w, *p, t);
+  note_spawn(nullptr);
+  global_.push(t);
+  wake_if_idle(nullptr);
+}
+
+namespace {
+/// The waker runs t next itself, so nobody is woken for it. The task that had that place, or null.
+inline task* put_next(processor& p, task* t, bool single) noexcept {
+  tsan_no_edges const queue;
+  return p.queue.push_next(t, single);
+}
+}  // namespace
+
+// A function without a frame: all calls are the last.
+void scheduler::make_ready(task* t) noexcept {
+  worker* const w = current_worker();
+  // Nearly always: a task of this scheduler, outside of a section, wakes one that nobody looks at.
+  if (w == nullptr || w->sched != this || w->is_inside() || is_frozen(*t)) [[unlikely]]
+    return make_ready_elsewhere(t, w);
+  tsan_release(t);
+  processor* const p = w->enter_at_once();
+  if (p == nullptr) [[unlikely]]
+    return make_ready_after_all(t, *w);
+  if (task* const displaced = put_next(*p, t, single())) return push_displaced_and_leave(*w, *p, displaced);
+  w->leave();
+}
+
+/// The rest of make_ready where the section is open, and the processor asked for or gone.
+__attribute__((noinline)) void scheduler::make_ready_after_all(task* t, worker& w) noexcept {
+  processor* const p = w.comply();
+  if (p != nullptr)
+    if (task* const displaced = put_next(*p, t, single())) push_displaced(*p, displaced);
+  w.leave();
+  if (p == nullptr) make_ready_elsewhere(t, &w);
+}
+
+__attribute__((noinline)) void scheduler::push_displaced_and_leave(worker& w, processor& p, task* t) noexcept {
+  push_displaced(p, t);
+  w.leave();
+}
+
+void scheduler::push_displaced(processor& p, task* t) noexcept {
+  push_local(p, t);
+  if (p.crowded.get() && aside_.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return;
+  wake_if_idle(&p);
+}
+
+__attribute__((noinline)) void scheduler::make_ready_elsewhere(task* t, worker* w) noexcept {
+  if (left_to_thawer(*t)) return;
+  tsan_release(t);
+  if (w == nullptr || w->sched != this) {
+    refuse_from_outside();
+    visit const inside_from_outside(visitors_);
+    global_.push(t);
+    wake_if_idle(nullptr);
+    return;
+  }
+  section const inside(w);
+  processor* p = inside.proc();
+  if (p == nullptr) {
+    global_.push(t);
+    wake_if_idle(nullptr);
+    return;
+  }
+  if (w->on.get() == nullptr) {  // timers fired from the native stack: in the order of their deadlines
+    push_local(*p, t);
+    if (!w->fires_timers) wake_if_idle(p);
+    return;
+  }
+  if (task* const displaced = put_next(*p, t, single())) push_displaced(*p, displaced);
+}
+
+bool scheduler::sharing_pays(processor const& p) noexcept {
+  // Waking a thread costs both sides some 10 us together, and sharing out so little saves few of them.
+  constexpr std::int64_t waking_pays_ns = 50'000;
+  std::int64_t const waiting = p.queue.size();
+  return waiting > 1 && waiting * p.runs.average_ns() >= waking_pays_ns;
+}
+
+void scheduler::make_ready_all(processor* p, ready_list& list, bool if_sharing_pays) noexcept {
+  unsigned queued = 0;
+  while (waiter* w = list.pop()) {
+    if (w->is_thread) {
+      ready(*w);
+      continue;
+    }
+    auto* t = static_cast<task*>(w);
+    if (t->sched != this) {
+      t->sched->make_ready(t);
+      continue;
+    }
+    if (left_to_thawer(*t)) continue;
+    tsan_release(t);
+    ++queued;
+    push(p, t);
+  }
+  if (queued == 0) return;
+  // A single one this worker runs itself.
+  if (p == nullptr || (queued > 1 && (!if_sharing_pays || sharing_pays(*p)))) wake_if_idle(p);
+}
+
+void scheduler::queue_yielded(worker& w, task* t, bool native) noexcept {
+  t->phase.store(task_phase::yielded, std::memory_order_release);
+  processor* p = w.held();
+  if (native && p != nullptr) {
+    // On the native stack: the local queue was empty, or it is time to look around. Tasks of the global queue go before the one that
+    // yielded, which this worker takes up again itself, so nobody is woken for it.
+    if (task* other = take_global(*p, run_queue::capacity / 2)) push_local(*p, other);
+    push_local(*p, t);
+    return;
+  }
+  push(p, t);
+  wake_if_idle(p);
+}
+
+}  // namespace weft::rt
