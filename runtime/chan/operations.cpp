@@ -157,11 +157,6 @@ __attribute__((noinline)) chan_status chan_recv_shared(channel& c, waiter& w, lo
   return chan_recv_locked(c, w, to, wait_ns);
 }
 
-__attribute__((noinline)) chan_status preempted() noexcept {
-  preempt();
-  return chan_status::ok;
-}
-
 /// W2, after W1. By itself a value that goes into the ring of a channel whose lock is the thread's own: a function without a frame, since all
 /// else is another one's, by a jump.
 __attribute__((always_inline)) inline chan_status send_now(channel& c, waiter& w, lock_owner owner, void* from,
@@ -179,9 +174,7 @@ __attribute__((always_inline)) inline chan_status send_now(channel& c, waiter& w
     return chan_send_locked(c, w, from, wait_ns);
   set_count(c, n + 1);
   c.lock.unlock_as_owner(held);
-  if (simulations.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    return preempted();  // as preemption_point()
-  return chan_status::ok;
+  return chan_status::ok;  // no preemption point: who comes here is in no simulated run
 }
 
 __attribute__((always_inline)) inline chan_status recv_now(channel& c, waiter& w, lock_owner owner, void* to,
@@ -207,21 +200,27 @@ __attribute__((always_inline)) inline chan_status recv_now(channel& c, waiter& w
 
 // The first wait under a context, cancellation, plain threads, simulated runs, the nil channel.
 
-__attribute__((noinline)) chan_status chan_send_first(chan_core* core, void* from, std::int64_t wait_ns) {
+__attribute__((noinline)) chan_status chan_send_first(chan_core* core, void* from,
+                                                      std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   check_not_moved(core, "send");
   waiter& w = rt::cancellation_point();  // W1
   if (core == nullptr) return wait_on_nil(w, wait_ns, wait_reason::chan_send);
-  return send_now(channel_of(*core), w, current_lock_owner(), from, wait_ns);
+  channel& c = channel_of(*core);
+  c.lock.lock(current_lock_owner());
+  return chan_send_locked(c, w, from, wait_ns);
 }
 
-__attribute__((noinline)) chan_status chan_recv_first(chan_core* core, void* to, std::int64_t wait_ns) {
+__attribute__((noinline)) chan_status chan_recv_first(chan_core* core, void* to,
+                                                      std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   check_not_moved(core, "recv");
   bool cancelled = false;
   waiter& w = rt::wait_point(cancelled);  // W1
   if (cancelled && !(core != nullptr && core->is_closed() && answers_cancellation(channel_of(*core))))
     rt::throw_cancelled();
   if (core == nullptr) return wait_on_nil(w, wait_ns, wait_reason::chan_recv);
-  return recv_now(channel_of(*core), w, current_lock_owner(), to, wait_ns);
+  channel& c = channel_of(*core);
+  c.lock.lock(current_lock_owner());
+  return chan_recv_locked(c, w, to, wait_ns);
 }
 
 }  // namespace

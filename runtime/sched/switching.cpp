@@ -46,7 +46,9 @@ namespace weft::rt {
 thread_local constinit worker* this_thread_worker __attribute__((tls_model("initial-exec"))) =
     nullptr;  // the name: worker.hpp
 
-// The variable is the thread's, and tasks on one thread are strangers to ThreadSanitizer: it does not look at these four.
+thread_local constinit worker* worker_at_once __attribute__((tls_model("initial-exec"))) = nullptr;
+
+// The variables are the thread's, and tasks on one thread are strangers to ThreadSanitizer: it does not look at these four.
 WEFT_NO_TSAN __attribute__((noinline)) worker* worker_out_of_line() noexcept {
   __asm__ volatile("");  // not a function of its arguments: no compiler may merge two calls
   return this_thread_worker;
@@ -55,6 +57,7 @@ WEFT_NO_TSAN __attribute__((noinline)) worker* worker_out_of_line() noexcept {
 WEFT_NO_TSAN __attribute__((noinline)) void set_current_worker(worker* w) noexcept {
   __asm__ volatile("");
   this_thread_worker = w;
+  worker_at_once = w != nullptr && w->sched->simulated() == nullptr ? w : nullptr;
   weft_lock_owner = w != nullptr ? w->owner : passing_owner;
 }
 

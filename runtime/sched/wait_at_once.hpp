@@ -1,8 +1,6 @@
 // W1 where it has nothing to do, which is nearly always: inlined into what every message goes through.
 #pragma once
 
-#include <weft/detail/simulated.hpp>
-
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/task.hpp"
 #include "runtime/sched/wait.hpp"
@@ -11,14 +9,12 @@
 namespace weft::rt {
 
 /// The calling task's waiter, and what its thread takes locks as; or a null pointer: there is something to do or to throw, or no task
-/// calls, and it takes cancellation_point(). For functions that park in their last call or not at all, and are not inlined.
+/// calls, or one of a simulated run, and it takes cancellation_point(). For functions that park in their last call or not at all, and are not inlined.
 __attribute__((always_inline)) inline waiting_caller wait_at_once() noexcept {
   constexpr waiting_caller nobody{nullptr, passing_owner};
-  if (detail::simulations.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    return nobody;  // another task may go on first
-  worker* const here = this_thread_worker;
+  worker* const here = worker_at_once;
   if (here == nullptr) [[unlikely]]
-    return nobody;
+    return nobody;  // in a simulated run another task may go on first
   task* const t = here->current;
   if (t == nullptr) [[unlikely]]
     return nobody;

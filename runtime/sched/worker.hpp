@@ -133,6 +133,8 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
 /// The variable itself, for functions that park in their last call or not at all, and are not inlined into others.
 extern thread_local constinit worker* this_thread_worker __asm__("weft_this_thread_worker")
     __attribute__((tls_model("initial-exec")));
+/// The same, null in a simulated run too: for W1 (wait_at_once), which asks for both at once.
+extern thread_local constinit worker* worker_at_once __attribute__((tls_model("initial-exec")));
 /// The calling thread's worker, null on a plain thread, out of line: no compiler keeps the address of the thread_local across a switch.
 [[nodiscard]] worker* worker_out_of_line() noexcept;
 /// The same. Void after any call that may park.
