@@ -10,7 +10,6 @@ __asm__(R"(
 .text
 .p2align 4
 .globl weft_call_on
-.hidden weft_call_on
 .type weft_call_on, @function
 weft_call_on:
     .cfi_startproc

@@ -51,8 +51,7 @@ std::int64_t thread_cpu_ns(thread_clock clock) noexcept;  // -1: that thread is 
 // rarely. A uses light_fence, B heavy_fence, and at least one of them sees the other's store, as with two seq_cst
 // fences. With membarrier(2) the light one is a compiler barrier; without it (old kernel, seccomp, ThreadSanitizer)
 // both are full fences. Decided once, before main; a choice made later would leave a moment in which both are light.
-// Hidden, so that its address need not be looked up. Written before main only, by the platform file.
-extern std::atomic<bool> membarrier_in_use __attribute__((visibility("hidden")));
+extern std::atomic<bool> membarrier_in_use;  // written before main only, by the platform file
 
 inline bool has_membarrier() noexcept { return membarrier_in_use.load(std::memory_order_relaxed); }
 
