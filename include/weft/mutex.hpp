@@ -109,8 +109,10 @@ class WEFT_CAPABILITY("mutex") mutex {
   std::uint32_t share() noexcept;
 
   std::atomic<std::uint32_t> state_{0};
-  detail::biased_hold<bias_policy> hold_;  // says whether it is held, where state_ is `biased`
-  detail::wait_list waiters_;              // guarded by rt::lock_of(this)
+  using biased_hold = detail::biased_hold<bias_policy>;
+  static_assert(biased_hold::held == held && biased_hold::shared == shared && biased_hold::biased == biased);
+  biased_hold hold_;           // says whether it is held, where state_ is `biased`
+  detail::wait_list waiters_;  // guarded by rt::lock_of(this)
 };
 
 }  // namespace weft

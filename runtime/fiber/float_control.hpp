@@ -27,8 +27,8 @@ __attribute__((always_inline)) inline std::uint32_t load_mxcsr() noexcept {
 }
 
 // Hidden, so that their addresses need not be looked up.
-alignas(16) __attribute__((visibility("hidden"))) inline constexpr float exact[4] = {1.25F, -1.25F, 1.75F, -1.75F};
-alignas(16) __attribute__((visibility("hidden"))) inline constexpr float nearest[4] = {1.0F, -1.0F, 2.0F, -2.0F};
+alignas(16) __attribute__((visibility("hidden"))) inline constexpr float quarters[4] = {1.25F, -1.25F, 1.75F, -1.75F};
+alignas(16) __attribute__((visibility("hidden"))) inline constexpr float their_nearest[4] = {1.0F, -1.0F, 2.0F, -2.0F};
 
 /// Whether SSE rounds to nearest; may say no where it does.
 __attribute__((always_inline)) inline bool sse_rounds_to_nearest() noexcept {
@@ -41,7 +41,7 @@ __attribute__((always_inline)) inline bool sse_rounds_to_nearest() noexcept {
       "pcmpeqd %[nearest], %[rounded]\n\t"
       "movmskps %[rounded], %[equal]"
       : [rounded] "=&x"(rounded), [equal] "=r"(equal)
-      : [exact] "m"(exact), [nearest] "m"(nearest));
+      : [exact] "m"(quarters), [nearest] "m"(their_nearest));
   return equal == 0xf;
 }
 

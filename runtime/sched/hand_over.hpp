@@ -10,7 +10,7 @@
 //   0             it holds none and runs no task
 //
 //   enter  E1 seq + 1 (relaxed)   E2 light fence, pairs with M3   E3 v = proc (relaxed)
-//          E4 no flag: P is the caller's until it leaves; or there is none
+//          E4 no flag: P is the caller's until it leaves; who has none and opens a section is adrift, which is a flag
 //          E5 taking or asked: compare-exchange to the plain P (acq_rel); won: use it; lost: again.  adrift: no processor
 //   leave  L1 seq + 1 (release)
 //   take   (the monitor, one at a time)
@@ -34,6 +34,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "runtime/base/check.hpp"
+
 namespace weft::rt {
 
 template <class Processor, class Fences>
@@ -51,11 +53,20 @@ struct hand_over_words {
     return proc.load(std::memory_order_relaxed);                                    // E3
   }
 
+  /// E4: the processor, if there is no flag, and there is one then; else null: it is time for E5, reclaim().
+  Processor* open_at_once() noexcept {
+    std::uintptr_t const v = open();
+    if ((v & flags) != 0) [[unlikely]]
+      return nullptr;
+    WEFT_ASSERT(v != 0, "a section is opened by who has no processor, and is not adrift");
+    if (v == 0) __builtin_unreachable();
+    return reinterpret_cast<Processor*>(v);
+  }
+
   /// Opens a section. The processor, or null.
   Processor* enter() noexcept {
-    std::uintptr_t const v = open();
-    if ((v & flags) == 0) [[likely]]
-      return reinterpret_cast<Processor*>(v);  // E4
+    if (Processor* const p = open_at_once()) [[likely]]
+      return p;
     return reclaim();
   }
 

@@ -89,7 +89,7 @@ void unref(io_slot& s) noexcept {
 void claim_all(wait_list& waiters, how h, ready_list& out) noexcept {
   while (wait_record* r = pop_claimed(waiters, h)) {
     out.push(*r->who);
-    prefetch_task(static_cast<task const*>(r->who));  // the claim has fetched its first line; its turn comes soon
+    if (!r->who->is_thread) prefetch_task(static_cast<task const*>(r->who));  // the claim has fetched its first line
   }
 }
 

@@ -26,7 +26,8 @@
 
 #include <weft/detail/lock_owner.hpp>
 
-thread_local constinit std::uint32_t weft_lock_owner __attribute__((tls_model("initial-exec"))) =
+// Used: an optimizer that sees the whole program does not see who reads it.
+thread_local constinit std::uint32_t weft_lock_owner __attribute__((tls_model("initial-exec"), used)) =
     weft::detail::passing_owner;
 
 namespace weft {
@@ -43,7 +44,7 @@ void detail::full_fence() noexcept { rt::full_fence(); }
 namespace weft::rt {
 
 // initial-exec: a load in place of a call, in a shared library too.
-thread_local constinit worker* this_thread_worker __attribute__((tls_model("initial-exec"))) =
+thread_local constinit worker* this_thread_worker __attribute__((tls_model("initial-exec"), used)) =
     nullptr;  // the name: worker.hpp
 
 thread_local constinit worker* worker_at_once __attribute__((tls_model("initial-exec"))) = nullptr;
@@ -204,6 +205,7 @@ __attribute__((always_inline)) inline worker& arrive_here(bool on_own_stack = tr
 /// For prefetch_ahead.
 __attribute__((always_inline)) inline void note_place(task& t, stack const* on, void const* frame, bool io) noexcept {
   auto const below = static_cast<std::size_t>(reinterpret_cast<char const*>(on) - static_cast<char const*>(frame));
+  WEFT_ASSERT(below < on->size, "a task waits in a call that it has made on the native stack (native_call.hpp)");
   t.stopped = static_cast<std::uint8_t>(((below + 63) / 64 & stopped_lines) | (io ? stopped_for_io : 0));
 }
 

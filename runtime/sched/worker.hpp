@@ -30,7 +30,6 @@
 #include <thread>
 
 #include "runtime/base/bias.hpp"
-#include "runtime/base/check.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/fiber/stack.hpp"
@@ -98,13 +97,9 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   owned<int> thread_id;  // the kernel's number
   owned<int> clock;      // thread_clock::id
 
-  /// For a task: without a processor it has a flag.
   processor* enter() noexcept {
     tsan_ignore_begin();
-    std::uintptr_t const v = open();
-    if ((v & flags) == 0) [[likely]]
-      return tasks_own(v);
-    return reclaim();
+    return hand_over_words::enter();
   }
   void leave() noexcept {
     hand_over_words::leave();
@@ -118,16 +113,9 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   /// The first half of enter_shortly(), where it does: null: it is comply()'s turn.
   processor* enter_at_once() noexcept {
     tsan_ignore_begin();
-    std::uintptr_t const v = open();
-    return (v & flags) == 0 ? tasks_own(v) : nullptr;
+    return open_at_once();
   }
   processor* comply() noexcept;  // hand_over.cpp
-  /// `proc` without a flag, in a task's section: not null, which the compiler is told.
-  static processor* tasks_own(std::uintptr_t v) noexcept {
-    WEFT_ASSERT(v != 0, "a task runs without a processor, and is not adrift");
-    if (v == 0) __builtin_unreachable();
-    return reinterpret_cast<processor*>(v);
-  }
 };
 
 /// The variable itself, for functions that park in their last call or not at all, and are not inlined into others.

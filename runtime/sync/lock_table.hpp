@@ -6,7 +6,8 @@
 // memory that is never given back, and each object keeps only a word of state and a list. The rule that all of this
 // layer follows:
 //
-//   T1 the fast paths change the state word alone, by compare-exchange, and touch nothing after it
+//   T1 the fast paths change the state word alone, by compare-exchange, and touch nothing after it (a mutex that is biased: the
+//      byte that stands in its place, biased_hold.hpp)
 //   T2 who must queue or wake takes the object's lock from here, and changes the list under it
 //   T3 the change of the word that lets others believe that all is over (free, zero, done) is the last access to the
 //      object; the list is emptied before it, the lock (which is not the object's) released and the waiters made
@@ -15,7 +16,8 @@
 //      under it by who finds the list empty. After a cancelled or timed-out wait it may be set without need, never
 //      the reverse
 //
-// Two objects may share a lock: sections under it are a few dozen instructions, so this is a rare short wait. It also
+// Two objects may share a lock: sections under it are a few dozen instructions, so this is a rare short wait; but once in the
+// life of a mutex that was biased there is a membarrier in one, and a wait for its owner to come out of a few instructions. It also
 // means that nobody may hold two of them: an unlock that belongs to a wait (condition_variable) is made after the
 // release.
 //

@@ -57,7 +57,6 @@ void push_front(rt::wait_list& list, rt::wait_record& r) noexcept {
 
 }  // namespace
 
-// L2. On one processor the holder cannot let go while we look.
 void mutex::bias_policy::heavy() noexcept { rt::heavy_fence(); }
 
 std::uint8_t mutex::bias_policy::wait_while(std::atomic<std::uint8_t>& byte, std::uint8_t value) noexcept {
@@ -78,6 +77,7 @@ std::uint32_t mutex::share() noexcept {
   return state;
 }
 
+// L2. On one processor the holder cannot let go while we look.
 bool mutex::spin() noexcept {
   static bool const worthwhile = std::thread::hardware_concurrency() > 1;
   if (!worthwhile) return false;
@@ -93,6 +93,13 @@ bool mutex::spin() noexcept {
 }
 
 void mutex::lock_slow() WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  if (state_.load(std::memory_order_relaxed) == biased) {
+    // Free, most likely: then it is taken without the waiter, which a plain thread allocates.
+    std::uint32_t state = share();
+    if ((state & held) == 0 &&
+        state_.compare_exchange_strong(state, state | held, std::memory_order_acquire, std::memory_order_relaxed))
+      return;
+  }
   if (spin()) return;
   rt::waiter& self = rt::uncancellable_waiter();
   rt::object_lock& guard = rt::lock_of(this);

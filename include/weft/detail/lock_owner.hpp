@@ -24,10 +24,13 @@ namespace weft::detail {
 
 /// The calling thread's name. Void after any call that may park, which may return on another thread.
 [[nodiscard]] inline lock_owner current_lock_owner() noexcept {
-#if defined(__x86_64__) && !WEFT_TSAN
+#if defined(__x86_64__) && defined(__LP64__) && defined(__ELF__) && !WEFT_TSAN
   // Volatile, so that each call reads: to a compiler a function stays on its thread, and the address could be kept.
   std::uint64_t name;
-  __asm__ volatile("movq weft_lock_owner@gottpoff(%%rip), %0\n\tmovl %%fs:(%0), %k0" : "=r"(name));
+  __asm__ volatile(
+      "{movq weft_lock_owner@gottpoff(%%rip), %0|mov %0, QWORD PTR weft_lock_owner@gottpoff[rip]}\n\t"
+      "{movl %%fs:(%0), %k0|mov %k0, DWORD PTR fs:[%0]}"
+      : "=r"(name));
   return static_cast<lock_owner>(name);
 #else
   return lock_owner_out_of_line();
