@@ -136,12 +136,12 @@ class small_mutex {
   bell woken_[3];
 };
 
-/// Thread 0 is the owner from the start; the others come by.
-template <unsigned Sections, unsigned Others, unsigned Visits>
+/// Thread 0 is the owner from the start, or with one taking before only becomes it; the others come by.
+template <unsigned Sections, unsigned Others, unsigned Visits, unsigned Before = 2>
 class sharing final : public program {
  public:
   sharing() {
-    for (int i = 0; i < 2; ++i) {
+    for (unsigned i = 0; i < Before; ++i) {
       mutex_.lock(1);
       mutex_.unlock(1);
     }
@@ -161,7 +161,7 @@ class sharing final : public program {
   plain inside_;
 };
 
-/// Thread 0 is the owner, and has the mutex; thread 1 lets it go, and both take it once more. Or it comes while the owner makes itself the owner.
+/// Thread 0 is the owner, and has the mutex; thread 1 lets it go, and both take it once more.
 class letting_go_for_another final : public program {
  public:
   letting_go_for_another() {
@@ -186,33 +186,11 @@ class letting_go_for_another final : public program {
   plain inside_;
 };
 
-/// Nobody is the owner yet; thread 0 becomes it while thread 1 comes.
-class settling final : public program {
- public:
-  settling() {
-    mutex_.lock(1);
-    mutex_.unlock(1);
-  }
-  [[nodiscard]] unsigned threads() const override { return 2; }
-
-  void run(unsigned thread) override {
-    for (unsigned i = 0; i < 2 - thread; ++i) {
-      mutex_.lock(thread + 1);
-      inside_.write();
-      mutex_.unlock(thread + 1);
-    }
-  }
-
- private:
-  small_mutex mutex_;
-  plain inside_;
-};
-
 constexpr scenario hold_scenarios[] = {
     {"the mutex is shared beside an owner that comes twice", make<sharing<2, 1, 1>>, true, true},
     {"two threads share it", make<sharing<1, 2, 1>>, true, true, 3},
     {"another thread lets it go", make<letting_go_for_another>, true, true},
-    {"it becomes biased while another one comes", make<settling>, true, true},
+    {"it becomes biased while another one comes", make<sharing<2, 1, 1, 1>>, true, true},
     {"the same without membarrier", make<sharing<2, 1, 1>>, false},
 };
 
