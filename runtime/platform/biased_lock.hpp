@@ -12,7 +12,8 @@ namespace weft::rt {
 
 struct bias_policy {
   static constexpr std::uint16_t first_bias = 1024, last_bias = 1u << 14;
-  static void light() noexcept { light_fence(); }
+  /// Without membarrier(2) no thread has a name to be an owner by (new_lock_owner): there is no bias, and nothing to ask for here.
+  static void light() noexcept { detail::light_fence(); }
   static void heavy() noexcept { heavy_fence(); }
   /// The owner is a few dozen instructions from writing another one, unless the operating system has preempted it. Spins, then sleeps.
   static std::uint8_t wait_while(std::atomic<std::uint8_t>& word, std::uint8_t value) noexcept;  // lock_wait.cpp

@@ -54,6 +54,9 @@ std::int64_t thread_cpu_ns(thread_clock clock) noexcept;  // -1: that thread is 
 extern std::atomic<bool> membarrier_in_use;  // written before main only, by the platform file
 
 inline bool has_membarrier() noexcept { return membarrier_in_use.load(std::memory_order_relaxed); }
+/// The same for light_fence, in each library and program that inlines it, so that its address need not be looked up. False while static
+/// objects are made, which costs a full fence and is not wrong.
+__attribute__((visibility("hidden"))) inline bool const light_fence_is_light = has_membarrier();
 
 inline void full_fence() noexcept {
 #if WEFT_TSAN
@@ -66,7 +69,7 @@ inline void full_fence() noexcept {
 }
 
 inline void light_fence() noexcept {
-  if (__builtin_expect(has_membarrier(), 1)) __asm__ volatile("" ::: "memory");
+  if (__builtin_expect(light_fence_is_light, 1)) __asm__ volatile("" ::: "memory");
   else full_fence();
 }
 

@@ -35,6 +35,7 @@
 #include <cstdint>
 
 #include "runtime/base/check.hpp"
+#include "runtime/base/count_up.hpp"
 
 namespace weft::rt {
 
@@ -48,9 +49,9 @@ struct hand_over_words {
 
   /// E1 to E3: opens a section.
   std::uintptr_t open() noexcept {
-    seq.store(seq.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // E1
-    Fences::light();                                                                // E2
-    return proc.load(std::memory_order_relaxed);                                    // E3
+    count_up(seq, std::memory_order_relaxed);     // E1
+    Fences::light();                              // E2
+    return proc.load(std::memory_order_relaxed);  // E3
   }
 
   /// E4: the processor, if there is no flag, and there is one then; else null: it is time for E5, reclaim().
@@ -71,7 +72,7 @@ struct hand_over_words {
   }
 
   void leave() noexcept {
-    seq.store(seq.load(std::memory_order_relaxed) + 1, std::memory_order_release);  // L1
+    count_up(seq, std::memory_order_release);  // L1
   }
 
   /// The worker itself.

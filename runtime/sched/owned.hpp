@@ -8,6 +8,8 @@
 
 #include <atomic>
 
+#include "runtime/base/count_up.hpp"
+
 namespace weft::rt {
 
 template <class T>
@@ -26,6 +28,8 @@ class owned {
     return *this;
   }
   owned& operator+=(T v) noexcept { return *this = static_cast<T>(get() + v); }
+  /// += 1, in one instruction where there is one.
+  void count_up(std::memory_order order = std::memory_order_relaxed) noexcept { rt::count_up(value_, order); }
   owned& operator-=(T v) noexcept { return *this = static_cast<T>(get() - v); }
   /// For a reader that goes by this value to others written before (acquire).
   T published() const noexcept { return value_.load(std::memory_order_acquire); }

@@ -83,18 +83,18 @@ class scheduler {
   /// A task has ended: bookkeeping for shutdown. `p` may be null.
   void note_end(processor* p) noexcept {
     if (p != nullptr) [[likely]]
-      p->count.ended.publish(p->count.ended.get() + 1);
+      p->count.ended.count_up(std::memory_order_release);
     else outside_ended_.fetch_add(1, std::memory_order_release);
     wake_shutdown();
   }
   void note_spawn(processor* p) noexcept {
     if (p != nullptr) [[likely]]
-      p->count.spawned += 1;
+      p->count.spawned.count_up();
     else outside_spawned_.fetch_add(1, std::memory_order_relaxed);
   }
   void note_park(processor* p) noexcept {
     if (p != nullptr) [[likely]]
-      p->count.parks += 1;
+      p->count.parks.count_up();
     else outside_parks_.fetch_add(1, std::memory_order_relaxed);
   }
   [[nodiscard]] task_id new_id(spawn_store& of) noexcept {

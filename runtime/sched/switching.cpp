@@ -69,6 +69,7 @@ WEFT_NO_TSAN __attribute__((noinline)) task* current_task() noexcept {
 }
 
 lock_owner new_lock_owner() noexcept {
+  if (!detail::light_fence_is_enough()) return passing_owner;
   static constinit std::atomic<std::uint64_t> last{no_owner};
   std::uint64_t const name = last.fetch_add(1, std::memory_order_relaxed) + 1;
   return name < passing_owner ? static_cast<lock_owner>(name) : passing_owner;  // no name twice

@@ -137,7 +137,7 @@ extern thread_local constinit worker* worker_at_once __attribute__((tls_model("i
 #endif
 }
 using detail::current_lock_owner;
-/// A name for a thread that starts.
+/// A name for a thread that starts; passing_owner where a light fence is a full one, which a bias would not pay for.
 [[nodiscard]] lock_owner new_lock_owner() noexcept;
 void set_current_worker(worker*) noexcept;
 

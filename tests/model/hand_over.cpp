@@ -137,7 +137,7 @@ constexpr scenario scenarios[] = {
 };
 
 constexpr harmless harmless_ones[] = {
-    {"L1 leave: seq.store", change::late, "the access that follows is E1, to the same word, or the task's own"},
+    {"L1 leave: store", change::late, "the access that follows is E1, to the same word, or the task's own"},
     {"M1 take: seq.load", change::relaxed, "M3, a fence after the load, acquires what it read"},
     {"M1 take: seq.load", change::skipped, "M4 looks once more"},
     {"M4 take: seq.load", change::relaxed, "the same value was read at M1, and M3 has acquired it"},
