@@ -59,12 +59,26 @@ inline void set_count(channel& c, std::size_t n) noexcept {
   c.count.store(n, std::memory_order_release);  // pairs with the acquire of the peeks
 }
 
-/// The first of the list that could be claimed, its pin dropped.
+/// The first of the list that could be claimed, its pin dropped. As pop_claimed(), and with the list goes its bit.
 inline wait_record* pop_partner(channel& c, wait_list& list, how h) noexcept WEFT_REQUIRES(c.lock) {
-  wait_record* r = pop_claimed(list, h);
-  if (r != nullptr) --c.pins;
-  if (list.head == nullptr) set_state(c, 0, bit_of(c, list));
-  return r;
+  while (wait_record* const r = list.head) {
+    wait_record* const next = r->next;
+    list.head = next;
+    if (next != nullptr) {
+      next->prev = nullptr;
+    } else {
+      list.tail = nullptr;
+      set_state(c, 0, bit_of(c, list));
+    }
+    r->linked = false;
+    waiter& who = *r->who;
+    if (!claim(who, r->generation, h)) [[unlikely]]
+      continue;
+    who.winner = r;
+    --c.pins;
+    return r;
+  }
+  return nullptr;
 }
 
 enum class attempt : std::uint8_t { done, closed, not_now };

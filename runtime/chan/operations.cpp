@@ -28,6 +28,7 @@ using rt::wait_at_once;
 using rt::wait_reason;
 using rt::wait_record;
 using rt::waiter;
+using rt::waiting_caller;
 
 namespace {
 
@@ -46,6 +47,44 @@ chan_status status_of(attempt outcome, chan_status otherwise) noexcept {
 bool answers_cancellation(channel const& c) noexcept {
   chan_core const* const core = &c;
   return c.is_done_channel && rt::is_own_done_channel(core);
+}
+
+// The rest of a wait that no partner has ended. What the throw needs: see throw_cancelled(). `timeout`: throw.
+__attribute__((noinline)) chan_status wait_ended(channel& c, wait_list& list, wait_record& r, how h) noexcept {
+  if (h == how::close) return chan_status::closed;
+  bool const answers = &list == &c.receivers && answers_cancellation(c);  // now: afterwards the channel may be gone
+  rt::unlink_own(c, list, r);
+  return answers && r.ok ? chan_status::closed : chan_status::timeout;
+}
+
+/// The wait of nearly all that have to: of a task, without a limit. One function for both sides, and the switch is inlined into it: it saves
+/// registers once.
+// No analysis: the lock, which is held, is released on another stack.
+__attribute__((flatten, noinline)) chan_status chan_wait(channel& c, waiting_caller caller, void* slot, wait_list& list,
+                                                         std::uint8_t bit,
+                                                         wait_reason reason) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  waiter& w = caller.who();
+  wait_record r(w, begin_wait(w), slot);  // W3
+  push_back(list, r);
+  set_state(c, bit, 0);
+  ++c.pins;
+  // Named, not a temporary: the hook reads it until H5, which may be after a canceller has made this task go on.
+  // By assignments, since a compiler fills a whole aggregate with zeros first.
+  rt::park_request request;
+  request.unlock = rt::unlock_after_switch;
+  request.arg = &c.lock;
+  request.reason = reason;
+  request.object = &c;
+  how const h = caller.park(w, request);
+  if (h == how::partner) [[likely]]
+    return chan_status::ok;  // R4
+  // From where they lie in any case, so that nothing else need be kept across the switch.
+  channel& of = *static_cast<channel*>(const_cast<void*>(request.object));
+  if (chan_status const status =
+          wait_ended(of, request.reason == wait_reason::chan_recv ? of.receivers : of.senders, r, h);
+      status != chan_status::timeout)
+    return status;
+  rt::throw_cancelled();
 }
 
 // The rest of a send and of a receive whose one try under the lock, which is held, did not do it. Functions of their own, so that those that
@@ -112,34 +151,35 @@ __attribute__((flatten, noinline)) chan_status chan_recv_locked(channel& c, wait
 
 // A few bytes to or from a partner, by the lock's owner: no call but the last, so that nothing need be saved for it.
 
-bool is_few_bytes(channel& c) noexcept { return c.ops.move == nullptr && rt::are_few_bytes(c.ops.size); }
-
-__attribute__((flatten, noinline)) chan_status chan_send_partner(channel& c, waiter& w, void* from,
+__attribute__((flatten, noinline)) chan_status chan_send_partner(channel& c, waiting_caller caller, void* from,
                                                                  std::int64_t wait_ns, biased_lock::owners_hold held)
     WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  wait_record* const r = is_few_bytes(c) ? pop_partner(c, c.receivers, how::partner) : nullptr;
+  std::size_t const size = c.ops.size;  // asked once, before the claim and after it
+  wait_record* const r =
+      c.ops.move == nullptr && rt::are_few_bytes(size) ? pop_partner(c, c.receivers, how::partner) : nullptr;
   if (r == nullptr) [[unlikely]]
-    return chan_send_locked(c, w, from, wait_ns);
-  (void)rt::copy_few_bytes(r->slot, from, c.ops.size);
+    return chan_send_locked(c, caller.who(), from, wait_ns);
+  (void)rt::copy_few_bytes(r->slot, from, size);
   r->ok = true;
   waiter& woken = *r->who;
   c.lock.unlock_as_owner(held);
-  ready(woken);
-  preemption_point();
-  return chan_status::ok;
+  caller.make_ready(woken);
+  return chan_status::ok;  // no preemption point: who comes here is in no simulated run
 }
 
-__attribute__((flatten, noinline)) chan_status chan_recv_partner(channel& c, waiter& w, void* to, std::int64_t wait_ns,
-                                                                 biased_lock::owners_hold held)
+__attribute__((flatten, noinline)) chan_status chan_recv_partner(channel& c, waiting_caller caller, void* to,
+                                                                 std::int64_t wait_ns, biased_lock::owners_hold held)
     WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  wait_record* const s = is_few_bytes(c) ? pop_partner(c, c.senders, how::partner) : nullptr;
+  std::size_t const size = c.ops.size;
+  wait_record* const s =
+      c.ops.move == nullptr && rt::are_few_bytes(size) ? pop_partner(c, c.senders, how::partner) : nullptr;
   if (s == nullptr) [[unlikely]]
-    return chan_recv_locked(c, w, to, wait_ns);
-  (void)rt::copy_few_bytes(to, s->slot, c.ops.size);
+    return chan_recv_locked(c, caller.who(), to, wait_ns);
+  (void)rt::copy_few_bytes(to, s->slot, size);
   s->ok = true;
   waiter& woken = *s->who;
   c.lock.unlock_as_owner(held);
-  ready(woken);
+  caller.make_ready(woken);
   return chan_status::ok;
 }
 
@@ -159,39 +199,46 @@ __attribute__((noinline)) chan_status chan_recv_shared(channel& c, waiter& w, lo
 
 /// W2, after W1. By itself a value that goes into the ring of a channel whose lock is the thread's own: a function without a frame, since all
 /// else is another one's, by a jump.
-__attribute__((always_inline)) inline chan_status send_now(channel& c, waiter& w, lock_owner owner, void* from,
+__attribute__((always_inline)) inline chan_status send_now(channel& c, waiting_caller caller, void* from,
                                                            std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  lock_owner const owner = caller.owner();
   auto* const held = c.lock.lock_as_owner(owner);
   if (held == nullptr) [[unlikely]]
-    return chan_send_shared(c, w, owner, from, wait_ns);
+    return chan_send_shared(c, caller.who(), owner, from, wait_ns);
   if (auto const state = c.state.load(std::memory_order_relaxed) & (channel::closed_bit | channel::receivers_bit)) {
-    if (state == channel::receivers_bit) return chan_send_partner(c, w, from, wait_ns, held);
-    return chan_send_wait(c, w, from, wait_ns, attempt::closed);
+    if (state == channel::receivers_bit) return chan_send_partner(c, caller, from, wait_ns, held);
+    return chan_send_wait(c, caller.who(), from, wait_ns, attempt::closed);
   }
   std::size_t const n = c.count.load(std::memory_order_relaxed);
-  if (n == c.capacity) return chan_send_wait(c, w, from, wait_ns, attempt::not_now);
+  if (n == c.capacity && wait_ns == never)
+    return chan_wait(c, caller, from, c.senders, channel::senders_bit, wait_reason::chan_send);
+  if (n == c.capacity) return chan_send_wait(c, caller.who(), from, wait_ns, attempt::not_now);
   if (c.ops.move != nullptr || !rt::copy_few_bytes(next_place(c, n), from, c.ops.size))
-    return chan_send_locked(c, w, from, wait_ns);
+    return chan_send_locked(c, caller.who(), from, wait_ns);
   set_count(c, n + 1);
   c.lock.unlock_as_owner(held);
   return chan_status::ok;  // no preemption point: who comes here is in no simulated run
 }
 
-__attribute__((always_inline)) inline chan_status recv_now(channel& c, waiter& w, lock_owner owner, void* to,
+__attribute__((always_inline)) inline chan_status recv_now(channel& c, waiting_caller caller, void* to,
                                                            std::int64_t wait_ns) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  lock_owner const owner = caller.owner();
   auto* const held = c.lock.lock_as_owner(owner);
   if (held == nullptr) [[unlikely]]
-    return chan_recv_shared(c, w, owner, to, wait_ns);
+    return chan_recv_shared(c, caller.who(), owner, to, wait_ns);
   auto const state = c.state.load(std::memory_order_relaxed);
   std::size_t const n = c.count.load(std::memory_order_relaxed);
   if ((state & (channel::senders_bit | channel::returned_bit)) != 0) {
-    if (n == 0 && (state & channel::returned_bit) == 0) return chan_recv_partner(c, w, to, wait_ns, held);
-    return chan_recv_locked(c, w, to, wait_ns);
+    if (n == 0 && (state & channel::returned_bit) == 0) return chan_recv_partner(c, caller, to, wait_ns, held);
+    return chan_recv_locked(c, caller.who(), to, wait_ns);
   }
+  if (n == 0 && wait_ns == never && (state & channel::closed_bit) == 0)
+    return chan_wait(c, caller, to, c.receivers, channel::receivers_bit, wait_reason::chan_recv);
   if (n == 0)
-    return chan_recv_wait(c, w, to, wait_ns, (state & channel::closed_bit) != 0 ? attempt::closed : attempt::not_now);
+    return chan_recv_wait(c, caller.who(), to, wait_ns,
+                          (state & channel::closed_bit) != 0 ? attempt::closed : attempt::not_now);
   if (c.ops.relocate != nullptr || !rt::copy_few_bytes(to, c.place(c.head), c.ops.size))
-    return chan_recv_locked(c, w, to, wait_ns);
+    return chan_recv_locked(c, caller.who(), to, wait_ns);
   pass_oldest(c);
   set_count(c, n - 1);
   c.lock.unlock_as_owner(held);
@@ -229,17 +276,17 @@ __attribute__((noinline)) chan_status chan_recv_first(chan_core* core, void* to,
 // aligned: what a value takes changes by a tenth with where these two begin in a line, which is else up to the code before them.
 __attribute__((flatten, noinline, aligned(64))) chan_status chan_send(chan_core* core, void* from,
                                                                       std::int64_t wait_ns) {
-  auto const [w, owner] = wait_at_once();  // W1
-  if (w == nullptr || !is_channel(core)) [[unlikely]]
+  waiting_caller const caller = wait_at_once();  // W1
+  if (caller.is_nobody() || !is_channel(core)) [[unlikely]]
     return chan_send_first(core, from, wait_ns);
-  return send_now(channel_of(*core), *w, owner, from, wait_ns);
+  return send_now(channel_of(*core), caller, from, wait_ns);
 }
 
 __attribute__((flatten, noinline, aligned(64))) chan_status chan_recv(chan_core* core, void* to, std::int64_t wait_ns) {
-  auto const [w, owner] = wait_at_once();  // W1
-  if (w == nullptr || !is_channel(core)) [[unlikely]]
+  waiting_caller const caller = wait_at_once();  // W1
+  if (caller.is_nobody() || !is_channel(core)) [[unlikely]]
     return chan_recv_first(core, to, wait_ns);
-  return recv_now(channel_of(*core), *w, owner, to, wait_ns);
+  return recv_now(channel_of(*core), caller, to, wait_ns);
 }
 
 chan_status chan_try_send(chan_core* core, void* from) noexcept {

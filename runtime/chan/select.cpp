@@ -400,7 +400,8 @@ namespace weft::detail {
 select_outcome select_run(select_case* cases, std::size_t count, bool biased) {
   if (count > std::numeric_limits<std::uint32_t>::max()) rt::fatal("weft::select: more than 4294967295 cases");
   rt::selection s{.cases = cases, .end = cases + count, .biased = biased};
-  rt::waiter* self = rt::wait_at_once().who;  // S1
+  rt::waiting_caller const caller = rt::wait_at_once();  // S1
+  rt::waiter* self = caller.is_nobody() ? nullptr : &caller.who();
   rt::look_at_all(s);
   if (s.otherwise != nullptr) return rt::try_or_otherwise(s);
   if (self == nullptr) [[unlikely]] {

@@ -98,6 +98,7 @@ scheduler::scheduler(options const& o, simulation* sim)
   ::pthread_sigmask(SIG_SETMASK, nullptr, &signal_mask_);
   for (unsigned i = 0; i < processor_count_; ++i) {
     processors_[i].index = i;
+    processors_[i].queue.unshared = processor_count_ == 1;
     processors_[i].port = global_.make_port();
     if (sim_ != nullptr) processors_[i].look_at = 0;
   }

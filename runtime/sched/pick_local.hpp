@@ -1,12 +1,16 @@
-// scheduler::pick_local, take_back and queue_yielded, inlined into all that leaves a stack: it is a part of each switch.
+// scheduler::pick_local, take_back, queue_yielded and make_ready, inlined into all that leaves a stack, or sends to one that has: a part of each
+// switch.
 #pragma once
 
 #include "runtime/sched/scheduler.hpp"
 
 namespace weft::rt {
 
-// task::stopped: so many lines below its stack's block, modulo 128, and whether it waits for the network.
+// task::stopped: the number of the line of the frame that it stopped in, modulo 128, and whether it waits for the network.
 inline constexpr std::uint8_t stopped_lines = 0x7f, stopped_for_io = 0x80;
+inline std::uint8_t line_of(void const* at) noexcept {
+  return static_cast<std::uint8_t>(reinterpret_cast<std::uintptr_t>(at) / 64 & stopped_lines);
+}
 
 /// With many tasks each is cold when its turn comes: the header some places ahead; of the one after the next, whose header is here by now,
 /// the stack's block and the frame that it stopped in. A stack has a page of its own, which has to be found by a walk of tables that are as cold.
@@ -20,7 +24,7 @@ __attribute__((always_inline)) inline void prefetch_ahead(run_queue const& queue
   if (stack* s = next != nullptr ? next->own_stack.get() : nullptr) {
     auto const* const block = reinterpret_cast<char const*>(s);
     std::uint8_t const stopped = next->stopped;
-    auto const* const frame = block - std::size_t{64} * (stopped & stopped_lines);
+    auto const* const frame = block - std::size_t{64} * ((line_of(block) - stopped) & stopped_lines);
     __builtin_prefetch(block, 1);
     __builtin_prefetch(frame, 1);
     __builtin_prefetch(frame - 64, 1);
@@ -37,10 +41,29 @@ __attribute__((always_inline)) inline task* scheduler::pick_local(processor& p) 
   p.tick = tick;
   if (tick >= p.look_at) [[unlikely]]
     return nullptr;
-  task* const t = p.queue.pop(single());
+  task* const t = p.queue.pop(p.queue.unshared);
   if (t == nullptr) return nullptr;
   prefetch_ahead(p.queue);
   return t;
+}
+
+/// The waker runs t next itself, so nobody is woken for it. The task that had that place, or null.
+inline task* put_next(processor& p, task* t) noexcept {
+  tsan_no_edges const queue;
+  return p.queue.push_next(t, p.queue.unshared);
+}
+
+/// make_ready by a task on `w`, outside of a section, for a task of the same scheduler. All calls are the last.
+__attribute__((always_inline)) inline void scheduler::make_ready_here(worker& w, task* t) noexcept {
+  WEFT_ASSERT(!w.is_inside() && w.sched == this && t->sched == this, "make_ready_here is for tasks of one scheduler");
+  if (is_frozen(*t)) [[unlikely]]
+    return make_ready_elsewhere(t, &w);
+  tsan_release(t);
+  processor* const p = w.enter_at_once();
+  if (p == nullptr) [[unlikely]]
+    return make_ready_after_all(t, w);
+  if (task* const displaced = put_next(*p, t)) return push_displaced_and_leave(w, *p, displaced);
+  w.leave();
 }
 
 /// queue_yielded with its usual case inlined.
@@ -59,7 +82,7 @@ __attribute__((always_inline)) inline bool scheduler::take_back(processor& p, ta
     if (sim_ == nullptr && p.queue.newest() == t) p.joins_here = true;
     return false;
   }
-  if (!p.queue.retract(t, single())) return false;
+  if (!p.queue.retract(t, p.queue.unshared)) return false;
   p.joins_here = true;
   p.tick = tick;
   return true;

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "runtime/base/check.hpp"
+#include "runtime/sched/pick_local.hpp"
 
 namespace weft::rt {
 
@@ -119,33 +120,19 @@ __attribute__((noinline)) void scheduler::start_elsewhere(task* t, worker* w) no
   wake_if_idle(nullptr);
 }
 
-namespace {
-/// The waker runs t next itself, so nobody is woken for it. The task that had that place, or null.
-inline task* put_next(processor& p, task* t, bool single) noexcept {
-  tsan_no_edges const queue;
-  return p.queue.push_next(t, single);
-}
-}  // namespace
-
-// A function without a frame: all calls are the last.
 void scheduler::make_ready(task* t) noexcept {
   worker* const w = current_worker();
   // Nearly always: a task of this scheduler, outside of a section, wakes one that nobody looks at.
-  if (w == nullptr || w->sched != this || w->is_inside() || is_frozen(*t)) [[unlikely]]
+  if (w == nullptr || w->sched != this || w->is_inside()) [[unlikely]]
     return make_ready_elsewhere(t, w);
-  tsan_release(t);
-  processor* const p = w->enter_at_once();
-  if (p == nullptr) [[unlikely]]
-    return make_ready_after_all(t, *w);
-  if (task* const displaced = put_next(*p, t, single())) return push_displaced_and_leave(*w, *p, displaced);
-  w->leave();
+  make_ready_here(*w, t);
 }
 
 /// The rest of make_ready where the section is open, and the processor asked for or gone.
 __attribute__((noinline)) void scheduler::make_ready_after_all(task* t, worker& w) noexcept {
   processor* const p = w.comply();
   if (p != nullptr)
-    if (task* const displaced = put_next(*p, t, single())) push_displaced(*p, displaced);
+    if (task* const displaced = put_next(*p, t)) push_displaced(*p, displaced);
   w.leave();
   if (p == nullptr) make_ready_elsewhere(t, &w);
 }
@@ -184,7 +171,7 @@ __attribute__((noinline)) void scheduler::make_ready_elsewhere(task* t, worker* 
     if (!w->fires_timers) wake_if_idle(p);
     return;
   }
-  if (task* const displaced = put_next(*p, t, single())) push_displaced(*p, displaced);
+  if (task* const displaced = put_next(*p, t)) push_displaced(*p, displaced);
 }
 
 bool scheduler::sharing_pays(processor const& p) noexcept {

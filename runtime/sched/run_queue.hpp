@@ -188,6 +188,12 @@ class ring_and_next {
   alignas(64) std::atomic<std::uint32_t> tail_{0};  // written by the owner alone
   std::atomic<task*> next_{nullptr};                // owner and thieves, exchange
   owned<std::uint32_t> next_runs_;                  // owner: how often in a row the next slot was used
+
+ public:
+  bool unshared =
+      false;  // constant: there is no other processor; what the owner says as `single`. Here, on the line that it looks at
+
+ private:
   std::array<std::atomic<task*>, capacity> slots_{};
 };
 

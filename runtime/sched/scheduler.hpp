@@ -77,6 +77,7 @@ class scheduler {
   void start(task* t) noexcept;
   /// Queues a task whose wait was claimed. Any thread.
   void make_ready(task* t) noexcept;
+  inline void make_ready_here(worker& w, task* t) noexcept;  // pick_local.hpp
   /// The same for several, in their order. On one of this scheduler's workers, inside a section; `p` may be null.
   /// `if_sharing_pays`: nobody is woken for what is little work.
   void make_ready_all(processor* p, ready_list& list, bool if_sharing_pays = false) noexcept;

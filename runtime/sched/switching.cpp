@@ -1,4 +1,4 @@
-// The only file in which a worker leaves one stack for another.
+// With switch_here.hpp, which other files inline, the only place in which a worker leaves one stack for another.
 //
 // Three kinds of stacks meet here: the native one, with the scheduler's loop; pooled ones with a task on them; pooled ones with
 // only the loop below, suspended. Whoever leaves says in worker::after what must be done once it has left (publish a wait, queue a
@@ -17,8 +17,8 @@
 
 #include "runtime/base/check.hpp"
 #include "runtime/fiber/switch.hpp"
-#include "runtime/sched/pick_local.hpp"
 #include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/switch_here.hpp"
 #include "runtime/sched/task.hpp"
 #include "runtime/sched/task_end.hpp"
 #include "runtime/sched/task_timer.hpp"
@@ -77,34 +77,6 @@ lock_owner new_lock_owner() noexcept {
 
 namespace {
 
-/// Jumps from `from` to wherever `next` runs: its own stack, a suspended loop that will call it, or the native stack.
-__attribute__((always_inline)) inline void leave_for(worker& w, processor* p, task* next, execution& from) noexcept {
-  execution* to = &w.native;
-  task* current = nullptr;
-  stack* on = nullptr;
-  if (next != nullptr) {
-    on = next->own_stack;
-    if (on != nullptr) {
-      current = next;
-      next->phase.store(task_phase::running, std::memory_order_release);
-    } else {
-      w.handoff = next;
-      if (next->stack_shift == 0) on = next->sched->take_loop(*p);
-    }
-    if (on != nullptr) to = &on->exec;
-  }
-  w.current = current;
-  w.on = on;
-  auto* const exceptions = w.exceptions;
-  int* const errno_pointer = w.errno_pointer;
-  tsan_release(&w.native);  // after the last look at the worker; pairs with arrive()
-  switch_to(from, *to, exceptions, errno_pointer);
-}
-
-__attribute__((always_inline)) inline task* pick_for_switch(worker& w, processor* p) noexcept {
-  return p != nullptr && !tsan ? w.sched->pick_local(*p) : nullptr;
-}
-
 /// Calls a fresh task on the stack that the loop runs on. Opens and closes the section around the task's code.
 __attribute__((noinline)) void call(stack* self) noexcept {
   worker* w = current_worker();
@@ -124,54 +96,9 @@ __attribute__((noinline)) void call(stack* self) noexcept {
   reset_rounding();  // the next task on this stack starts afresh
 }
 
-/// H0 to H6. Timed: with a deadline.
-template <bool Timed>
-__attribute__((always_inline)) inline void park_hook(worker& w, task& t, park_request const& request) noexcept {
-  // The objects behind request.arg live until H5, since whoever claims the wait before that is either a partner, who needs the lock
-  // that is held here, or makes a task ready that needs that lock for R2. The request itself may be gone once H1 is done: copied.
-  auto* const unlock = request.unlock;
-  void* const arg = request.arg;
-  std::uint64_t const generation = wait_word::generation(t.word.load(std::memory_order_relaxed));
-  cancel_node* n = t.waits_under;
-  bool const cancellable = t.wait_cancellable && n != nullptr;
-  std::int64_t const deadline = Timed ? request.deadline : never;
-  if (cancellable && t.shard == nullptr && !n->is_cancelled()) [[unlikely]]
-    register_wait(t, *n, w);  // H0
-  t.phase.store(task_phase::parked, std::memory_order_release);
-  publish_wait<process_fences>(t, generation, cancellable);  // H1, H2
-  bool mine = false;
-  if (cancellable) {  // H3
-    bool flagged = n->is_cancelled();
-    if (!flagged && t.implicit.load(std::memory_order_relaxed)) {
-      cancel_node* own = t.own_context();
-      flagged = own != nullptr && own->is_cancelled();
-    }
-    mine = flagged && claim(t, generation, how::cancel);
-  }
-  if (Timed) arm_timer(t, w.held(), deadline, generation);  // H4; even if mine: it uses up the reservation
-  unlock(arg);                                              // H5
-  if (mine) t.sched->make_ready(&t);                        // H6
-}
+}  // namespace
 
-/// The hook, by whoever arrives.
-template <bool Timed>
-__attribute__((always_inline)) inline void publish(worker& w, bool native) noexcept {
-  task* const t = w.after_task;
-  park_request const& request = *w.after_request.get();
-  if (native) {
-    w.parked_last = t;
-    w.dry_by_lock = is_lock(request.reason);
-  }
-  if (tsan && native) {
-    bystander::scope const for_the_task(w.hooks);
-    tsan_acquire(t);  // what the wait's lock guards was written by the task that parked
-    return park_hook<Timed>(w, *t, request);
-  }
-  park_hook<Timed>(w, *t, request);
-}
-
-/// What is rarer.
-__attribute__((noinline)) void settle_otherwise(worker& w, after_switch after, bool native) noexcept {
+void settle_otherwise(worker& w, after_switch after, bool native) noexcept {
   switch (after) {
     case after_switch::nothing:
     case after_switch::park: break;
@@ -181,66 +108,14 @@ __attribute__((noinline)) void settle_otherwise(worker& w, after_switch after, b
   }
 }
 
-/// What is done for the one that was left: first what it most likely is.
-template <after_switch Likely>
-__attribute__((always_inline)) inline void settle(worker& w, after_switch after, bool native) noexcept {
-  if (Likely == after_switch::yield && after == after_switch::yield)
-    return w.sched->queue_yielded_here(w, w.after_task, native);
-  if (after == after_switch::park) [[likely]]
-    return publish<false>(w, native);
-  if (after != after_switch::nothing) settle_otherwise(w, after, native);
-}
-
-/// What arrive() does, inlined into all that a switch comes back to.
-template <after_switch Likely = after_switch::park>
-__attribute__((always_inline)) inline worker& arrive_here(bool on_own_stack = true) noexcept {
-  worker& w = *current_worker();
-  tsan_acquire(&w.sched);  // the worker's and the scheduler's constants; released once, when the thread started
-  bool const native = !on_own_stack && w.on.get() == nullptr;
-  // The native stack comes after all that ran on this worker; the tasks do not come after each other.
-  if (native) tsan_acquire(&w.native);
-  settle<Likely>(w, w.after.take(), native);
-  return w;
-}
-
-/// For prefetch_ahead.
-__attribute__((always_inline)) inline void note_place(task& t, stack const* on, void const* frame, bool io) noexcept {
-  auto const below = static_cast<std::size_t>(reinterpret_cast<char const*>(on) - static_cast<char const*>(frame));
-  WEFT_ASSERT(below < on->size, "a task waits in a call that it has made on the native stack (native_call.hpp)");
-  t.stopped = static_cast<std::uint8_t>(((below + 63) / 64 & stopped_lines) | (io ? stopped_for_io : 0));
-}
-
-__attribute__((always_inline)) inline void leave_parked_here(worker& w, processor* p, task& t,
-                                                             park_request const& request, bool timed) noexcept {
-  stack* const on = w.on;
-  t.own_stack = on;
-  note_place(t, on, __builtin_frame_address(0), is_io(request.reason));
-  w.after_task = &t;
-  w.after_request = &request;
-  w.after = timed ? after_switch::park_until : after_switch::park;
-  w.sched->note_park(p);
-  t.parked_at.store(p != nullptr ? p->coarse_now.get() : coarse_time(clock_ns()), std::memory_order_relaxed);
-  tsan_release(&t);
-  leave_for(w, p, pick_for_switch(w, p), on->exec);
-  worker& now = arrive_here();
-  tsan_acquire(&t);
-  now.leave();
-}
-
-}  // namespace
-
 worker& arrive() noexcept { return arrive_here(false); }
 
 how park_task(waiter& of, park_request const& request) noexcept {
-  auto& t = static_cast<task&>(of);
-  worker& here = *current_worker();
-  t.wait_cancellable = request.cancellable && t.shield == 0 && !unwinds(here);
-  leave_parked_here(here, here.enter(), t, request, false);
-  return end_wait(t);
+  return park_here(*current_worker(), static_cast<task&>(of), request, request.cancellable, is_io(request.reason));
 }
 
 void leave_parked(worker& w, processor* p, task& t, park_request const& request) noexcept {
-  leave_parked_here(w, p, t, request, request.deadline != never);
+  leave_parked_here(w, p, t, is_io(request.reason), request.deadline != never);
 }
 
 /// yield_task, inlined: yield() is to be as short as can be.

@@ -162,12 +162,6 @@ struct wait_record {
 /// is not shielded and no exception is unwinding the stack. Must be called before any object's lock is taken.
 [[nodiscard]] waiter& cancellation_point();
 
-/// A waiter for which W1 had nothing to do, and what its thread takes biased locks as: wait_at_once.hpp.
-struct waiting_caller {
-  waiter* who;
-  lock_owner owner;
-};
-
 /// W1 without the throw, for waits that have an answer of their own to cancellation (a select with an on_done case,
 /// done().recv()): `cancelled` says whether cancellation_point() would have thrown.
 [[nodiscard]] waiter& wait_point(bool& cancelled);

@@ -63,7 +63,6 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   owned<after_switch> after;  // and do this first
   owned<task*> after_task;
   owned<stack*> after_stack;
-  owned<park_request const*> after_request;
   owned<task*> parked_last;  // by a park that left for the native stack: see scheduler::note_time
   owned<bool> dry_by_lock;   // it is looking for work since a task that waits for a lock has left it none
 
