@@ -155,10 +155,14 @@ __attribute__((flatten, noinline)) chan_status chan_send_partner(channel& c, wai
                                                                  std::int64_t wait_ns, biased_lock::owners_hold held)
     WEFT_NO_THREAD_SAFETY_ANALYSIS {
   std::size_t const size = c.ops.size;  // asked once, before the claim and after it
-  wait_record* const r =
-      c.ops.move == nullptr && rt::are_few_bytes(size) ? pop_partner(c, c.receivers, how::partner) : nullptr;
-  if (r == nullptr) [[unlikely]]
+  if (c.ops.move != nullptr || !rt::are_few_bytes(size)) [[unlikely]]
     return chan_send_locked(c, caller.who(), from, wait_ns);
+  wait_record* const r = pop_partner(c, c.receivers, how::partner);
+  if (r == nullptr) {  // as those of a select that another channel has ended
+    if (wait_ns == never && c.count.load(std::memory_order_relaxed) == c.capacity)
+      return chan_wait(c, caller, from, c.senders, channel::senders_bit, wait_reason::chan_send);
+    return chan_send_locked(c, caller.who(), from, wait_ns);
+  }
   (void)rt::copy_few_bytes(r->slot, from, size);
   r->ok = true;
   waiter& woken = *r->who;

@@ -74,6 +74,11 @@ inline void unlock_case(select_case const& c) noexcept WEFT_NO_THREAD_SAFETY_ANA
   else channel_in(c).lock.unlock();
 }
 wait_record& record_in(select_case& c) noexcept { return *std::launder(reinterpret_cast<wait_record*>(c.record)); }
+/// Whose record it is.
+select_case const& case_of(wait_record const& r) noexcept {
+  return *std::launder(
+      reinterpret_cast<select_case const*>(reinterpret_cast<std::byte const*>(&r) - offsetof(select_case, record)));
+}
 
 /// What a select works with. The orders lie in the table, from its first element on.
 struct selection {
@@ -105,15 +110,10 @@ bool is_due(select_case const& c) noexcept {
   return c.kind == select_kind::deadline && (c.when <= 0 || (c.when != never && c.when <= clock_ns()));
 }
 
-/// S2.
-void look_at_all(selection& s) noexcept {
-  select_case *drawn = s.cases, *locks = s.cases;  // in registers
-  for (select_case *c = s.cases, *const end = s.end; c != end; ++c) {
-    if (c->kind == select_kind::recv) [[likely]] {
-      if (c->core == nullptr) continue;
-      (locks++)->lock = c;
-      if (c->core->may_receive()) (drawn++)->drawn = c;
-    } else if (on_object(*c)) {
+/// S2 from `c` on, which is no receive.
+__attribute__((noinline)) void look_on(selection& s, select_case* c, select_case* drawn, select_case* locks) noexcept {
+  for (select_case* const end = s.end; c != end; ++c) {
+    if (on_object(*c)) {
       (locks++)->lock = c;
       s.unprepared |= !c->ready_slot;
       if (may_happen(*c)) (drawn++)->drawn = c;
@@ -128,10 +128,23 @@ void look_at_all(selection& s) noexcept {
   s.locks_end = locks;
 }
 
+/// S2. Without a frame, as long as there are receives alone.
+void look_at_all(selection& s) noexcept {
+  select_case *drawn = s.cases, *locks = s.cases;  // in registers
+  for (select_case *c = s.cases, *const end = s.end; c != end; ++c) {
+    if (c->kind != select_kind::recv) [[unlikely]]
+      return look_on(s, c, drawn, locks);
+    if (c->core == nullptr) continue;
+    (locks++)->lock = c;
+    if (c->core->may_receive()) (drawn++)->drawn = c;
+  }
+  s.drawn_end = drawn;
+  s.locks_end = locks;
+}
+
 /// Inside-out shuffle; up to 8 cases from one random number, since 8! of them fit the orders exactly.
-void shuffle(selection& s) noexcept {
+__attribute__((noinline)) void shuffle_several(selection& s) noexcept {
   auto const count = static_cast<std::size_t>(s.drawn_end - s.cases);
-  if (count < 2 || s.biased) return;
   constexpr std::uint64_t factorials[] = {1, 1, 2, 6, 24, 120, 720, 5040, 40320};
   // n / d is n * inverse[d] >> 19 for n < 8!: the inverses are too large by less than d, and 8! * 7 < 2^19. Seven divisions took 35 ns.
   constexpr auto inverse = [] {
@@ -151,6 +164,10 @@ void shuffle(selection& s) noexcept {
     }
     std::swap(s.cases[i].drawn, s.cases[j].drawn);
   }
+}
+
+inline void shuffle(selection& s) noexcept {
+  if (s.drawn_end > s.cases + 1 && !s.biased) shuffle_several(s);
 }
 
 /// Draws an order of the cases that fit.
@@ -186,8 +203,8 @@ select_outcome done_or_throw(selection& s, Fits fits) {
 }
 
 /// Tries a case whose lock is held.
-bool try_locked(selection const& s, select_case& c, select_outcome& out,
-                waiter*& woken) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+__attribute__((always_inline)) inline bool try_locked(selection const& s, select_case& c, select_outcome& out,
+                                                      waiter*& woken) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   attempt result = attempt::not_now;
   if (c.kind == select_kind::join) {
     if (c.ended->done.load(std::memory_order_relaxed)) result = attempt::done;
@@ -218,9 +235,14 @@ bool try_drawn(selection& s, select_outcome& out) WEFT_NO_THREAD_SAFETY_ANALYSIS
     if (c.kind == select_kind::send && !c.core->is_closed()) prepare(c);
     waiter* woken = nullptr;
     channel& ch = channel_in(c);
-    ch.lock.lock(current_lock_owner());
+    lock_owner const me = current_lock_owner();
+    auto* const held = ch.lock.lock_as_owner(me);
+    if (held == nullptr) [[unlikely]]
+      ch.lock.lock_by_inner(me);
     bool const happened = try_locked(s, c, out, woken);
-    ch.lock.unlock();
+    if (held != nullptr) [[likely]]
+      ch.lock.unlock_as_owner(held);
+    else ch.lock.unlock();
     if (woken != nullptr) ready(*woken);
     if (happened) return true;
   }
@@ -280,13 +302,11 @@ void unlock_all(void* arg) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
     if (select_case const& c = *(--e)->lock; c.locks) unlock_case(c);
 }
 
-inline void link(selection const& s, select_case& c, waiter& self,
-                 std::uint64_t generation) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+inline void link(select_case& c, waiter& self, std::uint64_t generation) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   auto& r = *::new (c.record) wait_record;
   r.who = &self;
   r.generation = generation;
   r.slot = c.slot;
-  r.index = static_cast<std::uint32_t>(s.index_of(c));
   if (c.kind == select_kind::join) return push_back(c.ended->waiters, r);
   channel& ch = channel_in(c);
   link_locked(ch, c.kind == select_kind::send ? ch.senders : ch.receivers, r);
@@ -296,11 +316,11 @@ inline void link(selection const& s, select_case& c, waiter& self,
 void link_all(selection& s, waiter& self) noexcept {
   std::uint64_t const generation = begin_wait(self);
   if (!s.shared) [[likely]] {
-    for (select_case* e = s.cases; e != s.locks_end; ++e) link(s, *e->lock, self, generation);
+    for (select_case *e = s.cases, *const end = s.locks_end; e != end; ++e) link(*e->lock, self, generation);
     return;
   }
   draw_those(s, on_object);
-  for (select_case* e = s.cases; e != s.drawn_end; ++e) link(s, *e->drawn, self, generation);
+  for (select_case* e = s.cases; e != s.drawn_end; ++e) link(*e->drawn, self, generation);
 }
 
 /// S8. `winner`: the record that a partner or closer popped; its pin is dropped already.
@@ -316,11 +336,15 @@ void settle_all(selection const& s, wait_record const* winner) noexcept WEFT_NO_
       continue;
     }
     channel& ch = channel_in(c);
-    ch.lock.lock(me);
+    auto* const held = ch.lock.lock_as_owner(me);
+    if (held == nullptr) [[unlikely]]
+      ch.lock.lock_by_inner(me);
     settle_locked(ch, c.kind == select_kind::send ? ch.senders : ch.receivers, r);
     r.ok = ch.is_closed();  // what a cancelled select with done cases asks for
     bool const dead = is_dead_locked(ch);
-    ch.lock.unlock();
+    if (held != nullptr) [[likely]]
+      ch.lock.unlock_as_owner(held);
+    else ch.lock.unlock();
     if (!dead) [[likely]]
       continue;
     free_channel(ch);  // which may run destructors of the user's, and wait in them
@@ -354,7 +378,8 @@ bool try_all_locked(selection& s, select_outcome& out) noexcept {
 }
 
 /// S5 to S8. Not inlined: nothing that a caller knows of its thread survives it.
-__attribute__((noinline)) select_outcome wait_for_one(selection& s, waiter& self) {
+__attribute__((noinline)) select_outcome wait_for_one(selection& s, waiter& self, waiting_caller caller) {
+  bool const at_once = !caller.is_nobody() && !s.timed && !s.unprepared;  // and so its worker is still the same
   std::int64_t const deadline = s.timed ? start_clock(s) : never;
   if (s.unprepared) {
     for (select_case* e = s.cases; e != s.locks_end; ++e) prepare(*e->lock);
@@ -369,12 +394,16 @@ __attribute__((noinline)) select_outcome wait_for_one(selection& s, waiter& self
     if (lock_all(s, current_lock_owner()) && try_all_locked(s, out)) return out;  // after S5, which may have waited
     link_all(s, self);
     // Named, so that it lives past S8: the hook reads it until the last lock is released.
-    park_request const request{
-        .unlock = unlock_all, .arg = &s, .deadline = deadline, .reason = wait_reason::select, .object = &s};
-    h = park(self, request);
+    park_request request;  // by assignments, since a compiler fills a whole aggregate with zeros first
+    request.unlock = unlock_all;
+    request.arg = &s;
+    request.deadline = deadline;
+    request.reason = wait_reason::select;
+    request.object = &s;
+    h = at_once ? caller.park(self, request) : park(self, request);
     wait_record const* const winner = h == how::partner || h == how::close ? self.winner : nullptr;
     settle_all(s, winner);
-    if (winner != nullptr) return {winner->index, winner->ok};
+    if (winner != nullptr) return {s.index_of(case_of(*winner)), winner->ok};
   }
   if (h == how::timeout)
     return draw_one(s, [&](select_case const& c) { return c.kind == select_kind::deadline && c.when <= deadline; });
@@ -410,10 +439,12 @@ select_outcome select_run(select_case* cases, std::size_t count, bool biased) {
     if (cancelled) return rt::done_or_throw(s, [](select_case const& c) { return c.core->is_closed(); });
     rt::look_at_all(s);  // others may have gone on in between
   }
-  select_outcome out{rt::none, false};
-  rt::shuffle(s);
-  if (rt::try_drawn(s, out)) return out;
-  return rt::wait_for_one(s, *self);
+  if (s.drawn_end != s.cases) {
+    select_outcome out{rt::none, false};
+    rt::shuffle(s);
+    if (rt::try_drawn(s, out)) return out;
+  }
+  return rt::wait_for_one(s, *self, caller);
 }
 
 }  // namespace weft::detail

@@ -151,7 +151,7 @@ struct wait_record {
   waiter* who = nullptr;
   std::uint64_t generation = 0;
   void* slot = nullptr;     // where a partner takes the value from or puts it; meaning is the object's
-  std::uint32_t index = 0;  // for select: which case; else the object's own meaning
+  std::uint32_t index = 0;  // the object's own meaning
   bool linked = false;
   bool ok = false;  // set by the partner: the object's own meaning
 };
