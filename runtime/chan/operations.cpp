@@ -64,8 +64,8 @@ __attribute__((flatten, noinline)) chan_status chan_wait(channel& c, waiting_cal
                                                          std::uint8_t bit,
                                                          wait_reason reason) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   waiter& w = caller.who();
-  wait_record r(w, begin_wait(w), slot);  // W3
-  push_back(list, r);
+  wait_record r(w, begin_wait(w), slot, list);  // W3
+  push_back_filled(list, r);
   set_state(c, bit, 0);
   ++c.pins;
   // Named, not a temporary: the hook reads it until H5, which may be after a canceller has made this task go on.

@@ -122,8 +122,9 @@ __attribute__((always_inline)) inline void note_place(task& t, [[maybe_unused]] 
   t.stopped = static_cast<std::uint8_t>(line_of(frame) | (io ? stopped_for_io : 0));
 }
 
-__attribute__((always_inline)) inline void leave_parked_here(worker& w, processor* p, task& t, bool io,
-                                                             bool timed) noexcept {
+/// Returns the worker that t goes on on.
+__attribute__((always_inline)) inline worker& leave_parked_here(worker& w, processor* p, task& t, bool io,
+                                                                bool timed) noexcept {
   stack* const on = w.on;
   t.own_stack = on;
   note_place(t, on, __builtin_frame_address(0), io);
@@ -136,6 +137,7 @@ __attribute__((always_inline)) inline void leave_parked_here(worker& w, processo
   worker& now = arrive_here();
   tsan_acquire(&t);
   now.leave();
+  return now;
 }
 
 /// park_task. `here` is t's worker, and void afterwards.
@@ -145,9 +147,10 @@ __attribute__((always_inline)) inline how park_here(worker& here, task& t, park_
   t.wait_cancellable = cancellable && t.shield == 0 && !unwinds(here);
   processor* const p = here.enter_at_once();
   if (p != nullptr) [[likely]]
-    leave_parked_here(here, p, t, io, false);
-  else leave_parked(here, here.reclaim(), t, request);
-  return end_wait(t);
+    // What runs there is t, and need not be kept across the switch, which leaves no register.
+    return end_wait(*leave_parked_here(here, p, t, io, false).current.get());
+  leave_parked(here, here.reclaim(), t, request);
+  return end_wait(*current_worker()->current.get());
 }
 
 }  // namespace weft::rt

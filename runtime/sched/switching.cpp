@@ -115,7 +115,7 @@ how park_task(waiter& of, park_request const& request) noexcept {
 }
 
 void leave_parked(worker& w, processor* p, task& t, park_request const& request) noexcept {
-  leave_parked_here(w, p, t, is_io(request.reason), request.deadline != never);
+  (void)leave_parked_here(w, p, t, is_io(request.reason), request.deadline != never);
 }
 
 /// yield_task, inlined: yield() is to be as short as can be.

@@ -145,6 +145,9 @@ struct waiter {
 struct wait_record {
   wait_record() noexcept = default;
   wait_record(waiter& w, std::uint64_t of, void* at) noexcept : who(&w), generation(of), slot(at) {}
+  /// As the last one of this list, for push_back_filled(): each field is written once.
+  wait_record(waiter& w, std::uint64_t of, void* at, wait_list const& list) noexcept
+      : prev(list.tail), who(&w), generation(of), slot(at), linked(true) {}
 
   wait_record* next = nullptr;
   wait_record* prev = nullptr;
@@ -267,6 +270,12 @@ inline void push_back(wait_list& list, wait_record& r) noexcept {
   (list.tail != nullptr ? list.tail->next : list.head) = &r;
   list.tail = &r;
   r.linked = true;
+}
+
+/// push_back() of one that was made as the last of this list.
+inline void push_back_filled(wait_list& list, wait_record& r) noexcept {
+  (r.prev != nullptr ? r.prev->next : list.head) = &r;
+  list.tail = &r;
 }
 
 inline void unlink(wait_list& list, wait_record& r) noexcept {
