@@ -82,8 +82,14 @@ class slot_store {
 
 constinit slot_store store;
 
+/// One of `count` less. True: it was the last. Who has the last one is alone, and need not count it down: that would be a locked
+/// instruction, of which a short connection has few others. acquire: pairs with the release of those before.
+bool drop_last(std::atomic<std::uint32_t>& count) noexcept {
+  return count.load(std::memory_order_acquire) == 1 || count.fetch_sub(1, std::memory_order_acq_rel) == 1;
+}
+
 void unref(io_slot& s) noexcept {
-  if (s.refs.fetch_sub(1, std::memory_order_acq_rel) == 1) store.put(s);
+  if (drop_last(s.refs)) store.put(s);
 }
 
 void claim_all(wait_list& waiters, how h, ready_list& out) noexcept {
@@ -195,8 +201,8 @@ io_slot* io_open(int fd, io_kind kind) noexcept {
 }
 
 void io_release(io_slot& s) noexcept {
-  if (s.handles.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  io_close(s);
+  if (!drop_last(s.handles)) return;
+  if (!s.closing()) io_close(s);
   unref(s);
 }
 
