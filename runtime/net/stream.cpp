@@ -37,18 +37,24 @@ std::ptrdiff_t read_once(rt::io_slot const& slot, void* to, std::size_t n) noexc
 
 constexpr std::size_t parts_a_call = 32;  // 512 bytes of stack; the kernel would take 1024
 
-/// Writes what `from` and `skip`, the bytes of its first buffer that are written already, leave; as much as goes.
-std::ptrdiff_t write_once(rt::io_slot const& slot, std::span<const_buffer const> from, std::size_t skip) noexcept {
+[[gnu::noinline]] std::ptrdiff_t write_otherwise(rt::io_slot const& slot, std::span<const_buffer const> from,
+                                                 std::size_t skip) noexcept {
   std::byte const* first = from[0].bytes.data() + skip;
   std::size_t const first_size = from[0].bytes.size() - skip;
   if (slot.kind == io_kind::blocking) return system::write_if_ready(slot.fd, first, first_size);
-  bool const is_pipe = slot.kind == io_kind::pipe || slot.kind == io_kind::terminal;
-  if (from.size() == 1 && !is_pipe) return system::send(slot.fd, first, first_size);
   iovec parts[parts_a_call];
   std::size_t const n = std::min(from.size(), parts_a_call);
   parts[0] = {const_cast<std::byte*>(first), first_size};
   for (std::size_t i = 1; i != n; ++i) parts[i] = {const_cast<std::byte*>(from[i].bytes.data()), from[i].bytes.size()};
+  bool const is_pipe = slot.kind == io_kind::pipe || slot.kind == io_kind::terminal;
   return is_pipe ? system::write_parts(slot.fd, parts, n) : system::send_parts(slot.fd, parts, n);
+}
+
+/// Writes what `from` and `skip`, the bytes of its first buffer that are written already, leave; as much as goes.
+std::ptrdiff_t write_once(rt::io_slot const& slot, std::span<const_buffer const> from, std::size_t skip) noexcept {
+  if (from.size() == 1 && slot.kind < io_kind::pipe)
+    return system::send(slot.fd, from[0].bytes.data() + skip, from[0].bytes.size() - skip);
+  return write_otherwise(slot, from, skip);
 }
 
 }  // namespace
