@@ -59,25 +59,23 @@ inline void set_count(channel& c, std::size_t n) noexcept {
   c.count.store(n, std::memory_order_release);  // pairs with the acquire of the peeks
 }
 
-/// The first of the list that could be claimed, its pin dropped. As pop_claimed(), and with the list goes its bit.
+/// The first of the list that could be claimed, its pin dropped. As pop_claimed(), and with the list goes its bit: after the claim, since a
+/// channel that several workers use took a third longer where the bit went first (docs/decisions/0047-functions-without-frames.md).
 inline wait_record* pop_partner(channel& c, wait_list& list, how h) noexcept WEFT_REQUIRES(c.lock) {
   while (wait_record* const r = list.head) {
     wait_record* const next = r->next;
     list.head = next;
-    if (next != nullptr) {
-      next->prev = nullptr;
-    } else {
-      list.tail = nullptr;
-      set_state(c, 0, bit_of(c, list));
-    }
+    (next != nullptr ? next->prev : list.tail) = nullptr;
     r->linked = false;
     waiter& who = *r->who;
     if (!claim(who, r->generation, h)) [[unlikely]]
       continue;
     who.winner = r;
     --c.pins;
+    if (next == nullptr) set_state(c, 0, bit_of(c, list));
     return r;
   }
+  set_state(c, 0, bit_of(c, list));
   return nullptr;
 }
 
