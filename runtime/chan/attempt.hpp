@@ -155,7 +155,7 @@ inline void unlock_after_switch(void* lock) noexcept WEFT_NO_THREAD_SAFETY_ANALY
 inline how block_on(channel& c, waiter& w, wait_list& list, wait_record& r, std::int64_t deadline,
                     wait_reason reason) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   link_locked(c, list, r);
-  // Named, not a temporary: the hook reads it until H5, which may be after a canceller has made this task go on.
+  // Named, not a temporary: the hook reads it before H1, on another stack, and a dump while the task is parked.
   // By assignments, since a compiler fills a whole aggregate with zeros first.
   park_request request;
   request.unlock = unlock_after_switch;

@@ -68,7 +68,7 @@ __attribute__((flatten, noinline)) chan_status chan_wait(channel& c, waiting_cal
   push_back_filled(list, r);
   set_state(c, bit, 0);
   ++c.pins;
-  // Named, not a temporary: the hook reads it until H5, which may be after a canceller has made this task go on.
+  // Named, not a temporary: the hook reads it before H1, on another stack, and a dump while the task is parked.
   // By assignments, since a compiler fills a whole aggregate with zeros first.
   rt::park_request request;
   request.unlock = rt::unlock_after_switch;

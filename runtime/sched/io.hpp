@@ -66,11 +66,11 @@ struct io_slot {
   object_lock lock;
   std::uint32_t index = 0;  // constant
   std::uint32_t generation WEFT_GUARDED_BY(lock) = 0;
-  int fd = -1;                                      // constant while open or in use
-  std::atomic<std::uint32_t> uses{0};               // operations in progress, + 1 while open | closing
-  std::atomic<std::uint32_t> handles{0};            // the last one to go closes
-  std::atomic<std::uint32_t> refs{0};               // 1 while there are handles, 1 until the descriptor is closed
-  io_table* table WEFT_GUARDED_BY(lock) = nullptr;  // whose poller watches fd; null: none yet
+  int fd = -1;                            // constant while open or in use
+  std::atomic<std::uint32_t> uses{0};     // operations in progress, + 1 while open | closing
+  std::atomic<std::uint32_t> handles{0};  // the last one to go closes
+  std::atomic<std::uint32_t> refs{0};     // 1 while there are handles, 1 until the descriptor is closed; 1 when free
+  io_table* table WEFT_GUARDED_BY(lock) = nullptr;          // whose poller watches fd; null: none yet
   io_thread_wait* threads WEFT_GUARDED_BY(lock) = nullptr;  // plain threads in poll(2)
   io_slot* next_free = nullptr;                             // guarded by the free list's lock
   io_side sides[2];

@@ -1,4 +1,4 @@
-// Protocol B's waiting side, for tasks and for plain threads; the hook is in switching.cpp. See wait.hpp for the steps.
+// Protocol B's waiting side, for tasks and for plain threads; the hook is in switch_here.hpp. See wait.hpp for the steps.
 
 #include "runtime/sched/wait.hpp"
 

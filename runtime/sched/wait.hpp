@@ -285,7 +285,7 @@ inline void unlink(wait_list& list, wait_record& r) noexcept {
 }
 
 /// Under the object's lock: pops records until one could be claimed; nullptr if none is left. The caller delivers into
-/// the record, takes record->who, unlocks, and makes that ready; it never touches the record after the unlock.
+/// the record, takes record->who, unlocks, and makes that ready; it never touches the record after the unlock. Channels have their own: pop_partner.
 inline wait_record* pop_claimed(wait_list& list, how h) noexcept {
   while (wait_record* r = list.head) {
     list.head = r->next;
