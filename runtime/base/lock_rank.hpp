@@ -20,7 +20,7 @@ enum class lock_rank : std::uint8_t {
   task_completion,  // the end of a task and who joins it
   timer_heap,       // one processor's timers
   stack_pool,       // idle stacks
-  task_pool,        // task memory that is shared between processors
+  task_pool,        // task memory that is shared between workers
   io_table,         // descriptors known to the poller
   queue_token,      // the producer tokens that outside threads share
   context_shard,  // the tasks that have parked under a context: locked by hooks, with the object or the heap still locked

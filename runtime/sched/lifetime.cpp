@@ -120,11 +120,8 @@ scheduler::~scheduler() {
   while (visitors_.load(std::memory_order_acquire) != 0) cpu_relax();
   make_unknown();
   abandon_timers();
-  for (unsigned i = 0; i < processor_count_; ++i) {
-    processor& p = processors_[i];
-    while (stack* s = take_loop(p)) stacks_.put(s);
-    drain_task_cache(p.store.tasks);
-  }
+  for (unsigned i = 0; i < processor_count_; ++i)
+    while (stack* s = take_loop(processors_[i])) stacks_.put(s);
   for (auto& w : storage_) drain_task_cache(w->store.tasks);
   remove_overflow_report();
   drop(root_);

@@ -15,7 +15,6 @@
 #include "runtime/sched/global_queue.hpp"
 #include "runtime/sched/owned.hpp"
 #include "runtime/sched/run_queue.hpp"
-#include "runtime/sched/task_pool.hpp"
 #include "runtime/timer/timer_heap.hpp"
 
 namespace weft::rt {
@@ -32,12 +31,6 @@ struct counters {
 /// Weft's clock in steps of 2^20 ns, about a millisecond, for the stamps of waits: reading the clock at each park would cost more than
 /// the rest of the park. Wraps after 52 days.
 constexpr std::uint32_t coarse_time(std::int64_t ns) noexcept { return static_cast<std::uint32_t>(ns >> 20); }
-
-/// What a spawn takes from: free blocks, and ids set aside. A processor has one, and each worker, for the time that it has no processor.
-struct spawn_store {
-  task_cache tasks;
-  owned<task_id> next_id, last_id;
-};
 
 /// How long its holder's tasks run from one pick to the next, on average over the last few dozen. Time without a task does not count.
 class run_length {
@@ -83,7 +76,6 @@ struct alignas(64) processor {
   /// Loops of the default stack size, suspended or not begun, that a switch can go to; last in, first out.
   owned<stack*> loops;
   owned<std::uint32_t> loop_count;
-  spawn_store store;
   owned<std::int64_t> last_poll;    // when the network was last looked at from here
   owned<std::uint64_t> poll_turn;   // the tick by which all that were queued then have had their turn
   owned<std::int64_t> last_evened;  // when another's queue was looked at to even them out

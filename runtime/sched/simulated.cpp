@@ -57,8 +57,8 @@ void scheduler::run_simulated(void (*body)(void*), void* arg) {
     threads_.store(1, std::memory_order_relaxed);
   }
   processor& p = *w->held();
-  p.store.next_id = 1;
-  p.store.last_id = ~task_id{0};
+  w->store.next_id = 1;
+  w->store.last_id = ~task_id{0};
   p.coarse_now = coarse_time(s.now.load(std::memory_order_relaxed));
   detail::simulations.fetch_add(1, std::memory_order_relaxed);
   tsan_ignore_begin();

@@ -26,23 +26,15 @@ namespace weft::rt {
 
 namespace {
 
-inline spawn_store& store_of(worker& w, processor* p) noexcept { return p != nullptr ? p->store : w.store; }
-
-__attribute__((noinline)) void free_block_elsewhere(worker* w, task* t) noexcept {
-  free_task_block(w != nullptr ? &store_of(*w, w->held()).tasks : nullptr, t);
-}
-
 void free_task(task* t) noexcept {
   if (t->far) [[unlikely]] {
     auto* f = reinterpret_cast<far_body*>(reinterpret_cast<char*>(t) + body_offset(t->has_handle));
     ::operator delete(f->memory, std::align_val_t{f->align});
   }
   if (t->timer != nullptr) delete std::exchange(t->timer, nullptr);
-  worker* w = current_worker();
-  if (w == nullptr || w->is_inside()) [[unlikely]]
-    return free_block_elsewhere(w, t);
-  outer_section const inside(*w);
-  free_task_block(&store_of(*w, inside.proc()).tasks, t);
+  worker* const w = current_worker();
+  tsan_ignore const list;  // tasks on one worker, which use it by turns, are strangers
+  free_task_block(w != nullptr ? &w->store.tasks : nullptr, t);
 }
 
 }  // namespace
@@ -200,25 +192,12 @@ bool run_as_task_if_native(void (*f)(void*) noexcept, void* arg) noexcept {
 
 namespace {
 
-__attribute__((always_inline)) inline task* take_block_from(scheduler& s, spawn_store& from, std::size_t size) {
-  task* const t = allocate_task_block(&from.tasks, size);
-  t->id = s.new_id(from);
-  return t;
-}
-
-__attribute__((noinline)) task* take_block_elsewhere(scheduler& s, worker* w, std::size_t size) {
-  if (w != nullptr && w->sched == &s) return take_block_from(s, store_of(*w, w->held()), size);  // inside a section
-  task* const t = allocate_task_block(nullptr, size);
-  t->id = scheduler::new_id_outside();
-  return t;
-}
-
-/// On `w`, the caller's worker, or elsewhere: the block, with an id.
+/// The block, with an id; `w` is the calling worker, or null. No section is needed: see spawn_store.
 __attribute__((always_inline)) inline task* take_block(scheduler& s, worker* w, std::size_t size) {
-  if (w == nullptr || w->sched != &s || w->is_inside()) [[unlikely]]
-    return take_block_elsewhere(s, w, size);
-  outer_section const inside(*w);
-  return take_block_from(s, store_of(*w, inside.proc()), size);
+  tsan_ignore const list;  // as in free_task
+  task* const t = allocate_task_block(w != nullptr ? &w->store.tasks : nullptr, size);
+  t->id = w != nullptr && w->sched == &s ? s.new_id(w->store) : scheduler::new_id_outside();
+  return t;
 }
 
 __attribute__((always_inline)) inline task* begin_task(scheduler& s, task* t, bool with_handle, bool far) noexcept {

@@ -157,7 +157,7 @@ inline void* task::body() noexcept {
 }
 
 /// A block for `body_size` bytes of body, header initialised, one reference. `with_handle` adds a completion and a second
-/// reference. Throws std::bad_alloc. Must be called inside a section or with no processor.
+/// reference. Throws std::bad_alloc.
 [[nodiscard]] task* make_task(scheduler&, std::size_t body_size, std::size_t body_align, bool with_handle);
 
 /// The line of `at`, to be written. By PREFETCHW where there is one: __builtin_prefetch fetches a line that another core has written as

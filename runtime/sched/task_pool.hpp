@@ -2,8 +2,8 @@
 // word (type-stable memory), and found again by walking the chunks, so that dumps need no list of live tasks, which would cost
 // every spawn two locks.
 //
-// Each processor keeps short lists of free blocks (task_cache) that balance in batches with the process-wide lists, since a task
-// is often freed on another processor than it was made on. Workers without a processor use the shared lists directly.
+// Each worker keeps short lists of free blocks (task_cache) that balance in batches with the process-wide lists, since a task
+// is often freed on another worker than it was made on. Plain threads use the shared lists directly.
 // Taking and freeing a block is in task_block.hpp, inlined: spawning is a dozen of such small things.
 // Under AddressSanitizer a free block is poisoned but for its header; ThreadSanitizer is told of the hand-over.
 #pragma once
@@ -54,7 +54,7 @@ static_assert(sizeof(task_chunk) <= task_block_step);
 /// The newest. Guarded by the lock of the shared lists; debuggers begin here (runtime/observe/debugger.cpp).
 extern constinit task_chunk* task_chunks;
 
-/// Gives a processor's lists back, at its end.
+/// Gives a worker's lists back, at its end, or when its thread has been idle for long.
 void drain_task_cache(task_cache& cache) noexcept;
 
 }  // namespace weft::rt

@@ -14,7 +14,7 @@
 // processor and need no section.
 //
 // A worker that has lost its processor, *adrift*, runs its task on. Calls that do not wait (go, ready, unlock, close, try_) go by
-// the global queue and a spawn_store of the worker's own and never switch: the task may hold a std::mutex. A spawn takes an idle processor if there
+// the global queue and never switch: the task may hold a std::mutex. A spawn takes an idle processor if there
 // is one, without a switch (docs/decisions/0024). A call that parks parks as usual, with
 // nothing local to go to, and so ends on the native stack, where the worker sleeps as a spare. yield takes an idle processor if there
 // is one; otherwise it goes the same way, with its task in the global queue. What outlives a call that may park reloads worker
@@ -40,6 +40,7 @@
 #include "runtime/sched/lock_waits.hpp"
 #include "runtime/sched/owned.hpp"
 #include "runtime/sched/processor.hpp"
+#include "runtime/sched/task_pool.hpp"
 #include "runtime/sched/wait.hpp"
 
 namespace weft::rt {
@@ -56,6 +57,14 @@ struct process_fences {
   static void heavy() noexcept { heavy_fence(); }
 };
 
+/// What a spawn takes from: free blocks, and ids set aside. A worker's, and its own thread's alone, as contexts below: no section is needed,
+/// since a thread keeps its worker while it runs a task, whoever has the processor. What tasks and the native loop do with it stands in
+/// functions that do not park.
+struct spawn_store {
+  task_cache tasks;
+  owned<task_id> next_id, last_id;
+};
+
 struct alignas(64) worker : hand_over_words<processor, process_fences> {
   owned<task*> current;       // the task whose code runs; null in the loops
   owned<stack*> on;           // the pooled stack in use; null: native
@@ -66,7 +75,7 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   owned<task*> parked_last;  // by a park that left for the native stack: see scheduler::note_time
   owned<bool> dry_by_lock;   // it is looking for work since a task that waits for a lock has left it none
 
-  spawn_store store;  // while it is adrift
+  spawn_store store;
   context_memory contexts;
 
   scheduler* sched = nullptr;  // constant
