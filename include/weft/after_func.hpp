@@ -58,10 +58,10 @@ namespace detail {
 /// A task as go() makes it, not started.
 template <class F>
 [[nodiscard]] rt::task* make_later_task(rt::scheduler* s, std::source_location const& place, F&& f) {
-  using closure_t = closure<F>;
-  rt::task* t = create_task(s, sizeof(closure_t), alignof(closure_t), go_body<closure_t>::ops, false, nullptr, &place);
+  using closure_t = go_closure<closure<F>>;
+  rt::task* t = create_task(s, go_body<closure_t>::ops, nullptr, place);
   try {
-    ::new (body_of(t)) closure_t(std::in_place, std::forward<F>(f));
+    ::new (body_of<false>(t)) closure_t(std::in_place, std::forward<F>(f));
   } catch (...) {
     abandon(t);
     throw;

@@ -49,52 +49,52 @@ class runtime {
     requires(sizeof...(A) > 0) && task_callable<F, A...>
   void go(F&& f, A&&... a) {
     acceptance const in(*this);
-    detail::go_on(in.scheduler(), nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...);
+    detail::go_on(in.scheduler(), nullptr, {}, std::forward<F>(f), std::forward<A>(a)...);
   }
   template <class F>
     requires task_callable<F>
   void go(F&& f, std::source_location place = std::source_location::current()) {
     acceptance const in(*this);
-    detail::go_on(in.scheduler(), nullptr, &place, std::forward<F>(f));
+    detail::go_on(in.scheduler(), nullptr, place, std::forward<F>(f));
   }
   template <class F>
     requires task_callable<F>
   void go(task_options o, F&& f, std::source_location place = std::source_location::current()) {
     acceptance const in(*this);
-    detail::go_on(in.scheduler(), &o, &place, std::forward<F>(f));
+    detail::go_on(in.scheduler(), &o, place, std::forward<F>(f));
   }
   template <class F, class... A>
     requires(sizeof...(A) > 0) && task_callable<F, A...>
   void go(task_options o, F&& f, A&&... a) {
     acceptance const in(*this);
-    detail::go_on(in.scheduler(), &o, nullptr, std::forward<F>(f), std::forward<A>(a)...);
+    detail::go_on(in.scheduler(), &o, {}, std::forward<F>(f), std::forward<A>(a)...);
   }
   template <class F, class... A>
     requires(sizeof...(A) > 0) && task_callable<F, A...>
   join_handle<detail::task_result_t<F, A...>> spawn(F&& f, A&&... a) {
     acceptance const in(*this);
     return join_handle<detail::task_result_t<F, A...>>(
-        detail::spawn_on(in.scheduler(), nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...));
+        detail::spawn_on(in.scheduler(), nullptr, {}, std::forward<F>(f), std::forward<A>(a)...));
   }
   template <class F>
     requires task_callable<F>
   join_handle<detail::task_result_t<F>> spawn(F&& f, std::source_location place = std::source_location::current()) {
     acceptance const in(*this);
-    return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), nullptr, &place, std::forward<F>(f)));
+    return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), nullptr, place, std::forward<F>(f)));
   }
   template <class F>
     requires task_callable<F>
   join_handle<detail::task_result_t<F>> spawn(task_options o, F&& f,
                                               std::source_location place = std::source_location::current()) {
     acceptance const in(*this);
-    return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), &o, &place, std::forward<F>(f)));
+    return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), &o, place, std::forward<F>(f)));
   }
   template <class F, class... A>
     requires(sizeof...(A) > 0) && task_callable<F, A...>
   join_handle<detail::task_result_t<F, A...>> spawn(task_options o, F&& f, A&&... a) {
     acceptance const in(*this);
     return join_handle<detail::task_result_t<F, A...>>(
-        detail::spawn_on(in.scheduler(), &o, nullptr, std::forward<F>(f), std::forward<A>(a)...));
+        detail::spawn_on(in.scheduler(), &o, {}, std::forward<F>(f), std::forward<A>(a)...));
   }
 
   /// Cancels the root context, waits until no task is left, and stops the threads; may be called again. Tasks that have not ended
@@ -117,7 +117,7 @@ class runtime {
   join_handle<detail::task_result_t<F, A...>> spawn_first(F&& f, A&&... a) {
     acceptance const in(*this);
     return join_handle<detail::task_result_t<F, A...>>(
-        detail::spawn_on(in.scheduler(), nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...));
+        detail::spawn_on(in.scheduler(), nullptr, {}, std::forward<F>(f), std::forward<A>(a)...));
   }
   struct state;
   /// While a thread waits in run(): somebody whom a deadlock's report reaches.

@@ -87,11 +87,22 @@ struct destroyed_at_end {
   ~destroyed_at_end() { std::destroy_at(c); }
 };
 
+/// A closure for which a block has no room.
+template <class C>
+struct kept_apart {
+  std::unique_ptr<C> c;
+
+  template <class... A>
+  explicit kept_apart(std::in_place_t, A&&... a) : c(std::make_unique<C>(std::in_place, std::forward<A>(a)...)) {}
+  decltype(auto) operator()() { return (*c)(); }
+};
+
 /// The body of a task nobody waits for.
 template <class C>
 struct go_body {
-  static void invoke(void* body) noexcept {
-    C* c = static_cast<C*>(body);
+  static C* closure_of(void* task) noexcept { return static_cast<C*>(body_of<false>(task)); }
+  static void invoke(void* task) noexcept {
+    C* c = closure_of(task);
     try {
       destroyed_at_end<C> const end{c};
       (void)(*c)();
@@ -99,9 +110,11 @@ struct go_body {
       escaped_from_go();
     }
   }
-  static void discard(void* body) noexcept { std::destroy_at(static_cast<C*>(body)); }
-  static constexpr body_ops ops{&invoke, nullptr, &discard};
+  static void discard(void* task) noexcept { std::destroy_at(closure_of(task)); }
+  static constexpr body_ops ops = body_ops_of<C, false>(&invoke, nullptr, &discard);
 };
+template <class C>
+using go_closure = std::conditional_t<body_fits(sizeof(C), alignof(C), false), C, kept_apart<C>>;
 
 /// The result of a task, until the handle takes it.
 template <class R>
@@ -141,31 +154,51 @@ struct result_box {
   }
 };
 
+/// Where it lies: in the block, or apart if that has no room for it and a pointer besides.
+template <class R, bool InBlock = body_fits(sizeof(result_box<R>) + sizeof(void*), alignof(result_box<R>), true)>
+struct result_place {
+  result_box<R> box;
+  [[nodiscard]] result_box<R>& get() noexcept { return box; }
+};
+template <class R>
+struct result_place<R, false> {
+  std::unique_ptr<result_box<R>> box = std::make_unique<result_box<R>>();
+  [[nodiscard]] result_box<R>& get() noexcept { return *box; }
+};
+
 /// The body of a task with a handle: first the result, so that a handle finds it without knowing the closure.
 template <class R, class C>
 struct spawn_body {
-  result_box<R> result;
+  result_place<R> result;
   alignas(C) std::byte storage[sizeof(C)];
 
-  static void invoke(void* body) noexcept {
-    auto* self = static_cast<spawn_body*>(body);
-    auto* c = std::launder(reinterpret_cast<C*>(self->storage));
-    self->result.run(*c);
+  template <class... A>
+  explicit spawn_body(std::in_place_t, A&&... a) {
+    ::new (static_cast<void*>(storage)) C(std::in_place, std::forward<A>(a)...);
   }
-  static void discard(void* body) noexcept {
-    auto* self = static_cast<spawn_body*>(body);
-    std::destroy_at(std::launder(reinterpret_cast<C*>(self->storage)));
-  }
-  static void destroy_result(void* body) noexcept { std::destroy_at(&static_cast<spawn_body*>(body)->result); }
-  static constexpr body_ops ops{&invoke, &destroy_result, &discard};
+  C* closure() noexcept { return std::launder(reinterpret_cast<C*>(storage)); }
+
+  static spawn_body* of(void* task) noexcept { return static_cast<spawn_body*>(body_of<true>(task)); }
+  static void invoke(void* task) noexcept { of(task)->result.get().run(*of(task)->closure()); }
+  static void discard(void* task) noexcept { std::destroy_at(of(task)->closure()); }
+  static void destroy_result(void* task) noexcept { std::destroy_at(&of(task)->result); }
+};
+template <class R, class C>
+struct spawn_ops {
+  using in_block = spawn_body<R, C>;
+  using body =
+      std::conditional_t<body_fits(sizeof(in_block), alignof(in_block), true), in_block, spawn_body<R, kept_apart<C>>>;
+  static constexpr body_ops ops = body_ops_of<body, true>(&body::invoke, &body::destroy_result, &body::discard);
 };
 
 template <class F, class... A>
-void go_on(rt::scheduler* s, task_options* options, std::source_location const* place, F&& f, A&&... a) {
-  using closure_t = closure<F, A...>;
-  rt::task* t = create_task(s, sizeof(closure_t), alignof(closure_t), go_body<closure_t>::ops, false, options, place);
+void go_on(rt::scheduler* s, task_options* options, std::source_location place, F&& f, A&&... a) {
+  using closure_t = go_closure<closure<F, A...>>;
+  constexpr body_ops const& ops = go_body<closure_t>::ops;
+  rt::task* t =
+      s == nullptr && options == nullptr ? create_task_to_go(ops, place) : create_task(s, ops, options, place);
   try {
-    ::new (body_of(t)) closure_t(std::in_place, std::forward<F>(f), std::forward<A>(a)...);
+    ::new (body_of<false>(t)) closure_t(std::in_place, std::forward<F>(f), std::forward<A>(a)...);
   } catch (...) {
     abandon(t);
     throw;
@@ -174,18 +207,16 @@ void go_on(rt::scheduler* s, task_options* options, std::source_location const* 
 }
 
 template <class F, class... A>
-rt::task* spawn_on(rt::scheduler* s, task_options* options, std::source_location const* place, F&& f, A&&... a) {
-  using closure_t = closure<F, A...>;
-  using body_t = spawn_body<task_result_t<F, A...>, closure_t>;
-  rt::task* t = create_task(s, sizeof(body_t), alignof(body_t), body_t::ops, true, options, place);
-  auto* body = static_cast<body_t*>(body_of(t));
+rt::task* spawn_on(rt::scheduler* s, task_options* options, std::source_location place, F&& f, A&&... a) {
+  using made = spawn_ops<task_result_t<F, A...>, closure<F, A...>>;
+  rt::task* t = s == nullptr && options == nullptr ? create_task_to_join(made::ops, place)
+                                                   : create_task(s, made::ops, options, place);
   try {
-    ::new (static_cast<void*>(body->storage)) closure_t(std::in_place, std::forward<F>(f), std::forward<A>(a)...);
+    ::new (body_of<true>(t)) typename made::body(std::in_place, std::forward<F>(f), std::forward<A>(a)...);
   } catch (...) {
     abandon(t);
     throw;
   }
-  ::new (static_cast<void*>(&body->result)) decltype(body->result);
   start(t);
   return t;
 }
@@ -198,22 +229,22 @@ rt::task* spawn_on(rt::scheduler* s, task_options* options, std::source_location
 template <class F, class... A>
   requires(sizeof...(A) > 0) && task_callable<F, A...>
 void go(F&& f, A&&... a) {
-  detail::go_on(nullptr, nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...);
+  detail::go_on(nullptr, nullptr, {}, std::forward<F>(f), std::forward<A>(a)...);
 }
 template <class F>
   requires task_callable<F>
 void go(F&& f, std::source_location place = std::source_location::current()) {
-  detail::go_on(nullptr, nullptr, &place, std::forward<F>(f));
+  detail::go_on(nullptr, nullptr, place, std::forward<F>(f));
 }
 template <class F>
   requires task_callable<F>
 void go(task_options options, F&& f, std::source_location place = std::source_location::current()) {
-  detail::go_on(nullptr, &options, &place, std::forward<F>(f));
+  detail::go_on(nullptr, &options, place, std::forward<F>(f));
 }
 template <class F, class... A>
   requires(sizeof...(A) > 0) && task_callable<F, A...>
 void go(task_options options, F&& f, A&&... a) {
-  detail::go_on(nullptr, &options, nullptr, std::forward<F>(f), std::forward<A>(a)...);
+  detail::go_on(nullptr, &options, {}, std::forward<F>(f), std::forward<A>(a)...);
 }
 
 /// The same with a handle that gives the result or the exception.
@@ -221,24 +252,24 @@ template <class F, class... A>
   requires(sizeof...(A) > 0) && task_callable<F, A...>
 join_handle<detail::task_result_t<F, A...>> spawn(F&& f, A&&... a) {
   return join_handle<detail::task_result_t<F, A...>>(
-      detail::spawn_on(nullptr, nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...));
+      detail::spawn_on(nullptr, nullptr, {}, std::forward<F>(f), std::forward<A>(a)...));
 }
 template <class F>
   requires task_callable<F>
 join_handle<detail::task_result_t<F>> spawn(F&& f, std::source_location place = std::source_location::current()) {
-  return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, nullptr, &place, std::forward<F>(f)));
+  return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, nullptr, place, std::forward<F>(f)));
 }
 template <class F>
   requires task_callable<F>
 join_handle<detail::task_result_t<F>> spawn(task_options options, F&& f,
                                             std::source_location place = std::source_location::current()) {
-  return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, &options, &place, std::forward<F>(f)));
+  return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, &options, place, std::forward<F>(f)));
 }
 template <class F, class... A>
   requires(sizeof...(A) > 0) && task_callable<F, A...>
 join_handle<detail::task_result_t<F, A...>> spawn(task_options options, F&& f, A&&... a) {
   return join_handle<detail::task_result_t<F, A...>>(
-      detail::spawn_on(nullptr, &options, nullptr, std::forward<F>(f), std::forward<A>(a)...));
+      detail::spawn_on(nullptr, &options, {}, std::forward<F>(f), std::forward<A>(a)...));
 }
 
 /// The right to a task's result. Move-only; one owner; not safe for use by two threads at once, but for done() and cancel().
@@ -309,7 +340,7 @@ class [[nodiscard]] join_handle {
       rt::task* t;
       ~release() { detail::task_release(t); }
     } const at_end{std::exchange(task_, nullptr)};
-    return static_cast<detail::result_box<T>*>(detail::body_of(at_end.t))->take();
+    return static_cast<detail::result_place<T>*>(detail::body_of<true>(at_end.t))->get().take();
   }
   rt::task* task_ = nullptr;
 };

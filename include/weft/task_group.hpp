@@ -39,8 +39,8 @@ class group_core;
 /// Waits for a place. A cancellation point if the group has a limit.
 void enter_group(group_core&);
 /// A task that has its place, under the group's context; if it throws, the place is given back. `in` is to live until it has started.
-[[nodiscard]] rt::task* create_in_group(group_core&, std::optional<guest>& in, std::size_t size, std::size_t align,
-                                        body_ops const&, task_options*, std::source_location const* place);
+[[nodiscard]] rt::task* create_in_group(group_core&, std::optional<guest>& in, body_ops const&, task_options*,
+                                        std::source_location place);
 /// The exception being handled escaped a task of the group.
 void failed_in_group(group_core&) noexcept;
 /// A task of the group, or what was to become one, is over. The group may be gone afterwards.
@@ -48,13 +48,14 @@ void leave_group(group_core&) noexcept;
 
 template <class C>
 struct group_body {
+  using closure_type = C;
   group_core& group;
   alignas(C) std::byte storage[sizeof(C)];
 
   explicit group_body(group_core& g) noexcept : group(g) {}
 
-  static void invoke(void* body) noexcept {
-    auto* self = static_cast<group_body*>(body);
+  static void invoke(void* task) noexcept {
+    auto* self = static_cast<group_body*>(body_of<false>(task));
     try {
       C* c = std::launder(reinterpret_cast<C*>(self->storage));
       destroyed_at_end<C> const end{c};
@@ -64,20 +65,27 @@ struct group_body {
     }
     leave_group(self->group);
   }
-  static constexpr body_ops ops{&invoke, nullptr, nullptr};
+};
+template <class C>
+struct group_ops {
+  using in_block = group_body<C>;
+  using body =
+      std::conditional_t<body_fits(sizeof(in_block), alignof(in_block), false), in_block, group_body<kept_apart<C>>>;
+  static constexpr body_ops ops = body_ops_of<body, false>(&body::invoke, nullptr, nullptr);
 };
 
 template <class F, class... A>
-void spawn_in_group(group_core& g, task_options* options, std::source_location const* place, F&& f, A&&... a) {
-  using body_t = group_body<closure<F, A...>>;
+void spawn_in_group(group_core& g, task_options* options, std::source_location place, F&& f, A&&... a) {
+  using made = group_ops<closure<F, A...>>;
+  using body_t = typename made::body;
   static_assert(std::is_trivially_destructible_v<body_t>);
   enter_group(g);
   std::optional<guest> in;
-  rt::task* t = create_in_group(g, in, sizeof(body_t), alignof(body_t), body_t::ops, options, place);
-  auto* body = ::new (body_of(t)) body_t(g);
+  rt::task* t = create_in_group(g, in, made::ops, options, place);
+  auto* body = ::new (body_of<false>(t)) body_t(g);
   try {
     ::new (static_cast<void*>(body->storage))
-        closure<F, A...>(std::in_place, std::forward<F>(f), std::forward<A>(a)...);
+        typename body_t::closure_type(std::in_place, std::forward<F>(f), std::forward<A>(a)...);
   } catch (...) {
     abandon(t);
     leave_group(g);
@@ -104,22 +112,22 @@ class task_group {
   template <class F, class... A>
     requires(sizeof...(A) > 0 && task_callable<F, A...>)
   void spawn(F&& f, A&&... a) {
-    detail::spawn_in_group(*core_, nullptr, nullptr, std::forward<F>(f), std::forward<A>(a)...);
+    detail::spawn_in_group(*core_, nullptr, {}, std::forward<F>(f), std::forward<A>(a)...);
   }
   template <class F>
     requires task_callable<F>
   void spawn(F&& f, std::source_location place = std::source_location::current()) {
-    detail::spawn_in_group(*core_, nullptr, &place, std::forward<F>(f));
+    detail::spawn_in_group(*core_, nullptr, place, std::forward<F>(f));
   }
   template <class F>
     requires task_callable<F>
   void spawn(task_options options, F&& f, std::source_location place = std::source_location::current()) {
-    detail::spawn_in_group(*core_, &options, &place, std::forward<F>(f));
+    detail::spawn_in_group(*core_, &options, place, std::forward<F>(f));
   }
   template <class F, class... A>
     requires(sizeof...(A) > 0 && task_callable<F, A...>)
   void spawn(task_options options, F&& f, A&&... a) {
-    detail::spawn_in_group(*core_, &options, nullptr, std::forward<F>(f), std::forward<A>(a)...);
+    detail::spawn_in_group(*core_, &options, {}, std::forward<F>(f), std::forward<A>(a)...);
   }
 
   /// At most n at once from now on; 0: any number. Does not block.

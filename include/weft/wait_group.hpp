@@ -49,17 +49,17 @@ class wait_group {
   template <class F, class... A>
     requires(sizeof...(A) > 0) && task_callable<F, A...>
   void go(F&& f, A&&... args) {
-    start<detail::closure<F, A...>>(nullptr, nullptr, std::forward<F>(f), std::forward<A>(args)...);
+    start<detail::closure<F, A...>>(nullptr, {}, std::forward<F>(f), std::forward<A>(args)...);
   }
   template <class F>
     requires task_callable<F>
   void go(F&& f, std::source_location place = std::source_location::current()) {
-    start<detail::closure<F>>(nullptr, &place, std::forward<F>(f));
+    start<detail::closure<F>>(nullptr, place, std::forward<F>(f));
   }
   template <class F, class... A>
     requires task_callable<F, A...>
   void go(task_options options, F&& f, A&&... args) {
-    start<detail::closure<F, A...>>(&options, nullptr, std::forward<F>(f), std::forward<A>(args)...);
+    start<detail::closure<F, A...>>(&options, {}, std::forward<F>(f), std::forward<A>(args)...);
   }
 
  private:
@@ -97,7 +97,7 @@ class wait_group {
   }
 
   template <class Closure, class... Parts>
-  void start(task_options* options, std::source_location const* place, Parts&&... parts) {
+  void start(task_options* options, std::source_location place, Parts&&... parts) {
     count_one();
     try {
       detail::go_on(nullptr, options, place,

@@ -106,12 +106,12 @@ void enter_group(group_core& g) WEFT_NO_THREAD_SAFETY_ANALYSIS {
     rt::throw_cancelled();
 }
 
-rt::task* create_in_group(group_core& g, std::optional<guest>& in, std::size_t size, std::size_t align,
-                          body_ops const& ops, task_options* options, std::source_location const* place) {
+rt::task* create_in_group(group_core& g, std::optional<guest>& in, body_ops const& ops, task_options* options,
+                          std::source_location place) {
   context const under = g.current();
   try {
     rt::scheduler* const s = in.emplace(under.node()->sched).scheduler();
-    rt::task* t = create_task(s, size, align, ops, false, options, place);
+    rt::task* t = create_task(s, ops, options, place);
     rt::retain(under.node());
     rt::cancel_node* before = t->inherit(under.node());
     if (!before->is_root) rt::drop(before);  // tasks do not count roots

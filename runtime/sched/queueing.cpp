@@ -5,6 +5,8 @@
 
 #include <array>
 
+#include <weft/detail/simulated.hpp>
+
 #include "runtime/base/check.hpp"
 #include "runtime/sched/pick_local.hpp"
 
@@ -38,25 +40,48 @@ void scheduler::push(processor* p, task* t) noexcept {
   }
 }
 
-// A function without a frame: all calls are the last.
-void scheduler::start(task* t) noexcept {
-  t->phase.store(task_phase::fresh,
-                 std::memory_order_release);  // from here on reports see it: what they read is written
+/// Reports see t from here on: what they read is written.
+__attribute__((always_inline)) inline void make_fresh(task* t) noexcept {
+  t->phase.store(task_phase::fresh, std::memory_order_release);
   tsan_release(t);
-  worker* const w = current_worker();
-  if (w == nullptr || w->sched != this || w->is_inside()) [[unlikely]]
-    return start_elsewhere(t, w);
-  processor* const p = w->enter_at_once();
-  if (p == nullptr) [[unlikely]]
-    return start_after_all(t, *w);
-  bool const wakes = note_start(*w, *p, *t);
-  bool queued = false;
+}
+
+/// Counts t and queues it on p. Whether somebody is to be woken for it. `queued` false: there is no room for it.
+__attribute__((always_inline)) inline bool scheduler::queue_start(worker const& w, processor& p, task* t,
+                                                                  bool& queued) noexcept {
+  note_spawn(&p);
+  bool const has_handle = t->has_handle;  // once it is queued it may run and end
+  bool alone = false;
   {
     tsan_no_edges const queue;
-    queued = p->queue.push(t);
+    queued = p.queue.push(t, alone);
   }
-  if (wakes || !queued) return end_start(*w, *p, queued ? nullptr : t, wakes);
-  w->leave();
+  if (p.queue.unshared) return false;
+  // A spawner that joins at once needs no second worker, nor does one that goes back to accept, and waking one each time would cost more than
+  // the task. If it computes instead this time, the monitor wakes somebody, and the next spawn does so itself.
+  bool const joins_here = alone && has_handle && p.joins_here.get();
+  bool const accepts = p.acceptor.get() != nullptr && p.acceptor.take() == w.current.get() && alone;
+  if (joins_here) p.joins_here = false;
+  return !joins_here && !accepts;
+}
+
+// A function without a frame: all calls are the last.
+__attribute__((always_inline)) inline void scheduler::start_here(worker& w, task* t) noexcept {
+  make_fresh(t);
+  processor* const p = w.enter_at_once();
+  if (p == nullptr) [[unlikely]]
+    return start_after_all(t, w);
+  bool queued = false;
+  bool const wakes = queue_start(w, *p, t, queued);
+  if (wakes || !queued) return end_start(w, *p, queued ? nullptr : t, wakes);
+  w.leave();
+}
+
+void scheduler::start(task* t) noexcept {
+  worker* const w = current_worker();
+  if (w != nullptr && w->sched == this && !w->is_inside()) return start_here(*w, t);
+  make_fresh(t);
+  start_elsewhere(t, w);
 }
 
 /// The rest, where the section is open: t, if it found no room, and somebody to wake.
@@ -74,22 +99,10 @@ __attribute__((noinline)) void scheduler::start_after_all(task* t, worker& w) no
   if (p == nullptr) start_elsewhere(t, &w);
 }
 
-/// Before t is queued on p. Whether somebody is to be woken for it then.
-__attribute__((always_inline)) inline bool scheduler::note_start(worker const& w, processor& p,
-                                                                 task const& t) noexcept {
-  note_spawn(&p);
-  // A spawner that joins at once needs no second worker, nor does one that goes back to accept, and waking one each time would cost more than
-  // the task. If it computes instead this time, the monitor wakes somebody, and the next spawn does so itself.
-  bool const alone = p.queue.ring_empty();
-  bool const joins_here = alone && t.has_handle && p.joins_here.get();
-  bool const accepts = p.acceptor.get() != nullptr && p.acceptor.take() == w.current.get() && alone;
-  if (joins_here) p.joins_here = false;
-  return !joins_here && !accepts && !single();
-}
-
 void scheduler::start_on(worker const& w, processor& p, task* t) noexcept {
-  bool const wakes = note_start(w, p, *t);
-  push_local(p, t);
+  bool queued = false;
+  bool const wakes = queue_start(w, p, t, queued);
+  if (!queued) overflow(p, t);
   if (wakes) wake_if_idle(&p);
 }
 
@@ -218,3 +231,21 @@ void scheduler::queue_yielded(worker& w, task* t, bool native) noexcept {
 }
 
 }  // namespace weft::rt
+
+namespace weft::detail {
+
+namespace {
+__attribute__((noinline)) void start_otherwise(rt::task* t) noexcept {
+  t->sched->start(t);
+  preemption_point();
+}
+}  // namespace
+
+void start(rt::task* t) noexcept {
+  rt::worker* const w = rt::worker_at_once;  // none in a simulated run, which may go on with another task here
+  if (w == nullptr || w->sched != t->sched || w->is_inside()) [[unlikely]]
+    return start_otherwise(t);
+  w->sched->start_here(*w, t);
+}
+
+}  // namespace weft::detail

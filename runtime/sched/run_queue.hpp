@@ -44,8 +44,14 @@ class ring_and_next {
 
   /// Owner. False: full.
   bool push(task* t) noexcept {
+    bool alone = false;
+    return push(t, alone);
+  }
+  /// The same; `alone`: no other stood in the ring.
+  bool push(task* t, bool& alone) noexcept {
     std::uint32_t const head = place(head_.load(std::memory_order_acquire));  // pairs with Q2, Q3: freed by thieves
     std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
+    alone = tail == head;
     if (tail - head >= capacity) return false;
     slots_[tail % capacity].store(t, std::memory_order_relaxed);
     tail_.store(tail + 1, std::memory_order_release);  // Q1

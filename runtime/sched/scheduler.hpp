@@ -75,6 +75,7 @@ class scheduler {
   // ---- for tasks and whoever wakes them ----
   /// Queues a fresh task. Any thread.
   void start(task* t) noexcept;
+  inline void start_here(worker& w, task* t) noexcept;  // by a task on `w`, outside of a section. In queueing.cpp
   /// Queues a task whose wait was claimed. Any thread.
   void make_ready(task* t) noexcept;
   inline void make_ready_here(worker& w, task* t) noexcept;  // pick_local.hpp
@@ -108,7 +109,7 @@ class scheduler {
   [[nodiscard]] static task_id new_id_outside() noexcept { return ids_.fetch_add(1, std::memory_order_relaxed); }
   /// Throws std::system_error that names the limit while fresh tasks wait for want of a stack of this size or a smaller one. 0: the default.
   void refuse_if_out_of_stacks(std::size_t wanted) const {
-    if (starving_.load(std::memory_order_relaxed)) [[unlikely]]
+    if (starving()) [[unlikely]]
       refuse_if_as_large(wanted);
   }
   /// After arming a timer that became its heap's earliest, by a thread that is not going to look at it soon.
@@ -263,7 +264,7 @@ class scheduler {
     if (!queued) [[unlikely]]
       overflow(p, t);
   }
-  inline bool note_start(worker const& w, processor& p, task const& t) noexcept;
+  inline bool queue_start(worker const& w, processor& p, task* t, bool& queued) noexcept;
   void start_on(worker const& w, processor& p, task* t) noexcept;
   void end_start(worker& w, processor& p, task* t, bool wakes) noexcept;
   void start_after_all(task* t, worker& w) noexcept;

@@ -73,7 +73,7 @@ void scheduler::run_simulated(void (*body)(void*), void* arg) {
   init_native(w->native);
   tsan_release(&w->sched);
   auto call = [body, arg] { body(arg); };
-  s.first = detail::spawn_on(this, nullptr, nullptr, call);
+  s.first = detail::spawn_on(this, nullptr, {}, call);
   join_handle<void> handle(s.first);
   for (;;) {
     (void)arrive();

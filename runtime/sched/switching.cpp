@@ -87,7 +87,7 @@ __attribute__((noinline)) void call(stack* self) noexcept {
   self->owner = t;
   t->phase.store(task_phase::running, std::memory_order_release);
   w->leave();
-  t->ops->invoke(t->body());
+  t->ops->invoke(t);
   end_task(t);
   w = current_worker();
   processor* p = w->enter();
@@ -175,7 +175,7 @@ bool run_for_join(worker& of, task& joiner, task& t) noexcept {
   here->owner = &t;
   t.phase.store(task_phase::running, std::memory_order_release);
   w->leave();
-  t.ops->invoke(t.body());
+  t.ops->invoke(&t);
   end_task(&t, true);
   w = current_worker();
   p = w->enter();

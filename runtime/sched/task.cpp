@@ -1,4 +1,4 @@
-// Making, starting and ending tasks; what join handles do. See task.hpp for the states.
+// Ending tasks, and what join handles do. See task.hpp for the states, spawn.cpp for the beginning.
 
 #include "runtime/sched/task.hpp"
 
@@ -27,10 +27,6 @@ namespace weft::rt {
 namespace {
 
 void free_task(task* t) noexcept {
-  if (t->far) [[unlikely]] {
-    auto* f = reinterpret_cast<far_body*>(reinterpret_cast<char*>(t) + body_offset(t->has_handle));
-    ::operator delete(f->memory, std::align_val_t{f->align});
-  }
   if (t->timer != nullptr) delete std::exchange(t->timer, nullptr);
   worker* const w = current_worker();
   tsan_ignore const list;  // tasks on one worker, which use it by turns, are strangers
@@ -112,7 +108,7 @@ void destroy_contents(task* t) noexcept {
   if (std::exchange(t->inherited_lent, false)) inherited = nullptr;
   std::uint16_t references = 1;
   if (!t->has_handle) references = static_cast<std::uint16_t>(references + std::exchange(t->credit, std::uint16_t{0}));
-  if (t->ops->destroy_result != nullptr) t->ops->destroy_result(t->body());
+  if (t->ops->destroy_result != nullptr) t->ops->destroy_result(t);
   drop_extra(t);
   if (inherited != nullptr && !inherited->is_root && !kept_for_children(inherited, references)) {
     drop(inherited, references);
@@ -171,79 +167,22 @@ bool run_as_task_if_native(void (*f)(void*) noexcept, void* arg) noexcept {
   struct call {
     void (*f)(void*) noexcept;
     void* arg;
-    static void invoke(void* body) noexcept {
-      auto const& c = *static_cast<call*>(body);
+    static void invoke(void* task) noexcept {
+      auto const& c = *static_cast<call*>(detail::body_of<false>(task));
       c.f(c.arg);
     }
   };
-  static constexpr detail::body_ops ops{&call::invoke, nullptr, nullptr};
+  static constexpr detail::body_ops ops = detail::body_ops_of<call, false>(&call::invoke, nullptr, nullptr);
   try {
-    task* t = make_task(*w->sched, sizeof(call), alignof(call), false);
+    task* t = make_task(*w->sched, ops);
     (void)t->inherit(&w->sched->root());
-    t->ops = &ops;
     t->place = {};
-    new (t->body()) call{f, arg};
+    new (detail::body_of<false>(t)) call{f, arg};
     w->sched->start(t);
     return true;
   } catch (std::bad_alloc const&) {
     return false;
   }
-}
-
-namespace {
-
-/// The block, with an id; `w` is the calling worker, or null. No section is needed: see spawn_store.
-__attribute__((always_inline)) inline task* take_block(scheduler& s, worker* w, std::size_t size) {
-  tsan_ignore const list;  // as in free_task
-  task* const t = allocate_task_block(w != nullptr ? &w->store.tasks : nullptr, size);
-  t->id = w != nullptr && w->sched == &s ? s.new_id(w->store) : scheduler::new_id_outside();
-  return t;
-}
-
-__attribute__((always_inline)) inline task* begin_task(scheduler& s, task* t, bool with_handle, bool far) noexcept {
-  t->has_handle = with_handle;
-  t->stack_shift = 0;
-  t->far = far;
-  t->wait_cancellable = false;
-  t->shield = 0;
-  t->cleaning_up = 0;
-  t->in_scope = false;  // a scoped_context on the heap may have been left behind
-  t->refs.store(with_handle ? 2 : 1, std::memory_order_relaxed);
-  t->holds.store(1, std::memory_order_relaxed);
-  t->sched = &s;
-  t->own_stack = nullptr;
-  t->waits_under = nullptr;
-  t->inherited = nullptr;
-  t->shard = nullptr;
-  if (with_handle) new (reinterpret_cast<char*>(t) + task_header_size) completion;
-  return t;
-}
-
-__attribute__((noinline)) task* make_far_task(scheduler& s, worker* w, std::size_t body_size, std::size_t body_align,
-                                              bool with_handle) {
-  void* const memory = ::operator new(body_size, std::align_val_t{body_align});
-  try {
-    task* const t = take_block(s, w, body_offset(with_handle) + sizeof(far_body));
-    new (reinterpret_cast<char*>(t) + body_offset(with_handle)) far_body{memory, body_align};
-    return begin_task(s, t, with_handle, true);
-  } catch (...) {
-    ::operator delete(memory, std::align_val_t{body_align});
-    throw;
-  }
-}
-
-__attribute__((always_inline)) inline task* make_task_on(scheduler& s, worker* w, std::size_t body_size,
-                                                         std::size_t body_align, bool with_handle) {
-  std::size_t const size = body_offset(with_handle) + body_size;
-  if (body_align > body_alignment || size > task_block_max) [[unlikely]]
-    return make_far_task(s, w, body_size, body_align, with_handle);
-  return begin_task(s, take_block(s, w, size), with_handle, false);
-}
-
-}  // namespace
-
-task* make_task(scheduler& s, std::size_t body_size, std::size_t body_align, bool with_handle) {
-  return make_task_on(s, current_worker(), body_size, body_align, with_handle);
 }
 
 }  // namespace weft::rt
@@ -254,73 +193,9 @@ using namespace weft::rt;
 
 namespace {
 
-constexpr body_ops no_body{nullptr, nullptr, nullptr};
-
-/// What a new task inherits, counted unless it is a root. A task that can be cancelled by its handle passes its own context on, so that
-/// the cancellation reaches its children too. Children are counted 64 at a time, since those that end elsewhere would fight with their parent
-/// for the counter's cache line at each spawn. What is spawned to clean up behind a cancellation must not be met by that at its first wait: it
-/// gets the values alone.
-cancel_node* inherit_context(scheduler& s, worker* w) {
-  task* const parent = w != nullptr ? w->current.get() : nullptr;
-  if (parent == nullptr || parent->sched != &s) return &s.root();
-  bool const own = !parent->in_scope && parent->has_handle;
-  cancel_node* n = own ? parent->own_context() : parent->current_context();
-  if (n == nullptr) n = &own_context_of(*parent);
-  if (parent->cleaning_up != 0 || unwinds(*w)) [[unlikely]]
-    return make_context(&s, n, false);
-  if (own || (!parent->in_scope && !n->is_root)) {
-    std::uint16_t& credit = parent->credit;
-    if (credit == 0) retain(n, credit = children_ahead);
-    --credit;
-  } else if (!n->is_root) {
-    retain(n);
-  }
-  return n;
-}
+constexpr body_ops no_body{nullptr, nullptr, nullptr, 0, false};
 
 }  // namespace
-
-namespace {
-
-/// What task_options ask for. Throws std::system_error, std::bad_alloc.
-__attribute__((noinline)) void heed(task& t, task_options& options) {
-  if (stack_pool::rounded(options.stack_size) == 0 && options.stack_size != 0)
-    throw std::system_error(std::make_error_code(std::errc::invalid_argument),
-                            "weft: task_options::stack_size is too large");
-  if (!options.name.empty()) t.extras().name = std::move(options.name);
-  if (options.stack_size != 0 && stack_pool::rounded(options.stack_size) != t.sched->stacks().default_size())
-    t.stack_shift = static_cast<std::uint8_t>(std::countr_zero(stack_pool::rounded(options.stack_size)));
-}
-
-}  // namespace
-
-task* create_task(scheduler* sched, std::size_t size, std::size_t align, body_ops const& ops, bool with_handle,
-                  task_options* options, std::source_location const* place) {
-  worker* const w = current_worker();
-  if (sched == nullptr) {
-    if (w == nullptr) throw no_runtime();
-    sched = w->sched;
-  }
-  sched->refuse_if_out_of_stacks(options != nullptr ? options->stack_size : 0);
-  task* t = make_task_on(*sched, w, size, align, with_handle);
-  t->ops = &ops;
-  t->place = place != nullptr ? *place : std::source_location();
-  try {
-    (void)t->inherit(inherit_context(*sched, w));
-    if (options != nullptr) heed(*t, *options);
-  } catch (...) {
-    abandon(t);
-    throw;
-  }
-  return t;
-}
-
-void* body_of(task* t) noexcept { return t->body(); }
-
-void start(task* t) noexcept {
-  t->sched->start(t);
-  preemption_point();
-}
 
 void abandon(task* t) noexcept {
   t->ops = &no_body;

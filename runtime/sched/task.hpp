@@ -65,21 +65,21 @@ struct task : waiter {
 
   // Two more: of all tasks. The body begins in the last one.
   std::atomic<task_phase> phase{task_phase::free};  // for reports
-  bool has_handle : 1 = false;                      // constant from creation
-  bool far : 1 = false;                             // the body lies apart; constant
   owned<std::uint8_t> stopped;                      // see prefetch_ahead
-  // 0: a stack of the default class. Else one of 1 << stack_shift bytes: never called by a loop that goes on. Constant.
-  std::uint8_t stack_shift = 0;
-  std::uint8_t size_class = 0;    // of the block; constant
-  bool wait_cancellable = false;  // of the wait that begins; read by its hook
-  owned<std::uint8_t> blocking;   // depth of blocking(); the task's own, looked at by the watchdog
-  bool inherited_lent = false;    // the reference to `inherited` has become that of `own` to its parent; the task's own
-  std::uint16_t shield = 0;       // depth of uncancellable blocks; the task's own
-  std::uint16_t cleaning_up = 0;  // depth of weft's destructors that run the user's code; the task's own
+  std::uint8_t size_class = 0;                      // of the block; constant
+  owned<std::uint8_t> blocking;                     // depth of blocking(); the task's own, looked at by the watchdog
+  bool inherited_lent = false;  // the reference to `inherited` has become that of `own` to its parent; the task's own
+  std::atomic<bool> implicit{false};  // W1: the wait is under the inherited context by default
   // References counted ahead for the children to come: to `own`, or to `inherited` where there is no handle. The task's own.
   std::uint16_t credit = 0;
-  std::atomic<bool> implicit{false};      // W1: the wait is under the inherited context by default
+  // What follows up to `refs` is one word: a new task's is written at once.
+  // 0: a stack of the default class. Else one of 1 << stack_shift bytes: never called by a loop that goes on. Constant.
+  std::uint8_t stack_shift = 0;
+  bool wait_cancellable = false;          // of the wait that begins; read by its hook
   bool in_scope = false;                  // under a scoped_context: `scoped`; the task's own
+  bool has_handle = false;                // constant from creation
+  std::uint16_t shield = 0;               // depth of uncancellable blocks; the task's own
+  std::uint16_t cleaning_up = 0;          // depth of weft's destructors that run the user's code; the task's own
   std::atomic<std::uint32_t> refs{1};     // the run, the handle: the last one destroys result and contexts
   std::atomic<std::uint32_t> holds{1};    // all references together, each heap: the last one frees the block
   detail::body_ops const* ops = nullptr;  // constant from creation
@@ -99,7 +99,6 @@ struct task : waiter {
   timer_node* timer = nullptr;              // made at the first timed wait; the task's own
 
   [[nodiscard]] completion& ended() noexcept;  // only if has_handle
-  [[nodiscard]] void* body() noexcept;
   [[nodiscard]] cancel_node* own_context() const noexcept { return own.load(std::memory_order_acquire); }
   [[nodiscard]] std::size_t stack_size() const noexcept { return std::size_t{1} << stack_shift; }  // if stack_shift
   /// The context that waits of this task belong to now.
@@ -128,37 +127,22 @@ struct task : waiter {
   [[nodiscard]] task_extra& extras();                           // makes them if need be; throws std::bad_alloc
 };
 
-// Where the parts of a block lie.
-inline constexpr std::size_t body_alignment = alignof(std::max_align_t);
-constexpr std::size_t round_up_to_body(std::size_t n) noexcept {
-  return (n + body_alignment - 1) / body_alignment * body_alignment;
-}
-inline constexpr std::size_t task_header_size = round_up_to_body(sizeof(task));
+// Where the parts of a block lie: task_api.hpp.
+using detail::task_header_size;
+static_assert(sizeof(task) <= task_header_size && sizeof(completion) <= detail::task_completion_size &&
+                  alignof(completion) <= alignof(std::max_align_t) &&
+                  task_header_size % alignof(std::max_align_t) == 0 &&
+                  detail::task_completion_size % alignof(std::max_align_t) == 0,
+              "each part fits where the templates take it to lie");
 static_assert(task_header_size <= 3 * 64 - 16, "a closure of two words fits the third line of the cache");
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Winvalid-offsetof"  // both compilers have it for classes with bases
 static_assert(offsetof(task, phase) == 64 && offsetof(task, inherited) == 128,
               "what all tasks touch stands in two lines");
 #pragma GCC diagnostic pop
-constexpr std::size_t body_offset(bool with_handle) noexcept {
-  return task_header_size + (with_handle ? round_up_to_body(sizeof(completion)) : 0);
-}
-/// A body that is too large or too strictly aligned for a block lies apart; the block keeps the pointer.
-struct far_body {
-  void* memory;
-  std::size_t align;
-};
 
-inline void* task::body() noexcept {
-  char* at = reinterpret_cast<char*>(this) + body_offset(has_handle);
-  if (far) [[unlikely]]
-    return reinterpret_cast<far_body*>(at)->memory;
-  return at;
-}
-
-/// A block for `body_size` bytes of body, header initialised, one reference. `with_handle` adds a completion and a second
-/// reference. Throws std::bad_alloc.
-[[nodiscard]] task* make_task(scheduler&, std::size_t body_size, std::size_t body_align, bool with_handle);
+/// A block with a header that is initialised, one reference; with a handle, a completion and a second reference. Throws std::bad_alloc.
+[[nodiscard]] task* make_task(scheduler&, detail::body_ops const&);
 
 /// The line of `at`, to be written. By PREFETCHW where there is one: __builtin_prefetch fetches a line that another core has written as
 /// shared, so that the first store waits for it once more. Processors older than the instruction take it for none.

@@ -33,35 +33,48 @@ inline std::size_t body_size_of(task const* t) noexcept {
   return (t->size_class + std::size_t{1}) * task_block_step - task_header_size;
 }
 
+/// The list of a class. Its address is one that the compiler knows nothing of, so that each field is a displacement from it: the compiler would
+/// work out an address for each, in a register for each, and have to save those.
+inline task_cache::free_list& list_of(task_cache& cache, std::size_t cls) noexcept {
+  auto* list = &cache.classes[cls];
+  __asm__("" : "+r"(list));
+  return *list;
+}
+
 // What the two functions below need now and then (task_pool.cpp).
 void refill(task_cache::free_list& list, std::size_t cls);              // an empty list. Throws std::bad_alloc
 void make_room(task_cache::free_list& list, std::size_t cls) noexcept;  // in a full one
 [[nodiscard]] task* take_shared_block(std::size_t cls);                 // throws std::bad_alloc
 void give_shared_block(std::size_t cls, task* t) noexcept;
 
-/// A block of at least `size` <= task_block_max bytes, 64-byte aligned, with a task header in it whose wait word goes on
-/// counting. `cache` may be null. Throws std::bad_alloc.
-[[nodiscard]] inline task* allocate_task_block(task_cache* cache, std::size_t size) {
-  std::size_t const cls = (size + task_block_step - 1) / task_block_step - 1;
-  task* t = nullptr;
+/// The first block of a list that has one: `first`.
+__attribute__((always_inline)) inline task* pop_task_block(task_cache::free_list& list, task* first,
+                                                           std::size_t cls) noexcept {
+  auto const [next, soon] = links_of(first);
+  std::uint32_t const left = list.count.get() - 1;
+  if (soon != nullptr) {
+    prefetch_task(soon);
+    if (cls > 2) prefetch_to_write(reinterpret_cast<char const*>(soon) + 3 * task_block_step);
+  }
+  list.head = next;
+  list.count = left;
+  list.recent[left % task_cache::ahead] = soon;
+  tsan_acquire(first);  // pairs with free_task_block
+  asan_unpoison(links_at(first), body_size_of(first));
+  return first;
+}
+
+/// A block of the class, 64-byte aligned, with a task header in it whose wait word goes on counting. `cache` may be null. Throws
+/// std::bad_alloc.
+[[nodiscard]] inline task* allocate_task_block(task_cache* cache, std::size_t cls) {
   if (cache != nullptr) [[likely]] {
-    auto& list = cache->classes[cls];
+    auto& list = list_of(*cache, cls);
     if (list.head.get() == nullptr) [[unlikely]]
       refill(list, cls);
-    t = list.head;
-    auto const [next, soon] = links_of(t);
-    std::uint32_t const left = list.count.get() - 1;
-    if (soon != nullptr) {
-      prefetch_task(soon);
-      if (cls > 2) prefetch_to_write(reinterpret_cast<char const*>(soon) + 3 * task_block_step);
-    }
-    list.head = next;
-    list.count = left;
-    list.recent[left % task_cache::ahead] = soon;
-  } else {
-    t = take_shared_block(cls);
+    return pop_task_block(list, list.head, cls);
   }
-  tsan_acquire(t);  // pairs with free_task_block
+  task* const t = take_shared_block(cls);
+  tsan_acquire(t);
   asan_unpoison(links_at(t), body_size_of(t));
   return t;
 }
@@ -74,7 +87,7 @@ inline void free_task_block(task_cache* cache, task* t) noexcept {
   tsan_release(t);
   if (cache == nullptr) [[unlikely]]
     return give_shared_block(cls, t);
-  auto& list = cache->classes[cls];
+  auto& list = list_of(*cache, cls);
   // Two runs of up to a batch each: when both are full the older one goes, whole, to the shared list.
   std::uint32_t count = list.count;
   if (count == task_cache::batch) [[unlikely]] {

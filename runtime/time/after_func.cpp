@@ -40,7 +40,7 @@ struct later_start : cancel_listener, pending_start {
 namespace {
 
 void discard(task* t) noexcept {
-  t->ops->discard(t->body());
+  t->ops->discard(t);
   detail::abandon(t);
 }
 

@@ -11,8 +11,8 @@ using namespace weft::rt;
 
 /// Blocks as the pool cuts them: the first is freed and made anew, the walk ends at the second.
 struct blocks {
-  task* first = allocate_task_block(nullptr, task_block_max);
-  task* second = allocate_task_block(nullptr, task_block_max);
+  task* first = allocate_task_block(nullptr, task_block_classes - 1);
+  task* second = allocate_task_block(nullptr, task_block_classes - 1);
 };
 blocks const cut;
 
