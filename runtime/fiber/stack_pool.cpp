@@ -110,7 +110,10 @@ void stack_pool::stack_list::remove(stack* item) noexcept {
 }
 
 stack_pool::stack_pool(std::size_t default_size, guard_kind guard) noexcept
-    : default_size_(rounded(default_size)), guard_(guard), guard_size_(guard_bytes(guard)) {
+    : default_size_(rounded(default_size)),
+      room_for_child_(default_size_ / 8 * 7),
+      guard_(guard),
+      guard_size_(guard_bytes(guard)) {
   if (default_size_ == 0) fatal("a stack size of %zu bytes: the largest is 1 GiB", default_size);
 }
 

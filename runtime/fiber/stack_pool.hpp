@@ -61,6 +61,8 @@ class stack_pool {
   static std::size_t rounded(std::size_t size) noexcept;
 
   std::size_t default_size() const noexcept { return default_size_; }
+  // Of a default stack, for what a task calls there in its own place: seven eighths.
+  std::size_t room_for_child() const noexcept { return room_for_child_; }
 
   // A stack of at least `size` usable bytes. nullptr: memory or mappings are exhausted, see error().
   stack* get(std::size_t size) noexcept;
@@ -134,7 +136,7 @@ class stack_pool {
   static bool leave_over(slab* dead) noexcept;
   static char* map(slab const& wanted) noexcept;
 
-  std::size_t const default_size_;
+  std::size_t const default_size_, room_for_child_;
   guard_kind const guard_;
   std::size_t const guard_size_;
   mutable ranked_lock lock_{lock_rank::stack_pool};

@@ -163,18 +163,15 @@ class bystander {
 class set_aside {
  public:
   set_aside(abi::__cxa_eh_globals* exceptions, int const* errno_pointer) noexcept : errno_(*errno_pointer) {
+    constexpr exception_state none;
     auto* const here = reinterpret_cast<exception_state*>(exceptions);
-    exceptions_.caught = here->caught;
-    exceptions_.uncaught = here->uncaught;
-    here->caught = nullptr;
-    here->uncaught = 0;
+    std::memcpy(&exceptions_, here, sizeof exceptions_);  // as a whole, as in switch_to
+    std::memcpy(here, &none, sizeof none);
     if (!rounds_to_nearest(floats_)) [[unlikely]]
       change_float_control(floats_, to_nearest(floats_));
   }
   void put_back(abi::__cxa_eh_globals* exceptions, int* errno_pointer) const noexcept {
-    auto* const here = reinterpret_cast<exception_state*>(exceptions);
-    here->caught = exceptions_.caught;
-    here->uncaught = exceptions_.uncaught;
+    std::memcpy(reinterpret_cast<exception_state*>(exceptions), &exceptions_, sizeof exceptions_);
     *errno_pointer = errno_;
     if (float_control const now = current_float_control(); now != floats_) [[unlikely]]
       change_float_control(now, floats_);

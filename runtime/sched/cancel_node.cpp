@@ -75,6 +75,12 @@ void destroy(cancel_node* n) noexcept {
 
 namespace {
 
+void leave_parent_locked(cancel_node& n, cancel_node& parent) noexcept {
+  if (!n.is_child) return;
+  (n.prev_sibling != nullptr ? n.prev_sibling->next_sibling : parent.first_child) = n.next_sibling;
+  if (n.next_sibling != nullptr) n.next_sibling->prev_sibling = n.prev_sibling;
+}
+
 /// `times` references less. True: there are none left, and the node is out of its parent's list.
 bool let_go(cancel_node& n, std::uint32_t times) noexcept {
   // Whoever holds all the references to a task's own context needs no locked instruction to find that out: new ones are made from old
@@ -91,23 +97,32 @@ bool let_go(cancel_node& n, std::uint32_t times) noexcept {
     else if (n.refs.fetch_sub(times, std::memory_order_acq_rel) != times)
       return false;  // such a one has come, and drops the last
   }
-  if (n.is_child) {
-    (n.prev_sibling != nullptr ? n.prev_sibling->next_sibling : parent->first_child) = n.next_sibling;
-    if (n.next_sibling != nullptr) n.next_sibling->prev_sibling = n.prev_sibling;
-  }
+  leave_parent_locked(n, *parent);
   return true;
 }
 
-}  // namespace
-
-cancel_node* drop_alone(cancel_node& n, std::uint32_t times) noexcept {
-  if (!let_go(n, times)) return nullptr;
+/// It has no references, and is out of its parent's list. Whose reference is the caller's to drop; null: none.
+cancel_node* destroy_alone(cancel_node& n) noexcept {
   if (has_users_things(n) &&
       run_as_task_if_native([](void* dead) noexcept { destroy(static_cast<cancel_node*>(dead)); }, &n))
     return nullptr;
   cancel_node* const parent = n.parent;
   delete &n;
   return parent;
+}
+
+}  // namespace
+
+cancel_node* drop_alone(cancel_node& n, std::uint32_t times) noexcept {
+  return let_go(n, times) ? destroy_alone(n) : nullptr;
+}
+
+void drop_last(cancel_node* n) noexcept {
+  if (cancel_node* const parent = n->parent) {
+    guard hold(parent->lock);
+    leave_parent_locked(*n, *parent);
+  }
+  drop(destroy_alone(*n));
 }
 
 void drop(cancel_node* n, std::uint32_t times) noexcept {

@@ -150,7 +150,9 @@ inline void retain(cancel_node* n, std::uint32_t times = 1) noexcept {
 /// A reference from a place that does not count as one; false: the last one is going.
 [[nodiscard]] bool try_retain(cancel_node& n) noexcept;
 void drop(cancel_node* n, std::uint32_t times = 1) noexcept;
-/// The same without going on to the parent: whose reference is the caller's to drop; null: none.
+/// The rest of drop(), for who has counted the last reference down itself.
+void drop_last(cancel_node* n) noexcept;
+/// drop() without going on to the parent: whose reference is the caller's to drop; null: none.
 [[nodiscard]] cancel_node* drop_alone(cancel_node& n, std::uint32_t times) noexcept;
 
 /// A child of `parent` (null: no parent), with one reference for the caller. Born cancelled if the parent is. Throws bad_alloc.

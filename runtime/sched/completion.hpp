@@ -17,11 +17,14 @@ struct completion {
   std::atomic<bool> done{false};  // set under lock, release; readers without the lock use acquire
 
   /// Sets `done` and makes every waiter ready, as from a partner. Never throws.
-  void complete() noexcept {
-    ready_list woken;
+  void complete() noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
     lock.lock();
     done.store(true, std::memory_order_release);
-    if (waiters.head == nullptr) return lock.unlock();
+    wake_and_unlock();
+  }
+  /// The rest of it, with the lock held.
+  void wake_and_unlock() noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    ready_list woken;
     while (wait_record* r = pop_claimed(waiters, how::partner)) woken.push(*r->who);
     lock.unlock();
     if (!woken.empty()) ready_all(woken);

@@ -21,7 +21,6 @@
 #include "runtime/sched/switch_here.hpp"
 #include "runtime/sched/task.hpp"
 #include "runtime/sched/task_end.hpp"
-#include "runtime/sched/task_timer.hpp"
 #include "runtime/sched/worker.hpp"
 
 #include <weft/detail/lock_owner.hpp>
@@ -133,60 +132,6 @@ __attribute__((always_inline)) inline void leave_to_others(worker& w, processor*
 }
 
 void yield_task(worker& w, processor* p, task& t) noexcept { leave_to_others(w, p, t); }
-
-// join() of a task that has not begun. To park, let the loop call the child, and be woken by its end costs two switches and a claim; calling it
-// where the joiner stands costs a call. The joiner could do nothing else anyway. What must hold:
-//
-//   J1 The child was queued last on this worker's processor, so that nobody can have begun it: run_queue's retract.
-//   J2 It was spawned under the context that the joiner is under. The joiner's frames lie below the child's and cannot go on before it ends,
-//      so a cancellation of the joiner must be one of the child, which is woken by it. The join then throws, as each does
-//      (task_wait), and its handle stays joinable.
-//   J3 There is room: the child has seven eighths of the default stack, however much the joiners below it have used.
-//   J4 Others are not kept waiting: each 61st join, and one after the monitor has found something overdue, parks as usual.
-//   J5 The child finds the thread as a task does at its beginning (no exception, rounding to nearest), and the joiner finds it again as
-//      it left it, on whichever worker.
-//
-// If the child parks, the stack is parked with it, the joiner below: its phase says so to reports. Not under ThreadSanitizer, where each
-// task is a logical thread with a stack of its own.
-bool run_for_join(worker& of, task& joiner, task& t) noexcept {
-  worker* w = &of;
-  if (tsan || t.phase.load(std::memory_order_acquire) != task_phase::fresh || t.stack_shift != 0 ||
-      t.sched != joiner.sched)
-    return false;
-  scheduler& s = *t.sched;
-  stack* const here = w->on;
-  auto const room = static_cast<std::size_t>(static_cast<char*>(__builtin_frame_address(0)) - here->base);
-  if (room < s.stacks().default_size() / 8 * 7) return false;  // J3
-  processor* p = w->enter_shortly();
-  if (p == nullptr || !s.take_back(*p, &t)) {  // J4, J1
-    w->leave();
-    return false;
-  }
-  if (t.inherited != joiner.current_context()) {  // J2
-    s.put_back(*p, &t);
-    w->leave();
-    return false;
-  }
-  joiner.parked_at.store(p->coarse_now.get(), std::memory_order_relaxed);
-  joiner.next_ready = &t;  // of no list meanwhile: tells reports and debuggers below which task its frames lie
-  joiner.phase.store(task_phase::joining, std::memory_order_release);
-  set_aside const joiners(w->exceptions, w->errno_pointer);  // J5
-  w->current = &t;
-  here->owner = &t;
-  t.phase.store(task_phase::running, std::memory_order_release);
-  w->leave();
-  t.ops->invoke(&t);
-  end_task(&t, true);
-  w = current_worker();
-  p = w->enter();
-  w->current = &joiner;
-  here->owner = &joiner;
-  joiner.phase.store(task_phase::running, std::memory_order_release);
-  joiners.put_back(w->exceptions, w->errno_pointer);
-  s.note_end(p);
-  w->leave();
-  return true;
-}
 
 void loop_main(void* arg) {
   tsan_ignore_begin();  // a stack begins inside a section

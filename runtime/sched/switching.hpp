@@ -17,10 +17,6 @@ void leave_parked(worker& w, processor* p, task& t, park_request const& request)
 /// of any section, when its turn has come.
 void yield_task(worker& w, processor* p, task& t) noexcept;
 
-/// For join(), by `joiner` on `w`, outside of a section: runs t to its end on the joiner's stack, if it has not begun and nothing stands
-/// against it. False: it was not run. Perhaps on another worker afterwards.
-[[nodiscard]] bool run_for_join(worker& w, task& joiner, task& t) noexcept;
-
 /// Does what the execution that was left behind asked for. First thing on every arrival.
 /// Returns the worker that it runs on.
 worker& arrive() noexcept;

@@ -1,4 +1,4 @@
-// Ending tasks, and what join handles do. See task.hpp for the states, spawn.cpp for the beginning.
+// Ending tasks. See task.hpp for the states, spawn.cpp for the beginning, join.cpp for who waits for the end.
 
 #include "runtime/sched/task.hpp"
 
@@ -26,19 +26,19 @@ namespace weft::rt {
 
 namespace {
 
-void free_task(task* t) noexcept {
+__attribute__((noinline)) void free_task_otherwise(worker* w, task* t) noexcept {
   if (t->timer != nullptr) delete std::exchange(t->timer, nullptr);
-  worker* const w = current_worker();
   tsan_ignore const list;  // tasks on one worker, which use it by turns, are strangers
   free_task_block(w != nullptr ? &w->store.tasks : nullptr, t);
 }
 
-}  // namespace
-
-completion& task::ended() noexcept {
-  WEFT_ASSERT(static_cast<bool>(has_handle), "only a task with a handle has a completion");
-  return *std::launder(reinterpret_cast<completion*>(reinterpret_cast<char*>(this) + task_header_size));
+__attribute__((always_inline)) inline void free_task(task* t) noexcept {
+  worker* const w = current_worker();
+  if (w == nullptr || t->timer != nullptr || tsan || !free_task_block_at_once(w->store.tasks, t)) [[unlikely]]
+    free_task_otherwise(w, t);
 }
+
+}  // namespace
 
 cancel_node* task::root_of_runtime() const noexcept { return &sched->root(); }
 
@@ -67,8 +67,10 @@ inline void clear_locals(task* t) noexcept {
 }
 
 /// True: the references go back to those that the calling task has counted ahead for its children (inherit_context).
-bool kept_for_children(cancel_node* inherited, std::uint16_t references) noexcept {
-  task* const parent = current_task();
+__attribute__((always_inline)) inline bool kept_for_children(cancel_node* inherited,
+                                                             std::uint16_t references) noexcept {
+  worker const* const w = current_worker();
+  task* const parent = w != nullptr ? w->current.get() : nullptr;
   if (parent == nullptr || parent->own.load(std::memory_order_relaxed) != inherited ||
       parent->credit > UINT16_MAX - references)
     return false;
@@ -97,15 +99,22 @@ __attribute__((noinline)) void drop_extra_there(task* t) noexcept {
   }
 }
 
+template <class... P>
+inline bool any(P*... p) noexcept {
+  return (reinterpret_cast<std::uintptr_t>(p) | ...) != 0;
+}
+
 inline void drop_extra(task* t) noexcept {
-  if (t->extra.load(std::memory_order_acquire) != nullptr || t->own.load(std::memory_order_acquire) != nullptr)
-    drop_extra_there(t);
+  if (any(t->extra.load(std::memory_order_acquire), t->own.load(std::memory_order_acquire))) drop_extra_there(t);
 }
 
 /// What is the user's: the result, and contexts, whose values and causes are.
-void destroy_contents(task* t) noexcept {
+__attribute__((always_inline)) inline void destroy_contents(task* t) noexcept {
   cancel_node* inherited = std::exchange(t->inherited, nullptr);
-  if (std::exchange(t->inherited_lent, false)) inherited = nullptr;
+  if (t->inherited_lent) {
+    t->inherited_lent = false;
+    inherited = nullptr;
+  }
   std::uint16_t references = 1;
   if (!t->has_handle) references = static_cast<std::uint16_t>(references + std::exchange(t->credit, std::uint16_t{0}));
   if (t->ops->destroy_result != nullptr) t->ops->destroy_result(t);
@@ -117,49 +126,117 @@ void destroy_contents(task* t) noexcept {
 }
 
 /// True: this was the last reference. A sole one cannot be copied by others, so a plain look saves most locked instructions.
-bool last_reference(std::atomic<std::uint32_t>& count) noexcept {
+inline bool last_reference(std::atomic<std::uint32_t>& count) noexcept {
   return count.load(std::memory_order_acquire) == 1 || count.fetch_sub(1, std::memory_order_acq_rel) == 1;
 }
 
 }  // namespace
 
-void drop(task* t) noexcept {
-  if (!last_reference(t->refs)) return;
-  destroy_contents(t);
-  drop_hold(t);
-}
-
 void drop_hold(task* t) noexcept {
   if (last_reference(t->holds)) free_task(t);
 }
 
-namespace {
-/// The run's reference. Beneath a join it is one of two, and the joiner has the other: nobody else can count meanwhile.
-bool last_of_run(task& t, bool beneath_join) noexcept {
-  if (!beneath_join || t.refs.load(std::memory_order_relaxed) != 2) return last_reference(t.refs);
-  t.refs.store(1, std::memory_order_release);
-  return false;
+void drop(task* t) noexcept {
+  if (!last_reference(t->refs)) return;
+  destroy_contents(t);
+  if (last_reference(t->holds)) free_task(t);
 }
-}  // namespace
 
-void end_task(task* t, bool beneath_join) noexcept {
-  clear_locals(t);
+// ---- the end of the run. Each rarer part is the last call of its function, so that the others need no frame -----------
+
+namespace {
+
+/// The last of what is its own goes, while it is still current: user code runs, and may even wait.
+__attribute__((noinline)) void end_last(task* t) noexcept {
+  destroy_contents(t);
   if (t->shard != nullptr) unregister(*t);
-  t->waits_under = nullptr;  // destructors below may wait, and the context may go before them
-  // A cancellation may have resumed a wait before its hook armed the timer (H4): R3 found nothing to disarm then.
-  if (t->timer != nullptr) timer_heap::disarm(*t->timer, t->timer->generation());
-  t->phase.store(task_phase::ended, std::memory_order_release);
-  if (t->has_handle) t->ended().complete();
+  current_worker()->current = nullptr;
+  drop_hold(t);
+}
+
+/// The run's reference to a task with a handle.
+template <bool BeneathJoin>
+__attribute__((always_inline)) inline void leave_joinable(task* t) noexcept {
   // A root is counted by handles and children, not by tasks; a join handle that outlives the runtime must not look at it.
   if (t->inherited->is_root) t->inherited = nullptr;
-  bool const last = last_of_run(*t, beneath_join);
-  if (last) {
-    destroy_contents(t);  // while t is still current: user code runs, and may even wait
-    if (t->shard != nullptr) unregister(*t);
+  if (BeneathJoin && t->refs.load(std::memory_order_relaxed) == 2) {
+    t->refs.store(1, std::memory_order_release);  // the other one is the joiner's: nobody else can count meanwhile
+  } else if (last_reference(t->refs)) {
+    return end_last(t);
   }
   current_worker()->current = nullptr;
-  if (last) drop_hold(t);
 }
+
+/// `done` is set, under the completion's lock, which is held.
+template <bool BeneathJoin>
+__attribute__((noinline)) void wake_joiners(task* t) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  t->ended().wake_and_unlock();
+  leave_joinable<BeneathJoin>(t);
+}
+
+template <bool BeneathJoin>
+__attribute__((noinline)) void complete_contended(task* t) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  t->ended().complete();
+  leave_joinable<BeneathJoin>(t);
+}
+
+template <bool BeneathJoin>
+__attribute__((always_inline)) inline void end_joinable(task* t) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  completion& c = t->ended();
+  if (!c.lock.try_lock()) [[unlikely]]
+    return complete_contended<BeneathJoin>(t);
+  c.done.store(true, std::memory_order_release);
+  if (c.waiters.head != nullptr) return wake_joiners<BeneathJoin>(t);
+  c.lock.unlock();
+  leave_joinable<BeneathJoin>(t);
+}
+
+/// The context's last reference has been given up.
+__attribute__((noinline)) void end_with_context(task* t, cancel_node* last) noexcept {
+  drop_last(last);
+  end_last(t);
+}
+
+/// A task without a handle: its only reference is the run's.
+__attribute__((always_inline)) inline void end_unjoinable(task* t) noexcept {
+  WEFT_ASSERT(t->refs.load(std::memory_order_relaxed) == 1,
+              "the run's reference is the only one of a task without a handle");
+  if (any(t->own.load(std::memory_order_acquire), t->extra.load(std::memory_order_acquire)) || t->credit != 0)
+    return end_last(t);
+  cancel_node* const inherited = std::exchange(t->inherited, nullptr);
+  if (!inherited->is_root && inherited->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) [[unlikely]]
+    return end_with_context(t, inherited);
+  current_worker()->current = nullptr;
+  if (last_reference(t->holds)) free_task(t);
+}
+
+template <bool BeneathJoin>
+__attribute__((always_inline)) inline void end_cleared(task* t) noexcept {
+  t->waits_under = nullptr;  // destructors below may wait, and the context may go before them
+  t->phase.store(task_phase::ended, std::memory_order_release);
+  if (BeneathJoin || t->has_handle) return end_joinable<BeneathJoin>(t);
+  end_unjoinable(t);
+}
+
+template <bool BeneathJoin>
+__attribute__((noinline)) void clear_and_end(task* t) noexcept {
+  clear_locals(t);
+  if (t->shard != nullptr) unregister(*t);
+  // A cancellation may have resumed a wait before its hook armed the timer (H4): R3 found nothing to disarm then.
+  if (t->timer != nullptr) timer_heap::disarm(*t->timer, t->timer->generation());
+  end_cleared<BeneathJoin>(t);
+}
+
+template <bool BeneathJoin>
+__attribute__((always_inline)) inline void end(task* t) noexcept {
+  if (any(t->extra.load(std::memory_order_acquire), t->shard, t->timer)) return clear_and_end<BeneathJoin>(t);
+  end_cleared<BeneathJoin>(t);
+}
+
+}  // namespace
+
+void end_task(task* t) noexcept { end<false>(t); }
+void end_task_beneath_join(task* t) noexcept { end<true>(t); }
 
 bool run_as_task_if_native(void (*f)(void*) noexcept, void* arg) noexcept {
   worker* w = current_worker();
@@ -201,74 +278,6 @@ void abandon(task* t) noexcept {
   t->ops = &no_body;
   t->refs.store(1, std::memory_order_relaxed);
   drop(t);
-}
-
-namespace {
-bool is_done(task& t) noexcept { return t.ended().done.load(std::memory_order_acquire); }
-}  // namespace
-
-bool task_done(task* t) noexcept {
-  preemption_point();  // a program may poll it
-  return is_done(*t);
-}
-
-namespace {
-
-/// False: timed out.
-bool wait_for_end(task* t, waiter& self, std::int64_t deadline,
-                  bool cancellable) WEFT_NO_THREAD_SAFETY_ANALYSIS {  // the hook unlocks
-  completion& c = t->ended();
-  c.lock.lock();
-  if (c.done.load(std::memory_order_relaxed)) {
-    c.lock.unlock();
-    return true;
-  }
-  wait_record r;
-  how const h = wait_in(self, c.waiters, c.lock, r, deadline, wait_reason::join, t, cancellable);
-  if (h == how::cancel) throw_cancelled();
-  return h != how::timeout;
-}
-
-inline void throw_if_touched(task& self) {
-  if (self.current_context()->is_touched()) [[unlikely]]
-    throw_if_cancelled_here(self);
-}
-
-}  // namespace
-
-// A join takes nothing from the task, unlike a partner (R4), so it throws whenever its task is cancelled, even if the end came first: that
-// may have been an end by the same cancellation, and the handle is to stay joinable. Hence each look at the context comes after the one
-// that finds the end. Who ended the task then had read the mark (C1), and done hands it on.
-
-void task_wait(task* t) {
-  preemption_point();
-  worker* const w = current_worker();
-  task* const self = w != nullptr ? w->current.get() : nullptr;
-  bool const ended = is_done(*t);
-  if (self != nullptr) throw_if_touched(*self);
-  if (ended) return;
-  if (self == nullptr || !run_for_join(*w, *self, *t)) (void)wait_for_end(t, prepare_wait(), never, true);
-  if (self != nullptr) throw_if_touched(*self);
-}
-
-bool task_wait_until(task* t, std::int64_t deadline) {
-  waiter& waiting = cancellation_point();
-  if (!task_done(t) && !wait_for_end(t, waiting, deadline, true)) return false;
-  if (task* const self = current_task(); self != nullptr) throw_if_cancelled_here(*self);
-  return true;
-}
-
-void task_cancel(task* t) {
-  preemption_point();
-  cancel_own(*t);
-  preemption_point();
-}
-
-void task_stop(task* t) noexcept {
-  preemption_point();
-  insist([&] { cancel_own(*t); });
-  preemption_point();
-  if (!task_done(t)) (void)wait_for_end(t, uncancellable_waiter_at_last(), never, false);
 }
 
 void task_release(task* t) noexcept { drop(t); }

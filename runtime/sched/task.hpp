@@ -28,6 +28,7 @@
 
 #include <weft/detail/task_api.hpp>
 
+#include "runtime/base/check.hpp"
 #include "runtime/fiber/stack.hpp"
 #include "runtime/sched/completion.hpp"
 #include "runtime/sched/owned.hpp"
@@ -140,6 +141,11 @@ static_assert(task_header_size <= 3 * 64 - 16, "a closure of two words fits the 
 static_assert(offsetof(task, phase) == 64 && offsetof(task, inherited) == 128,
               "what all tasks touch stands in two lines");
 #pragma GCC diagnostic pop
+
+inline completion& task::ended() noexcept {
+  WEFT_ASSERT(has_handle, "only a task with a handle has a completion");
+  return *std::launder(reinterpret_cast<completion*>(reinterpret_cast<char*>(this) + task_header_size));
+}
 
 /// A block with a header that is initialised, one reference; with a handle, a completion and a second reference. Throws std::bad_alloc.
 [[nodiscard]] task* make_task(scheduler&, detail::body_ops const&);

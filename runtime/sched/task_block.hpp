@@ -1,10 +1,14 @@
 // Taking a block of the task pool, and freeing it.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <new>
 
+#include "runtime/base/lock.hpp"
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/platform/platform.hpp"
 #include "runtime/sched/task.hpp"
 #include "runtime/sched/task_pool.hpp"
 
@@ -79,12 +83,45 @@ __attribute__((always_inline)) inline task* pop_task_block(task_cache::free_list
   return t;
 }
 
-inline void free_task_block(task_cache* cache, task* t) noexcept {
-  std::size_t const cls = t->size_class;
-  t->phase.store(task_phase::free, std::memory_order_release);
-  wait_for_walks();
+/// A list that has room.
+__attribute__((always_inline)) inline void push_task_block(task_cache::free_list& list, std::uint32_t count,
+                                                           task* t) noexcept {
+  auto& recent = list.recent[count % task_cache::ahead];
+  set_links(t, {list.head.get(), recent.get()});
+  recent = t;
+  list.head = t;
+  list.count = count + 1;
+}
+
+/// Between a walk over all tasks and the end of one: task_pool.cpp says how.
+struct walk_gate {
+  std::atomic<std::uint32_t> walks{0};
+  ranked_lock lock{lock_rank::task_pool};
+};
+extern constinit walk_gate gate __attribute__((visibility("hidden")));
+
+/// Whether one may be reading what was there before.
+__attribute__((always_inline)) inline bool walks_go_on() noexcept {
+  light_fence();                                           // G5
+  return gate.walks.load(std::memory_order_acquire) != 0;  // G6; pairs with the end of a walk
+}
+/// From here on walks pass over t. The same.
+__attribute__((always_inline)) inline bool leave_walks(task* t) noexcept {
+  t->phase.store(task_phase::free, std::memory_order_release);  // G4
+  return walks_go_on();
+}
+void wait_for_visit() noexcept;  // until the walk has done with the task that it is at
+
+__attribute__((always_inline)) inline void close_task_block(task* t) noexcept {
   asan_poison(links_at(t), body_size_of(t));
   tsan_release(t);
+}
+
+/// Null: `cache` is nobody's.
+inline void free_task_block(task_cache* cache, task* t) noexcept {
+  std::size_t const cls = t->size_class;
+  if (leave_walks(t)) wait_for_visit();
+  close_task_block(t);
   if (cache == nullptr) [[unlikely]]
     return give_shared_block(cls, t);
   auto& list = list_of(*cache, cls);
@@ -94,11 +131,18 @@ inline void free_task_block(task_cache* cache, task* t) noexcept {
     make_room(list, cls);
     count = 0;
   }
-  auto& recent = list.recent[count % task_cache::ahead];
-  set_links(t, {list.head.get(), recent.get()});
-  recent = t;
-  list.head = t;
-  list.count = count + 1;
+  push_task_block(list, count, t);
+}
+
+/// The same without a call. False: it is still to be freed by the other function, since there is no room, or a walk goes on.
+[[nodiscard]] __attribute__((always_inline)) inline bool free_task_block_at_once(task_cache& cache, task* t) noexcept {
+  auto& list = list_of(cache, t->size_class);
+  std::uint32_t const count = list.count;
+  if (count == task_cache::batch || leave_walks(t)) [[unlikely]]
+    return false;
+  close_task_block(t);
+  push_task_block(list, count, t);
+  return true;
 }
 
 }  // namespace weft::rt

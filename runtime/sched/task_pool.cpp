@@ -153,19 +153,13 @@ void drain_task_cache(task_cache& cache) noexcept {
 // If G6 reads no walk, G4 comes before G3, which passes over the task. If it reads one, a visit that has passed G3 is over before
 // G6 has the lock, and a later one comes after G4 by that lock. A task's end costs one load, of a line that hardly ever changes.
 
-namespace {
-struct walk_gate {
-  std::atomic<std::uint32_t> walks{0};
-  ranked_lock lock{lock_rank::task_pool};
-};
 constinit walk_gate gate;
-}  // namespace
+
+__attribute__((noinline)) void wait_for_visit() noexcept { guard hold(gate.lock); }
 
 void wait_for_walks() noexcept {
-  light_fence();  // G5
-  if (gate.walks.load(std::memory_order_acquire) == 0) [[likely]]
-    return;  // G6; pairs with the end of a walk
-  guard hold(gate.lock);
+  if (walks_go_on()) [[unlikely]]
+    wait_for_visit();
 }
 
 void set_task_name(task& t, std::string&& name) {

@@ -34,7 +34,7 @@ class walking final : public program {
       return;
     }
     free_task_block(&cache_, cut.first);  // G4 to G6
-    cut.first->closure.write();           // G7: whoever gets the block next
+    cut.first->closure.write();  // G7: whoever gets the block next
     cut.first->phase.store(task_phase::fresh, std::memory_order_release);
   }
 
@@ -55,7 +55,7 @@ constexpr scenario scenarios[] = {
 
 constexpr harmless harmless_ones[] = {
     {"G1 walk: gate.walks.fetch_add", change::relaxed, "G2 is a fence"},
-    {"free_task_block: t->phase.store", change::relaxed, "it is ordered by G5 and G6, or by the lock"},
+    {"G4 leave_walks: t->phase.store", change::relaxed, "it is ordered by G5 and G6, or by the lock"},
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// join() of a task that has not begun runs it where the joiner stands: see run_for_join in runtime/sched/switching.cpp. What a program can
+// join() of a task that has not begun runs it where the joiner stands: see run_for_join in runtime/sched/join.cpp. What a program can
 // tell must be what it is for any other join.
 
 #include <signal.h>
@@ -54,6 +54,20 @@ TEST_CASE("a task that is joined at once is a task of its own") {
 TEST_CASE("the exception of a task that is joined at once is rethrown by join") {
   with_workers(
       [] { CHECK_THROWS_WITH(weft::spawn([] { throw std::runtime_error("from below"); }).join(), "from below"); });
+}
+
+TEST_CASE("who joins a task that it has not spawned is cancelled by its own handle") {
+  with_worker_count(1, [] {
+    auto const go_on = weft::make_chan<int>();
+    weft::join_handle<void> other;
+    auto joiner = weft::spawn([&] { other.join(); });
+    other = weft::spawn([&] { (void)go_on.recv(); });
+    weft::sleep_for(5ms);  // the joiner runs, and the other, behind it, has not begun
+    joiner.cancel();
+    CHECK(joiner.wait_for(10s));
+    CHECK(!other.done());
+    go_on.close();
+  });
 }
 
 TEST_CASE("a task that is joined in a catch block handles no exception and leaves the joiner its own") {
