@@ -34,7 +34,7 @@ class walking final : public program {
       return;
     }
     free_task_block(&cache_, cut.first);  // G4 to G6
-    cut.first->closure.write();  // G7: whoever gets the block next
+    cut.first->closure.write();           // G7: whoever gets the block next
     cut.first->phase.store(task_phase::fresh, std::memory_order_release);
   }
 

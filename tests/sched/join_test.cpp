@@ -59,9 +59,10 @@ TEST_CASE("the exception of a task that is joined at once is rethrown by join") 
 TEST_CASE("who joins a task that it has not spawned is cancelled by its own handle") {
   with_worker_count(1, [] {
     auto const go_on = weft::make_chan<int>();
-    weft::join_handle<void> other;
-    auto joiner = weft::spawn([&] { other.join(); });
-    other = weft::spawn([&] { (void)go_on.recv(); });
+    std::atomic<weft::join_handle<void>*> given{nullptr};
+    auto joiner = weft::spawn([&] { given.load()->join(); });
+    auto other = weft::spawn([&] { (void)go_on.recv(); });
+    given.store(&other);
     weft::sleep_for(5ms);  // the joiner runs, and the other, behind it, has not begun
     joiner.cancel();
     CHECK(joiner.wait_for(10s));
