@@ -28,6 +28,7 @@
 //
 // A bias is worth a heavy fence (8 us and more) after a thousand takings; one that is taken away again costs twice as many the next time, until
 // the lock is given up as one that threads share. So a lock that moves between threads pays a fence for a thousand takings at most, then less.
+// Where no other thread is there that could come, it is worth one much earlier.
 //
 // The owner is a thread, not a task or a worker: see lock_owner. Whether it sleeps, is stuck or has ended does not matter to V4, unless the operating
 // system has preempted it inside a section, as with any lock.
@@ -47,7 +48,7 @@ using detail::no_owner;
 using detail::passing_owner;
 
 /// `Inner` is a lock. `Policy` has the fences light() and heavy(), wait_while(word, value), which returns what else it has loaded, with acquire, and
-/// how many takings in a row make a bias: first_bias, and the last one that it is worth.
+/// how many takings in a row make a bias: first_bias at least, worth() now, and the last one that it is worth.
 template <class Inner, class Policy>
 class WEFT_CAPABILITY("mutex") biased {
  public:
@@ -111,6 +112,10 @@ class WEFT_CAPABILITY("mutex") biased {
       (void)Policy::wait_while(held_[slot_], 1);          // V4
       limit_ = limit_ < Policy::last_bias ? static_cast<std::uint16_t>(limit_ * 2) : never;
     } else if (last_ == me && limit_ != never && me != passing_owner) {
+      if (std::uint16_t const worth = Policy::worth(); limit_ < worth) {
+        limit_ = worth;  // and goes on counting
+        return;
+      }
       std::uint8_t const slot = slots_[0] == no_owner || slots_[0] == me ? 0 : 1;
       if (slots_[slot] == no_owner || slots_[slot] == me) {
         slots_[slot] = me;

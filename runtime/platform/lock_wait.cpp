@@ -71,6 +71,8 @@ void object_lock::unlock_slow(std::atomic<std::uint32_t>* word) noexcept {
   if (word->exchange(0, std::memory_order_release) == 2) futex_wake(*word, 1);
 }
 
+constinit std::atomic<std::uint32_t> bias_policy::possible_owners{0};
+
 std::uint8_t bias_policy::wait_while(std::atomic<std::uint8_t>& word, std::uint8_t value) noexcept {
   for (unsigned pause = first_pause; pause <= last_pause; pause *= 2) {
     if (std::uint8_t const seen = word.load(std::memory_order_acquire); seen != value) return seen;

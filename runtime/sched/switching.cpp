@@ -12,11 +12,13 @@
 #include "runtime/sched/switching.hpp"
 
 #include <thread>
+#include <utility>
 
 #include <weft/task.hpp>
 
 #include "runtime/base/check.hpp"
 #include "runtime/fiber/switch.hpp"
+#include "runtime/platform/biased_lock.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/switch_here.hpp"
 #include "runtime/sched/task.hpp"
@@ -58,7 +60,11 @@ WEFT_NO_TSAN __attribute__((noinline)) void set_current_worker(worker* w) noexce
   __asm__ volatile("");
   this_thread_worker = w;
   worker_at_once = w != nullptr && w->sched->simulated() == nullptr ? w : nullptr;
-  weft_lock_owner = w != nullptr ? w->owner : passing_owner;
+  lock_owner const before = std::exchange(weft_lock_owner, w != nullptr ? w->owner : passing_owner);
+  if (before == passing_owner && weft_lock_owner != passing_owner)
+    bias_policy::possible_owners.fetch_add(1, std::memory_order_relaxed);
+  else if (before != passing_owner && weft_lock_owner == passing_owner)
+    bias_policy::possible_owners.fetch_sub(1, std::memory_order_relaxed);
 }
 
 WEFT_NO_TSAN __attribute__((noinline)) task* current_task() noexcept {

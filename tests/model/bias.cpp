@@ -14,6 +14,7 @@ namespace {
 
 struct few_takings {
   static constexpr std::uint16_t first_bias = 1, last_bias = 2;
+  static std::uint16_t worth() { return first_bias; }
   static void light() {
     if (!mutated("B3: no light fence")) light_fence();
   }
