@@ -49,12 +49,12 @@ bool answers_cancellation(channel const& c) noexcept {
   return c.is_done_channel && rt::is_own_done_channel(core);
 }
 
-// The rest of a wait that no partner has ended. What the throw needs: see throw_cancelled(). `timeout`: throw.
-__attribute__((noinline)) chan_status wait_ended(channel& c, wait_list& list, wait_record& r, how h) noexcept {
-  if (h == how::close) return chan_status::closed;
+/// The rest of a wait that no partner has ended. Whether a close has, as its caller is to see it; else throw_cancelled() is due.
+__attribute__((noinline)) bool ended_by_close(channel& c, wait_list& list, wait_record& r, how h) noexcept {
+  if (h == how::close) return true;
   bool const answers = &list == &c.receivers && answers_cancellation(c);  // now: afterwards the channel may be gone
   rt::unlink_own(c, list, r);
-  return answers && r.ok ? chan_status::closed : chan_status::timeout;
+  return answers && r.ok;
 }
 
 /// The wait of nearly all that have to: of a task, without a limit. One function for both sides, and the switch is inlined into it: it saves
@@ -80,10 +80,8 @@ __attribute__((flatten, noinline)) chan_status chan_wait(channel& c, waiting_cal
     return chan_status::ok;  // R4
   // From where they lie in any case, so that nothing else need be kept across the switch.
   channel& of = *static_cast<channel*>(const_cast<void*>(request.object));
-  if (chan_status const status =
-          wait_ended(of, request.reason == wait_reason::chan_recv ? of.receivers : of.senders, r, h);
-      status != chan_status::timeout)
-    return status;
+  if (ended_by_close(of, request.reason == wait_reason::chan_recv ? of.receivers : of.senders, r, h))
+    return chan_status::closed;
   rt::throw_cancelled();
 }
 

@@ -393,7 +393,7 @@ __attribute__((noinline)) select_outcome wait_for_one(selection& s, waiter& self
     sort_locks(s);
     if (lock_all(s, current_lock_owner()) && try_all_locked(s, out)) return out;  // after S5, which may have waited
     link_all(s, self);
-    // Named, so that it lives past S8: the hook reads it until the last lock is released.
+    // Named, not a temporary: the hook reads it before H1, on another stack, and a dump while the task is parked.
     park_request request;  // by assignments, since a compiler fills a whole aggregate with zeros first
     request.unlock = unlock_all;
     request.arg = &s;

@@ -37,7 +37,6 @@ WEFT_NO_TSAN __attribute__((noinline)) detail::lock_owner detail::lock_owner_out
   __asm__ volatile("");
   return weft_lock_owner;
 }
-bool detail::light_fence_is_enough() noexcept { return rt::tsan || rt::has_membarrier(); }
 void detail::full_fence() noexcept { rt::full_fence(); }
 
 }  // namespace weft
@@ -74,7 +73,7 @@ WEFT_NO_TSAN __attribute__((noinline)) task* current_task() noexcept {
 }
 
 lock_owner new_lock_owner() noexcept {
-  if (!detail::light_fence_is_enough()) return passing_owner;
+  if (!tsan && !has_membarrier()) return passing_owner;  // a light fence would be a full one
   static constinit std::atomic<std::uint64_t> last{no_owner};
   std::uint64_t const name = last.fetch_add(1, std::memory_order_relaxed) + 1;
   return name < passing_owner ? static_cast<lock_owner>(name) : passing_owner;  // no name twice

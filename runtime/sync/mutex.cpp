@@ -64,9 +64,7 @@ std::uint8_t mutex::bias_policy::wait_while(std::atomic<std::uint8_t>& byte, std
 }
 
 // After the first takings of a mutex: a few thousand at most.
-void mutex::note_taking() noexcept {
-  hold_.note_taking(state_, detail::light_fence_is_enough() ? detail::current_lock_owner() : detail::passing_owner);
-}
+void mutex::note_taking() noexcept { hold_.note_taking(state_, detail::current_lock_owner()); }
 
 // Afterwards it is not biased, and will not be. The state as it was then.
 std::uint32_t mutex::share() noexcept {

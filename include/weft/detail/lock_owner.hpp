@@ -37,8 +37,6 @@ namespace weft::detail {
 #endif
 }
 
-/// Whether light_fence() is one: there is membarrier(2), or a sanitizer.
-[[nodiscard]] bool light_fence_is_enough() noexcept;
 void full_fence() noexcept;
 
 /// The cheap side of a pair of fences (runtime/platform/platform.hpp), for headers.
