@@ -4,6 +4,7 @@
 #include <array>
 #include <cinttypes>
 #include <cstdio>
+#include <map>
 #include <string_view>
 
 #include "runtime/platform/symbols.hpp"
@@ -32,18 +33,24 @@ std::string duration(std::int64_t ns) {
 
 /// The runtime's own calls say nothing to a user: left out at both ends, unless nothing else is there.
 bool is_inner(code_place const& p) {
-  return p.function.starts_with("weft::rt::") || p.function == "weft::rt" || p.function.empty() ||
+  return p.function.starts_with("weft::rt::") || p.function == "weft::rt" || p.function.empty();
+}
+
+/// Nor do those by which a call waits: the same call may wait by several.
+bool is_way_to_wait(code_place const& p) {
+  return p.function.starts_with("weft::detail::(anonymous namespace)::") ||
          p.function.starts_with("weft::detail::note_order_");
 }
 
-void append_calls(std::string& to, std::vector<void*> const& addresses, symbols& names) {
+std::string text_of_calls(std::vector<void*> const& addresses, symbols& names) {
+  std::string to;
   std::vector<code_place> calls;
   calls.reserve(addresses.size());
   // A return address may be the first of the next function, if the call never returns: the call itself is before it.
   for (void* const address : addresses) calls.push_back(names.find(static_cast<char const*>(address) - 1));
   std::size_t first = 0;
   std::size_t last = calls.size();
-  while (first < last && is_inner(calls[first])) ++first;
+  while (first < last && (is_inner(calls[first]) || is_way_to_wait(calls[first]))) ++first;
   while (last > first && is_inner(calls[last - 1])) --last;
   if (first == last) {
     first = 0;
@@ -57,6 +64,7 @@ void append_calls(std::string& to, std::vector<void*> const& addresses, symbols&
     if (!c.module.empty()) append(to.append(" in ").append(c.module), " +0x%" PRIxPTR, c.offset);
     to += '\n';
   }
+  return to;
 }
 
 char const* state_name(task_state s) noexcept {
@@ -80,10 +88,8 @@ std::string who(task_id id, std::string const& name, char const* file, unsigned 
 }
 
 std::string describe_calls(std::vector<void*> const& addresses) {
-  std::string text;
   symbols names;
-  append_calls(text, addresses, names);
-  return text;
+  return text_of_calls(addresses, names);
 }
 
 std::string describe(task_entry const& e) {
@@ -99,11 +105,18 @@ std::string describe(task_entry const& e) {
 
 std::string describe(census const& c) {
   std::array<std::size_t, 4> count{};
-  std::vector<std::vector<task_entry const*>> groups(c.traces.size() + 1);  // the last: without a stack
+  symbols names;
+  std::map<std::string, std::size_t> known;  // calls, as they are shown -> their group
+  std::vector<std::size_t> group_of;         // of a trace
+  for (auto const& trace : c.traces)
+    group_of.push_back(known.emplace(text_of_calls(trace, names), known.size()).first->second);
+  std::vector<std::vector<task_entry const*>> groups(known.size() + 1);  // the last: without a stack
   for (task_entry const& e : c.tasks) {
     ++count[static_cast<std::size_t>(e.state)];
-    groups[std::min(e.trace, c.traces.size())].push_back(&e);
+    groups[e.trace != task_entry::no_trace ? group_of[e.trace] : known.size()].push_back(&e);
   }
+  std::vector<std::string const*> calls(groups.size());
+  for (auto const& [shown, group] : known) calls[group] = &shown;
   std::string text;
   append(text, "weft: %zu task%s", c.tasks.size(), c.tasks.size() == 1 ? "" : "s");
   char const* between = ": ";
@@ -120,7 +133,6 @@ std::string describe(census const& c) {
   std::sort(groups.begin(), groups.end(), [](auto const& a, auto const& b) {
     return a.size() != b.size() ? a.size() > b.size() : !a.empty() && a.front()->id < b.front()->id;
   });
-  symbols names;
   for (auto const& group : groups) {
     if (group.empty()) continue;
     std::size_t const trace = group.front()->trace;
@@ -128,7 +140,7 @@ std::string describe(census const& c) {
     if (group.size() > 1 && trace != task_entry::no_trace)
       append(text, "  %zu tasks in the same calls\n", group.size());
     for (task_entry const* e : group) text.append("  ").append(describe(*e)).append("\n");
-    if (trace != task_entry::no_trace) append_calls(text, c.traces[trace], names);
+    if (trace != task_entry::no_trace) text += *calls[group_of[trace]];
   }
   return text;
 }
