@@ -27,14 +27,13 @@ namespace weft::rt {
 namespace {
 
 __attribute__((noinline)) void free_task_otherwise(worker* w, task* t) noexcept {
-  if (t->timer != nullptr) delete std::exchange(t->timer, nullptr);
   tsan_ignore const list;  // tasks on one worker, which use it by turns, are strangers
   free_task_block(w != nullptr ? &w->store.tasks : nullptr, t);
 }
 
 __attribute__((always_inline)) inline void free_task(task* t) noexcept {
   worker* const w = current_worker();
-  if (w == nullptr || t->timer != nullptr || tsan || !free_task_block_at_once(w->store.tasks, t)) [[unlikely]]
+  if (w == nullptr || tsan || !free_task_block_at_once(w->store.tasks, t)) [[unlikely]]
     free_task_otherwise(w, t);
 }
 
@@ -223,13 +222,13 @@ __attribute__((noinline)) void clear_and_end(task* t) noexcept {
   clear_locals(t);
   if (t->shard != nullptr) unregister(*t);
   // A cancellation may have resumed a wait before its hook armed the timer (H4): R3 found nothing to disarm then.
-  if (t->timer != nullptr) timer_heap::disarm(*t->timer, t->timer->generation());
+  if (t->timed) timer_heap::disarm(*t->timer, t->timer->generation());
   end_cleared<BeneathJoin>(t);
 }
 
 template <bool BeneathJoin>
 __attribute__((always_inline)) inline void end(task* t) noexcept {
-  if (any(t->extra.load(std::memory_order_acquire), t->shard, t->timer)) return clear_and_end<BeneathJoin>(t);
+  if (any(t->extra.load(std::memory_order_acquire), t->shard) || t->timed) return clear_and_end<BeneathJoin>(t);
   end_cleared<BeneathJoin>(t);
 }
 

@@ -35,6 +35,7 @@ constexpr timer_ops wait_timer_ops{
 timer_heap& heap_for(task& t, processor* p) noexcept { return p != nullptr ? p->timers : t.sched->proc(0).timers; }
 
 void make_timer(task& t) noexcept {
+  t.timed = true;
   if (t.timer != nullptr) return;
   t.timer = new (std::nothrow) timer_node(wait_timer_ops, &t);
   if (t.timer == nullptr) fatal("out of memory for a timer");

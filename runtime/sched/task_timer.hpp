@@ -9,7 +9,7 @@ struct task;
 struct processor;
 class timer_heap;
 
-/// Before a timed park, outside of a section: makes the task's timer node if it has none.
+/// Before a timed park, outside of a section: makes the task's timer node if its block has none.
 void make_timer(task& t) noexcept;
 
 /// Inside the section that the park goes on in: a place in the heap that the hook will use, so that arming there cannot fail.
