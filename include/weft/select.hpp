@@ -192,6 +192,25 @@ template <class... C>
   return at;
 }
 
+template <class>
+inline constexpr bool moves_into_box = false;
+template <class T, class F, bool Moving>
+inline constexpr bool moves_into_box<send_clause<T, F, Moving>> = send_clause<T, F, Moving>::moves_into_box;
+
+/// One object that clause I and one before it offer goes into one box.
+template <std::size_t I, class Clauses, class Stores>
+void share_box(Clauses& clauses, Stores& stores) noexcept {
+  auto const with = [&]<std::size_t J>(std::integral_constant<std::size_t, J>) {
+    auto& mine = std::get<I>(clauses);
+    auto& other = std::get<J>(clauses);
+    if constexpr (requires { mine.share_box(std::get<I>(stores), other, std::get<J>(stores)); })
+      mine.share_box(std::get<I>(stores), other, std::get<J>(stores));
+  };
+  [&]<std::size_t... J>(std::index_sequence<J...>) {
+    (with(std::integral_constant<std::size_t, J>()), ...);
+  }(std::make_index_sequence<I>());
+}
+
 // A table for up to 8 cases stands on the stack: a parked task should fit a page.
 template <std::size_t N>
 struct select_table {
@@ -216,12 +235,17 @@ select_result_t<C...> run_select(bool in_order, C&... clause) {
     select_table<sizeof...(C)> table;
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (clause.describe(table.get()[I], std::get<I>(stores)), ...);
+      constexpr bool sharing = (moves_into_box<C> + ... + 0) > 1;
+      if constexpr (sharing) (share_box<I>(clauses, stores), ...);
       try {
         outcome = select_run(table.get(), sizeof...(C), in_order);
       } catch (...) {
         (clause.settle(std::get<I>(stores), false), ...);
         throw;
       }
+      // What was sent first: a box that it shares is empty then.
+      if constexpr (sharing)
+        ((outcome.index == I && outcome.ok ? clause.settle(std::get<I>(stores), true) : void()), ...);
       (clause.settle(std::get<I>(stores), outcome.index == I && outcome.ok), ...);
     }(std::index_sequence_for<C...>());
   }

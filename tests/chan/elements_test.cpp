@@ -238,6 +238,32 @@ TEST_CASE("a boxed value whose send did not happen is given back") {
   });
 }
 
+TEST_CASE("a boxed value that several cases offer goes with the one that happens, and stays if none does") {
+  with_workers([] {
+    touchy::throws = 0;
+    auto a = weft::make_chan<touchy>(), b = weft::make_chan<touchy>();
+    auto never = weft::make_chan<int>();
+    for (auto const& taken_from : {a, b}) {
+      touchy t(7), other(8);
+      auto h = weft::spawn([&] {
+        return weft::select(weft::on_send(a, std::move(t)), weft::on_recv(never), weft::on_send(b, std::move(t)),
+                            weft::on_send(weft::make_chan<touchy>(), std::move(other)));
+      });
+      await_senders(a);
+      auto const got = taken_from.recv();
+      CHECK(got->v == 7);
+      CHECK(h.join() == (taken_from == a ? 0u : 2u));
+      CHECK(other.v == 8);
+    }
+    touchy t(9);
+    CHECK(weft::select(weft::on_send(a, std::move(t)), weft::on_send(b, std::move(t)), weft::on_timeout(1ms)) == 2);
+    CHECK(t.v == 9);
+    auto room = weft::make_chan<touchy>(1);
+    CHECK(weft::select(weft::on_send(a, std::move(t)), weft::on_send(room, std::move(t)), weft::otherwise()) == 1);
+    CHECK(room.recv()->v == 9);
+  });
+}
+
 /// Takes the lock of the channel that carries it wherever it is copied or destroyed: under that lock it would hang.
 struct intruder {
   explicit intruder(weft::detail::chan_core* c) noexcept : home(c) {}

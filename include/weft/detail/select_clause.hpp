@@ -90,7 +90,14 @@ class send_clause {
     send_clause* clause = nullptr;
     std::conditional_t<is_boxed<T>, send_box<T>, std::optional<T>> formed;
   };
-  using store = std::conditional_t<in_place, no_store, copy_store>;
+  // Several cases may offer one object, to be moved to whoever comes first: the box that it is moved into is then all of theirs.
+  struct box_store {
+    send_clause* clause = nullptr;
+    send_box<T> formed;
+    send_box<T>* box = nullptr;
+  };
+  static constexpr bool moves_into_box = is_boxed<T> && Moving;
+  using store = std::conditional_t<in_place, no_store, std::conditional_t<moves_into_box, box_store, copy_store>>;
 
   template <class H>
   send_clause(H&& dest, value& v, F&& f)
@@ -103,20 +110,27 @@ class send_clause {
       c.slot = const_cast<T*>(value_);
     } else {
       s.clause = this;
+      if constexpr (moves_into_box) s.box = &s.formed;
       c.ready_slot = false;
       c.self = &s;
-      c.prepare = [](void* self) {
-        return static_cast<copy_store*>(self)->clause->form_value(*static_cast<copy_store*>(self));
-      };
+      c.prepare = [](void* self) { return static_cast<store*>(self)->clause->form_value(*static_cast<store*>(self)); };
     }
+  }
+  /// After describe() of both: one box, if it is one object.
+  template <class G>
+  void share_box(store& s, send_clause<T, G, true> const& other, typename send_clause<T, G, true>::store& of) noexcept
+    requires moves_into_box
+  {
+    if (value_ == other.value_) s.box = of.box;
   }
   [[nodiscard]] bool looks_ready() const noexcept { return to_.core() != nullptr && to_.core()->may_send(); }
   void settle(store& s, bool sent) {
-    if constexpr (is_boxed<T>) {
+    if constexpr (moves_into_box) {
+      if (sent) s.box->sent();
+      if (s.formed.is_full()) s.formed.give_back(*value_);
+      s.formed.clear();
+    } else if constexpr (is_boxed<T>) {
       if (sent) s.formed.sent();
-      if constexpr (Moving) {
-        if (s.formed.is_full()) s.formed.give_back(*value_);
-      }
       s.formed.clear();
     } else if constexpr (!in_place) {
       s.formed.reset();
@@ -129,13 +143,18 @@ class send_clause {
   void off() noexcept { to_.off(); }
 
  private:
-  void* form_value(copy_store& s) {
-    if constexpr (!is_boxed<T>) {
-      return std::addressof(s.formed.emplace(*value_));
-    } else {
-      if constexpr (Moving) s.formed.fill(std::move(*value_));
-      else s.formed.fill(*value_);
+  template <class, class, bool>
+  friend class send_clause;
+
+  void* form_value(store& s) {
+    if constexpr (moves_into_box) {
+      if (!s.box->is_full()) s.box->fill(std::move(*value_));
+      return s.box->place();
+    } else if constexpr (is_boxed<T>) {
+      s.formed.fill(*value_);
       return s.formed.place();
+    } else {
+      return std::addressof(s.formed.emplace(*value_));
     }
   }
 
