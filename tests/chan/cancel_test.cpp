@@ -60,6 +60,36 @@ TEST_CASE("operations that can wait throw in a cancelled context even if they co
   });
 }
 
+TEST_CASE("sends to a closed channel are cancellation points, for values of every kind") {
+  struct boxed {
+    std::unique_ptr<int> p = std::make_unique<int>(1);
+    boxed() = default;
+    boxed(boxed&& other) noexcept(false) : p(std::move(other.p)) {}
+    boxed& operator=(boxed&&) = default;
+  };
+  static_assert(weft::detail::is_boxed<boxed>);
+  auto const all = []<class T>(T v) {
+    auto c = weft::make_chan<T>(1);
+    c.close();
+    auto [ctx, cancel] = weft::with_cancel();
+    cancel();
+    {
+      weft::scoped_context in(ctx);
+      CHECK(is_cancelled([&] { c.send(std::move(v)); }));
+      CHECK(is_cancelled([&] { (void)c.push(T()); }));
+      CHECK(is_cancelled([&] { (void)c.send_for(std::move(v), 0s); }));
+      CHECK(is_cancelled([&] { weft::select(on_send(c, std::move(v))); }));
+    }
+    CHECK(c.send_for(std::move(v), 0s) == weft::chan_status::closed);
+    return v;
+  };
+  with_workers([&] {
+    CHECK(all(3) == 3);
+    CHECK(*all(std::make_unique<int>(4)) == 4);
+    CHECK(all(boxed()).p);
+  });
+}
+
 TEST_CASE("a blocked operation is woken by cancellation and leaves no trace") {
   with_workers([] {
     auto c = weft::make_chan<std::string>(), d = weft::make_chan<std::string>();

@@ -29,7 +29,8 @@ template <class T>
   if constexpr (!is_boxed<T>) {
     return chan_send(c, std::addressof(v), wait_ns);
   } else {
-    if (is_channel(c) && c->is_closed()) return chan_status::closed;
+    if (is_channel(c) && c->is_closed())
+      return chan_send(c, nullptr, wait_ns);  // closed it stays: no value is looked at
     send_box<T> b(std::move(v));
     chan_status status = chan_status::closed;
     try {
