@@ -107,6 +107,7 @@ result<detail::io_handle> connect_to(endpoint const& target, io_kind kind, std::
 }
 
 result<tcp_stream> tcp_stream::connect(std::string_view address, detail::patience patience) {
+  (void)rt::cancellation_point();  // also for what is no address
   std::int64_t const until = detail::deadline_after(patience);
   auto const targets = resolve_until(address, false, until);
   if (!targets) return fail(targets.error());
@@ -121,6 +122,7 @@ result<tcp_stream> tcp_stream::connect(std::string_view address, detail::patienc
 }
 
 result<unix_stream> unix_stream::connect(std::string_view path, detail::patience patience) {
+  (void)rt::cancellation_point();
   std::int64_t const until = detail::deadline_after(patience);
   auto const target = endpoint::unix_path(path);
   if (!target) return fail(target.error());

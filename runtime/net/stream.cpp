@@ -91,6 +91,7 @@ result<std::size_t> stream_base::read_some(mutable_buffer to) {
 }
 
 result<void> stream_base::read_exact(mutable_buffer to) {
+  if (to.bytes.empty()) (void)rt::cancellation_point();
   for (std::span<std::byte> left = to.bytes; !left.empty();) {
     auto const n = read_some(left);
     if (!n) return fail(n.error());
@@ -121,6 +122,7 @@ result<void> stream_base::write_all(std::span<const_buffer const> from) {
 
 result<void> stream_base::write_file(int file, std::uint64_t offset, std::uint64_t length) {
   constexpr std::uint64_t at_once = 1024 * 1024;  // so that a fast reader of a large file does not hold the worker
+  (void)rt::cancellation_point();                 // also where there is nothing to write
   rt::io_slot* slot = handle_.slot();
   if (slot != nullptr && slot->kind >= io_kind::terminal) return fail(std::errc::invalid_argument);
   survive_broken_pipes();
