@@ -31,12 +31,10 @@ template <class T, class Reference>
   else return T(std::move(at));
 }
 
-/// Calls use(element) as a task of the group for every element of the range, then waits. Elements that are references stay where they
-/// are, others go along with the task. Once the group is cancelled no more are begun.
+/// Calls use(element) as a task of the group for every element of the range.
 template <class R, class Use>
-void for_each_in_group(task_group& group, R& range, Use make_use) {
+void spawn_each(task_group& group, context const& of_tasks, R& range, Use make_use) {
   using reference = std::ranges::range_reference_t<R>;
-  context const of_tasks = group.ctx();
   auto end = std::ranges::end(range);
   for (auto i = std::ranges::begin(range); i != end; ++i) {
     if (of_tasks.cancelled()) break;
@@ -50,6 +48,21 @@ void for_each_in_group(task_group& group, R& range, Use make_use) {
         else use(static_cast<reference>(std::move(kept)));
       });
     }
+  }
+}
+
+/// The same, then waits. Elements that are references stay where they are, others go along with the task. Once the group is cancelled no
+/// more are begun: a range whose next element is waited for (a receiver), and a spawn that waits for its place, wait under the group's
+/// context.
+template <class R, class Use>
+void for_each_in_group(task_group& group, R& range, Use make_use) {
+  context const of_tasks = group.ctx();
+  try {
+    std::optional<scoped_context> in;
+    if (this_task::id() != task_id{}) in.emplace(of_tasks);
+    spawn_each(group, of_tasks, range, make_use);
+  } catch (cancelled const&) {
+    if (!of_tasks.cancelled()) throw;
   }
   group.wait();
   of_tasks.throw_if_cancelled();  // from above, while this task waits in an uncancellable block: not all has been done

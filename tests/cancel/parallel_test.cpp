@@ -192,6 +192,31 @@ TEST_CASE("after an exception parallel_map and parallel_for begin no more") {
   });
 }
 
+TEST_CASE(
+    "an exception comes out of parallel_map and parallel_for while they wait for the next element, or for a place") {
+  with_workers([] {
+    auto const c = weft::make_chan<int>(2);
+    auto const f = [](int n) {
+      if (n == 1) throw std::runtime_error("one");
+      weft::sleep_for(1h);
+      return n;
+    };
+    for (std::size_t const limit : {0u, 1u}) {
+      c.send(1);
+      CHECK_THROWS_WITH(weft::parallel_for(c, f, {.limit = limit}), "one");
+      c.send(1);
+      CHECK_THROWS_WITH(weft::parallel_map(c.rx(), f, {.limit = limit}), "one");
+    }
+    c.send(2);
+    auto h = weft::spawn([&] { weft::parallel_for(c, f); });
+    weft::sleep_for(1ms);
+    h.cancel();
+    CHECK_THROWS_AS(h.join(), weft::cancelled);
+    c.send(3);
+    CHECK(c.recv() == 3);
+  });
+}
+
 TEST_CASE("parallel_for and parallel_map take what a receiver gives, each value once") {
   with_workers([] {
     auto [tx, rx] = weft::make_ends<std::unique_ptr<int>>(4);
