@@ -18,6 +18,7 @@
 #include "runtime/net/system.hpp"
 #include "runtime/sched/task.hpp"
 
+#include <weft/context.hpp>
 #include <weft/net/stream.hpp>
 #include <weft/task.hpp>
 
@@ -213,13 +214,17 @@ class request_writing {
       return;
     }
     beside_ = weft::spawn([&] {
+      auto const end_by = [&](std::exception_ptr e) {
+        thrown_ = std::move(e);
+        stream.close();  // nobody need wait for an answer to half a request
+      };
       try {
         written_ = write_request(stream, q, header);
       } catch (weft::cancelled const&) {
-        throw;
+        if (this_task::context().cancelled()) throw;
+        end_by(std::current_exception());  // of something that the callback waited for
       } catch (...) {
-        thrown_ = std::current_exception();
-        stream.close();  // nobody need wait for an answer to half a request
+        end_by(std::current_exception());
       }
     });
   }

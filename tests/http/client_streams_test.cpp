@@ -173,6 +173,20 @@ TEST_CASE("what a body's callback throws comes out of the call at once, though n
   });
 }
 
+TEST_CASE("a cancellation that is not the call's own comes out of a body's callback as any exception") {
+  weft::run([] {
+    net::tcp_listener listener = std::move(*net::tcp_listener::bind("127.0.0.1:0"));
+    http::request const q("POST", "http://" + listener.local_endpoint().to_string(), [](http::body_writer& w) {
+      w.write("x");
+      auto part = weft::spawn([] { weft::sleep_for(1h); });
+      part.cancel();
+      part.join();
+    });
+    auto const r = weft::within(10s, [&] { CHECK_THROWS_AS((void)http::client().send(q), weft::cancelled); });
+    CHECK(r);
+  });
+}
+
 TEST_CASE("a caller's cancellation ends what writes the body too") {
   weft::run([] {
     net::tcp_listener listener = std::move(*net::tcp_listener::bind("127.0.0.1:0"));
