@@ -19,7 +19,8 @@ std::string_view std_view(boost::beast::string_view s) noexcept { return {s.data
 
 /// Beast's own limit counts what is unread only; ours, which counts all, comes first.
 std::uint32_t beast_limit(std::size_t ours) noexcept {
-  return static_cast<std::uint32_t>(std::min<std::size_t>(ours + 4096, std::numeric_limits<std::uint32_t>::max()));
+  constexpr std::uint32_t most = std::numeric_limits<std::uint32_t>::max();
+  return ours < most - 4096 ? static_cast<std::uint32_t>(ours + 4096) : most;
 }
 
 /// uri-host [":" port] of RFC 9110, 7.2, without the comma that its grammar allows: a list of hosts is what it would mean to others.

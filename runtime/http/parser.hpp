@@ -16,6 +16,7 @@
 
 #include <boost/beast/http/basic_parser.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -88,8 +89,8 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   using view = boost::beast::string_view;
 
   void refuse(int status) noexcept { refused_ = status; }
-  /// Of a request line with its return, whatever it consists of: 414 beyond.
-  [[nodiscard]] std::size_t longest_line() const noexcept { return limits_.target + 64; }
+  /// Of a request line with its return, whatever it consists of: 414 beyond. The sum may have gone round: SIZE_MAX is no limit.
+  [[nodiscard]] std::size_t longest_line() const noexcept { return std::max(limits_.target, limits_.target + 64); }
   void check_header();
   [[nodiscard]] bool take_authority();
   [[nodiscard]] int status_of(error_code const& e, std::string_view unread) const noexcept;

@@ -4,6 +4,7 @@
 
 #include "tests/support/catch.hpp"
 
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -251,6 +252,20 @@ TEST_CASE("limits on target, header, trailers and body have a status each") {
           431);
     CHECK(status(std::string(200, 'M') + " / HTTP/1.1\r\nHost: h\r\n\r\n", piece) == 414);
     CHECK(status(with("Transfer-Encoding: chunked\r\n", "0\r\nX: " + std::string(6000, 't')), piece) == 431);
+  }
+}
+
+TEST_CASE("limits of SIZE_MAX are none") {
+  constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
+  rt::parse_limits const limits{none, none, none};
+  std::string const bytes = "POST /" + std::string(10'000, 'a') +
+                            " HTTP/1.1\r\nHost: h\r\nX: " + std::string(10'000, 'x') +
+                            "\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+  for (std::size_t piece : {1000u, 100'000u}) {
+    auto const p = parse(bytes, piece, limits);
+    CHECK(p->status == 0);
+    CHECK(p->done);
+    CHECK(p->state.body == "abc");
   }
 }
 

@@ -1,6 +1,7 @@
 #include <weft/net/reader.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,10 @@ TEST_CASE("a line longer than the bound is message_size, one as long as it is a 
     weft::net::reader bounded(endless, 16, 100);
     CHECK(bounded.read_line().error() == std::errc::message_size);
     CHECK(endless.at <= 1024);
+    scripted unbounded{std::string(5000, 'x') + "\r\nnext", piece};
+    weft::net::reader in_full(unbounded, 16, std::numeric_limits<std::size_t>::max());
+    CHECK(in_full.read_line().value().value().size() == 5000);
+    CHECK(in_full.read_line().value().value() == "next");
   }
 }
 

@@ -33,11 +33,11 @@ class reader {
     for (std::size_t looked = 0;;) {
       std::string_view const have = unread();
       if (std::size_t const end = have.find('\n', looked); end != have.npos) {
-        if (end > longest_line_ + (end != 0 && have[end - 1] == '\r')) return too_long();
+        if (end - (end != 0 && have[end - 1] == '\r') > longest_line_) return too_long();
         begin_ += end + 1;
         return without_return(have.substr(0, end));
       }
-      if (have.size() > longest_line_ + 1) return too_long();
+      if (!have.empty() && have.size() - 1 > longest_line_) return too_long();
       looked = have.size();
       auto const more = fill();
       if (!more) return std::unexpected(more.error());
