@@ -80,7 +80,8 @@ struct others {
 others look_at_others(runtime_list& list, scheduler& but) noexcept WEFT_REQUIRES(list.lock) {
   others found;
   list.all([&](scheduler& s) {
-    if (&s == &but) return true;
+    if (&s == &but || s.stopping())
+      return true;  // what has been shut down has no tasks; threads that it still has, Q4 finds
     scheduler::quiet_look const look = s.look_quiet();
     found.quiet = look.quiet && !s.starving() && !may_come_from_outside(s);
     found.taken += look.taken;

@@ -45,6 +45,22 @@ TEST_CASE("a deadlock beside a second runtime that has nothing to do is found", 
   }
 }
 
+TEST_CASE("a deadlock beside a runtime that has been shut down is found", "[observe][deadlock]") {
+  for (unsigned const workers : weft::test::worker_counts) {
+    INFO("with " << workers << " workers");
+    weft::runtime beside(with(workers));
+    beside.run([] { weft::sleep_for(1ms); });
+    beside.shutdown();
+    weft::runtime runtime(with(workers));
+    auto const what = deadlock_in(runtime, [] {
+      auto const c = weft::make_chan<int>();
+      auto const giving_up = weft::spawn([c] { c.recv(); });
+      giving_up.wait();
+    });
+    CHECK(what.has_value());
+  }
+}
+
 TEST_CASE("tasks of two runtimes that wait for each other are dead in both", "[observe][deadlock]") {
   for (unsigned const workers : weft::test::worker_counts) {
     INFO("with " << workers << " workers");
