@@ -153,6 +153,28 @@ TEST_CASE("a move that throws on the way out comes out of the receive, and the v
   });
 }
 
+TEST_CASE("a move that throws in a recv_many of many loses none of them") {
+  with_workers([] {
+    for (int n = 1; n <= 80; ++n) {
+      auto c = weft::make_chan<touchy>(40);
+      for (int i = 1; i <= 40; ++i) c.send(touchy(i));
+      std::vector<touchy> out;
+      touchy::throws = n;
+      try {
+        std::size_t const n_got = c.recv_many(out, 1000);
+        CHECK(n_got == 40);
+      } catch (std::runtime_error const&) {
+      }
+      touchy::throws = 0;
+      while (c.size() != 0) (void)c.recv_many(out, 1000);
+      int expected = 0, wrong = 0;
+      for (touchy const& t : out) wrong += t.v != ++expected;
+      CHECK(expected == 40);
+      CHECK(wrong == 0);
+    }
+  });
+}
+
 TEST_CASE("a value that goes back is handed to a receiver that waits") {
   with_workers([] {
     auto c = weft::make_chan<touchy>(1);

@@ -208,7 +208,7 @@ class receiving {
     counted_receiver const kept(core(), "recv_many");
     if (max == 0) return 0;
     chan_core* const c = kept.get();
-    make_room(out, 1);
+    make_room(out, moves_whole ? 1 : std::min(max, is_channel(c) ? std::max(batch_size, size_hint(*c)) : 1));
     {
       recv_slot<T> slot;
       if (chan_recv(c, slot.place()) != chan_status::ok) return 0;
@@ -217,7 +217,9 @@ class receiving {
     std::size_t got = 1;
     while (got < max && c->may_receive()) {
       recv_slot<T> batch[batch_size];
-      std::size_t const room = std::min({batch_size, max - got, std::max<std::size_t>(1, size_hint(*c))});
+      std::size_t room = std::min({batch_size, max - got, std::max<std::size_t>(1, size_hint(*c))});
+      if constexpr (!moves_whole) room = std::min(room, out.capacity() - out.size());
+      if (room == 0) break;
       make_room(out, room);
       std::size_t const n = chan_take(*c, batch[0].place(), sizeof(recv_slot<T>), room);
       append(out, batch, n, c);
@@ -240,6 +242,8 @@ class receiving {
   }
 
  private:
+  // Else a vector that grows loses what it has where a move throws half way: recv_many then lets it grow only before it has received.
+  static constexpr bool moves_whole = std::is_nothrow_move_constructible_v<T> || std::is_copy_constructible_v<T>;
   static constexpr std::size_t batch_size = std::clamp<std::size_t>(512 / sizeof(recv_slot<T>), 1, 32);
 
   [[nodiscard]] chan_core* core() const noexcept { return core_of(static_cast<Self const&>(*this)); }
