@@ -52,14 +52,15 @@ void spawn_each(task_group& group, context const& of_tasks, R& range, Use make_u
 }
 
 /// The same, then waits. Elements that are references stay where they are, others go along with the task. Once the group is cancelled no
-/// more are begun: a range whose next element is waited for (a receiver), and a spawn that waits for its place, wait under the group's
+/// more are begun: a range whose next element may be waited for (a receiver; it can be gone through once only) is gone through under the group's
 /// context.
 template <class R, class Use>
 void for_each_in_group(task_group& group, R& range, Use make_use) {
   context const of_tasks = group.ctx();
   try {
     std::optional<scoped_context> in;
-    if (this_task::id() != task_id{}) in.emplace(of_tasks);
+    if constexpr (!std::ranges::forward_range<R>)
+      if (this_task::id() != task_id{}) in.emplace(of_tasks);
     spawn_each(group, of_tasks, range, make_use);
   } catch (cancelled const&) {
     if (!of_tasks.cancelled()) throw;

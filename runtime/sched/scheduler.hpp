@@ -180,8 +180,7 @@ class scheduler {
   bool call_detached() noexcept;
   /// It has been called: what was cancelled by it is no error.
   [[nodiscard]] bool last_call() const noexcept { return last_call_.load(std::memory_order_relaxed); }
-  /// A thread waits in shutdown() for the last task.
-  [[nodiscard]] bool draining() const noexcept { return draining_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool draining() const noexcept { return draining_.load(std::memory_order_acquire); }  // in shutdown()
   [[nodiscard]] bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }  // no task is left
   [[nodiscard]] bool deadlocked() const noexcept { return deadlocked_.load(std::memory_order_acquire); }
   [[nodiscard]] std::string deadlock_report();
