@@ -17,6 +17,7 @@
 #include "runtime/http/url.hpp"
 #include "runtime/net/system.hpp"
 #include "runtime/sched/task.hpp"
+#include "runtime/sched/wait.hpp"
 
 #include <weft/context.hpp>
 #include <weft/net/stream.hpp>
@@ -28,6 +29,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -155,7 +157,14 @@ void http_client::keep(std::string const& address, net::tcp_stream stream) {
     surplus = std::move(stream);
     return;
   }
-  auto& all = idle_[address];
+  auto const at = idle_.try_emplace(address).first;
+  auto& all = at->second;
+  try {
+    all.reserve(all.size() + 1);
+  } catch (std::bad_alloc const&) {
+    if (all.empty()) idle_.erase(at);  // whoever looks here takes a host to have one
+    throw;
+  }
   if (all.size() >= options.max_idle_per_host) {
     surplus = std::move(all.front().stream);
     all.erase(all.begin());
@@ -350,6 +359,7 @@ result<http::response> http_client::send_once(request_state const& q, url_parts 
 }
 
 result<http::response> http_client::send(http::request& q, sink const& to) {
+  (void)cancellation_point();  // also for what is no URL
   std::string const first_host = split_url(q.target()).value_or(url_parts()).host;
   for (unsigned followed = 0;; ++followed) {
     request_state const& state = http_access::state(q);

@@ -142,6 +142,17 @@ TEST_CASE("bad, cut, over-long and interim responses") {
   });
 }
 
+TEST_CASE("a cancelled task's request throws, also where its URL is none") {
+  weft::run([] {
+    auto [cancelled, cancel] = weft::with_cancel(weft::this_task::context());
+    cancel();
+    weft::scoped_context const in(cancelled);
+    http::client c;
+    CHECK_THROWS_AS(c.get("no URL"), weft::cancelled);
+    CHECK_THROWS_AS(c.get("https://example.org/"), weft::cancelled);
+  });
+}
+
 TEST_CASE("a request that is cancelled on its way ends at once") {
   weft::run([] {
     auto listener = std::move(*net::tcp_listener::bind("127.0.0.1:0"));
