@@ -28,7 +28,7 @@
 //
 // A bias is worth a heavy fence (8 us and more) after a thousand takings; one that is taken away again costs twice as many the next time, until
 // the lock is given up as one that threads share. So a lock that moves between threads pays a fence for a thousand takings at most, then less.
-// Where no other thread is there that could come, it is worth one much earlier.
+// Where no other thread with a name is there it is worth one much earlier: only those without, which are never owners, may come then.
 //
 // The owner is a thread, not a task or a worker: see lock_owner. Whether it sleeps, is stuck or has ended does not matter to V4, unless the operating
 // system has preempted it inside a section, as with any lock.

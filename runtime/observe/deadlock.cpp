@@ -74,14 +74,18 @@ struct others {
   bool quiet = true;
   std::uint64_t taken = 0;
   std::size_t threads = 0;
+  std::size_t stopped = 0;  // have been shut down: they have no tasks, and threads that they still have, Q4 finds
 };
 
 /// Q1 and Q2 for the other runtimes of the process.
 others look_at_others(runtime_list& list, scheduler& but) noexcept WEFT_REQUIRES(list.lock) {
   others found;
   list.all([&](scheduler& s) {
-    if (&s == &but || s.stopping())
-      return true;  // what has been shut down has no tasks; threads that it still has, Q4 finds
+    if (&s == &but) return true;
+    if (s.stopping()) {
+      ++found.stopped;
+      return true;
+    }
     scheduler::quiet_look const look = s.look_quiet();
     found.quiet = look.quiet && !s.starving() && !may_come_from_outside(s);
     found.taken += look.taken;
@@ -126,7 +130,8 @@ finding look_around(scheduler& s, runtime_list& list) noexcept WEFT_REQUIRES(lis
   if (!after.quiet || after.taken != before.taken || may_come_from_outside(s)) return f;
   if (!unwinding) {
     others const still = look_at_others(list, s);
-    if (!still.quiet || still.taken != beside.taken) return f;
+    // One that was shut down meanwhile may have been a thread's that counted as waiting for that.
+    if (!still.quiet || still.taken != beside.taken || still.stopped != beside.stopped) return f;
   }
   f.dead = true;
   f.fresh = first.fresh;

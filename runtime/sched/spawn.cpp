@@ -42,7 +42,7 @@ __attribute__((always_inline)) inline void begin_task(scheduler& s, task* t, det
 task* make_task_on(scheduler& s, worker* w, detail::body_ops const& ops) {
   task* t = nullptr;
   {
-    tsan_ignore const blocks;  // as in free_task
+    tsan_ignore const blocks;  // as in free_task_otherwise
     t = allocate_task_block(w != nullptr ? &w->store.tasks : nullptr, ops.size_class);
   }
   t->id = w != nullptr && w->sched == &s ? s.new_id(w->store) : scheduler::new_id_outside();

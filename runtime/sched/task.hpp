@@ -77,9 +77,9 @@ struct task : waiter {
   // 0: a stack of the default class. Else one of 1 << stack_shift bytes: never called by a loop that goes on. Constant.
   std::uint8_t stack_shift = 0;
   bool wait_cancellable = false;          // of the wait that begins; read by its hook
-  bool in_scope = false;                  // under a scoped_context: `scoped`; the task's own
-  bool has_handle : 1 = false;            // constant from creation
+  bool in_scope : 1 = false;              // under a scoped_context: `scoped`; the task's own
   bool timed : 1 = false;                 // it has had a wait with a deadline: `timer` is its own; the task's own
+  bool has_handle = false;                // constant from creation
   std::uint16_t shield = 0;               // depth of uncancellable blocks; the task's own
   std::uint16_t cleaning_up = 0;          // depth of weft's destructors that run the user's code; the task's own
   std::atomic<std::uint32_t> refs{1};     // the run, the handle: the last one destroys result and contexts
@@ -144,7 +144,7 @@ static_assert(offsetof(task, phase) == 64 && offsetof(task, inherited) == 128,
 #pragma GCC diagnostic pop
 
 inline completion& task::ended() noexcept {
-  WEFT_ASSERT(static_cast<bool>(has_handle), "only a task with a handle has a completion");
+  WEFT_ASSERT(has_handle, "only a task with a handle has a completion");
   return *std::launder(reinterpret_cast<completion*>(reinterpret_cast<char*>(this) + task_header_size));
 }
 

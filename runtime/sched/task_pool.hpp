@@ -13,15 +13,17 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <weft/detail/task_api.hpp>
+
 #include "runtime/sched/owned.hpp"
 
 namespace weft::rt {
 
 struct task;
 
-inline constexpr std::size_t task_block_step = 64;
-inline constexpr std::size_t task_block_classes = 12;  // up to 768 bytes; larger bodies are allocated apart
-inline constexpr std::size_t task_block_max = task_block_step * task_block_classes;
+using detail::task_block_max;
+using detail::task_block_step;
+inline constexpr std::size_t task_block_classes = task_block_max / task_block_step;
 
 struct task_cache {
   static constexpr std::uint32_t batch = 64;

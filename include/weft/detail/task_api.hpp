@@ -30,7 +30,7 @@ namespace detail {
 // Where the parts of a task lie in its block: header | completion, if there is a handle | body. Known here, so that the templates find a body
 // without a call; the runtime's task.hpp sees to it that the parts fit.
 inline constexpr std::size_t task_header_size = 176, task_completion_size = 32;
-inline constexpr std::size_t task_block_step = 64, task_block_max = 12 * task_block_step;
+inline constexpr std::size_t task_block_step = 64, task_block_max = 12 * task_block_step;  // larger bodies: apart
 constexpr std::size_t body_offset(bool with_handle) noexcept {
   return task_header_size + (with_handle ? task_completion_size : 0);
 }
