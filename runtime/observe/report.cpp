@@ -36,10 +36,10 @@ bool is_inner(code_place const& p) {
   return p.function.starts_with("weft::rt::") || p.function == "weft::rt" || p.function.empty();
 }
 
-/// Nor do those by which a call waits: the same call may wait by several.
+/// Nor do those by which a call waits: the same call may wait by several, and from several places of one.
 bool is_way_to_wait(code_place const& p) {
   return p.function.starts_with("weft::detail::(anonymous namespace)::") ||
-         p.function.starts_with("weft::detail::note_order_");
+         p.function.starts_with("weft::detail::chan_") || p.function.starts_with("weft::detail::note_order_");
 }
 
 std::string text_of_calls(std::vector<void*> const& addresses, symbols& names) {
