@@ -5,8 +5,10 @@
 find_program(WEFT_CCACHE ccache)
 mark_as_advanced(WEFT_CCACHE)
 if(WEFT_CCACHE AND PROJECT_IS_TOP_LEVEL AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  # With these it also keeps what is compiled with a precompiled header.
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros "${WEFT_CCACHE}")
+  # With these it also keeps what is compiled with a precompiled header. By what each file includes and not by the preprocessed text: that says
+  # nothing of comments, and a header of which only a comment has changed is to GCC another one than its copy in a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env CCACHE_DEPEND=1 CCACHE_SLOPPINESS=pch_defines,time_macros
+      "${WEFT_CCACHE}")
 endif()
 
 # Sanitizers hold for the whole directory: a program with one half of it instrumented reports nonsense.
