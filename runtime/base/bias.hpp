@@ -71,7 +71,9 @@ class WEFT_CAPABILITY("mutex") biased {
       return nullptr;
     std::atomic<std::uint8_t>& held = held_[slot];
 #if WEFT_TSAN
-    (void)held.load(std::memory_order_acquire);  // to ThreadSanitizer two tasks of the owner are two threads
+    // To ThreadSanitizer two tasks of the owner are two threads. The one before let go by U1, or by U2 after it had made the thread the owner.
+    (void)held.load(std::memory_order_acquire);
+    (void)inner_.is_locked();
 #endif
     held.store(1, std::memory_order_relaxed);                        // B2
     Policy::light();                                                 // B3
@@ -95,11 +97,7 @@ class WEFT_CAPABILITY("mutex") biased {
 
   void unlock() noexcept WEFT_RELEASE() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     if (!by_inner_.load(std::memory_order_relaxed)) return held_[slot_].store(0, std::memory_order_release);  // U1
-#if WEFT_TSAN
-    // After V5: another task of the owner comes by B2 next, a stranger to ThreadSanitizer.
-    if (owner_.load(std::memory_order_relaxed) != no_owner) held_[slot_].store(0, std::memory_order_release);
-#endif
-    by_inner_.store(false, std::memory_order_relaxed);  // U2
+    by_inner_.store(false, std::memory_order_relaxed);                                                        // U2
     inner_.unlock();
   }
 

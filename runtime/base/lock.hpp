@@ -56,8 +56,8 @@ class WEFT_CAPABILITY("mutex") object_lock {
     else unlock_slow(&word_);
   }
 
-  // Whether somebody holds it; for checks only.
-  bool is_locked() const noexcept { return word_.load(std::memory_order_relaxed) != 0; }
+  // Whether somebody holds it; for checks only. acquire: pairs with step 4.
+  bool is_locked() const noexcept { return word_.load(std::memory_order_acquire) != 0; }
 
  private:
   // Both stand in runtime/platform/lock_wait.cpp: they sleep, and this layer knows no operating system.
