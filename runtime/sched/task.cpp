@@ -2,21 +2,15 @@
 
 #include "runtime/sched/task.hpp"
 
-#include <bit>
-#include <exception>
 #include <memory>
 #include <new>
-#include <system_error>
+#include <utility>
 
-#include <weft/detail/simulated.hpp>
-#include <weft/error.hpp>
 #include <weft/task.hpp>
 
 #include "runtime/base/check.hpp"
-#include "runtime/base/insist.hpp"
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/scheduler.hpp"
-#include "runtime/sched/switching.hpp"
 #include "runtime/sched/task_block.hpp"
 #include "runtime/sched/task_end.hpp"
 #include "runtime/sched/task_timer.hpp"

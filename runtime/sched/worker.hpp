@@ -158,20 +158,6 @@ WEFT_NO_TSAN inline bool unwinds(worker const& here) noexcept {
 /// The calling task, null on a plain thread and in the loops.
 [[nodiscard]] task* current_task() noexcept;
 
-/// A section for calls that do not park, outside of any other.
-class outer_section {
- public:
-  explicit outer_section(worker& w) noexcept : worker_(w), processor_(w.enter_shortly()) {}
-  ~outer_section() { worker_.leave(); }
-  outer_section(outer_section const&) = delete;
-  outer_section& operator=(outer_section const&) = delete;
-  [[nodiscard]] processor* proc() const noexcept { return processor_; }
-
- private:
-  worker& worker_;
-  processor* const processor_;
-};
-
 /// A section for calls that do not park. Nests: only the outermost one toggles, and on the native stack none does.
 class section {
  public:
