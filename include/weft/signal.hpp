@@ -6,7 +6,9 @@
 //     server.serve(ctx);                                                // until Ctrl-C
 //
 // While there is a subscription to a signal, the signal goes to the subscriptions and to nothing else. When the last one
-// goes, the disposition that stood before comes back: a second Ctrl-C, after nobody listens any more, kills as usual.
+// goes, the disposition that stood before comes back: a second Ctrl-C, after nobody listens any more, kills as usual, and
+// one that came too late to be delivered is raised again for that disposition, before the subscription's end returns. A
+// handler that replaced weft's meanwhile stays.
 // A subscription goes with the last receiver of signals(), with the return of wait_signal(), and, with_signals(), when the
 // context is cancelled (by the signal, its cancel_fn or its parent) or its last handle has gone.
 //

@@ -2,15 +2,18 @@
 //
 //   S1 the handler, on whatever thread and stack: sets the signal's bit in `pending`, writes to an eventfd. Nothing else is
 //      safe there; errno is kept
-//   S2 the thread (one for the process, started by the first subscription) reads the eventfd, takes the bits, and under the
-//      lock sends the number to every receiver that subscribed and collects the contexts; these it cancels after the unlock,
+//   S2 the thread (one for the process, started by the first subscription) reads the eventfd, and under the lock takes a bit,
+//      sends the number to every receiver that subscribed and collects the contexts; these it cancels after the unlock,
 //      because that runs callbacks of users. With many contexts in several rounds: no memory is needed
 //   S3 nobody wanted it: its last subscription went after S1. The old disposition is back by then, so the signal is
-//      raised again and does what it would have done a moment later
+//      raised again and does what it would have done a moment later: by whoever takes the bit, the end of that subscription
+//      or the thread. Bits are taken under the lock, and the thread raises before it unlocks, so when a subscription has
+//      ended nothing that was noted before can come late, to a handler that is not there any more
 //
 // A subscription ends in the drop of the last receiver (receivers_watcher), or in the context's listener: notify when it is
 // cancelled, release when it goes. It is then taken out under the lock, and the disposition of a signal that has no other is put
-// back, unless somebody has replaced weft's handler meanwhile.
+// back, unless somebody has replaced weft's handler meanwhile. Such a handler has had the signal, so nothing is raised again: if
+// it calls weft's, the one that it found, that would never end.
 //
 // Rejected: signalfd (needs the signal blocked in every thread of the program, also those that it starts itself, and children
 // inherit the mask); a task that reads the eventfd (signals are the process's and work without any runtime).
@@ -96,12 +99,20 @@ class registry {
   }
 
   void remove(subscription& s) noexcept {
-    rt::guard hold(lock_);
-    (s.prev_one != nullptr ? s.prev_one->next_one : all_) = s.next_one;
-    if (s.next_one != nullptr) s.next_one->prev_one = s.prev_one;
-    rt::sources.signal_subscriptions.fetch_sub(1, std::memory_order_release);
+    std::uint64_t again = 0;
+    {
+      rt::guard hold(lock_);
+      (s.prev_one != nullptr ? s.prev_one->next_one : all_) = s.next_one;
+      if (s.next_one != nullptr) s.next_one->prev_one = s.prev_one;
+      rt::sources.signal_subscriptions.fetch_sub(1, std::memory_order_release);
+      for (int signal = 1; signal <= highest_signal; ++signal) {
+        if ((s.wanted & bit_of(signal)) == 0) continue;
+        unwant_locked(signal);
+        if (count_[signal] == 0 && take_locked(signal) && is_raised_again_locked(signal)) again |= bit_of(signal);
+      }
+    }
     for (int signal = 1; signal <= highest_signal; ++signal)
-      if ((s.wanted & bit_of(signal)) != 0) unwant_locked(signal);
+      if ((again & bit_of(signal)) != 0) ::kill(::getpid(), signal);  // S3
   }
 
  private:
@@ -129,6 +140,7 @@ class registry {
       ours.sa_flags = SA_RESTART | SA_ONSTACK;
       sigemptyset(&ours.sa_mask);
       if (::sigaction(signal, &ours, &before_[signal]) != 0) return errno;
+      replaced_ &= ~bit_of(signal);
     }
     ++count_[signal];
     return 0;
@@ -139,6 +151,16 @@ class registry {
     struct sigaction now{};
     if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == weft_note_signal)
       ::sigaction(signal, &before_[signal], nullptr);
+    else replaced_ |= bit_of(signal);
+  }
+
+  /// Whether it had come. Acquire: what its sender's handler did is seen.
+  bool take_locked(int signal) noexcept WEFT_REQUIRES(lock_) {
+    return (pending.fetch_and(~bit_of(signal), std::memory_order_acquire) & bit_of(signal)) != 0;
+  }
+
+  [[nodiscard]] bool is_raised_again_locked(int signal) const noexcept WEFT_REQUIRES(lock_) {
+    return (replaced_ & bit_of(signal)) == 0;
   }
 
   [[noreturn]] void listen(int fd) noexcept {
@@ -147,39 +169,45 @@ class registry {
     for (;;) {
       std::uint64_t writes = 0;
       if (::read(fd, &writes, sizeof writes) < 0 && errno != EINTR) rt::fatal("the descriptor for signals was closed");
-      std::uint64_t const came = pending.exchange(0, std::memory_order_acquire);
       for (int signal = 1; signal <= highest_signal; ++signal)
-        if ((came & bit_of(signal)) != 0) deliver(signal);
+        if ((pending.load(std::memory_order_relaxed) & bit_of(signal)) != 0) deliver(signal);
     }
   }
 
-  /// S2, S3.
   void deliver(int signal) noexcept {
     // Counts as a subscription: what it has collected it will wake, even if the last real one goes meanwhile.
     rt::sources.signal_subscriptions.fetch_add(1, std::memory_order_acq_rel);
-    {
-      rt::guard hold(lock_);
-      ++deliveries_;
-    }
-    bool wanted = false;
     // In rounds, since the thread could tell nobody that there is no memory for a list of whatever length.
     std::array<rt::cancel_node*, most_at_once> due;
-    std::size_t n = 0;
-    do {
-      n = deliver_some(signal, due, wanted);
+    std::size_t n = first_round(signal, due);
+    for (;;) {
       for (std::size_t i = 0; i < n; ++i) {
         rt::cancel(*due[i], rt::cancel_kind::cancelled, nullptr);
         rt::drop(due[i]);
       }
-    } while (n == due.size());
+      if (n != due.size()) break;
+      rt::guard hold(lock_);
+      bool wanted = true;
+      n = deliver_some_locked(signal, due, wanted);
+    }
     rt::sources.signal_subscriptions.fetch_sub(1, std::memory_order_acq_rel);
-    if (!wanted) ::kill(::getpid(), signal);
+  }
+
+  /// S2, and S3 if nobody wanted it: a round that is not the last has found somebody.
+  std::size_t first_round(int signal, std::array<rt::cancel_node*, most_at_once>& due) noexcept {
+    rt::guard hold(lock_);
+    if (!take_locked(signal)) return 0;  // by the end of its last subscription
+    ++deliveries_;
+    bool wanted = false;
+    std::size_t const n = deliver_some_locked(signal, due, wanted);
+    if (!wanted && is_raised_again_locked(signal)) ::kill(::getpid(), signal);
+    return n;
   }
 
   /// To those that have not had this delivery yet, until `due` is full of contexts to be cancelled: how many there are.
-  std::size_t deliver_some(int signal, std::array<rt::cancel_node*, most_at_once>& due, bool& wanted) noexcept {
+  std::size_t deliver_some_locked(int signal, std::array<rt::cancel_node*, most_at_once>& due, bool& wanted) noexcept
+      WEFT_REQUIRES(lock_) {
     std::size_t n = 0;
-    rt::guard hold(lock_);
     for (subscription* s = all_; s != nullptr && n < due.size(); s = s->next_one) {
       if ((s->wanted & bit_of(signal)) == 0 || std::exchange(s->seen, deliveries_) == deliveries_) continue;
       if (s->to != nullptr) {
@@ -196,7 +224,9 @@ class registry {
   rt::ranked_lock lock_{rt::lock_rank::registry};
   subscription* all_ WEFT_GUARDED_BY(lock_) = nullptr;
   std::uint64_t deliveries_ WEFT_GUARDED_BY(lock_) = 0;
-  unsigned count_[highest_signal + 1] WEFT_GUARDED_BY(lock_) = {};           // subscriptions a signal
+  unsigned count_[highest_signal + 1] WEFT_GUARDED_BY(lock_) = {};  // subscriptions a signal
+  std::uint64_t replaced_ WEFT_GUARDED_BY(lock_) =
+      0;  // bits of those whose handler was another's when the last subscription went
   struct sigaction before_[highest_signal + 1] WEFT_GUARDED_BY(lock_) = {};  // what stood there before the first
 };
 

@@ -23,6 +23,12 @@ void send_to_self(int signal) { ::kill(::getpid(), signal); }
 std::atomic<int> counted{0};
 extern "C" void count_signal(int) { counted.fetch_add(1); }
 
+void (*found)(int) = nullptr;  // the handler that count_and_pass_on replaced
+extern "C" void count_and_pass_on(int signal) {
+  counted.fetch_add(1);
+  found(signal);
+}
+
 /// A handler of the test's own for the length of a block.
 class own_handler {
  public:
@@ -95,6 +101,28 @@ TEST_CASE("a handler that replaced weft's is left alone when the subscription go
   CHECK(handled_by_test(SIGUSR2));
 }
 
+TEST_CASE("a handler that replaced weft's and calls it gets each signal once, also when the subscription has gone") {
+  own_handler const own(SIGUSR1);
+  auto sub = weft::signals({SIGUSR1});
+  found = std::signal(SIGUSR1, count_and_pass_on);
+  sub = {};
+  send_to_self(SIGUSR1);
+  auto const later = weft::signals({SIGUSR2});
+  send_to_self(SIGUSR2);
+  CHECK(later.recv() == SIGUSR2);  // the other signal has been dealt with: it came first
+  CHECK(counted == 1);
+}
+
+TEST_CASE("a signal that came before its last subscription went does not come after it") {
+  for (int round = 0; round < 2'000; ++round) {
+    own_handler const own(SIGUSR1);  // after it the signal would end this program
+    auto sub = weft::signals({SIGUSR1});
+    send_to_self(SIGUSR1);
+    if (round % 2 != 0) std::this_thread::yield();
+    sub = {};
+  }
+}
+
 TEST_CASE("wait_signal returns the number of the signal that came") {
   own_handler const own(SIGUSR2);
   with_workers([] {
@@ -116,7 +144,7 @@ TEST_CASE("wait_signal ends when its task is cancelled") {
 }
 
 TEST_CASE("wait_signal works on a plain thread without a runtime") {
-  own_handler const own(SIGUSR2);  // a signal that is still on its way when the last subscription goes is raised again
+  own_handler const own(SIGUSR2);  // what is still on its way when the last subscription goes is raised again
   auto const guard = weft::signals({SIGUSR2});
   std::atomic<bool> over{false};
   std::thread other([&] {
