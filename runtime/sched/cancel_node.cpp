@@ -20,16 +20,23 @@ cancel_node::cancel_node(scheduler* s, cancel_node* p, bool inherits_, std::uint
   first_shard.node = this;
 }
 
-void* cancel_node::operator new(std::size_t size) {
+namespace {
+
+__attribute__((always_inline)) inline void* take_memory(std::size_t size) {
   worker* const w = current_worker();
   void* const kept = w != nullptr ? w->contexts.take() : nullptr;
   return kept != nullptr ? kept : ::operator new(size);
 }
 
-void cancel_node::operator delete(void* memory) noexcept {
+__attribute__((always_inline)) inline void give_memory_back(void* memory) noexcept {
   worker* const w = current_worker();  // as it is now: the destructor may have waited
   if (w == nullptr || !w->contexts.keep(memory)) ::operator delete(memory);
 }
+
+}  // namespace
+
+void* cancel_node::operator new(std::size_t size) { return take_memory(size); }
+void cancel_node::operator delete(void* memory) noexcept { give_memory_back(memory); }
 
 spread_shards::spread_shards(cancel_node& of, unsigned count) noexcept
     : count_(count), shards_(new(std::nothrow) padded[count]) {
@@ -63,6 +70,13 @@ namespace {
 /// Whether destroying the node may run user code.
 bool has_users_things(cancel_node const& n) noexcept {
   return n.value != nullptr || n.cause != nullptr || n.listeners != nullptr;
+}
+
+/// Whether the destructor would find nothing to do: most own contexts of tasks only stood by, to hand on a cancellation.
+__attribute__((always_inline)) inline bool is_bare(cancel_node const& n) noexcept {
+  auto const any = [](auto*... p) { return (reinterpret_cast<std::uintptr_t>(p) | ...) != 0; };
+  return n.kind == cancel_kind::none && !any(n.done_channel.load(std::memory_order_acquire), n.listeners, n.timer,
+                                             n.spread.load(std::memory_order_acquire), n.key, n.value.get());
 }
 
 void destroy(cancel_node* n) noexcept {
@@ -101,13 +115,21 @@ bool let_go(cancel_node& n, std::uint32_t times) noexcept {
   return true;
 }
 
-/// It has no references, and is out of its parent's list. Whose reference is the caller's to drop; null: none.
-cancel_node* destroy_alone(cancel_node& n) noexcept {
+__attribute__((noinline)) cancel_node* destroy_with_contents(cancel_node& n) noexcept {
   if (has_users_things(n) &&
       run_as_task_if_native([](void* dead) noexcept { destroy(static_cast<cancel_node*>(dead)); }, &n))
     return nullptr;
   cancel_node* const parent = n.parent;
   delete &n;
+  return parent;
+}
+
+/// It has no references, and is out of its parent's list. Whose reference is the caller's to drop; null: none.
+__attribute__((always_inline)) inline cancel_node* destroy_alone(cancel_node& n) noexcept {
+  if (!is_bare(n)) [[unlikely]]
+    return destroy_with_contents(n);
+  cancel_node* const parent = n.parent;
+  give_memory_back(&n);
   return parent;
 }
 
@@ -134,22 +156,16 @@ namespace {
 
 bool cancel_from(cancel_node& n, cancel_kind kind, std::exception_ptr const& cause, bool started_here) noexcept;
 
-void link_child(cancel_node& parent, cancel_node& n) noexcept {
-  cancel_kind kind = cancel_kind::none;
-  std::exception_ptr cause;
-  {
-    guard hold(parent.lock);
-    kind = parent.kind;
-    if (kind == cancel_kind::none) {
-      n.is_child = true;
-      n.next_sibling = parent.first_child;
-      if (parent.first_child != nullptr) parent.first_child->prev_sibling = &n;
-      parent.first_child = &n;
-      return;
-    }
-    cause = parent.cause;
-  }
-  cancel_from(n, kind, cause, false);
+void link_locked(cancel_node& parent, cancel_node& n) noexcept {
+  n.is_child = true;
+  n.next_sibling = parent.first_child;
+  if (parent.first_child != nullptr) parent.first_child->prev_sibling = &n;
+  parent.first_child = &n;
+}
+
+/// As `parent` is, for good.
+__attribute__((noinline)) void cancel_as(cancel_node& parent, cancel_node& n) noexcept {
+  cancel_from(n, parent.kind, parent.cause, false);
 }
 
 constexpr timer_ops deadline_ops{
@@ -164,7 +180,49 @@ constexpr timer_ops deadline_ops{
 void put_below_parent(cancel_node& n) noexcept {
   if (n.parent == nullptr || !n.inherits) return;
   n.deadline = n.parent->deadline;
-  link_child(*n.parent, n);
+  {
+    guard hold(n.parent->lock);
+    if (n.parent->kind == cancel_kind::none) return link_locked(*n.parent, n);
+  }
+  cancel_as(*n.parent, n);
+}
+
+bool put_into(std::atomic<cancel_node*>& place, cancel_node& n) noexcept {
+  cancel_node* const parent = n.parent;
+  if (parent == nullptr) [[unlikely]] {
+    cancel_node* none = nullptr;
+    return place.compare_exchange_strong(none, &n, std::memory_order_release, std::memory_order_relaxed);
+  }
+  n.deadline = parent->deadline;
+  guard hold(parent->lock);
+  if (place.load(std::memory_order_relaxed) != nullptr) return false;
+  if (parent->kind == cancel_kind::none) [[likely]] {
+    link_locked(*parent, n);
+  } else {
+    parent->lock.unlock();
+    cancel_as(*parent, n);  // before anybody sees it
+    parent->lock.lock();
+    if (place.load(std::memory_order_relaxed) != nullptr) return false;
+  }
+  place.store(&n, std::memory_order_release);
+  return true;
+}
+
+cancel_node& make_own_context(task& t) {
+  // Its children are counted right now, and the task's reference to the inherited context becomes the new one's.
+  auto* const fresh =
+      ::new (take_memory(sizeof(cancel_node))) cancel_node(t.sched, t.inherited, true, 1 + children_ahead);
+  fresh->is_tasks_own = true;
+  bool const lends = t.inherited != nullptr && !t.inherited->is_root && !t.inherited_lent;
+  if (!lends) retain(t.inherited);
+  if (put_into(t.own, *fresh)) {
+    t.credit = children_ahead;
+    t.inherited_lent = lends;
+    return *fresh;
+  }
+  if (lends) retain(t.inherited);
+  drop(fresh, 1 + children_ahead);
+  return *t.own_context();
 }
 
 cancel_node* make_context(scheduler* s, cancel_node* parent, bool inherits) {
@@ -382,44 +440,3 @@ bool remove_listener(cancel_node& n, cancel_listener& l) noexcept {
 }
 
 }  // namespace weft::rt
-
-namespace weft {
-
-cancelled::cancelled(rt::cancel_node* node) noexcept : node_(node) { rt::retain(node_); }
-cancelled::cancelled(cancelled const& other) noexcept : node_(other.node_) { rt::retain(node_); }
-cancelled& cancelled::operator=(cancelled const& other) noexcept {
-  rt::retain(other.node_);
-  rt::drop(node_);
-  node_ = other.node_;
-  return *this;
-}
-cancelled::~cancelled() { rt::drop(node_); }
-
-std::error_code cancelled::code() const noexcept {
-  bool const late = node_ != nullptr && node_->err() == rt::cancel_kind::timed_out;
-  return std::make_error_code(late ? std::errc::timed_out : std::errc::operation_canceled);
-}
-
-char const* cancelled::what() const noexcept {
-  return code() == std::errc::timed_out ? "weft: cancelled: the deadline has passed" : "weft: cancelled";
-}
-
-namespace {
-struct weft_category final : std::error_category {
-  [[nodiscard]] char const* name() const noexcept override { return "weft"; }
-  [[nodiscard]] std::string message(int code) const override {
-    switch (static_cast<errc>(code)) {
-      case errc::eof: return "unexpected end of stream";
-      case errc::closed: return "closed by this side";
-    }
-    return "unknown weft error";
-  }
-};
-}  // namespace
-
-std::error_category const& error_category() noexcept {
-  static auto* category = new weft_category;  // never destroyed: error codes outlive static destruction
-  return *category;
-}
-
-}  // namespace weft

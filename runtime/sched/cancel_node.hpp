@@ -159,6 +159,9 @@ void drop_last(cancel_node* n) noexcept;
 [[nodiscard]] cancel_node* make_context(scheduler* s, cancel_node* parent, bool inherits = true);
 /// Puts a new node, whose reference to its parent is counted already, in the parent's list; cancels it if the parent is cancelled.
 void put_below_parent(cancel_node& n) noexcept;
+/// The same for a context of a task's own, and puts it into `place`, unless there is one: then `n` is as new, and false. Two that do this at
+/// once, the task itself and a handle's cancel(), have the same parent, so they agree under its lock.
+[[nodiscard]] bool put_into(std::atomic<cancel_node*>& place, cancel_node& n) noexcept;
 /// make_context() with a deadline: cancels itself with timed_out. Only inside a runtime.
 [[nodiscard]] cancel_node* make_context_until(scheduler& s, cancel_node* parent, std::int64_t deadline);
 
@@ -174,6 +177,8 @@ bool remove_listener(cancel_node& n, cancel_listener& l) noexcept;
 
 /// The calling task's own context, made if need be. Throws bad_alloc.
 [[nodiscard]] cancel_node& own_context_of(task& t);
+/// The same where it was not there a moment ago.
+[[nodiscard]] cancel_node& make_own_context(task& t);
 /// How many of its children a task counts ahead, in its own context's references.
 inline constexpr std::uint16_t children_ahead = 64;
 /// What join_handle::cancel does.

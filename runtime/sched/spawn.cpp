@@ -172,7 +172,7 @@ template <bool WithHandle>
 __attribute__((noinline)) task* create_after_all(body_ops const& ops, std::source_location place) {
   task* const parent = current_task();
   if (parent != nullptr && !parent->in_scope && parent->has_handle && parent->own_context() == nullptr) {
-    (void)own_context_of(*parent);
+    (void)make_own_context(*parent);
     if (task* const t = create_at_once<WithHandle>(ops, place)) return t;
   }
   return create_task(nullptr, ops, nullptr, place);

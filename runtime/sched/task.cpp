@@ -81,7 +81,7 @@ __attribute__((noinline)) void drop_extra_there(task* t) noexcept {
       delete e;
     } else if (cancel_node* const own = t->own.load(std::memory_order_acquire)) {
       // A destructor of the result's may have waited under it.
-      unregister_from(*t, own);
+      if (t->shard != nullptr) unregister_from(*t, own);
       if (t->waits_under == own) t->waits_under = nullptr;
       t->own.store(nullptr, std::memory_order_relaxed);  // no handle is left that could look
       cancel_node* const parent = drop_alone(*own, 1u + std::exchange(t->credit, std::uint16_t{0}));

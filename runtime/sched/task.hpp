@@ -95,7 +95,7 @@ struct task : waiter {
   // the wait. Null: the next W1 finds it out. `shard` is null or one of this context's.
   cancel_node* waits_under = nullptr;
   std::atomic<cancel_node*> own{
-      nullptr};  // its own context, made when needed, by a handle's cancel() too: by compare-exchange; counted
+      nullptr};  // its own context, made when needed, by a handle's cancel() too: put_into; counted
   std::atomic<task_extra*> extra{nullptr};  // installed once by compare-exchange
   context_shard* shard = nullptr;           // the shard it is registered in
   timer_node* timer = nullptr;              // made at the first timed wait of a task in this block, and kept there

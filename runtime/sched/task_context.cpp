@@ -11,32 +11,9 @@ namespace weft::rt {
 
 // ---- a task's own context -------------------------------------------------------------------------------------------
 
-namespace {
-
-/// True: `fresh` is it from now on. acq_rel: the task itself and a handle may do this at once; who loses uses the other's.
-bool install(task& t, cancel_node*& seen, cancel_node* fresh) noexcept {
-  return t.own.compare_exchange_strong(seen, fresh, std::memory_order_acq_rel, std::memory_order_acquire);
-}
-
-}  // namespace
-
 cancel_node& own_context_of(task& t) {
   cancel_node* own = t.own.load(std::memory_order_acquire);
-  if (own != nullptr) return *own;
-  // Its children are counted right now, and the task's reference to the inherited context becomes the new one's.
-  auto* const fresh = new cancel_node(t.sched, t.inherited, true, 1 + children_ahead);
-  fresh->is_tasks_own = true;
-  bool const lends = t.inherited != nullptr && !t.inherited->is_root && !t.inherited_lent;
-  if (!lends) retain(t.inherited);
-  put_below_parent(*fresh);
-  if (install(t, own, fresh)) {
-    t.credit = children_ahead;
-    t.inherited_lent = lends;
-    return *fresh;
-  }
-  if (lends) retain(t.inherited);
-  drop(fresh, 1 + children_ahead);
-  return *own;
+  return own != nullptr ? *own : make_own_context(t);
 }
 
 void cancel_own(task& t) {
@@ -55,10 +32,11 @@ void cancel_own(task& t) {
   cancel_node* own = t.own.load(std::memory_order_acquire);
   bool installed = false;
   if (own == nullptr) {
-    cancel_node* const fresh = make_context(t.sched, inherited);
-    installed = install(t, own, fresh);
-    if (installed) own = fresh;
-    else drop(fresh);
+    auto* const fresh = new cancel_node(t.sched, inherited, true);
+    retain(inherited);
+    installed = put_into(t.own, *fresh);
+    own = installed ? fresh : t.own_context();
+    if (!installed) drop(fresh);
   }
   cancel(*own, cancel_kind::cancelled, nullptr);
   if (!installed) return;
