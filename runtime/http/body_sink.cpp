@@ -127,8 +127,9 @@ streamed stream_body(http_connection& c, std::string& out, http::response const&
     sink.finish();
     whole = true;
     return sink.broken() ? streamed::cut : streamed::whole;
-  } catch (cancelled const&) {
-    throw;
+  } catch (cancelled const& e) {
+    if (this_task::context().cancelled()) throw;  // the client has gone, or the grace of a shutdown has ended
+    report_failure("streamed", "response", e.what());
   } catch (std::exception const& e) {
     if (!sink.broken())
       report_failure("streamed", "response", e.what());  // a client that is gone is no failure of ours

@@ -52,6 +52,15 @@ http::router routes() {
       }
     });
   });
+  r.get("/stream-cancelled/{when}", [](http::request& q) {
+    return http::response(200, "text/plain", [late = q.param("when") == "late"](http::body_writer& w) {
+      w.write("begun");
+      if (late) w.flush();
+      auto other = weft::spawn([] { weft::sleep_for(1h); });
+      other.cancel();
+      other.join();
+    });
+  });
   r.get("/stream-throw/{when}", [](http::request& q) {
     return http::response(200, "text/plain", [late = q.param("when") == "late"](http::body_writer& w) {
       w.write("begun");
@@ -211,6 +220,15 @@ TEST_CASE("a streamed body goes out in chunks, or up to the end for HTTP/1.0") {
     CHECK_FALSE(has(raw, "secret"));
     CHECK_FALSE(raw.ends_with("0\r\n\r\n"));
     CHECK(http::get("http://" + at + "/stream-throw/early")->status() == 500);  // nothing had been sent
+  });
+}
+
+TEST_CASE("a cancellation that is not the request's own comes out of a streamed body's callback as any exception") {
+  with_server(routes, {}, [](std::string const& at, auto&) {
+    CHECK(error_of(http::get("http://" + at + "/stream-cancelled/late")) == http::errc::bad_response);
+    wire w(at);
+    CHECK(status_of(w.send(get("/stream-cancelled/early")).response()) == 500);
+    CHECK(status_of(w.send(get("/hello")).response()) == 200);
   });
 }
 
