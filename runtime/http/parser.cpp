@@ -276,7 +276,7 @@ std::size_t request_parser::on_chunk_body_impl(std::uint64_t, view body, error_c
 // ---- responses -----------------------------------------------------------------------------------------
 
 response_parser::response_parser(parse_limits const& limits, bool to_head, body_taker const* taker)
-    : limits_(limits), taker_(taker) {
+    : limits_(limits), taker_(taker), to_head_(to_head) {
   base::header_limit(beast_limit(limits.header));
   if (taker) base::body_limit(boost::none);  // see add_to_body
   else base::body_limit(limits.body);
@@ -332,7 +332,11 @@ void response_parser::on_response_impl(int status, view, int, error_code& e) {
   if (status < 100) e = beast_http::error::bad_status;  // three digits, as Beast has it, are not enough
 }
 
-void response_parser::on_field_impl(field, view name, view value, error_code&) {
+void response_parser::on_field_impl(field f, view name, view value, error_code& e) {
+  // Of other codings nobody has said here that they would be understood (TE), and what they hold is not the body.
+  if (f == field::transfer_encoding && !header_done_ && may_have_body() &&
+      !equal_no_case(trim_blanks(std_view(value)), "chunked"))
+    e = beast_http::error::bad_transfer_encoding;
   if (!header_done_) fields_.emplace_back(std_view(name), trim_blanks(std_view(value)));
 }
 

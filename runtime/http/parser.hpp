@@ -174,9 +174,13 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   void on_finish_impl(error_code&) override {}
 
   void add_to_body(view piece);
+  [[nodiscard]] bool may_have_body() const noexcept {
+    return !to_head_ && status_ >= 200 && status_ != 204 && status_ != 304;
+  }
 
   parse_limits const& limits_;
   body_taker const* taker_;
+  bool const to_head_;
   outcome outcome_ = outcome::more;
   int status_ = 0;
   std::size_t header_size_ = 0;

@@ -142,6 +142,22 @@ TEST_CASE("bad, cut, over-long and interim responses") {
   });
 }
 
+TEST_CASE("a body in a coding that was not asked for is an error, not the body") {
+  weft::run([] {
+    script s({{"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"},
+              {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+              {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde"},
+              {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabcde"},
+              {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"},
+              {"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"}});
+    for (int i = 0; i < 4; ++i) CHECK(error_of(http::get(s.at)) == http::errc::bad_response);
+    auto const head = http::client().send(http::request("HEAD", s.at));  // which has no body
+    REQUIRE(head);
+    CHECK(head->status() == 200);
+    CHECK(http::get(s.at)->body() == "abcde");
+  });
+}
+
 TEST_CASE("a cancelled task's request throws, also where its URL is none") {
   weft::run([] {
     auto [cancelled, cancel] = weft::with_cancel(weft::this_task::context());
