@@ -58,6 +58,14 @@ bool well_formed_line(std::string_view line) noexcept {
          v[7] <= '9';
 }
 
+/// Where the digit stands of a minor version of HTTP/1 that came after 1.1; npos: it is another version, or no such line. Who speaks it
+/// must be taken for one who speaks the latest that we know (RFC 9110, 2.5).
+std::size_t later_minor_version(std::string_view line) noexcept {
+  if (!well_formed_line(line)) return line.npos;
+  auto const minor = line.rfind(' ') + std::string_view(" HTTP/1.").size();
+  return line[minor - 2] == '1' && line[minor] > '1' ? minor : line.npos;
+}
+
 /// Beast's parser asserts that it is not called again for a last chunk of which it has fewer bytes than the shortest one has
 /// ("0\r\n\r\n"). More must come in any case, wherever in a chunked body we are.
 constexpr std::size_t shortest_last_chunk = 5;
@@ -145,7 +153,14 @@ std::size_t request_parser::feed(std::string_view in) {
     error_code e;
     chunk_header_ = false;
     std::size_t n = 0;
-    on_native_stack([&] { n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e); });  // a frame of 4 KB
+    auto const put = [&](std::string_view s) {
+      on_native_stack([&] { n = base::put(boost::asio::const_buffer(s.data(), s.size()), e); });  // a frame of 4 KB
+    };
+    put(rest);
+    if (e == beast_http::error::bad_version) {  // Beast has taken nothing
+      if (auto const at = later_minor_version(rest.substr(0, rest.find("\r\n"))); at != rest.npos)
+        put(std::string(rest).replace(at, 1, "1"));
+    }
     taken += n;
     if (!header_done_) header_size_ += n;
     std::size_t const unread = in.size() - taken;

@@ -72,7 +72,7 @@ std::vector<refusal> refusals() {
       {"a method that is no token", "G(T / HTTP/1.1\r\nHost: h\r\n\r\n", 400},
       {"a version in lower case", "GET / http/1.1\r\nHost: h\r\n\r\n", 400},
       {"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
-      {"HTTP/1.2", "GET / HTTP/1.2\r\nHost: h\r\n\r\n", 505},
+      {"HTTP/3.1", "GET / HTTP/3.1\r\nHost: h\r\n\r\n", 505},
       {"no Host", "GET / HTTP/1.1\r\n\r\n", 400},
       {"two Hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
       {"so many Hosts that a byte counts one", "GET / HTTP/1.1\r\n" + times(257, "Host: h\r\n") + "\r\n", 400},
@@ -283,6 +283,19 @@ TEST_CASE("hosts are names, addresses, and nothing, with a port or without") {
        {"", "h", "h:80", "h:", "example.org", "127.0.0.1:1", "[::1]", "[::1]:8080", "a_b-c.d", "a%20b"}) {
     CAPTURE(host);
     CHECK(parse("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n", 100)->done);
+  }
+}
+
+TEST_CASE("a later minor version of HTTP/1 is taken for 1.1, wherever the request is split") {
+  std::string const bytes =
+      "POST /x HTTP/1.2\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.2\r\n";
+  for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
+    CAPTURE(piece);
+    auto const p = parse(bytes, piece);
+    REQUIRE(p->done);
+    REQUIRE(p->keep_alive);
+    REQUIRE(p->state.body == "abc");
+    REQUIRE(p->taken == bytes.find("GET"));
   }
 }
 
