@@ -110,7 +110,8 @@ exchange::received exchange::receive(request_parser& p) {
     in_.consume(p.feed(in_.unread()));
     if (p.header_done() && !in_body && p.has_body() && (p.refused() == 0 || p.refused() == 413)) {
       route_ = &s_.table->find(http_access::state(w_.request));
-      if (route_->streamed) return received::header;
+      bool const unwanted = route_->scope == nullptr && p.expects_continue() && in_.empty();  // and so it need not come
+      if (route_->streamed || unwanted) return received::header;
     }
     if (p.refused() != 0 || p.done()) return received::whole;
     if (p.header_done() && !in_body) {

@@ -40,8 +40,8 @@ struct route {
   std::string pattern;
   std::vector<std::string> names;  // of the parameters, left to right
   http::handler handler;
-  route_scope* scope;
-  bool streamed;  // called before the body is read
+  route_scope* scope;  // null: no pattern's, it answers 404 and 405
+  bool streamed;       // called before the body is read
 };
 
 struct route_node {

@@ -184,6 +184,16 @@ TEST_CASE("a client that expects 100-continue is told to go on, or refused befor
     CHECK(status_of(
               w.send("POST /echo HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 50\r\n\r\n").rest()) ==
           413);
+    for (auto const& [path, status] : {std::pair("/nowhere", 404), std::pair("/hello", 405)}) {  // no body is asked for
+      std::string const head = "POST " + std::string(path) + " HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\n";
+      for (char const* length :
+           {"Content-Length: 5\r\n\r\n", "Content-Length: 50\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"}) {
+        std::string const r = wire(at).send(head + length).rest();
+        CHECK(status_of(r) == status);
+        CHECK(has(r, "Connection: close"));
+      }
+      CHECK(status_of(wire(at).send(head + "Content-Length: 5\r\n\r\nhello").response()) == status);
+    }
   });
 }
 
