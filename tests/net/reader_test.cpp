@@ -70,6 +70,32 @@ TEST_CASE("a line longer than the bound is message_size, one as long as it is a 
   }
 }
 
+TEST_CASE("a last line without an end is whole, however full the buffer is") {
+  for (std::size_t before = 0; before != 20; ++before) {
+    for (std::size_t size = 1; size != 70; ++size) {
+      CAPTURE(before, size);
+      std::string line;
+      for (std::size_t i = 0; i != size; ++i) line += static_cast<char>('a' + i % 26);
+      scripted from{std::string(before, '.') + "\n" + line, 16};
+      weft::net::reader in(from, 16);
+      REQUIRE(in.read_line().value().value().size() == before);
+      REQUIRE(in.read_line().value().value() == line);
+      REQUIRE_FALSE(in.read_line().value());
+    }
+  }
+}
+
+TEST_CASE("a last line without an end is bounded as any") {
+  for (std::string const end : {"", "\r", "\n", "\r\n"}) {
+    CAPTURE(end);
+    scripted fits{std::string(100, 'x') + end, 10}, too_long{std::string(101, 'x') + end, 10};
+    CHECK(weft::net::reader(fits, 16, 100).read_line().value().value().size() == 100);
+    weft::net::reader in(too_long, 16, 100);
+    CHECK(in.read_line().error() == std::errc::message_size);
+    CHECK(in.buffered() >= 101);
+  }
+}
+
 TEST_CASE("counted blocks and lines can be mixed, and nothing read ahead is lost") {
   scripted from{"5\r\nhelloworld\nrest", 4};
   weft::net::reader in(from);

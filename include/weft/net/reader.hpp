@@ -27,7 +27,8 @@ class reader {
   reader(reader&&) noexcept = default;
   reader& operator=(reader&&) noexcept = default;
 
-  /// The next line without its "\n" or "\r\n"; a last line without either is a line; then nullopt. std::errc::message_size for
+  /// The next line without its "\n" or "\r\n"; a last line without either is a line, of which a "\r" at its end is cut too
+  /// (half of a "\r\n", most likely); then nullopt. std::errc::message_size for
   /// a line longer than longest_line (nothing is lost: the bytes are still buffered). Else errors as read_some's.
   [[nodiscard]] result<std::optional<std::string_view>> read_line() {
     for (std::size_t looked = 0;;) {
@@ -43,8 +44,10 @@ class reader {
       if (!more) return std::unexpected(more.error());
       if (*more) continue;
       if (have.empty()) return std::nullopt;
+      auto const last = without_return(unread());
+      if (last->size() > longest_line_) return too_long();
       begin_ = end_;
-      return without_return(have);
+      return last;
     }
   }
 
