@@ -196,8 +196,12 @@ template <class>
 inline constexpr bool moves_into_box = false;
 template <class T, class F, bool Moving>
 inline constexpr bool moves_into_box<send_clause<T, F, Moving>> = send_clause<T, F, Moving>::moves_into_box;
+template <class>
+inline constexpr bool copies_into_box = false;
+template <class T, class F, bool Moving>
+inline constexpr bool copies_into_box<send_clause<T, F, Moving>> = send_clause<T, F, Moving>::copies_into_box;
 
-/// One object that clause I and one before it offer goes into one box.
+/// One object that clause I and one before it offer goes into one box, and copies of it are made from there.
 template <std::size_t I, class Clauses, class Stores>
 void share_box(Clauses& clauses, Stores& stores) noexcept {
   auto const with = [&]<std::size_t J>(std::integral_constant<std::size_t, J>) {
@@ -235,7 +239,7 @@ select_result_t<C...> run_select(bool in_order, C&... clause) {
     select_table<sizeof...(C)> table;
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (clause.describe(table.get()[I], std::get<I>(stores)), ...);
-      constexpr bool sharing = (moves_into_box<C> + ... + 0) > 1;
+      constexpr bool sharing = (moves_into_box<C> || ...) && ((moves_into_box<C> || copies_into_box<C>)+... + 0) > 1;
       if constexpr (sharing) (share_box<I>(clauses, stores), ...);
       try {
         outcome = select_run(table.get(), sizeof...(C), in_order);

@@ -342,4 +342,46 @@ TEST_CASE("types whose move could be a copy in disguise are boxed, those of the 
                                   [](shared_and_more v, int i) { return *v.p == i && v.p.use_count() == 1; });
 }
 
+/// Goes by boxes; its assignment throws when told so.
+struct sticky {
+  explicit sticky(std::string s) : text(std::move(s)) {}
+  sticky(sticky const&) = default;
+  sticky(sticky&& other) noexcept(false) : text(std::exchange(other.text, "")) {}
+  sticky& operator=(sticky&& other) {
+    if (std::exchange(throws, false)) throw std::runtime_error("sticky");
+    text = std::exchange(other.text, "");
+    return *this;
+  }
+  std::string text;
+  static inline bool throws = false;
+};
+static_assert(weft::detail::is_boxed<sticky>);
+
+TEST_CASE("a select that may move an object to one channel and copy it to another gives both the object") {
+  with_workers([] {
+    auto a = weft::make_chan<sticky>(), b = weft::make_chan<sticky>();
+    for (auto const& [moved_to, copied_to] : {std::pair(a, b), std::pair(b, a)}) {
+      for (bool copy : {true, false}) {
+        sticky v("text");
+        auto const receive = [&] {
+          return weft::spawn([&] {
+            await_senders(a);
+            await_senders(b);
+            return (copy ? copied_to : moved_to).recv()->text;
+          });
+        };
+        auto of_first = receive();
+        CHECK(weft::select(weft::on_send(moved_to, std::move(v)), weft::on_send(copied_to, v)) == (copy ? 1u : 0u));
+        CHECK(of_first.join() == "text");
+        CHECK(v.text == (copy ? "text" : ""));
+        v = sticky("more");
+        auto of_second = receive();
+        CHECK(weft::select(weft::on_send(copied_to, v), weft::on_send(moved_to, std::move(v))) == (copy ? 0u : 1u));
+        CHECK(of_second.join() == "more");
+        CHECK(v.text == (copy ? "more" : ""));
+      }
+    }
+  });
+}
+
 }  // namespace

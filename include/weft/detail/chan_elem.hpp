@@ -205,6 +205,7 @@ class send_box {
   [[nodiscard]] void* place() noexcept { return &link_; }
   void sent() noexcept { link_ = nullptr; }
   [[nodiscard]] bool is_full() const noexcept { return link_ != nullptr; }
+  [[nodiscard]] T const& value() noexcept { return full()->value; }
   void fill(T const& v) { link_ = new box<T>(v); }
   void fill(T&& v) { link_ = make(v); }
   void clear() noexcept {

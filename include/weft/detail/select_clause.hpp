@@ -88,7 +88,13 @@ class send_clause {
   static constexpr bool in_place = !is_boxed<T> && (Moving || std::is_trivially_copyable_v<T>);
   struct copy_store {
     send_clause* clause = nullptr;
-    std::conditional_t<is_boxed<T>, send_box<T>, std::optional<T>> formed;
+    std::optional<T> formed;
+  };
+  // Another case may have moved the object into its box by then: that is what is copied.
+  struct box_copy_store {
+    send_clause* clause = nullptr;
+    send_box<T> formed;
+    send_box<T>* const* moved_to = nullptr;
   };
   // Several cases may offer one object, to be moved to whoever comes first: the box that it is moved into is then all of theirs.
   struct box_store {
@@ -97,7 +103,10 @@ class send_clause {
     send_box<T>* box = nullptr;
   };
   static constexpr bool moves_into_box = is_boxed<T> && Moving;
-  using store = std::conditional_t<in_place, no_store, std::conditional_t<moves_into_box, box_store, copy_store>>;
+  static constexpr bool copies_into_box = is_boxed<T> && !Moving;
+  using store = std::conditional_t<
+      in_place, no_store,
+      std::conditional_t<moves_into_box, box_store, std::conditional_t<copies_into_box, box_copy_store, copy_store>>>;
 
   template <class H>
   send_clause(H&& dest, value& v, F&& f)
@@ -116,12 +125,20 @@ class send_clause {
       c.prepare = [](void* self) { return static_cast<store*>(self)->clause->form_value(*static_cast<store*>(self)); };
     }
   }
-  /// After describe() of both: one box, if it is one object.
+  /// After describe() of both, if they offer one object, which one of them moves: one box, or the copy is made of what is in it.
   template <class G>
   void share_box(store& s, send_clause<T, G, true> const& other, typename send_clause<T, G, true>::store& of) noexcept
+    requires is_boxed<T>
+  {
+    if (value_ != other.value_) return;
+    if constexpr (Moving) s.box = of.box;
+    else s.moved_to = &of.box;
+  }
+  template <class G>
+  void share_box(store& s, send_clause<T, G, false> const& other, typename send_clause<T, G, false>::store& of) noexcept
     requires moves_into_box
   {
-    if (value_ == other.value_) s.box = of.box;
+    if (value_ == other.value_) of.moved_to = &s.box;
   }
   [[nodiscard]] bool looks_ready() const noexcept { return to_.core() != nullptr && to_.core()->may_send(); }
   void settle(store& s, bool sent) {
@@ -151,7 +168,7 @@ class send_clause {
       if (!s.box->is_full()) s.box->fill(std::move(*value_));
       return s.box->place();
     } else if constexpr (is_boxed<T>) {
-      s.formed.fill(*value_);
+      s.formed.fill(s.moved_to != nullptr && (*s.moved_to)->is_full() ? (*s.moved_to)->value() : *value_);
       return s.formed.place();
     } else {
       return std::addressof(s.formed.emplace(*value_));
