@@ -19,13 +19,15 @@
 // Handlers run in the calling task after select has let go of everything; what they throw comes out of select. Every
 // handler may be left out. Handles, values and join handles that are passed as lvalues are not copied: they must outlive
 // the call. An lvalue is copied into the channel by on_send (moved, if T cannot be copied): the copy is made when the
-// case is about to happen, or before select has to wait.
+// case is about to happen, or before select has to wait. What may throw when it is moved is moved out of the object before a wait
+// and back behind it; if the way back throws, that comes out of select when the handler of the case that happened has run.
 #pragma once
 
 #include <array>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <tuple>
 #include <type_traits>
@@ -234,24 +236,46 @@ select_result_t<C...> run_select(bool in_order, C&... clause) {
   std::tuple<C&...> clauses(clause...);
   std::tuple<typename C::store...> stores;
   select_outcome outcome{sizeof...(C), false};
+  constexpr bool moving = (moves_into_box<C> || ...);
+  // What a move back to an object that was not sent has thrown: it comes out behind all else, for what has happened has happened.
+  std::conditional_t<moving, std::exception_ptr, no_store> unsettled;
   if constexpr ((is_otherwise<C> || ...)) outcome.index = peek_otherwise(std::as_const(clause)...);
   if (outcome.index == sizeof...(C)) {
     select_table<sizeof...(C)> table;
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (clause.describe(table.get()[I], std::get<I>(stores)), ...);
-      constexpr bool sharing = (moves_into_box<C> || ...) && ((moves_into_box<C> || copies_into_box<C>)+... + 0) > 1;
+      constexpr bool sharing = moving && ((moves_into_box<C> || copies_into_box<C>)+... + 0) > 1;
       if constexpr (sharing) (share_box<I>(clauses, stores), ...);
+      auto const settle = [&](auto& c, auto& store, bool happened) {
+        if constexpr (!moving) {
+          c.settle(store, happened);
+        } else {
+          try {
+            c.settle(store, happened);
+          } catch (...) {
+            unsettled = std::current_exception();
+          }
+        }
+      };
       try {
         outcome = select_run(table.get(), sizeof...(C), in_order);
       } catch (...) {
-        (clause.settle(std::get<I>(stores), false), ...);
+        (settle(clause, std::get<I>(stores), false), ...);
+        if constexpr (moving)
+          if (unsettled) std::rethrow_exception(unsettled);
         throw;
       }
       // What was sent first: a box that it shares is empty then.
       if constexpr (sharing)
-        ((outcome.index == I && outcome.ok ? clause.settle(std::get<I>(stores), true) : void()), ...);
-      (clause.settle(std::get<I>(stores), outcome.index == I && outcome.ok), ...);
+        ((outcome.index == I && outcome.ok ? settle(clause, std::get<I>(stores), true) : void()), ...);
+      (settle(clause, std::get<I>(stores), outcome.index == I && outcome.ok), ...);
     }(std::index_sequence_for<C...>());
+  }
+  if constexpr (moving) {
+    if (unsettled) [[unlikely]] {
+      (void)finish_select<0, result>(outcome, clauses, stores);
+      std::rethrow_exception(unsettled);
+    }
   }
   if constexpr (sizeof...(C) == 0) return outcome.index;
   else return finish_select<0, result>(outcome, clauses, stores);

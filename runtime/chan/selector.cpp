@@ -2,6 +2,8 @@
 
 #include <weft/selector.hpp>
 
+#include <exception>
+
 #include "runtime/base/check.hpp"
 
 namespace weft {
@@ -25,15 +27,27 @@ std::size_t selector::wait() {
     entries_[i]->describe(table_[i]);
   }
   detail::select_outcome outcome{count, false};
+  std::exception_ptr unsettled;  // of a move back to what was not sent: comes out behind all else, as select's
+  auto const settle_all = [&] {
+    for (std::size_t i = 0; i < count; ++i) {
+      try {
+        entries_[i]->settle(outcome.index == i && outcome.ok);
+      } catch (...) {
+        unsettled = std::current_exception();
+      }
+    }
+  };
   try {
     outcome = detail::select_run(table_.data(), count, false);
   } catch (...) {
-    for (auto& e : entries_) e->settle(false);
+    settle_all();
+    if (unsettled) std::rethrow_exception(unsettled);
     throw;
   }
-  for (std::size_t i = 0; i < count; ++i) entries_[i]->settle(outcome.index == i && outcome.ok);
+  settle_all();
   std::shared_ptr<detail::selector_entry> const chosen = entries_[outcome.index];
   chosen->finish(outcome.ok);
+  if (unsettled) std::rethrow_exception(unsettled);
   return outcome.index;
 }
 

@@ -357,6 +357,37 @@ struct sticky {
 };
 static_assert(weft::detail::is_boxed<sticky>);
 
+TEST_CASE("a move back to what a select did not send comes out behind the handler of what has happened") {
+  with_workers([] {
+    auto in = weft::make_chan<std::string>();
+    auto out = weft::make_chan<sticky>();
+    auto const feed = [&] {
+      return weft::spawn([&] {
+        await_receivers(in);
+        sticky::throws = true;
+        in.send("text");
+      });
+    };
+    std::string got;
+    auto const take = [&](std::string s) { got = s; };
+    sticky offered("offered");
+    auto first = feed();
+    CHECK_THROWS_WITH(weft::select(weft::on_send(out, std::move(offered)), weft::on_recv(in, take)), "sticky");
+    CHECK(std::exchange(got, "") == "text");
+    first.join();
+    weft::selector s;
+    s.send(out, sticky("kept"));
+    s.recv(in, take);
+    auto second = feed();
+    CHECK_THROWS_WITH(s.wait(), "sticky");
+    CHECK(got == "text");
+    second.join();
+    auto third = weft::spawn([&] { return out.recv()->text; });
+    CHECK(s.wait() == 0);
+    CHECK(third.join() == "kept");
+  });
+}
+
 TEST_CASE("a select that may move an object to one channel and copy it to another gives both the object") {
   with_workers([] {
     auto a = weft::make_chan<sticky>(), b = weft::make_chan<sticky>();
