@@ -9,9 +9,9 @@
 // the first in the order written. With otherwise(f) it never waits and is no cancellation point. The nil channel's case
 // is never ready; select of nothing blocks for ever. on_send to a closed channel throws closed_channel.
 //
-// What the first parameter of a receive's handler is declared as decides what it gets: T, T&, or std::optional<T>, which
-// is nullopt when the channel is closed and drained; a generic lambda gets the optional. Without a parameter it runs on
-// close as well; one that needs a value where the channel is closed makes select throw closed_channel.
+// What the first parameter of a receive's handler is declared as decides what it gets: T, T&, or std::optional<T>, also by
+// reference, which is nullopt when the channel is closed and drained; a generic lambda gets the optional. Without a
+// parameter it runs on close as well; one that needs a value where the channel is closed makes select throw closed_channel.
 //
 // Returns: if all handlers return void, the index of the case that happened, counting every case; if none does, their
 // common type; else std::optional of that, nullopt from the void ones.

@@ -55,6 +55,9 @@ TEST_CASE("a handler gets T, T& or an optional by its declaration") {
     CHECK(got == "e");
     weft::select(on_recv(with_value("f"), [&](std::optional<std::string> const& v) { got = *v; }));
     CHECK(got == "f");
+    weft::select(on_recv(with_value("ff"), [&](std::optional<std::string>& v) { got = *std::move(v); }));
+    CHECK(got == "ff");
+    CHECK(weft::select(on_recv(closed(), [](std::optional<std::string>& v) { return v.has_value() ? 1 : 2; })) == 2);
     weft::select(on_recv(with_value("g"), [&](auto v) {
       static_assert(std::is_same_v<decltype(v), std::optional<std::string>>);
       got = *v;

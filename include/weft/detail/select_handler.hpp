@@ -51,7 +51,7 @@ consteval auto how_it_is_called() {
 template <class F>
 using called = typename decltype(how_it_is_called<F>())::type;
 
-enum class gets : unsigned char { optional, value, reference, nothing };
+enum class gets : unsigned char { optional, value, reference, optional_reference, nothing };
 
 /// What F takes when a T was received. A generic or overloaded one gets the optional if it can take it.
 template <class F, class T>
@@ -60,11 +60,13 @@ consteval gets what_it_gets() {
     if constexpr (std::is_invocable_v<called<F>, std::optional<T>>) return gets::optional;
     else if constexpr (std::is_invocable_v<called<F>, T>) return gets::value;
     else if constexpr (std::is_invocable_v<called<F>, T&>) return gets::reference;
+    else if constexpr (std::is_invocable_v<called<F>, std::optional<T>&>) return gets::optional_reference;
     else return gets::nothing;
   } else {
     if constexpr (std::is_invocable_v<called<F>, optional_probe<T>>) return gets::optional;
     else if constexpr (std::is_invocable_v<called<F>, T>) return gets::value;
     else if constexpr (std::is_invocable_v<called<F>, T&>) return gets::reference;
+    else if constexpr (std::is_invocable_v<called<F>, std::optional<T>&>) return gets::optional_reference;
     else return gets::nothing;
   }
 }
@@ -75,6 +77,8 @@ consteval auto recv_result() {
   if constexpr (what == gets::optional) return std::type_identity<std::invoke_result_t<called<F>, std::optional<T>>>{};
   else if constexpr (what == gets::value) return std::type_identity<std::invoke_result_t<called<F>, T>>{};
   else if constexpr (what == gets::reference) return std::type_identity<std::invoke_result_t<called<F>, T&>>{};
+  else if constexpr (what == gets::optional_reference)
+    return std::type_identity<std::invoke_result_t<called<F>, std::optional<T>&>>{};
   else return std::type_identity<std::invoke_result_t<called<F>>>{};
 }
 template <class F, class T>
@@ -87,6 +91,9 @@ recv_result_t<F, T> run_recv_handler(F& f, recv_slot<T>& slot, bool ok, chan_cor
   constexpr gets what = what_it_gets<F, T>();
   if constexpr (what == gets::optional) {
     return static_cast<called<F>>(f)(ok ? slot.template take_as<std::optional<T>>(home) : std::optional<T>());
+  } else if constexpr (what == gets::optional_reference) {
+    std::optional<T> v = ok ? slot.template take_as<std::optional<T>>(home) : std::optional<T>();
+    return static_cast<called<F>>(f)(v);
   } else if constexpr (what == gets::nothing) {
     if (ok) slot.discard();
     return static_cast<called<F>>(f)();
