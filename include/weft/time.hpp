@@ -7,7 +7,8 @@
 //
 // After stop() or reset() has returned no value from before is received (what another task has taken by then was received before).
 // A timer or ticker may be copied: copies are handles to one timer, usable from any thread. When the last has gone the timer
-// stops, and its channel is closed for who still holds a receiver. Making one needs a runtime: outside of one they throw
+// stops, and its channel is closed for who still holds a receiver. One that is pending when its runtime ends never comes, unless it is
+// reset in another: a plain thread that goes on to wait for it waits for ever. Making one needs a runtime: outside of one they throw
 // no_runtime. Values are the time at which they were sent, on weft's clock.
 #pragma once
 
@@ -98,13 +99,13 @@ class ticker {
   detail::clock_handle source_;
 };
 
-/// One value after d, then the channel is closed. Costs nothing more once the receiver is dropped.
+/// One value after d, then the channel is closed; without a value if its runtime ends before. Costs nothing more once the receiver is dropped.
 template <class R, class P>
 [[nodiscard]] receiver<time_point> after(std::chrono::duration<R, P> d) {
   return detail::clock_channel(detail::saturated_ns(d), 0);
 }
 
-/// A ticker without a handle: it ends when the last receiver is dropped.
+/// A ticker without a handle: it ends when the last receiver is dropped. Its channel is closed when its runtime ends.
 template <class R, class P>
 [[nodiscard]] receiver<time_point> tick(std::chrono::duration<R, P> d) {
   std::int64_t const period = detail::checked_period(detail::saturated_ns(d));

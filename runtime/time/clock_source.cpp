@@ -174,11 +174,24 @@ void fire(timer_node&, void* owner, std::uint64_t generation) noexcept {
   if (tell != nullptr) tell->timer_changed(next);
 }
 
+/// Its runtime has ended, or it is retired. What has no handle cannot be started again: nobody who waits for it need go on.
+void abandon(clock_source& s) noexcept {
+  chan_core* finished = nullptr;
+  if (s.gone != nullptr) {
+    guard const hold(s.lock);
+    s.armed = false;
+    finished = std::exchange(s.out, nullptr);
+  }
+  close_finished(finished);
+  drop_source(s);
+}
+
 constexpr timer_ops source_ops{
     .retain =
         [](void* owner) noexcept { static_cast<clock_source*>(owner)->refs.fetch_add(1, std::memory_order_relaxed); },
     .fire = [](timer_node& n, void* owner, std::uint64_t generation) { fire(n, owner, generation); },
     .release = [](void* owner) { drop_source(*static_cast<clock_source*>(owner)); },
+    .abandon = [](void* owner) { abandon(*static_cast<clock_source*>(owner)); },
 };
 
 /// Stop and start. Nothing has changed if it throws.

@@ -209,7 +209,9 @@ due_entry timer_heap::take_out(std::size_t i, std::uint64_t state, bool fire) no
     dead_.fetch_sub(1, std::memory_order_relaxed);
     node.state_.store(pack(state >> 2, out_bits), std::memory_order_relaxed);
   }
-  due_entry const result{node.owner, &node, state >> 2, fire ? node.ops->fire : nullptr, node.ops->release};
+  timer_ops const& ops = *node.ops;
+  due_entry const result{node.owner, &node, state >> 2, fire ? ops.fire : nullptr,
+                         fire || ops.abandon == nullptr ? ops.release : ops.abandon};
   node.home_.store(nullptr, std::memory_order_release);  // pairs with T2 in lock_for
   return result;
 }

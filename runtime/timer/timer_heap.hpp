@@ -76,6 +76,8 @@ struct timer_ops {
   void (*fire)(timer_node& node, void* owner, std::uint64_t generation);
   // One hold less; may free the owner. Called by the scheduler, for every entry handed out, after fire.
   void (*release)(void* owner);
+  // In its place for an entry that is not to be fired: dead, or drained, and then its deadline is never seen. Null: release does.
+  void (*abandon)(void* owner) = nullptr;
 };
 
 inline constexpr std::int64_t no_deadline = std::numeric_limits<std::int64_t>::max();

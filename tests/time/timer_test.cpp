@@ -5,6 +5,7 @@
 #include <atomic>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "tests/support/catch.hpp"
@@ -222,6 +223,27 @@ TEST_CASE("timers that are pending when their runtime ends are let go, and may o
   });
   CHECK(kept->stop());
   ticks = {};
+}
+
+TEST_CASE("what after() and tick() gave is closed with its runtime, also under a thread that waits for it") {
+  weft::receiver<time_point> late, ticks, waited_for;
+  std::atomic<bool> waits = false;
+  std::optional<std::thread> waiter;
+  std::optional<weft::runtime> of(std::in_place);
+  of->run([&] {
+    late = weft::after(1h);
+    ticks = weft::tick(1h);
+    waited_for = weft::after(1h);
+  });
+  waiter.emplace([&] {
+    waits = true;
+    CHECK_FALSE(waited_for.recv());
+  });
+  while (!waits) std::this_thread::yield();
+  of.reset();
+  waiter->join();
+  CHECK_FALSE(late.recv());
+  CHECK_FALSE(ticks.recv());
 }
 
 TEST_CASE("many timers, stopped, reset and fired at once by several tasks, all come right") {
