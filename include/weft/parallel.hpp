@@ -17,6 +17,7 @@
 #include <variant>
 #include <vector>
 
+#include <weft/detail/countdown.hpp>
 #include <weft/task_group.hpp>
 
 namespace weft {
@@ -139,15 +140,17 @@ void parallel_for(R&& range, F&& f, group_options options = {}) {
 }
 
 /// Joins them all, in order; the results. The first exception comes out and leaves the handles behind it joinable. Blocks; a
-/// cancellation point.
+/// cancellation point, also where there are none.
 template <class T>
 std::vector<T> join_all(std::vector<join_handle<T>>& handles) {
   std::vector<T> all;
+  if (handles.empty()) detail::countdown::cancellation_point();
   all.reserve(handles.size());
   for (auto& h : handles) all.push_back(h.join());
   return all;
 }
 inline void join_all(std::vector<join_handle<void>>& handles) {
+  if (handles.empty()) detail::countdown::cancellation_point();
   for (auto& h : handles) h.join();
 }
 

@@ -318,6 +318,19 @@ TEST_CASE("join_all throws the first exception in order, and leaves the handles 
   });
 }
 
+TEST_CASE("a join_all of nothing is a cancellation point") {
+  weft::run([] {
+    auto [context, cancel] = weft::with_cancel();
+    weft::scoped_context const in(context);
+    std::vector<weft::join_handle<int>> some;
+    std::vector<weft::join_handle<void>> none;
+    CHECK(weft::join_all(some).empty());
+    cancel();
+    CHECK_THROWS_AS(weft::join_all(some), weft::cancelled);
+    CHECK_THROWS_AS(weft::join_all(none), weft::cancelled);
+  });
+}
+
 TEST_CASE("a join_all that is cancelled leaves what it waited for joinable") {
   with_workers([] {
     std::vector<weft::join_handle<int>> some;

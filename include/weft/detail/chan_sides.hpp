@@ -203,7 +203,7 @@ class receiving {
   }
 
   /// Appends up to `max` values to `out`: waits for one, then takes what is there. How many; 0 means closed and drained
-  /// (or max == 0). Blocks; a cancellation point.
+  /// (or max == 0, which neither waits nor is a cancellation point). Blocks; a cancellation point.
   std::size_t recv_many(std::vector<T>& out, std::size_t max) const {
     counted_receiver const kept(core(), "recv_many");
     if (max == 0) return 0;
