@@ -74,7 +74,11 @@ void execute(session& s, arguments args) {
   if (fits) return enqueue(s, *c, args);
   if (s.queued != nullptr) s.queued->broken = true;
   if (c == nullptr) return unknown(s, args);
-  s.out.error("ERR wrong number of arguments for '" + lower(c->name) + "' command");
+  std::string const why = "wrong number of arguments for '" + lower(c->name) + "' command";
+  if (c->name != "EXEC") return s.out.error("ERR " + why);
+  s.queued.reset();  // it was to be the end of the transaction, and is
+  s.watched.clear();
+  s.out.error("EXECABORT Transaction discarded because of: " + why);
 }
 
 }  // namespace cache

@@ -139,7 +139,8 @@ void scan(session& s, arguments a) {
 void dbsize(session& s, arguments) { s.out.integer(static_cast<std::int64_t>(s.count().keys)); }
 
 void flush(session& s, arguments a) {
-  if (a.size() == 2 && !is_word(a[1], "ASYNC") && !is_word(a[1], "SYNC")) return s.out.error(errors::syntax);
+  if (a.size() > 2 || (a.size() == 2 && !is_word(a[1], "ASYNC") && !is_word(a[1], "SYNC")))
+    return s.out.error(errors::syntax);
   s.each_part([](shard& p) { p.clear(); });
   ++s.changes;
   s.out.ok();

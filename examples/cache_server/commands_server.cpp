@@ -213,7 +213,8 @@ struct lowered {
   void operator()(std::atomic<bool>* flag) const noexcept { *flag = false; }
 };
 
-void bgsave(session& s, arguments) {
+void bgsave(session& s, arguments a) {
+  if (a.size() > 2 || (a.size() == 2 && !is_word(a[1], "SCHEDULE"))) return s.out.error(errors::syntax);
   if (!can_save(s)) return;
   if (s.server.background_save.exchange(true)) return s.out.error(errors::is_saving);
   std::unique_ptr<std::atomic<bool>, lowered> flag(
