@@ -87,12 +87,15 @@ void snapshot_file::write(store& from) {
 void snapshot_file::save(store& from) {
   weft::permit const mine(one_);
   saving_ = true;
-  last_ok_ = false;
-  weft::defer const over([this] { saving_ = false; });  // cancelled, too
+  bool saved = false;
+  weft::defer const over([&] {  // cancelled, too
+    last_ok_ = saved;
+    saving_ = false;
+  });
   std::uint64_t const counted = changes_;
   write(from);
   changes_ -= counted;
-  last_ok_ = true;
+  saved = true;
   last_save_ = wall_clock();
 }
 

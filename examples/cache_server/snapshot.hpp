@@ -65,7 +65,7 @@ class snapshot_file {
   void changed(std::uint64_t n) noexcept { changes_.fetch_add(n, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t changes() const noexcept { return changes_; }
   [[nodiscard]] time_ms last_save() const noexcept { return last_save_; }
-  [[nodiscard]] bool last_ok() const noexcept { return last_ok_; }
+  [[nodiscard]] bool last_ok() const noexcept { return last_ok_; }  // of the last that has ended
   [[nodiscard]] bool saving() const noexcept { return saving_; }
 
  private:

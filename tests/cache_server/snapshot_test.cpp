@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -143,6 +144,29 @@ TEST_CASE("two saves at once take the changes off once") {
       other.join();
       REQUIRE(file.changes() == 0);
     }
+  });
+}
+
+TEST_CASE("while a save goes on the last one's outcome stands, and then its own") {
+  folder const f;
+  weft::run({.workers = 1}, [&] {
+    cache::store from(0, cache::make_no_eviction);
+    fill(from);
+    cache::snapshot_file file(f.path / "a.snapshot");
+    auto const save_and_look = [&](bool before) {
+      std::optional in_its_way(from.at(from.parts() - 1).lock());
+      auto saving = weft::spawn([&] { file.save(from); });
+      while (!file.saving()) weft::yield();
+      CHECK(file.last_ok() == before);
+      in_its_way.reset();
+      saving.join();
+      CHECK(file.last_ok());
+    };
+    save_and_look(true);
+    fs::create_directory(f.path / "a.snapshot.new");
+    CHECK_THROWS_AS(file.save(from), std::runtime_error);
+    fs::remove(f.path / "a.snapshot.new");
+    save_and_look(false);
   });
 }
 
