@@ -103,6 +103,8 @@ class json_format final : public snapshot_format {
       if (!v.is_object()) damaged("an entry is not an object");
       auto const* const expires = v.get_object().if_contains("expires");
       if (expires != nullptr && !expires->is_int64()) damaged("a time that is no whole number");
+      // A misspelt "expires" would be a key that stays for ever.
+      if (v.get_object().size() != (expires != nullptr ? 3 : 2)) damaged("an entry with a member too many or too few");
       good.push_back(
           {text(v.get_object(), "key"), text(v.get_object(), "value"), expires != nullptr ? expires->get_int64() : 0});
     }
