@@ -114,7 +114,9 @@ int main(int argc, char** argv) {
       .flag("--overwrite", set.overwrite, "remove the files that an earlier run has made in the folder")
       .flag("--check", set.check, "then read all again, plainly, and compare");
   if (auto const status = line.parse(argc, argv)) return *status;
-  if (set.check && set.input == "-") return line.refuse("--check", "needs a file to read again");
+  std::error_code none;
+  if (set.check && (set.input == "-" || std::filesystem::is_other(std::filesystem::status(set.input, none))))
+    return line.refuse("--check", "needs a file to read again");
   examples::allow_all_descriptors();  // a file for each service
   set.least = static_cast<logs::level>(std::ranges::find(levels, least) - levels.begin());
   return examples::unless_lost("log_pipeline", weft::run({.workers = set.workers}, run, set));

@@ -184,7 +184,8 @@ def errors(folder, log):
     refused(2, PIPELINE, "--out", out, says="input")
     refused(2, PIPELINE, log, "--out", out, "--level", "loud", says="loud")
     refused(2, PIPELINE, log, "--out", out, "--workers", "many", says="many")
-    refused(2, PIPELINE, "-", "--out", out, "--check", says="--check")
+    for pipe in ("-", "/dev/stdin"):
+        refused(2, PIPELINE, pipe, "--out", out, "--check", says="--check")
     for size in ("few", "-1", "-5M", "99999999999999999999", "20000000000G", "010", "1.5G", "5 M", "5Kx", "5bb", "i", ""):
         refused(2, GENERATE, "--bytes", size, says=size + " is not a number of bytes")
     for number in ("-1", "010", "0x10", "99999999999999999999", "1.5", "nan"):
