@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -55,9 +56,11 @@ int main(int argc, char** argv) {
   sockaddr_in at{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {}, .sin_zero = {}};
   socklen_t size = sizeof at;
   auto const colon = host.find(':');
-  char* end = nullptr;
-  at.sin_port = htons(static_cast<std::uint16_t>(colon == host.npos ? 0 : std::strtoul(&host[colon + 1], &end, 10)));
-  if (end == nullptr || *end != '\0' || inet_pton(AF_INET, host.substr(0, colon).c_str(), &at.sin_addr) != 1)
+  std::string_view const number = colon == host.npos ? "" : std::string_view(host).substr(colon + 1);
+  auto const [end, bad] = std::from_chars(number.data(), number.data() + number.size(), at.sin_port);
+  at.sin_port = htons(at.sin_port);
+  if (bad != std::errc() || end != number.data() + number.size() ||
+      inet_pton(AF_INET, host.substr(0, colon).c_str(), &at.sin_addr) != 1)
     return std::cerr << "thread_per_connection: '" << host << "' is not of the form address:port\n", 2;
   examples::allow_all_descriptors();
   for (int const s : {SIGINT, SIGTERM}) std::signal(s, [](int) { std::_Exit(0); });

@@ -117,5 +117,6 @@ for program in (HELLO, THREADS):
     refused(2, program, "--no-such-option")
     if subprocess.run([program, "--help"], capture_output=True, timeout=LIMIT).returncode != 0:
         fail("--help fails")
-    refused(2, program, "--listen", "nonsense")
+    for address in ("nonsense", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1", "127.0.0.1:+1", "127.0.0.1: 1", "127.0.0.1:1x"):
+        refused(2, program, "--listen", address)
 print("small_servers: passed")
