@@ -75,6 +75,7 @@ int main(int argc, char** argv) {
       .duration("--save-every", set.save_every, "also saved so often, if anything has changed: 30s, 5m; 0: not")
       .number("--workers", set.workers, "threads that run tasks; 0: one for each CPU", 0, 1024);
   if (auto const status = line.parse(argc, argv)) return *status;
+  if (set.save_every > 0 && set.snapshot.empty()) return line.refuse("--save-every", "needs a file: see --snapshot");
   examples::allow_all_descriptors();
   return weft::run({.workers = set.workers}, run, set);
 }

@@ -125,6 +125,7 @@ int main(int argc, char** argv) {
   if (auto const status = line.parse(argc, argv)) return *status;
   if (set.try_seconds < 0.001) return line.refuse("--try-timeout", "must be at least 1ms");
   if (set.seconds < 0.001) return line.refuse("--timeout", "must be at least 1ms");
+  if (set.cache_bytes != 0 && !set.with_cache) return line.refuse("--cache-bytes", "is for the cache of --with-cache");
   examples::allow_all_descriptors();
   return weft::run({.workers = set.workers}, run, set);
 }

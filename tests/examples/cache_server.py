@@ -322,6 +322,7 @@ def errors():
     refused(2, "--policy", "best", says="best")
     refused(2, "--max-bytes", "much", says="much")
     refused(2, "--no-such-option", says="no-such-option")
+    refused(2, "--save-every", "5m", says="--snapshot")
     if subprocess.run([SERVER, "--help"], capture_output=True, timeout=LIMIT).returncode != 0:
         fail("--help fails")
 

@@ -302,6 +302,7 @@ def errors():
         refused(2, API, "--cache", cache, says="--cache")
     for size in ("-1", "-5M", "99999999999999999999", "16E", "010", "5X", "M", ""):
         refused(2, API, "--with-cache", "--cache-bytes", size, says="not a number of bytes")
+    refused(2, API, "--cache-bytes", "1M", says="--with-cache")
     for rate in ("nan", "-nan", "inf", "-1", "1x"):
         refused(2, API, "--with-cache", "--rate", rate, says="not a number from 0")
     for limit in ("--try-timeout", "--timeout"):
