@@ -1,6 +1,7 @@
 // Names. The system's resolver blocks for seconds and cannot be interrupted, so it runs on threads of its own: at most
 // `most_threads`, each started when there is a name to look up and gone when there is none. A task waits for its look-up as
-// for anything else; if it gives up (deadline, cancellation), the answer finds nobody and is dropped.
+// for anything else; if it gives up (deadline, cancellation), the answer finds nobody and is dropped, and a look-up that has not begun
+// does not begin.
 //
 // "localhost" is this machine, as RFC 6761 says, and is not looked up.
 #include <algorithm>
@@ -115,15 +116,16 @@ class resolver_threads {
     }
   }
 
+  /// What nobody waits for any more is passed over: a name server that is silent must not hold up the names behind it.
   std::shared_ptr<lookup> next() noexcept {
     rt::guard<rt::object_lock> hold(lock_);
-    if (waiting_.empty()) {
-      --threads_;
-      return nullptr;
+    while (!waiting_.empty()) {
+      auto request = std::move(waiting_.front());
+      waiting_.pop_front();
+      if (request.use_count() > 1) return request;
     }
-    auto request = std::move(waiting_.front());
-    waiting_.pop_front();
-    return request;
+    --threads_;
+    return nullptr;
   }
 
   rt::object_lock lock_;
