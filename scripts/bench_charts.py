@@ -201,15 +201,22 @@ def main(argv):
     p.add_argument("--html", metavar="PAGE", help="where the page goes (default: FILE with .html)")
     p.add_argument("--markdown", action="store_true", help="no page: the times of scripts/bench --json as a table, on the standard output")
     a = p.parse_args(argv)
+    out = a.html or os.path.splitext(a.file)[0] + ".html"
     try:
         with open(a.file) as f:
             text = f.read()
+        is_json = text.lstrip().startswith("{")
+        if a.markdown and not is_json:
+            raise bench_sides.Failed("--markdown is for what scripts/bench --json wrote")
+        if not a.markdown and os.path.realpath(out) == os.path.realpath(a.file):
+            raise bench_sides.Failed(f"the page would replace {a.file}: see --html")
+        result = json.loads(text) if is_json else None
+        if a.markdown:
+            return print(markdown(result))
+        plt = library()
+        page = page_of_rows(plt, result) if is_json else page_of_csv(plt, text)
+        save(page, out)
     except OSError as e:
         raise bench_sides.Failed(e) from e
-    if a.markdown:
-        if not text.lstrip().startswith("{"):
-            raise bench_sides.Failed("--markdown is for what scripts/bench --json wrote")
-        return print(markdown(json.loads(text)))
-    plt = library()
-    page = page_of_rows(plt, json.loads(text)) if text.lstrip().startswith("{") else page_of_csv(plt, text)
-    save(page, a.html or os.path.splitext(a.file)[0] + ".html")
+    except (ValueError, KeyError, TypeError, AttributeError) as e:  # cut short, or of another program
+        raise bench_sides.Failed(f"{a.file} is not what bench/scaling or scripts/bench --json wrote: {type(e).__name__}: {e}") from e

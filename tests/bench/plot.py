@@ -1,0 +1,44 @@
+"""scripts/bench plot: a file of figures becomes a table, what is none is refused with one line, and no page replaces its own figures.
+
+usage: plot.py BENCH
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+
+def fail(what):
+    print(what, file=sys.stderr)
+    sys.exit(1)
+
+
+def plot(*args):
+    return subprocess.run([sys.executable, "-B", sys.argv[1], "plot", *args], capture_output=True, text=True, timeout=60)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    def file(name, content):
+        path = os.path.join(folder, name)
+        with open(path, "wb") as f:
+            f.write(content)
+        return path
+
+    good = b'{"rows":[{"name":"a","workers":1,"sides":{"weft":{"ns":150,"min":120,"max":180,"cpu":150}}}]}'
+    done = plot(file("good.json", good), "--markdown")
+    if done.returncode != 0 or "| a | 1 | 150 (120..180) | 150 |" not in done.stdout:
+        fail(f"a table was not made: {done.stdout}{done.stderr}")
+
+    page = file("page.html", good)
+    for says, args in (("not what bench/scaling", [file("cut.json", good[:-10]), "--markdown"]),
+                       ("not what bench/scaling", [file("other.json", b"{}"), "--markdown"]),
+                       ("not what bench/scaling", [file("bytes.csv", b"\x83\xff\0"), "--html", os.path.join(folder, "out.html")]),
+                       ("No such file", [os.path.join(folder, "none.csv")]),
+                       ("would replace", [page]),
+                       ("would replace", [file("figures", good), "--html", os.path.join(folder, ".", "figures")])):
+        refused = plot(*args)
+        if refused.returncode != 1 or refused.stderr.count("\n") != 1 or says not in refused.stderr:
+            fail(f"{args} gave {refused.returncode}: {refused.stdout}{refused.stderr}")
+    with open(page, "rb") as f:
+        if f.read() != good:
+            fail("a page replaced its own figures")
