@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -45,12 +46,17 @@ std::uint64_t number(std::string const& text) {
   return n;
 }
 
+constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max(), most_work = 1'000'000'000'000,
+                        most_workers = 1024;
+
 /// "7", "1,2,4", "100..100000" (times ten) or, with plus_one, "1..4".
-std::vector<std::uint64_t> values(std::string const& text, bool plus_one, std::uint64_t least) {
+std::vector<std::uint64_t> values(std::string const& text, bool plus_one, std::uint64_t least, std::uint64_t most) {
   std::vector<std::uint64_t> out;
+  auto const too_many = [&] { return CLI::ValidationError("\"" + text + "\": at most " + std::to_string(most)); };
   if (std::size_t const dots = text.find(".."); dots != std::string::npos) {
     std::uint64_t const first = number(text.substr(0, dots)), last = number(text.substr(dots + 2));
     if (first > last || (first == 0 && !plus_one)) throw CLI::ValidationError("\"" + text + "\" is not a range");
+    if (last > most) throw too_many();  // before they are counted up
     for (std::uint64_t n = first; n < last; n = plus_one ? n + 1 : n > last / 10 ? last : n * 10) out.push_back(n);
     out.push_back(last);
   } else {
@@ -58,6 +64,7 @@ std::vector<std::uint64_t> values(std::string const& text, bool plus_one, std::u
   }
   if (out.empty() || *std::min_element(out.begin(), out.end()) < least)
     throw CLI::ValidationError("\"" + text + "\": at least " + std::to_string(least));
+  if (*std::max_element(out.begin(), out.end()) > most) throw too_many();
   return out;
 }
 
@@ -144,28 +151,30 @@ void measure(experiment const& e) {
 
 int main(int argc, char** argv) {
   CLI::App app("Measures tasks that answer messages, for every combination of the values given; prints CSV.");
-  std::string tasks = "1000", work_ns = "0", capacity = "0", workers = "1..2", kind = "cpu";
-  std::uint64_t messages = 0;
+  std::string tasks = "1000", work_ns = "0", capacity = "0", workers = "1..2", kind = "cpu", messages = "0";
   app.add_option("--tasks", tasks, "how many: 1000, 100,5000 or 100..1000000 (times ten)")->capture_default_str();
   app.add_option("--work-ns", work_ns, "nanoseconds of work a message, likewise")->capture_default_str();
   app.add_option("--work", kind, "what the work is")->check(CLI::IsMember({"cpu", "sleep"}))->capture_default_str();
   app.add_option("--capacity", capacity, "of the channels, likewise")->capture_default_str();
   app.add_option("--workers", workers, "how many: 2, 1,4 or 1..4 (one more)")->capture_default_str();
-  app.add_option("--messages", messages, "in all (default: one for each task, at least 100,000)");
+  app.add_option("--messages", messages, "in all; 0: one for each task, at least 100,000")->capture_default_str();
   try {
     app.parse(argc, argv);
-    auto const all_tasks = values(tasks, false, 1), all_work = values(work_ns, false, 0),
-               all_capacities = values(capacity, false, 0), all_workers = values(workers, true, 1);
+    auto const all_tasks = values(tasks, false, 1, any), all_work = values(work_ns, false, 0, most_work),
+               all_capacities = values(capacity, false, 0, any), all_workers = values(workers, true, 1, most_workers);
+    std::uint64_t const in_all = number(messages);
     double const calibrated = rounds_per_ns();
     std::puts("tasks,work,work_ns,capacity,workers,messages,ns_per_message,cpu_ns_per_message,bytes_per_task");
     for (auto const w : all_workers)
       for (auto const t : all_tasks)
         for (auto const ns : all_work)
           for (auto const c : all_capacities) {
-            std::uint64_t const n = messages != 0 ? messages : std::max<std::uint64_t>(t, 100'000);
+            std::uint64_t const n = in_all != 0 ? in_all : std::max<std::uint64_t>(t, 100'000);
             experiment const e{t, ns, c, w, n, kind == "sleep", calibrated};
             weft::run({.workers = static_cast<unsigned>(w)}, measure, e);
           }
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      throw std::runtime_error("cannot write to standard output");
   } catch (CLI::Error const& e) {
     return app.exit(e);
   } catch (std::exception const& e) {

@@ -33,6 +33,13 @@ slept = list(csv.DictReader(io.StringIO(run("--tasks", "10", "--work", "sleep", 
 if len(slept) != 1 or float(slept[0]["ns_per_message"]) * 50 < 5e6:  # five sleeps of 1 ms in a row for each of the ten tasks
     fail(f"it did not sleep: {slept}")
 
-for wrong in (["--tasks", "0"], ["--tasks", "many"], ["--tasks", "10..1"], ["--workers", "-1"], ["--work", "rest"]):
+with open("/dev/full", "wb") as full:
+    lost = subprocess.run([sys.argv[1], "--tasks", "1", "--messages", "1", "--workers", "1"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+if lost.returncode != 1 or lost.stderr != "scaling: cannot write to standard output\n":
+    fail(f"with a full standard output it gave {lost.returncode}: {lost.stderr}")
+
+for wrong in (["--tasks", "0"], ["--tasks", "many"], ["--tasks", "10..1"], ["--workers", "-1"], ["--work", "rest"],
+              ["--workers", "4294967297"], ["--workers", "1..9999999999"], ["--work-ns", "9999999999999"],
+              ["--messages", "0x10"], ["--messages", "-1"]):
     if (refused := run(*wrong)).returncode == 0 or refused.stdout.count("\n") > 0 and "tasks,work" in refused.stdout:
         fail(f"{wrong} was taken")
