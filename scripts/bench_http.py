@@ -31,6 +31,8 @@ import sys
 import tempfile
 import time
 
+import bench_sides
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: bench\r\n\r\n"
 BODY = b'{"message":"hello world"}'
@@ -80,6 +82,7 @@ def arguments(argv):
         p.error("numbers must be positive")
     if a.load == "wrk" and not shutil.which("wrk"):
         p.error("--load wrk: it is not installed (scripts/setup --bench)")
+    bench_sides.check_writable(a.json)
     a.peers = [name for name in a.peers.split(",") if name]
     for name in a.peers:
         if name not in PEERS:

@@ -25,6 +25,18 @@ class Failed(Exception):
     pass
 
 
+def check_writable(*files):
+    """To be known before anything is measured, not when it is to be kept. None: there is no such file."""
+    for file in filter(None, files):
+        there = os.path.exists(file)
+        try:
+            open(file, "a").close()
+        except OSError as e:
+            raise Failed(e) from e
+        if not there:
+            os.remove(file)
+
+
 def output_of(command, environment=None):
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})})
     if done.returncode != 0:

@@ -1,4 +1,5 @@
 """scripts/bench plot: a file of figures becomes a table, what is none is refused with one line, and no page replaces its own figures.
+That a file of figures cannot be written is known before anything is measured.
 
 usage: plot.py BENCH
 """
@@ -13,8 +14,12 @@ def fail(what):
     sys.exit(1)
 
 
+def bench(*args):
+    return subprocess.run([sys.executable, "-B", sys.argv[1], *args], capture_output=True, text=True, timeout=60)
+
+
 def plot(*args):
-    return subprocess.run([sys.executable, "-B", sys.argv[1], "plot", *args], capture_output=True, text=True, timeout=60)
+    return bench("plot", *args)
 
 
 with tempfile.TemporaryDirectory() as folder:
@@ -42,3 +47,9 @@ with tempfile.TemporaryDirectory() as folder:
     with open(page, "rb") as f:
         if f.read() != good:
             fail("a page replaced its own figures")
+
+    nowhere = os.path.join(folder, "none", "out")
+    for args in (["--json", nowhere], ["--html", nowhere], ["http", "--json", nowhere]):
+        refused = bench(*args, "--build", folder, "--peers", "")
+        if refused.returncode != 1 or refused.stderr.count("\n") != 1 or "No such file" not in refused.stderr or nowhere not in refused.stderr:
+            fail(f"{args} gave {refused.returncode}: {refused.stdout}{refused.stderr}")
