@@ -85,8 +85,9 @@ class wait_group {
 
   void count_one() noexcept {
     std::uint32_t a = ahead_.load(std::memory_order_relaxed);
+    // acquire: pairs with the release below, so that the count of many comes before the end of this one.
     while (a - 1 < waited - 1)
-      if (ahead_.compare_exchange_weak(a, a - 1, std::memory_order_relaxed)) return;
+      if (ahead_.compare_exchange_weak(a, a - 1, std::memory_order_acquire, std::memory_order_relaxed)) return;
     // acquire: this go() comes after the wait() that set it.
     if (a == waited && count_.finished() && ahead_.compare_exchange_strong(a, 0, std::memory_order_acquire)) a = 0;
     if (a != 0) return count_.up(1, "wait_group::go");
