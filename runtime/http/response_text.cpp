@@ -16,6 +16,7 @@ std::string_view reason_of(int status) noexcept {
     case 201: return "Created";
     case 202: return "Accepted";
     case 204: return "No Content";
+    case 205: return "Reset Content";
     case 206: return "Partial Content";
     case 301: return "Moved Permanently";
     case 302: return "Found";
@@ -54,6 +55,7 @@ std::string_view reason_of(int status) noexcept {
 
 body_form form_of(http::response const& r, response_frame const& f) noexcept {
   if (r.status() < 200 || r.status() == 204 || r.status() == 304) return body_form::none;
+  if (r.status() == 205) return body_form::empty;  // RFC 9110, 15.3.6
   if (!http_access::writer(r)) return body_form::counted;
   if (file_of(r)) return body_form::file;
   return f.http11 ? body_form::chunked : body_form::to_end;
@@ -116,6 +118,7 @@ void append_header(std::string& out, http::response const& r, response_frame con
       case body_form::counted: to << "Content-Length: " << std::uint64_t{r.body_view().size()} << "\r\n"; break;
       case body_form::file: to << "Content-Length: " << file_of(r)->length << "\r\n"; break;
       case body_form::chunked: to << "Transfer-Encoding: chunked\r\n"; break;
+      case body_form::empty: to << "Content-Length: 0\r\n"; break;
       case body_form::none:
       case body_form::to_end: break;
     }

@@ -18,7 +18,7 @@ struct response_frame {
 [[nodiscard]] std::string_view reason_of(int status) noexcept;
 
 /// How the body of a response goes out.
-enum class body_form { none, counted, file, chunked, to_end };
+enum class body_form { none, empty, counted, file, chunked, to_end };
 [[nodiscard]] body_form form_of(http::response const& r, response_frame const& f) noexcept;
 
 /// Appends status line and header with the empty line behind.

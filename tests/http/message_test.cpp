@@ -98,6 +98,8 @@ TEST_CASE("the header says how the body goes out and whether the connection stay
     return out;
   };
   CHECK(text(http::response(204), {}) == "HTTP/1.1 204 No Content\r\nDate: D\r\n\r\n");
+  CHECK(text(http::response(205, "never sent"), {}) ==
+        "HTTP/1.1 205 Reset Content\r\nDate: D\r\nContent-Length: 0\r\n\r\n");
   CHECK(text(http::response(299, ""), {.keep_alive = false}) ==
         "HTTP/1.1 299 \r\nDate: D\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
   CHECK(text(http::response(200, "ab"), {.http11 = false}) ==
