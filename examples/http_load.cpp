@@ -317,8 +317,8 @@ static bool watch(nanoseconds step, Done done, Say say) try {
 static int run(settings const& set) {
   std::string const rest = set.url.substr(7), host = rest.substr(0, rest.find('/'));
   std::string const path = rest.size() == host.size() ? "/" : rest.substr(host.size());
-  run_state s(set, host.find(':') == host.npos ? host + ":80" : host,
-              "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+  bool const has_port = host.find(':', host.starts_with('[') ? host.find(']') : 0) != host.npos;
+  run_state s(set, has_port ? host : host + ":80", "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
   auto const [signalled, unsubscribe] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
   std::size_t const rss_before = resident_bytes(set.server_pid);
   auto const [connections, cut_off] = weft::with_cancel();

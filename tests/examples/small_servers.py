@@ -113,6 +113,10 @@ with socket.create_server(("127.0.0.1", 0)) as silent:
     if p.returncode != 1 or "2 x no answer within" not in p.stdout:
         fail(f"http_load gave {p.returncode} where nothing answers: {p.stdout}{p.stderr}")
 
+p = subprocess.run([LOAD, "--url", "http://[::1]/", "--connections", "1", "--duration", "1ms"], capture_output=True, text=True, timeout=LIMIT)
+if "Invalid argument" in p.stdout:  # whoever is there, if anybody
+    fail(f"http_load does not know the port of http://[::1]/: {p.stdout}{p.stderr}")
+
 for program in (HELLO, THREADS):
     refused(2, program, "--no-such-option")
     if subprocess.run([program, "--help"], capture_output=True, timeout=LIMIT).returncode != 0:
