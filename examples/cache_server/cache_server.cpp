@@ -77,5 +77,6 @@ int main(int argc, char** argv) {
   if (auto const status = line.parse(argc, argv)) return *status;
   if (set.save_every > 0 && set.snapshot.empty()) return line.refuse("--save-every", "needs a file: see --snapshot");
   examples::allow_all_descriptors();
+  std::signal(SIGPIPE, SIG_IGN);  // who reads what it says may have gone
   return weft::run({.workers = set.workers}, run, set);
 }

@@ -127,5 +127,6 @@ int main(int argc, char** argv) {
   if (set.seconds < 0.001) return line.refuse("--timeout", "must be at least 1ms");
   if (set.cache_bytes != 0 && !set.with_cache) return line.refuse("--cache-bytes", "is for the cache of --with-cache");
   examples::allow_all_descriptors();
+  std::signal(SIGPIPE, SIG_IGN);  // who reads what it says may have gone
   return weft::run({.workers = set.workers}, run, set);
 }

@@ -144,6 +144,23 @@ def web_pages_are_refused():
             fail("nothing is said of web pages")
 
 
+def nobody_listens(folder):
+    """What the server says on a pipe that nobody reads does not end it."""
+    path = os.path.join(folder, "unheard.snapshot")
+    with Server("--snapshot", path) as s:
+        s.process.stderr.close()
+        s.process.stderr = None
+        c = Client(s.port)
+        c.call("SET", "kept", "v")
+        web = Client(s.port)
+        web.send(b"POST / HTTP/1.1\r\n\r\n")
+        if web.rest() != b"" or c.call("GET", "kept") != b"$1\r\nv\r\n":
+            fail("a line that nobody reads disturbs it")
+        web.close(), c.close()
+    if not os.path.exists(path):
+        fail("a line that nobody reads keeps it from saving")
+
+
 def keys_expire():
     with Server() as s:
         c = Client(s.port)
@@ -334,6 +351,7 @@ with tempfile.TemporaryDirectory() as top:
     answers_as_redis()
     answers_wait_for_a_client_that_sends_all_first()
     web_pages_are_refused()
+    nobody_listens(top)
     keys_expire()
     keys_are_evicted()
     if not SHORT:

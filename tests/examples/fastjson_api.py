@@ -292,6 +292,18 @@ def refused(status, *args, says):
         fail(f"{args} gave {p.returncode}: {p.stderr}")
 
 
+def nobody_listens():
+    """Lines of the log on a pipe that nobody reads do not end it."""
+    p = subprocess.Popen([API, "--with-cache", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    address = p.stdout.readline().split()[2].rstrip(",")
+    p.stderr.close()
+    for _ in range(3):
+        expect(address, "GET", "/items/none", 404)
+    p.send_signal(signal.SIGTERM)
+    if (status := p.wait(timeout=LIMIT)) != 0:
+        fail(f"with a log that nobody reads it ended with {status}")
+
+
 def errors():
     with Program(API, "--with-cache") as p:
         refused(1, API, "--with-cache", "--listen", p.address, says="in use")
@@ -316,6 +328,7 @@ items()
 rate_limit()
 cache_in_trouble()
 signalled_twice()
+nobody_listens()
 thousands()
 errors()
 print("fastjson_api: passed")
