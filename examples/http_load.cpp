@@ -67,6 +67,7 @@ struct run_state {
   std::atomic<std::size_t> connected{0}, failed{0}, errors{0};
   std::atomic<bool> stop{false};
   weft::chan<weft::unit> start = weft::make_chan<weft::unit>();  // closed: go
+  weft::chan<weft::unit> over = weft::make_chan<weft::unit>();   // closed with `stop`: who waits for its turn need not
   weft::counting_semaphore<> connecting{256};                    // the listener's queue is finite
   weft::guarded<std::map<std::string, std::size_t>> kinds;
 
@@ -213,7 +214,7 @@ static bool drive(run_state& s, net::tcp_stream& stream, counters& mine, nanosec
   response_reader reader(stream);
   while (!s.stop.load(std::memory_order_relaxed)) {
     if (interval.count() != 0) {
-      weft::sleep_until(due);
+      (void)s.over.recv_for(due - weft::now());
       if (s.stop) return false;
     }
     weft::time_point const sent = interval.count() != 0 ? due : weft::now();
@@ -238,10 +239,11 @@ static void connection(run_state& s, std::size_t index) try {
   ++(stream ? s.connected : s.failed);
   if (!stream) return;
   s.start.recv();  // till it is closed
-  nanoseconds const interval(
-      s.set.rate > 0 ? static_cast<std::int64_t>(1e9 * static_cast<double>(s.set.connections) / s.set.rate) : 0);
+  auto const connections = static_cast<double>(s.set.connections);
+  double const ns = s.set.rate > 0 ? std::min(1e9 * connections / s.set.rate, 1e17) : 0;  // three years are for ever
+  nanoseconds const interval(static_cast<std::int64_t>(ns));
   weft::time_point due =
-      weft::now() + interval * static_cast<std::int64_t>(index) / static_cast<std::int64_t>(s.set.connections);
+      weft::now() + nanoseconds(static_cast<std::int64_t>(ns * static_cast<double>(index) / connections));
   while (stream && drive(s, *stream, s.shards[index % s.shards.size()], interval, due)) stream = connect(s);
 } catch (weft::cancelled const&) {
   if (s.stop) s.error("no answer within five seconds of the end");
@@ -358,6 +360,7 @@ static int run(settings const& set) {
   }
   s.stop = true;
   s.start.close();
+  s.over.close();
   cpu = cpu_seconds(set.server_pid) - cpu;
   rss_after = resident_bytes(set.server_pid);
   if (!weft::within(5s, [&] { running.wait(); })) cut_off(), running.wait();

@@ -87,6 +87,12 @@ with Server(HELLO, "--log") as s:
     if r.status != 405 or "GET" not in r.headers["Allow"]:
         fail(f"POST /hello gave {r.status}")
     refused(1, HELLO, "--listen", s.address)
+    # Most connections have no turn before the end: they are not late, and nobody waits for them.
+    for rate, connections, requests in (("5", "50", "[123]"), ("0.0000001", "200", "1")):
+        p = subprocess.run([LOAD, "--url", f"http://{s.address}/hello", "--rate", rate, "--connections", connections, "--duration", "300ms"],
+                           capture_output=True, text=True, timeout=LIMIT)
+        if p.returncode != 0 or not re.search(rf"  requests +{requests}\n", p.stdout):
+            fail(f"http_load with --rate {rate} gave {p.returncode}: {p.stdout}{p.stderr}")
 with Server(HELLO) as quiet:
     loaded(quiet)
 if "GET /hello 200 " not in s.log or "GET /none 404 " not in s.log:
