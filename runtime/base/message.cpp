@@ -1,6 +1,7 @@
 // See message.hpp.
 #include "runtime/base/message.hpp"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,8 +9,37 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 
 namespace weft::rt {
+
+namespace {
+
+/// Takes back the SIGPIPE of a write(2) while it lives: it is the calling thread's own.
+class pipe_signal_withheld {
+ public:
+  pipe_signal_withheld() noexcept {
+    ::sigemptyset(&signal_);
+    ::sigaddset(&signal_, SIGPIPE);
+    sigset_t pending;
+    was_pending_ = ::sigpending(&pending) != 0 || ::sigismember(&pending, SIGPIPE) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &signal_, &before_);
+  }
+  ~pipe_signal_withheld() {
+    timespec const at_once{};
+    while (!was_pending_ && ::sigtimedwait(&signal_, nullptr, &at_once) < 0 && errno == EINTR) {
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  pipe_signal_withheld(pipe_signal_withheld const&) = delete;
+  pipe_signal_withheld& operator=(pipe_signal_withheld const&) = delete;
+
+ private:
+  sigset_t signal_, before_;
+  bool was_pending_;
+};
+
+}  // namespace
 
 message& message::operator<<(std::string_view text) noexcept {
   std::size_t const fits = std::min(text.size(), capacity - length_);
@@ -58,11 +88,14 @@ void message::write_line() noexcept {
 
 void write_error(std::string_view text) noexcept {
   int const kept = errno;
-  while (!text.empty()) {
-    ssize_t const written = ::write(STDERR_FILENO, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) break;
-    text.remove_prefix(static_cast<std::size_t>(written));
+  {
+    pipe_signal_withheld const meanwhile;
+    while (!text.empty()) {
+      ssize_t const written = ::write(STDERR_FILENO, text.data(), text.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) break;
+      text.remove_prefix(static_cast<std::size_t>(written));
+    }
   }
   errno = kept;
 }

@@ -28,7 +28,8 @@ class message {
   std::size_t length_ = 0;
 };
 
-/// Writes all of a longer text to standard error. Keeps errno.
+/// Writes all of a longer text to standard error. Keeps errno. Where that is a pipe that nobody reads the text is lost, and no SIGPIPE
+/// ends the program.
 void write_error(std::string_view text) noexcept;
 
 }  // namespace weft::rt

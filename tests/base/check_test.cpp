@@ -31,6 +31,24 @@ TEST_CASE("a check that holds evaluates its condition once and does nothing") {
   CHECK(evaluated == 1);
 }
 
+TEST_CASE("a line that nobody reads does not end the program, and leaves no signal behind") {
+  auto const end = run_child([] {
+    int ends[2];
+    if (::pipe(ends) != 0) return 1;
+    ::dup2(ends[1], STDERR_FILENO);
+    ::close(ends[0]);
+    ::close(ends[1]);
+    ::signal(SIGPIPE, SIG_DFL);
+    warn("nobody reads this");
+    sigset_t now;
+    bool const pending = ::sigpending(&now) != 0 || ::sigismember(&now, SIGPIPE) == 1;
+    bool const blocked = ::pthread_sigmask(SIG_SETMASK, nullptr, &now) != 0 || ::sigismember(&now, SIGPIPE) == 1;
+    return pending || blocked ? 2 : 0;
+  });
+  CHECK(end.signal == 0);
+  CHECK(end.exit_code == 0);
+}
+
 TEST_CASE("a message puts together texts and numbers") {
   message text;
   text << "task " << std::uint64_t{0} << " of " << std::uint64_t{18446744073709551615ULL} << " at ";
