@@ -56,6 +56,38 @@ TEST_CASE("contexts of tasks that end while what they inherited is cancelled go 
   });
 }
 
+TEST_CASE("a task that makes its own context while its handle cancels it has one, and its child meets the cancellation",
+          "[stress]") {
+  constexpr int rounds = weft::rt::tsan || weft::rt::asan ? 1000 : 10000;
+  with_workers([] {
+    weft::chan<weft::unit> const never;
+    int missing = rounds;
+    for (int round = 0; round < rounds; ++round) {
+      auto const [above, cancel_above] = weft::with_cancel();
+      std::atomic<bool> begun = false, go = false;  // so that both do it within a few dozen nanoseconds
+      auto parent = [&, under = above] {
+        weft::scoped_context const in(under);
+        return weft::spawn([&begun, &go, &never] {
+          begun = true;
+          for (int looks = 0; !go; ++looks)
+            if (looks % 1024 == 1023) weft::yield();
+          weft::spawn([&never] { (void)never.recv(); }).join();  // both would wait for ever
+        });
+      }();
+      while (!begun) weft::yield();
+      go = true;
+      if (round % 3 == 0) cancel_above();  // so is what both make theirs below
+      parent.cancel();
+      try {
+        parent.join();
+      } catch (weft::cancelled const&) {
+        --missing;
+      }
+    }
+    CHECK(missing == 0);
+  });
+}
+
 namespace {
 /// A result that waits as it goes.
 struct slow_to_go {
