@@ -44,6 +44,7 @@ spread_shards::spread_shards(cancel_node& of, unsigned count) noexcept
     for (unsigned i = 0; i < count; ++i) shards_[i].shard.node = &of;
 }
 
+// is_bare() asks for all that is destroyed here.
 cancel_node::~cancel_node() {
   if (void* done = done_channel.load(std::memory_order_acquire)) release_done(done);
   while (cancel_listener* l = listeners) {
