@@ -34,8 +34,8 @@ constexpr std::uint64_t first_window = 10 * 1440;
 
 class exchange {
  public:
-  exchange(http_server& s, http_connection& c, http_workspace& w, std::span<char> buffer, std::size_t n)
-      : s_(s), c_(c), w_(w), in_(w, buffer, n) {}
+  exchange(http_server& s, http_connection& c, http_workspace& w, std::span<char> scratch)
+      : s_(s), c_(c), w_(w), in_(w, scratch) {}
 
   /// An exception may have left what the sweep could be sending, which stands in the workspace.
   ~exchange() {
@@ -111,15 +111,16 @@ exchange::received exchange::receive(request_parser& p) {
     if (p.header_done() && !in_body && p.has_body() && (p.refused() == 0 || p.refused() == 413)) {
       route_ = &s_.table->find(http_access::state(w_.request));
       bool const unwanted = route_->scope == nullptr && p.expects_continue() && in_.empty();  // and so it need not come
-      if (route_->streamed || unwanted) return received::header;
+      if (route_->streamed || unwanted) return in_.settle(), received::header;
     }
-    if (p.refused() != 0 || p.done()) return received::whole;
+    if (p.refused() != 0 || p.done()) return in_.settle(), received::whole;
     if (p.header_done() && !in_body) {
       in_body = true;
       c_.enter(connection_phase::body);
       if (!in_.empty()) continue;  // feed() stops behind the header
       if (p.expects_continue()) w_.out += "HTTP/1.1 100 Continue\r\n\r\n";
     }
+    in_.settle();
     if (!w_.out.empty()) {
       if (!flush()) return received::nothing;
       c_.enter(in_body ? connection_phase::body : connection_phase::header);
@@ -269,10 +270,10 @@ void exchange::report(char const* what) {
 
 }  // namespace
 
-[[gnu::noinline]] bool serve_requests(http_server& server, http_connection& c, std::span<char> buffer, std::size_t n) {
+[[gnu::noinline]] bool serve_requests(http_server& server, http_connection& c, std::span<char> scratch) {
   try {
     workspace_lease const w(server.workspaces);
-    return exchange(server, c, *w, buffer, n).run();
+    return exchange(server, c, *w, scratch).run();
   } catch (std::exception const& e) {  // out of memory, most likely: this connection ends, the server does not
     report_failure("connection", "", e.what());
     return false;

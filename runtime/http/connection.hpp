@@ -1,7 +1,7 @@
 // One connection of a server, from the byte that ends its idleness to the byte that ends its last response.
 //
-//   1. The connection's task waits for bytes in a shallow frame, with a small buffer on its stack: an idle connection costs the
-//      one page of its stack and nothing of this layer's heap.
+//   1. The connection's task waits for bytes in a shallow frame, without a buffer: they are read into the thread's scratch. An idle
+//      connection costs the one page of its stack and nothing of this layer's heap.
 //   2. Bytes have come: serve_requests takes a workspace, and with it parses, calls handlers, and collects responses until the
 //      input is empty between two requests. Responses to pipelined requests go out in one write.
 //   3. The workspace goes back, the task is at 1 again.
@@ -107,8 +107,8 @@ struct http_connection {
   }
 };
 
-/// Step 2. `buffer` begins with `n` bytes that have been read. True: the connection is idle again and all is answered. May
+/// Step 2. `scratch` has been read, and is the thread's: good until the task may switch. True: the connection is idle again and all is answered. May
 /// throw weft::cancelled, at the end of a shutdown's grace.
-[[nodiscard]] bool serve_requests(http_server& server, http_connection& c, std::span<char> buffer, std::size_t n);
+[[nodiscard]] bool serve_requests(http_server& server, http_connection& c, std::span<char> scratch);
 
 }  // namespace weft::rt

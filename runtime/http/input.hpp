@@ -1,9 +1,10 @@
-// What has been read from a connection and not been parsed: in the connection's small buffer, and for what does not fit there
-// in the workspace's.
+// What has been read from a connection and not been parsed: at first in the thread's scratch (runtime/net/scratch.hpp), then in the
+// workspace.
 #pragma once
 
 #include "runtime/http/connection.hpp"
 #include "runtime/http/workspace.hpp"
+#include "runtime/net/scratch.hpp"
 
 #include <weft/error.hpp>
 
@@ -19,14 +20,35 @@ class input {
  public:
   static constexpr std::size_t first_large_buffer = 16 * 1024;
 
-  input(http_workspace& w, std::span<char> small, std::size_t n) noexcept
-      : w_(w), data_(small.data()), size_(small.size()), end_(n) {}
+  input(http_workspace& w, std::span<char> scratch) noexcept
+      : w_(w), data_(scratch.data()), size_(scratch.size()), end_(scratch.size()) {}
+  ~input() {
+    if (in_scratch_) done_with_scratch({data_, size_});
+  }
+  input(input const&) = delete;
+  input& operator=(input const&) = delete;
 
   [[nodiscard]] std::string_view unread() const noexcept { return {data_ + begin_, end_ - begin_}; }
   [[nodiscard]] bool empty() const noexcept { return begin_ == end_; }
   void consume(std::size_t n) noexcept { begin_ += n; }
 
-  /// Room behind what is unread.
+  /// Before the task may wait, or anything of the user's runs: what is unread moves from the scratch into the workspace.
+  void settle() {
+    if (!in_scratch_) return;
+    std::size_t const have = end_ - begin_;
+    if (have != 0) {
+      w_.grow_in(std::max(first_large_buffer, have), 0);
+      std::memcpy(w_.in.get(), data_ + begin_, have);
+    }
+    in_scratch_ = false;
+    done_with_scratch({data_, size_});
+    data_ = w_.in.get();
+    size_ = w_.in_size;
+    begin_ = 0;
+    end_ = have;
+  }
+
+  /// Room behind what is unread, once that is settled.
   [[nodiscard]] std::span<char> room() {
     if (empty()) begin_ = end_ = 0;
     if (end_ == size_) make_room();
@@ -37,13 +59,8 @@ class input {
  private:
   void make_room() {
     std::size_t const have = end_ - begin_;
-    if (data_ == w_.in.get()) {
-      if (begin_ != 0) std::memmove(data_, data_ + begin_, have);
-      else w_.grow_in(2 * size_, have);
-    } else {
-      w_.grow_in(std::max(first_large_buffer, 2 * size_), 0);
-      std::memcpy(w_.in.get(), data_ + begin_, have);
-    }
+    if (begin_ != 0) std::memmove(data_, data_ + begin_, have);
+    else w_.grow_in(std::max(first_large_buffer, 2 * size_), have);
     data_ = w_.in.get();
     size_ = w_.in_size;
     begin_ = 0;
@@ -55,6 +72,7 @@ class input {
   std::size_t size_;
   std::size_t begin_ = 0;
   std::size_t end_;
+  bool in_scratch_ = true;
 };
 
 /// As read_some, but past a deadline that was not meant for what the connection is doing.

@@ -14,6 +14,7 @@
 
 #include "runtime/http/stack_rest.hpp"
 #include "runtime/http/state.hpp"
+#include "runtime/net/scratch.hpp"
 #include "runtime/net/system.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/cancel_node.hpp"
@@ -45,8 +46,7 @@ constexpr auto after_force = 1s;  // for cancelled handlers to unwind
 constexpr auto accept_retry = 10ms;
 constexpr auto look_interval = 250ms;  // while handlers run
 constexpr std::chrono::nanoseconds probe_after = 500ms;
-constexpr std::size_t most_lost = 256;      // a sweep
-constexpr std::size_t first_buffer = 1024;  // on the stack of an idle connection; most requests fit
+constexpr std::size_t most_lost = 256;  // a sweep
 
 }  // namespace
 
@@ -181,13 +181,12 @@ void http_server::ended() noexcept {
 void http_server::run_connection(net::tcp_stream&& stream) {
   http_connection c(std::move(stream));
   registration const listed(*this, c);
-  char buffer[first_buffer];
   for (bool last_look = false;;) {
-    auto const n = c.stream.read_some(std::span(buffer));
-    if (n && *n != 0) {
-      if (!serve_requests(*this, c, buffer, *n)) return;
+    auto const bytes = stream_access::read_to_scratch(c.stream);
+    if (bytes && !bytes->empty()) {
+      if (!serve_requests(*this, c, *bytes)) return;
       c.enter(connection_phase::idle);
-    } else if (n || n.error() != std::errc::timed_out) {
+    } else if (bytes || bytes.error() != std::errc::timed_out) {
       return;
     } else if (draining) {
       if (last_look) return;

@@ -8,6 +8,8 @@
 #include <netinet/tcp.h>
 
 #include "runtime/net/operation.hpp"
+#include "runtime/net/scratch.hpp"
+#include "runtime/sched/worker.hpp"
 
 namespace weft::detail {
 
@@ -57,25 +59,24 @@ std::ptrdiff_t write_once(rt::io_slot const& slot, std::span<const_buffer const>
   return write_otherwise(slot, from, skip);
 }
 
-}  // namespace
-
-result<std::size_t> stream_base::read_some(mutable_buffer to) {
+/// stream_base::read_some into what room() says, which is asked before each attempt: a std::span<std::byte>.
+template <class Room>
+__attribute__((always_inline)) inline result<std::size_t> read_into(rt::io_slot* slot, Room room_now) {
   rt::waiter& self = rt::cancellation_point();
-  rt::io_slot* slot = handle_.slot();
   rt::io_use const use(slot);
   if (!use) return fail(errc::closed);
   rt::io_side& side = slot->side(io_direction::read);
-  std::size_t const room = to.bytes.size();
   // Relaxed: who reads one after the other is ordered by his own means, and a wrong guess is only an attempt more.
   std::uint32_t drained = side.drained.load(std::memory_order_relaxed);
   for (;;) {
     if (rt::io_past_deadline(side)) return fail(std::errc::timed_out);
-    if (room == 0) return 0;
+    std::span<std::byte> const to = room_now();
+    if (to.empty()) return 0;
     std::uint32_t const seen = side.edges.load(std::memory_order_acquire);  // pairs with the dispatch of an edge
     if (seen != drained || slot->hangup.load(std::memory_order_relaxed)) {
-      std::ptrdiff_t const n = read_once(*slot, to.bytes.data(), room);
+      std::ptrdiff_t const n = read_once(*slot, to.data(), to.size());
       if (n > 0) {
-        bool const emptied = static_cast<std::size_t>(n) < room && slot->kind == io_kind::tcp;
+        bool const emptied = static_cast<std::size_t>(n) < to.size() && slot->kind == io_kind::tcp;
         side.drained.store(emptied ? seen : 0, std::memory_order_relaxed);
         return static_cast<std::size_t>(n);
       }
@@ -88,6 +89,12 @@ result<std::size_t> stream_base::read_some(mutable_buffer to) {
     drained = 0;
     if (std::error_code e = rt::io_wait(*slot, io_direction::read, self, seen)) return fail(e);
   }
+}
+
+}  // namespace
+
+result<std::size_t> stream_base::read_some(mutable_buffer to) {
+  return read_into(handle_.slot(), [to] { return to.bytes; });
 }
 
 result<void> stream_base::read_exact(mutable_buffer to) {
@@ -178,3 +185,15 @@ std::pair<read_half, write_half> unix_stream::split() && {
 }
 
 }  // namespace weft::net
+
+namespace weft::rt {
+
+result<std::span<char>> stream_access::read_to_scratch(net::stream_base& s) {
+  std::span<std::byte> scratch;
+  auto const n = net::read_into(s.handle_.slot(), [&scratch] { return scratch = scratch_here(); });
+  if (!n) return net::fail(n.error());
+  if (scratch.empty()) return net::fail(std::errc::not_enough_memory);
+  return std::span(reinterpret_cast<char*>(scratch.data()), *n);
+}
+
+}  // namespace weft::rt

@@ -27,6 +27,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <thread>
 
 #include "runtime/base/bias.hpp"
@@ -77,6 +78,7 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
 
   spawn_store store;
   context_memory contexts;
+  std::unique_ptr<std::byte[]> scratch;  // runtime/net/scratch.hpp
 
   scheduler* sched = nullptr;  // constant
   execution native;

@@ -20,6 +20,10 @@
 #include <weft/net/endpoint.hpp>
 #include <weft/net/handle.hpp>
 
+namespace weft::rt {
+struct stream_access;
+}
+
 namespace weft::net {
 
 /// What all streams can do. Not made by itself: see the types below.
@@ -73,6 +77,9 @@ class stream_base {
   explicit stream_base(detail::io_handle handle) noexcept : handle_(std::move(handle)) {}
 
   detail::io_handle handle_;
+
+ private:
+  friend struct rt::stream_access;
 };
 
 /// The ends of a stream that was split: one for the reading task, one for the writing one. Copies share the stream, which is
