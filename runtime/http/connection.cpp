@@ -32,6 +32,11 @@ constexpr auto lingering = std::chrono::seconds(1);
 // What the kernel sends at once, ten segments, without waiting for an acknowledgement.
 constexpr std::uint64_t first_window = 10 * 1440;
 
+/// A callback writes this body.
+bool calls_back(body_form form, response_frame const& f) noexcept {
+  return !f.head && (form == body_form::chunked || form == body_form::to_end);
+}
+
 class exchange {
  public:
   exchange(http_server& s, http_connection& c, http_workspace& w, std::span<char> scratch)
@@ -77,6 +82,7 @@ class exchange {
   http_workspace& w_;
   input in_;
   route const* route_ = nullptr;          // of a request with a body
+  request_stream* stream_ = nullptr;      // of a handler that reads the body
   bool rest_may_come_ = false;            // of a body that nobody will read
   time_point until_ = time_point::max();  // of the handler, and of the callback of its response
 };
@@ -149,13 +155,16 @@ bool exchange::answer_streamed(request_parser& p, response_frame f) {
   auto const stream = std::make_shared<request_stream>(c_, w_, in_, p, s_.options.max_streamed_bytes);
   if (stream->fault() != 0) return refuse(stream->fault());
   http_access::state(w_.request).stream = stream;
+  stream_ = stream.get();
   defer const at_end([&] {
     stream->detach();
+    stream_ = nullptr;
     http_access::renew(w_.request).stream.reset();
   });
   c_.enter(connection_phase::working);
   http::response r = answer(stream.get());
   require_final(r);
+  if (!calls_back(form_of(r, f), f)) stream->detach();
   bool const goes_on = stream->begin_response();
   f.keep_alive = f.keep_alive && goes_on && !http_access::wants_close(r) && !draining();
   rest_may_come_ = !stream->at_end();
@@ -222,8 +231,9 @@ bool exchange::send(http::response const& r, response_frame f) {
     file_part const& part = *file_of(r);
     c_.written += part.length;
     sent = flush() && (part.length == 0 || c_.stream.write_file(part.file->fd.get(), part.offset, part.length));
-  } else if (!f.head && (form == body_form::chunked || form == body_form::to_end)) {
+  } else if (calls_back(form, f)) {
     streamed const how = stream_body(c_, w_.out, r, form, until_);
+    if (stream_) stream_->detach();
     if (how == streamed::unsent || how == streamed::late) {
       w_.out.resize(before);
       return send(plain_response(how == streamed::late ? 503 : 500), f);

@@ -50,8 +50,12 @@ std::error_code request_stream::error() const noexcept {
 }
 
 result<std::size_t> request_stream::read_some(std::span<char> to) {
-  if (!attached_) return std::unexpected(make_error_code(errc::closed));
+  if (!attached_.load(std::memory_order_acquire)) return std::unexpected(make_error_code(errc::closed));
   if (to.empty()) return 0;
+  return read(to);
+}
+
+result<std::size_t> request_stream::read(std::span<char> to) {
   for (;;) {
     if (std::size_t const n = take(to); n != 0) return n;
     if (fault_ != 0) return std::unexpected(error());
@@ -114,7 +118,7 @@ bool request_stream::drop_rest() {
   taken_ = 0;
   std::string scrap(input::first_large_buffer, '\0');
   for (std::uint64_t dropped = 0; dropped <= most_dropped;) {
-    auto const n = read_some(scrap);
+    auto const n = read(scrap);
     if (!n) return false;
     if (*n == 0) return true;
     dropped += *n;

@@ -8,10 +8,12 @@
 //   4. Behind the response the rest is read and dropped up to `most_dropped`, so that the connection can go on. Where that is
 //      known to be too much, or nobody can know whether a body comes (3), the response says Connection: close, and the
 //      connection ends in stages (exchange::linger).
-//   5. The stream is detached: readers that outlived the handler say errc::closed.
+//   5. Before that, when the handler has returned, and the callback of a streamed response has, the stream is detached: readers that
+//      outlived them say errc::closed, in whatever task, and from there on only the connection's task reads.
 //
 // It owns what the parser writes to: a handler may move its request away, and then that is gone while the rest is dropped.
-// Threads: as body_reader says, one task at a time, and only while the handler runs. So there is nothing to lock.
+// Threads: as body_reader says, one task at a time, and only while the handler runs. So there is nothing to lock; only whether
+// it is detached may be asked at any time.
 #pragma once
 
 #include "runtime/http/input.hpp"
@@ -20,6 +22,7 @@
 
 #include <weft/error.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -50,9 +53,10 @@ class request_stream {
   [[nodiscard]] bool begin_response() noexcept;
   /// Step 4. False: the connection is at its end.
   [[nodiscard]] bool drop_rest();
-  void detach() noexcept { attached_ = false; }
+  void detach() noexcept { attached_.store(false, std::memory_order_release); }  // pairs with read_some's acquire
 
  private:
+  result<std::size_t> read(std::span<char> to);
   result<std::size_t> wait_for_more(std::span<char> to);
   std::size_t take(std::span<char> to) noexcept;
   void come_to_end() noexcept;
@@ -71,7 +75,7 @@ class request_stream {
   int fault_ = 0;
   bool invite_;  // 3: nothing of the body has come, and the client waits to be told
   bool responding_ = false;
-  bool attached_ = true;
+  std::atomic<bool> attached_{true};
 };
 
 }  // namespace weft::rt

@@ -326,3 +326,36 @@ TEST_CASE("a body_reader that is kept beyond its handler says closed, also if th
     all->requests.clear();
   });
 }
+
+TEST_CASE(
+    "a body_reader that another task keeps says closed from the end of the answer on, also before the rest has come") {
+  auto const go_on = weft::make_chan<weft::unit>();
+  auto const said = weft::make_chan<std::string>();
+  auto const read_later = [=](http::body_reader const& body) {
+    weft::go([=] {
+      go_on.recv();
+      said.send(read_by(body, 10));
+    });
+  };
+  auto const make = [=] {
+    http::router r;
+    r.post("/plain", [=](http::request&, http::body_reader& body) { read_later(body); });
+    r.post("/streamed", [=](http::request&, http::body_reader& body) {
+      read_later(body);
+      return http::response(200, "text/plain", [body](http::body_writer& w) mutable {
+        char some[2];
+        w.write({some, body.read_some(std::span(some)).value()});
+      });
+    });
+    return r;
+  };
+  with_server(make, {}, [&](std::string const& at, auto&) {
+    for (auto const& [path, mark] : {std::pair("/plain", "\r\n\r\n"), std::pair("/streamed", "2\r\nab\r\n0\r\n\r\n")}) {
+      wire w(at);
+      w.send("POST " + std::string(path) + " HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nabc");
+      CHECK(has(w.until(mark), mark));
+      go_on.send({});
+      CHECK(said.recv_for(20s) == error_name(make_error_code(weft::errc::closed)));
+    }
+  });
+}
