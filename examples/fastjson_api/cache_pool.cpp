@@ -1,6 +1,7 @@
 #include "cache_pool.hpp"
 
 #include <charconv>
+#include <chrono>
 #include <optional>
 #include <utility>
 
@@ -59,6 +60,10 @@ class cache_pool::connection {
   }
   /// Something has come that was not asked for: it must not be taken for the next answer.
   [[nodiscard]] bool has_more() const noexcept { return in_.buffered() != 0; }
+  /// So has something since the last answer, or the end.
+  [[nodiscard]] bool is_stale() const {
+    return weft::net::wait_readable(stream_.native_handle(), std::chrono::seconds(0)).has_value();
+  }
 
  private:
   weft::net::tcp_stream stream_;
@@ -73,9 +78,12 @@ cache_pool::~cache_pool() = default;
 result<cache_answer> cache_pool::call(std::initializer_list<std::string_view> command) {
   weft::permit const one(free_);
   std::unique_ptr<connection> c;
-  idle_.with([&](auto& idle) {
-    if (!idle.empty()) c = std::move(idle.back()), idle.pop_back();
-  });
+  do {
+    c.reset();
+    idle_.with([&](auto& idle) {
+      if (!idle.empty()) c = std::move(idle.back()), idle.pop_back();
+    });
+  } while (c && c->is_stale());
   if (!c) {
     auto stream = weft::net::tcp_stream::connect(address_);
     if (!stream) return std::unexpected(stream.error());

@@ -230,6 +230,31 @@ def cache_that_says(said, statuses):
         listener.shutdown(socket.SHUT_RDWR)
 
 
+def answer_nobody_asked_for():
+    """What comes between two questions is not the answer to the second, nor does it shift those behind it."""
+    connections = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def serve(c):
+            with contextlib.suppress(OSError):
+                while c.recv(65536):
+                    c.sendall(b"$2\r\n{}\r\n")
+
+        def accept():
+            with contextlib.suppress(OSError):
+                while True:
+                    connections.append(listener.accept()[0])
+                    threading.Thread(target=serve, args=(connections[-1],), daemon=True).start()
+        threading.Thread(target=accept, daemon=True).start()
+        with Program(API, "--cache", "127.0.0.1:%d" % listener.getsockname()[1]) as p:
+            expect(p.address, "GET", "/items/1", 200)
+            connections[0].sendall(b"$-1\r\n")
+            for _ in range(2):
+                expect(p.address, "GET", "/items/1", 200)
+        listener.shutdown(socket.SHUT_RDWR)
+    for c in connections:
+        c.close()
+
+
 def signalled_twice():
     """A second SIGTERM, during the shutdown, does not cut it short: the log has its end. The request in progress is answered, but not
     where all this takes longer than the five seconds it is given."""
@@ -327,6 +352,7 @@ def errors():
 items()
 rate_limit()
 cache_in_trouble()
+answer_nobody_asked_for()
 signalled_twice()
 nobody_listens()
 thousands()
