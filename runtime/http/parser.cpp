@@ -66,6 +66,14 @@ std::size_t later_minor_version(std::string_view line) noexcept {
   return line[minor - 2] == '1' && line[minor] > '1' ? minor : line.npos;
 }
 
+/// The same of "HTTP/d.d status phrase", or the beginning of it that has come.
+std::size_t later_minor_version_of_status(std::string_view line) noexcept {
+  constexpr std::string_view before = "HTTP/1.";
+  constexpr std::size_t end = before.size() + 1;
+  bool const later = line.starts_with(before) && line.size() >= end && line[end - 1] > '1' && line[end - 1] <= '9';
+  return later && line.substr(end).substr(0, 1).find_first_not_of(' ') == line.npos ? end - 1 : line.npos;
+}
+
 /// Beast's parser asserts that it is not called again for a last chunk of which it has fewer bytes than the shortest one has
 /// ("0\r\n\r\n"). More must come in any case, wherever in a chunked body we are.
 constexpr std::size_t shortest_last_chunk = 5;
@@ -306,7 +314,13 @@ std::size_t response_parser::feed(std::string_view in) {
     if (rest.empty() || (in_body && base::chunked() && chunk_left_ == 0 && rest.size() < shortest_last_chunk)) break;
     error_code e;
     chunk_header_ = false;
-    std::size_t const n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
+    std::size_t n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
+    if (e == beast_http::error::bad_version) {  // Beast has taken nothing
+      if (auto const at = later_minor_version_of_status(rest); at != rest.npos) {
+        std::string const as_known = std::string(rest).replace(at, 1, "1");
+        n = base::put(boost::asio::const_buffer(as_known.data(), as_known.size()), e);
+      }
+    }
     taken += n;
     if (!in_body) header_size_ += n;
     if (chunk_header_ && n > limits_.header) outcome_ = outcome::too_large;

@@ -327,3 +327,24 @@ TEST_CASE("a response is read the same wherever it is split") {
     }
   }
 }
+
+TEST_CASE("a response of a later minor version of HTTP/1 is taken for one of 1.1, wherever it is split") {
+  rt::parse_limits const limits;
+  auto const read = [&](std::string const& bytes, std::size_t piece) {
+    rt::response_parser p(limits, false);
+    std::string unread;
+    for (std::size_t given = 0; given < bytes.size(); given += piece) {
+      unread += bytes.substr(given, piece);
+      unread.erase(0, p.feed(unread));
+    }
+    CHECK((p.state() != rt::response_parser::outcome::done || p.keep_alive()));
+    return p.state() == rt::response_parser::outcome::done ? p.take().body() : std::string("none");
+  };
+  std::string const rest = " 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+  for (std::string const version : {"HTTP/1.2", "HTTP/1.9"}) {
+    for (std::size_t piece = 1; piece <= version.size() + rest.size(); ++piece)
+      REQUIRE(read(version + rest, piece) == "abc");
+  }
+  for (std::string const version : {"HTTP/2.0", "HTTP/1.10", "HTTP/1.", "HTTP/1.x", "HTTP/0.9"})
+    CHECK(read(version + rest, 1000) == "none");
+}
