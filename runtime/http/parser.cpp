@@ -88,6 +88,16 @@ bool may_begin_chunk(std::string_view s, bool behind_another) noexcept {
   return hexadecimal.all_of(s.substr(0, 1));
 }
 
+/// Whether a field that is a list of tokens has this one.
+bool has_option(std::string_view list, std::string_view option) noexcept {
+  for (std::string_view left = list; !left.empty();) {
+    auto const comma = std::min(left.find(','), left.size());
+    if (equal_no_case(trim_blanks(left.substr(0, comma)), option)) return true;
+    left.remove_prefix(std::min(left.size(), comma + 1));
+  }
+  return false;
+}
+
 bool has_bare_line_feed(std::string_view s) noexcept {
   for (auto at = s.find('\n'); at != s.npos; at = s.find('\n', at + 1)) {
     if (at == 0 || s[at - 1] != '\r') return true;
@@ -205,7 +215,8 @@ int request_parser::status_of(error_code const& e, std::string_view unread) cons
 void request_parser::check_header() {
   auto& q = into_;
   auto const length = base::content_length();
-  keep_alive_ = base::keep_alive();
+  // Not as Beast has it, where Proxy-Connection and trailers count too, and "close" not in HTTP/1.0 (RFC 9112, 9.3).
+  keep_alive_ = !asks_to_close_ && (http11_ || asks_to_keep_);
   constexpr std::size_t rest_of_line = std::string_view("  HTTP/1.1\r").size();
   if (q.target.size() > limits_.target || q.method.size() + q.target.size() + rest_of_line > longest_line())
     return refuse(414);
@@ -269,6 +280,10 @@ void request_parser::on_field_impl(field f, view name, view value, error_code&) 
           only_chunked_ || (comma != p.value.npos && equal_no_case(trim_blanks(p.value.substr(comma + 1)), "chunked"));
       break;
     }
+    case field::connection:
+      asks_to_close_ = asks_to_close_ || has_option(p.value, "close");
+      asks_to_keep_ = asks_to_keep_ || has_option(p.value, "keep-alive");
+      break;
     case field::expect:
       if (equal_no_case(p.value, "100-continue")) expects_continue_ = true;
       else bad_expectation_ = true;
@@ -366,6 +381,7 @@ void response_parser::on_field_impl(field f, view name, view value, error_code& 
   if (f == field::transfer_encoding && !header_done_ && may_have_body() &&
       !equal_no_case(trim_blanks(std_view(value)), "chunked"))
     e = beast_http::error::bad_transfer_encoding;
+  if (f == field::connection && !header_done_) says_close_ = says_close_ || has_option(std_view(value), "close");
   if (!header_done_) fields_.emplace_back(std_view(name), trim_blanks(std_view(value)));
 }
 

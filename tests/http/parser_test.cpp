@@ -226,6 +226,26 @@ TEST_CASE("whether a connection is kept follows version and Connection field") {
   CHECK(kept(with("Transfer-Encoding: chunked\r\n", "0\r\nConnection: close\r\n\r\n")));  // a trailer
   CHECK_FALSE(kept("GET / HTTP/1.0\r\n\r\n"));
   CHECK(kept("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+  CHECK(kept("GET / HTTP/1.0\r\nConnection: x ,\tKeep-Alive\r\n\r\n"));
+  CHECK_FALSE(kept("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n"));
+  CHECK_FALSE(kept("GET / HTTP/1.0\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n"));
+  CHECK_FALSE(
+      kept("GET / HTTP/1.0\r\nProxy-Connection: keep-alive\r\n\r\n"));  // for proxies, and passed on by old ones
+  CHECK(kept("GET / HTTP/1.1\r\nHost: h\r\nProxy-Connection: close\r\n\r\n"));
+}
+
+TEST_CASE("a response that says close is its connection's last, whatever else it says") {
+  rt::parse_limits const limits;
+  auto const kept = [&](std::string const& head) {
+    rt::response_parser p(limits, false);
+    p.feed(head + "Content-Length: 0\r\n\r\n");
+    REQUIRE(p.state() == rt::response_parser::outcome::done);
+    return p.keep_alive();
+  };
+  CHECK(kept("HTTP/1.1 200 OK\r\n"));
+  CHECK(kept("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n"));
+  CHECK_FALSE(kept("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nConnection: x, Close\r\n"));
+  CHECK_FALSE(kept("HTTP/1.0 200 OK\r\nConnection: keep-alive, close\r\n"));
 }
 
 TEST_CASE("limits on target, header, trailers and body have a status each") {
