@@ -240,9 +240,10 @@ bool exchange::send(http::response const& r, response_frame f) {
     }
     sent = how == streamed::whole;
   }
-  if (!sent) return false;
-  if (f.keep_alive) return true;
-  if (flush() && may_lose_its_end()) linger();
+  if (sent && f.keep_alive) return true;
+  // What went out before a body that was cut is the client's, as all of the last response is. A client that did not read has had its time.
+  bool const client_reads = sent ? flush() : form != body_form::to_end && !c_.is_expired();
+  if (client_reads && may_lose_its_end()) linger();
   return false;
 }
 

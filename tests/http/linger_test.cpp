@@ -3,6 +3,7 @@
 
 #include "weft/chan.hpp"
 
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,13 @@ struct large_routes {
       entered.send(weft::unit{});
       go_on.recv();
       return std::string(size, 'b');
+    });
+    r.get("/cut", [] {
+      return http::response(200, "text/plain", [](http::body_writer& out) {
+        out.write("half");
+        out.flush();
+        throw std::runtime_error("a fault");
+      });
     });
     return r;
   }
@@ -57,6 +65,24 @@ TEST_CASE(
       routes.go_on.send(weft::unit{});
       CHECK(body_of(slowly(w)).size() == routes.size);
     }
+  });
+}
+
+TEST_CASE("a response keeps its tail although the next one, to a pipelined request, is cut") {
+  large_routes const routes{600'000};
+  with_server(routes, {}, [&](std::string const& at, auto&) {
+    wire w(at);
+    int const small = 16 * 1024;
+    if (w.stream().native_handle() < 1 << 30)  // a real one
+      REQUIRE(::setsockopt(w.stream().native_handle(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
+    w.send(get("/large") + get("/cut"));
+    routes.entered.recv();
+    w.send(std::string(40'000, '\n'));  // more than the server reads at once
+    routes.go_on.send(weft::unit{});
+    std::string const all = slowly(w);
+    CHECK((body_of(all).substr(0, routes.size) == std::string(routes.size, 'b')));  // not to be printed
+    CHECK(has(all, "\r\n4\r\nhalf\r\n"));
+    CHECK_FALSE(has(all, "\r\n0\r\n"));
   });
 }
 
