@@ -42,8 +42,9 @@ class exchange {
   exchange(http_server& s, http_connection& c, http_workspace& w, std::span<char> scratch)
       : s_(s), c_(c), w_(w), in_(w, scratch) {}
 
-  /// An exception may have left what the sweep could be sending, which stands in the workspace.
+  /// An exception may have left readers of the request, and what the sweep could be sending, which stand in the workspace.
   ~exchange() {
+    detach_readers();
     if (c_.phase() == connection_phase::owing) c_.settle(connection_phase::working);
   }
   exchange(exchange const&) = delete;
@@ -70,6 +71,7 @@ class exchange {
   bool refuse(int status);
   http::response answer(request_stream* body = nullptr);
   void require_final(http::response& r);
+  void detach_readers() noexcept;
   void report(char const* what);
   bool send(http::response const& r, response_frame f);
   bool flush() { return write_out(c_, w_.out); }
@@ -106,6 +108,7 @@ bool exchange::one_request() {
   http::response r = answer();
   if (c_.phase() == connection_phase::owing) c_.settle(connection_phase::working);
   require_final(r);
+  if (!calls_back(form_of(r, frame), frame)) detach_readers();
   frame.keep_alive = frame.keep_alive && !http_access::wants_close(r) && !draining();
   return send(r, frame);
 }
@@ -164,7 +167,7 @@ bool exchange::answer_streamed(request_parser& p, response_frame f) {
   c_.enter(connection_phase::working);
   http::response r = answer(stream.get());
   require_final(r);
-  if (!calls_back(form_of(r, f), f)) stream->detach();
+  if (!calls_back(form_of(r, f), f)) detach_readers();
   bool const goes_on = stream->begin_response();
   f.keep_alive = f.keep_alive && goes_on && !http_access::wants_close(r) && !draining();
   rest_may_come_ = !stream->at_end();
@@ -233,7 +236,7 @@ bool exchange::send(http::response const& r, response_frame f) {
     sent = flush() && (part.length == 0 || c_.stream.write_file(part.file->fd.get(), part.offset, part.length));
   } else if (calls_back(form, f)) {
     streamed const how = stream_body(c_, w_.out, r, form, until_);
-    if (stream_) stream_->detach();
+    detach_readers();
     if (how == streamed::unsent || how == streamed::late) {
       w_.out.resize(before);
       return send(plain_response(how == streamed::late ? 503 : 500), f);
@@ -272,6 +275,12 @@ void exchange::require_final(http::response& r) {
   if (r.status() >= 200) return;
   report("an interim status is no answer");
   r = plain_response(500);
+}
+
+/// Of a body_reader nothing is read behind the handler and the callback of its response.
+void exchange::detach_readers() noexcept {
+  if (stream_) stream_->detach();
+  if (http_access::state_or_null(w_.request)) http_access::state(w_.request).detach_readers();
 }
 
 void exchange::report(char const* what) {

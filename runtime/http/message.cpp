@@ -24,6 +24,7 @@ void request_state::clear() noexcept {
   query_split = false;
   trailers.clear();
   stream.reset();
+  detach_readers();
   if (write) write = nullptr;
   body_read = 0;
   body.clear();
@@ -193,7 +194,10 @@ std::string_view request::param(std::string_view name) const {
 std::string request::body() const& { return state_->body; }
 std::string_view request::body_view() const { return state_->body; }
 std::string request::body() && { return std::move(state_->body); }
-body_reader request::reader() { return {state_.get(), state_->stream}; }
+body_reader request::reader() {
+  if (!state_->stream && !state_->whole) state_->whole = std::make_shared<rt::whole_body>(state_.get());
+  return {state_->stream ? nullptr : state_->whole, state_->stream};
+}
 
 response::response(int status, std::string body) : status_(status), body_(std::move(body)) {
   if (status < 100 || status > 999) throw std::invalid_argument("weft::http::response: a status has three digits");

@@ -139,8 +139,10 @@ using rt::request_state;
 result<std::size_t> body_reader::read_some(net::mutable_buffer to) {
   std::span<char> const room{reinterpret_cast<char*>(to.bytes.data()), to.bytes.size()};
   if (stream_) return stream_->read_some(room);
-  std::size_t const n = whole_->body.copy(room.data(), room.size(), std::min(whole_->body_read, whole_->body.size()));
-  whole_->body_read += n;
+  request_state* const q = whole_->get();
+  if (!q) return std::unexpected(make_error_code(weft::errc::closed));
+  std::size_t const n = q->body.copy(room.data(), room.size(), std::min(q->body_read, q->body.size()));
+  q->body_read += n;
   return n;
 }
 
@@ -164,11 +166,14 @@ result<std::string> body_reader::read_all(std::size_t most) {
 
 std::optional<std::uint64_t> body_reader::length() const {
   if (stream_) return stream_->length();
-  return whole_->body.size();
+  request_state const* const q = whole_->get();
+  return q ? std::optional<std::uint64_t>(q->body.size()) : std::nullopt;
 }
 
 std::optional<std::string_view> body_reader::trailer(std::string_view name) const {
-  return stream_ ? stream_->trailer(name) : rt::find_field(whole_->trailers, name);
+  if (stream_) return stream_->trailer(name);
+  request_state const* const q = whole_->get();
+  return q ? rt::find_field(q->trailers, name) : std::nullopt;
 }
 
 }  // namespace weft::http

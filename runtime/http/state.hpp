@@ -8,11 +8,13 @@
 #include <weft/http/message.hpp>
 #include <weft/http/router.hpp>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace weft::rt {
@@ -24,8 +26,26 @@ struct text_pair {
 };
 
 class request_stream;
+struct request_state;
+
+/// What the body_readers of a body in memory have of it. Its request may be another's when they are asked later.
+class whole_body {
+ public:
+  explicit whole_body(request_state* of) noexcept : of_(of) {}
+  /// Null: they have come too late.
+  [[nodiscard]] request_state* get() const noexcept { return of_.load(std::memory_order_acquire); }
+  void detach() noexcept { of_.store(nullptr, std::memory_order_release); }  // pairs with get()
+
+ private:
+  std::atomic<request_state*> of_;
+};
 
 struct request_state {
+  request_state() = default;
+  request_state(request_state const&) = delete;
+  request_state& operator=(request_state const&) = delete;
+  ~request_state() { detach_readers(); }
+
   text_arena text;
   std::string_view method;
   std::string_view target;             // as sent
@@ -41,10 +61,14 @@ struct request_state {
   std::size_t body_read = 0;                      // by body_reader, of `body`
   std::vector<text_pair> trailers;                // of a chunked body that was read whole
   std::shared_ptr<request_stream> stream;         // of a body that its handler reads
+  std::shared_ptr<whole_body> whole;              // of `body`, once it has a body_reader
   std::function<void(http::body_writer&)> write;  // of a request to be sent: writes its body
   std::string allow;                              // the methods that the path has, if it has not this one
 
   void clear() noexcept;
+  void detach_readers() noexcept {
+    if (whole) std::exchange(whole, nullptr)->detach();
+  }
   void copy_from(request_state const& other);
   [[nodiscard]] std::optional<std::string_view> field(std::string_view name) const noexcept;
   /// Finds path and query in `target`, in any of the forms of RFC 9112, 3.2. False: it is malformed.

@@ -327,6 +327,39 @@ TEST_CASE("a body_reader that is kept beyond its handler says closed, also if th
   });
 }
 
+TEST_CASE("a body_reader of a body that was whole before its handler ran says closed behind it, too") {
+  auto const all = std::make_shared<std::vector<http::body_reader>>();
+  auto const make = [all] {
+    http::router r;
+    r.post("/whole", [all](http::request& q) {
+      all->push_back(q.reader());
+      all->push_back(q.reader());
+      return read_by(q.reader(), 2);
+    });
+    r.post("/none", [all](http::request&, http::body_reader& body) { all->push_back(body); });
+    r.post("/back", [all](http::request& q) {
+      all->push_back(q.reader());
+      return http::response(200, "text/plain",
+                            [body = q.reader()](http::body_writer& w) { w.write(read_by(body, 3)); });
+    });
+    return r;
+  };
+  with_server(make, {}, [&](std::string const& at, auto&) {
+    wire w(at);
+    CHECK(body_of(w.send(post("/whole", "abc")).response()) == "abc");
+    CHECK(status_of(w.send(post("/none", "")).response()) == 204);
+    CHECK(has(w.send(post("/back", "abcd")).until("0\r\n\r\n"), "\r\n4\r\nabcd\r\n"));
+    CHECK(body_of(w.send(post("/whole", "another's")).response()) == "another's");
+    REQUIRE(all->size() == 6);
+    for (auto& reader : *all) {
+      CHECK(read_by(reader, 10) == error_name(make_error_code(weft::errc::closed)));
+      CHECK(reader.length() == std::nullopt);
+      CHECK(reader.trailer("X") == std::nullopt);
+    }
+    all->clear();
+  });
+}
+
 TEST_CASE(
     "a body_reader that another task keeps says closed from the end of the answer on, also before the rest has come") {
   auto const go_on = weft::make_chan<weft::unit>();

@@ -24,6 +24,7 @@ struct request_state;
 struct http_access;
 class body_sink;
 class request_stream;
+class whole_body;
 }  // namespace weft::rt
 
 namespace weft::http {
@@ -67,9 +68,9 @@ class body_reader {
 
  private:
   friend class request;
-  body_reader(rt::request_state* whole, std::shared_ptr<rt::request_stream> stream)
-      : whole_(whole), stream_(std::move(stream)) {}
-  rt::request_state* whole_;
+  body_reader(std::shared_ptr<rt::whole_body> whole, std::shared_ptr<rt::request_stream> stream)
+      : whole_(std::move(whole)), stream_(std::move(stream)) {}
+  std::shared_ptr<rt::whole_body> whole_;  // without a stream
   std::shared_ptr<rt::request_stream> stream_;
 };
 
