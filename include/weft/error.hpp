@@ -40,10 +40,10 @@ struct nil_channel : std::exception {
   [[nodiscard]] char const* what() const noexcept override { return "weft: operation on the nil channel"; }
 };
 
-/// go() or spawn() outside of any runtime.
+/// go() or spawn() outside of any runtime, or through one that has been shut down.
 struct no_runtime : std::exception {
   [[nodiscard]] char const* what() const noexcept override {
-    return "weft: no runtime here: call this inside weft::run, or through a weft::runtime";
+    return "weft: no runtime here, or one that is shut down: call this inside weft::run, or through a weft::runtime";
   }
 };
 

@@ -252,6 +252,11 @@ TEST_CASE("shutdown may be called twice, and a runtime that was shut down takes 
     CHECK_THROWS_AS(r.go([] {}), weft::no_runtime);
     CHECK_THROWS_AS(r.spawn([] {}), weft::no_runtime);
     CHECK_THROWS_AS(r.run([] {}), weft::no_runtime);
+    try {
+      r.go([] {});
+    } catch (weft::no_runtime const& e) {
+      CHECK(std::string(e.what()).find("shut down") != std::string::npos);
+    }
   }
 }
 
