@@ -18,10 +18,10 @@ struct one_run {};
 /// Workers, processors and queues. Several may live in one process. Usable from any thread.
 class runtime {
  public:
-  /// Starts it. Throws std::system_error when the system refuses what it needs, or WEFT_WORKERS is not a number.
+  /// Starts it. Throws std::system_error when the system refuses what it needs, or WEFT_WORKERS is not a number. Fatal inside a task.
   explicit runtime(options o = {});
   runtime(options o, detail::one_run);  // for weft::run: what only a program that lasts needs is left to run()
-  /// = shutdown().
+  /// = shutdown(). Fatal inside a task, as shutdown() is.
   ~runtime();
   runtime(runtime const&) = delete;
   runtime& operator=(runtime const&) = delete;
@@ -106,7 +106,7 @@ class runtime {
   [[nodiscard]] runtime_metrics metrics() const;
 
  private:
-  static void refuse_inside_task();
+  static void refuse_inside_task(char const* what);
   /// The same, and makes what this thread needs to wait: want of memory for it must not come out while the task runs.
   static void prepare_to_run();
   void throw_if_deadlocked() const;

@@ -16,6 +16,10 @@
 
 namespace weft {
 
+namespace {
+constexpr char const* run_in_task = "weft::run or a runtime's run called inside a task: use spawn and join there";
+}
+
 struct runtime::state {
   state(options const& o, bool brief) : may_be_brief(brief), sched(o) {
     rt::install_observer();
@@ -29,18 +33,25 @@ struct runtime::state {
   std::atomic<std::uint32_t> spawning{0};  // calls of go and spawn in progress: shutdown waits for them after `down`
 };
 
-runtime::runtime(options o) : state_((refuse_inside_task(), std::make_unique<state>(o, false))) { note_lasting(); }
-runtime::runtime(options o, detail::one_run) : state_((refuse_inside_task(), std::make_unique<state>(o, true))) {}
+runtime::runtime(options o)
+    : state_((refuse_inside_task("weft::runtime made inside a task: use spawn and join there"),
+              std::make_unique<state>(o, false))) {
+  note_lasting();
+}
+runtime::runtime(options o, detail::one_run)
+    : state_((refuse_inside_task(run_in_task), std::make_unique<state>(o, true))) {}
 
-runtime::~runtime() { shutdown(); }
+runtime::~runtime() {
+  refuse_inside_task("weft::runtime destroyed inside a task");
+  shutdown();
+}
 
-void runtime::refuse_inside_task() {
-  if (rt::current_task() != nullptr)
-    rt::fatal("weft::run or a runtime's run called inside a task: use spawn and join there");
+void runtime::refuse_inside_task(char const* what) {
+  if (rt::current_task() != nullptr) rt::fatal("%s", what);
 }
 
 void runtime::prepare_to_run() {
-  refuse_inside_task();
+  refuse_inside_task(run_in_task);
   (void)rt::uncancellable_waiter();
 }
 
@@ -70,7 +81,7 @@ void runtime::throw_if_deadlocked() const {
 void runtime::shutdown() { shutdown(state_->sched.opts().shutdown_grace); }
 
 void runtime::shutdown(detail::patience grace) {
-  if (rt::current_task() != nullptr) rt::fatal("runtime::shutdown called inside a task");
+  refuse_inside_task("runtime::shutdown called inside a task");
   std::lock_guard hold(state_->lock);
   if (state_->down.exchange(true, std::memory_order_seq_cst)) return;
   while (state_->spawning.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();

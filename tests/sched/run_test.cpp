@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <stop_token>
@@ -339,6 +340,29 @@ TEST_CASE("a runtime's run inside a task is a fatal misuse that names the call")
   });
   CHECK(end.signal == SIGABRT);
   CHECK(end.errors.find("run called inside a task") != std::string::npos);
+}
+
+TEST_CASE("a runtime that is made, shut down or destroyed inside a task is a fatal misuse that names which") {
+  child_end const made = run_child([] {
+    weft::run([] { weft::runtime r({.workers = 1}); });
+    return 0;
+  });
+  CHECK(made.signal == SIGABRT);
+  CHECK(made.errors.find("runtime made inside a task") != std::string::npos);
+  child_end const shut = run_child([] {
+    weft::runtime r({.workers = 1});
+    r.run([&] { r.shutdown(); });
+    return 0;
+  });
+  CHECK(shut.signal == SIGABRT);
+  CHECK(shut.errors.find("shutdown called inside a task") != std::string::npos);
+  child_end const destroyed = run_child([] {
+    auto r = std::make_unique<weft::runtime>(weft::options{.workers = 1});
+    r->run([&] { r.reset(); });
+    return 0;
+  });
+  CHECK(destroyed.signal == SIGABRT);
+  CHECK(destroyed.errors.find("runtime destroyed inside a task") != std::string::npos);
 }
 
 TEST_CASE("metrics of a runtime are read from outside while its tasks park, wake and end") {
