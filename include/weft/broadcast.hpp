@@ -24,8 +24,8 @@ namespace weft {
 /// Each subscriber has a channel of its own, with room for `capacity` values. One that is slower loses the oldest, and is told how many;
 /// it never holds up the sender or the others. All subscribers get the values in the same order. For tasks and plain threads.
 ///
-/// A cheap handle: copies mean the same broadcast, which is closed with the last of them. A subscription ends with the last of its
-/// handles and receivers; what it had not received is then destroyed. T must be copyable.
+/// A cheap handle: copies mean the same broadcast, which is closed with the last of them; use of a moved-from one is fatal. A
+/// subscription ends with the last of its handles and receivers; what it had not received is then destroyed. T must be copyable.
 ///
 /// Cost: a send makes a copy of the value for each subscriber, and destroys what had to make room, both with no lock held; then, with
 /// the broadcast's mutex held, it locks one channel after another and moves a copy in. Only other sends and subscribes wait for that, and
@@ -45,7 +45,13 @@ class broadcast {
 
     subscriber() noexcept = default;
     subscriber(subscriber const&) = default;
-    subscriber& operator=(subscriber const&) = default;
+    subscriber(subscriber&& other) noexcept
+        : values_(std::move(other.values_)), from_(std::exchange(other.from_, nullptr)) {}
+    subscriber& operator=(subscriber other) noexcept {
+      values_ = std::move(other.values_);
+      from_ = other.from_;
+      return *this;
+    }
 
     /// The next value; nullopt once the broadcast is closed and all was received. Blocks; a cancellation point, which loses no value.
     std::optional<T> recv() const { return values_.recv(); }
@@ -70,19 +76,19 @@ class broadcast {
   /// Throws std::invalid_argument if the capacity is 0: nobody could get anything.
   explicit broadcast(std::size_t capacity)
       : topic_(std::make_shared<detail::topic>(detail::ops_of<T>, checked(capacity))) {}
-  broadcast(broadcast const&) = default;
-  broadcast& operator=(broadcast const&) = default;
 
   /// Gets what is sent from now on. Of a closed broadcast: nothing, and closed. No cancellation point. Throws std::bad_alloc,
   /// std::length_error.
-  [[nodiscard]] subscriber subscribe() const { return subscriber(topic_->subscribe()); }
+  [[nodiscard]] subscriber subscribe() const {
+    return subscriber(detail::topic_of(topic_, "broadcast::subscribe").subscribe());
+  }
 
   /// Does not wait for subscribers; no cancellation point. Throws closed_channel after close(), and what copying T throws: then nobody
   /// has got the value.
-  void send(T const& v) const { detail::send_to_all(*topic_, v); }
+  void send(T const& v) const { detail::send_to_all(detail::topic_of(topic_, "broadcast::send"), v); }
 
   /// Subscribers receive what is left, then nullopt. May be called again. Does not wait for subscribers.
-  void close() const noexcept { topic_->close(); }
+  void close() const noexcept { detail::topic_of(topic_, "broadcast::close").close(); }
 
  private:
   static std::size_t checked(std::size_t capacity) {

@@ -39,7 +39,7 @@ class latest {
 /// Keeps the latest value. A subscriber is told of a change, not of every value: of several that come while it is busy it sees the last.
 /// For tasks and plain threads.
 ///
-/// A cheap handle: copies mean the same watch, which is closed with the last of them. T must be copyable.
+/// A cheap handle: copies mean the same watch, which is closed with the last of them; use of a moved-from one is fatal. T must be copyable.
 ///
 /// Cost: a send allocates, and makes a copy for each subscriber, as a broadcast does; a get() is one copy. Neither copies nor destructors
 /// run with a lock held.
@@ -58,8 +58,6 @@ class watch {
     using value_type = T;
 
     subscriber() noexcept = default;
-    subscriber(subscriber const&) = default;
-    subscriber& operator=(subscriber const&) = default;
 
     /// The latest value, also of a watch that has gone. Does not count as having seen it. Does not block. Fatal if there is no watch.
     [[nodiscard]] T get() const {
@@ -86,11 +84,12 @@ class watch {
   explicit watch(T first)
       : latest_(std::make_shared<detail::latest<T>>(std::make_shared<T const>(std::move(first)))),
         topic_(std::make_shared<detail::topic>(detail::ops_of<T>, 1)) {}
-  watch(watch const&) = default;
-  watch& operator=(watch const&) = default;
 
   /// The latest value. Does not block.
-  [[nodiscard]] T get() const { return *latest_->get(); }
+  [[nodiscard]] T get() const {
+    (void)detail::topic_of(topic_, "watch::get");
+    return *latest_->get();
+  }
 
   /// Replaces the value and tells the subscribers. Does not wait for them; no cancellation point. Throws closed_channel after close(),
   /// and what copying T throws: then nothing has changed.
@@ -106,16 +105,19 @@ class watch {
       detail::latest<T>& to;
       std::shared_ptr<T const> value;  // afterwards the one before, which goes with no lock held
     };
+    detail::topic& to = detail::topic_of(topic_, "watch::send");
     auto const fresh = std::make_shared<T const>(std::move(v));
     publish hook(*latest_, fresh);
-    detail::send_to_all(*topic_, *fresh, &hook);
+    detail::send_to_all(to, *fresh, &hook);
   }
 
   /// Is told of every change from now on. No cancellation point. Throws std::bad_alloc.
-  [[nodiscard]] subscriber subscribe() const { return subscriber(receiver<T>(topic_->subscribe().out), latest_); }
+  [[nodiscard]] subscriber subscribe() const {
+    return subscriber(receiver<T>(detail::topic_of(topic_, "watch::subscribe").subscribe().out), latest_);
+  }
 
   /// Subscribers are told of a change that they have not seen, then nullopt. May be called again. Does not wait for subscribers.
-  void close() const noexcept { topic_->close(); }
+  void close() const noexcept { detail::topic_of(topic_, "watch::close").close(); }
 
  private:
   std::shared_ptr<detail::latest<T>> latest_;

@@ -15,6 +15,7 @@
 
 #include "tests/chan/parked.hpp"
 #include "tests/support/runtime_fixture.hpp"
+#include "tests/sync/ends_process.hpp"
 
 namespace {
 
@@ -368,6 +369,27 @@ TEST_CASE("a broadcast works between plain threads") {
 
 TEST_CASE("a broadcast without capacity is an invalid argument") {
   CHECK_THROWS_AS(weft::broadcast<int>(0), std::invalid_argument);
+}
+
+TEST_CASE("a broadcast that was moved to a task is closed with that task") {
+  with_workers([] {
+    weft::broadcast<int> all(4);
+    auto first = all.subscribe();
+    auto const sub = std::move(first);
+    weft::go([all = std::move(all)] { all.send(1); });
+    CHECK(sub.recv() == 1);
+    CHECK(sub.recv() == std::nullopt);
+  });
+}
+
+TEST_CASE("use of a broadcast that was moved from ends the process and names the call") {
+  auto const end = weft::test::run_in_child([] {
+    weft::broadcast<int> all(4);
+    auto const kept = std::move(all);
+    all.send(1);
+  });
+  CHECK(end.aborted);
+  CHECK(end.said.find("broadcast::send: the handle was moved from") != std::string::npos);
 }
 
 }  // namespace

@@ -213,4 +213,25 @@ TEST_CASE("get through a subscriber of no watch ends the process and names the c
   CHECK(end.said.find("watch::subscriber::get") != std::string::npos);
 }
 
+TEST_CASE("a watch that was moved to a task is closed with that task") {
+  with_workers([] {
+    weft::watch<int> all(0);
+    auto first = all.subscribe();
+    auto const sub = std::move(first);
+    weft::go([all = std::move(all)] { all.send(1); });
+    CHECK(sub.changed() == 1);
+    CHECK(sub.changed() == std::nullopt);
+  });
+}
+
+TEST_CASE("use of a watch that was moved from ends the process and names the call") {
+  auto const end = weft::test::run_in_child([] {
+    weft::watch<int> all(0);
+    auto const kept = std::move(all);
+    all.send(1);
+  });
+  CHECK(end.aborted);
+  CHECK(end.said.find("watch::send: the handle was moved from") != std::string::npos);
+}
+
 }  // namespace

@@ -75,6 +75,13 @@ class topic {
   bool closed_ WEFT_GUARDED_BY(order_) = false;
 };
 
+/// The topic of a broadcast or a watch. Fatal if the handle was moved from.
+[[nodiscard]] inline topic& topic_of(std::shared_ptr<topic> const& handle, char const* call) noexcept {
+  if (handle == nullptr) [[unlikely]]
+    fatal_moved_from(call);
+  return *handle;
+}
+
 /// Sends a copy of `v` to each subscriber. Copies are made and values destroyed with no lock held; if a copy throws, nothing was sent.
 template <class T>
 void send_to_all(topic& to, T const& v, topic_hook* hook = nullptr) {
