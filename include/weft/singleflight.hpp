@@ -37,7 +37,7 @@ class singleflight {
     for (;;) {
       std::unique_lock lock(mutex_);
       auto const [at, first] = flights_.try_emplace(key);
-      if (first) return lead(key, f, at->second, lock);
+      if (first) return lead(at->first, f, at->second, lock);
       std::shared_ptr<flight> const other = at->second;
       other->landed.wait(lock, [&] { return other->over; });
       lock.unlock();  // V's copy constructor is the user's
@@ -57,7 +57,7 @@ class singleflight {
   // Whatever happens to the call, it must not stay in the table: later ones would wait for it for ever.
   struct landing {
     singleflight& owner;
-    K const& key;
+    K const& key;  // the table's, which stays where it is: the call may change its caller's
     flight& own;
     ~landing() {
       {

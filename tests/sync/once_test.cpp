@@ -126,6 +126,26 @@ TEST_CASE("the exception of a shared call goes to all, and a cancelled leader's 
   });
 }
 
+TEST_CASE("a shared call that changes the key it was made with leaves nothing in the table") {
+  with_workers([] {
+    weft::singleflight<std::string, int> hashed;
+    std::string url = "before";
+    CHECK(hashed.run(url, [&] {
+      url = "after";
+      return 1;
+    }) == 1);
+    CHECK(hashed.run("before", [] { return 2; }) == 2);
+    weft::singleflight<std::vector<int>, int> ordered;
+    std::vector<int> path{1};
+    auto const fails = [&]() -> int {
+      path.push_back(2);
+      throw std::runtime_error("no");
+    };
+    CHECK_THROWS_AS(ordered.run(path, fails), std::runtime_error);
+    CHECK(ordered.run({1}, [] { return 3; }) == 3);
+  });
+}
+
 TEST_CASE("a cancelled task still waits for another's call_once, and returns when that has returned") {
   with_workers([] {
     weft::once_flag flag;
