@@ -14,12 +14,14 @@
 #include <thread>
 #include <utility>
 
+#include <weft/detail/simulated.hpp>
 #include <weft/task.hpp>
 
 #include "runtime/base/check.hpp"
 #include "runtime/fiber/switch.hpp"
 #include "runtime/platform/biased_lock.hpp"
 #include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/simulated.hpp"
 #include "runtime/sched/switch_here.hpp"
 #include "runtime/sched/task.hpp"
 #include "runtime/sched/task_end.hpp"
@@ -167,7 +169,9 @@ void loop_main(void* arg) {
 
 namespace weft {
 
-void yield() {
+namespace {
+
+__attribute__((always_inline)) inline void yield_now() {
   rt::worker* const w = rt::current_worker();
   rt::task* const t = w != nullptr ? w->current.get() : nullptr;
   if (t == nullptr) {
@@ -178,6 +182,22 @@ void yield() {
   if (p == nullptr) [[unlikely]]
     p = w->sched->acquire_processor(*w);
   rt::leave_to_others(*w, p, *t);
+}
+
+/// The same while some run is simulated: a task of one that has been given up for its length is unwound from here, since it may be polling
+/// for what will not come.
+__attribute__((noinline)) void yield_beside_simulations() {
+  if (rt::is_given_up(rt::current_simulation()))
+    if (rt::task const* const t = rt::current_task(); t->shield == 0 && !rt::is_cleaning_up(*t)) rt::throw_cancelled();
+  yield_now();
+}
+
+}  // namespace
+
+void yield() {
+  if (detail::simulations.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return yield_beside_simulations();
+  yield_now();
 }
 
 }  // namespace weft

@@ -215,6 +215,26 @@ TEST_CASE("a run that does not end is given up") {
                   std::runtime_error);
 }
 
+TEST_CASE("a run whose tasks poll for what never comes is given up, and unwound") {
+  bool first = false, other = false;
+  auto const poll = [&] {
+    weft::spawn([&] {
+      weft::defer const unwound([&] { other = true; });
+      for (;;) weft::yield();
+    }).detach();
+    weft::defer const unwound([&] {
+      weft::uncancellable const stay;
+      for (int i = 0; i != 3; ++i) weft::yield();  // who cleans up is not disturbed
+      first = true;
+    });
+    for (;;) weft::yield();
+  };
+  CHECK_THROWS_WITH(sim::run({.seed = 1, .max_steps = 10'000}, poll),
+                    "weft: the simulated run made more choices than sim::options::max_steps allows");
+  CHECK((first && other));
+  CHECK(sim::explore(3, poll, {.max_steps = 1'000}).failed);
+}
+
 TEST_CASE("wait_idle returns when all others wait, before time moves") {
   sim::run(9, [] {
     auto const begin = weft::now();
