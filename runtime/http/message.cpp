@@ -97,7 +97,10 @@ void request_state::split_query() {
 }
 
 void http_access::add_field(http::response& r, std::string_view name, std::string_view value) {
-  r.fields_.append(name).append(": ").append(value).append("\r\n");
+  constexpr std::string_view between = ": ", end = "\r\n";
+  r.fields_.reserve(r.fields_.size() + name.size() + between.size() + value.size() +
+                    end.size());  // so all of it or nothing
+  r.fields_.append(name).append(between).append(value).append(end);
 }
 
 void check_field(char const* call, std::string_view name, std::string_view value) {
@@ -219,9 +222,14 @@ std::optional<std::string_view> response::header(std::string_view name) const {
 
 response& response::header(std::string_view name, std::string_view value) & {
   rt::check_response_field(name, value);
+  bool const type = rt::equal_no_case(name, "Content-Type"), connection = rt::equal_no_case(name, "Connection");
+  if (fields_.empty() && !connection) {  // nothing goes
+    http_access::add_field(*this, name, value);
+    if (type) type_ = {};
+    return *this;
+  }
   std::string line;  // built first: name or value may be a view of a field that goes
   line.append(name).append(": ").append(value).append("\r\n");
-  bool const type = rt::equal_no_case(name, "Content-Type"), connection = rt::equal_no_case(name, "Connection");
   if (connection) close_ = rt::equal_no_case(rt::trim_blanks(value), "close");
   std::string const key = line.substr(0, name.size());
   for (;;) {
