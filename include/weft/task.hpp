@@ -353,8 +353,8 @@ template <class T>
 void sleep_until_ns(std::int64_t deadline);
 }  // namespace detail
 
-/// Lets other ready tasks run. No cancellation point, but in a simulated run that is given up for its length, where it throws cancelled.
-/// On a plain thread: std::this_thread::yield.
+/// Lets other ready tasks run. No cancellation point, but where a simulated run goes on long after its sim::options::max_steps: outside of
+/// uncancellable blocks and unwinding it throws cancelled there. On a plain thread: std::this_thread::yield.
 void yield();
 
 /// Parks the task, or puts the thread to sleep, until the time has come: never shorter; cancellation point. A time that is past

@@ -179,6 +179,8 @@ void topic::close() noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   for (subscription* s : all) drop(*s);
 }
 
+void fatal_moved_topic(char const* call) noexcept { rt::fatal("weft::%s: the handle was moved from", call); }
+
 void fatal_no_watch() noexcept { rt::fatal("watch::subscriber::get: it was not made by watch::subscribe"); }
 
 }  // namespace weft::detail

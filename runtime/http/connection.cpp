@@ -120,16 +120,16 @@ exchange::received exchange::receive(request_parser& p) {
     if (p.header_done() && !in_body && p.has_body() && (p.refused() == 0 || p.refused() == 413)) {
       route_ = &s_.table->find(http_access::state(w_.request));
       bool const unwanted = route_->scope == nullptr && p.expects_continue() && in_.empty();  // and so it need not come
-      if (route_->streamed || unwanted) return in_.settle(), received::header;
+      if (route_->streamed || unwanted) return in_.leave_scratch(), received::header;
     }
-    if (p.refused() != 0 || p.done()) return in_.settle(), received::whole;
+    if (p.refused() != 0 || p.done()) return in_.leave_scratch(), received::whole;
     if (p.header_done() && !in_body) {
       in_body = true;
       c_.enter(connection_phase::body);
       if (!in_.empty()) continue;  // feed() stops behind the header
       if (p.expects_continue()) w_.out += "HTTP/1.1 100 Continue\r\n\r\n";
     }
-    in_.settle();
+    in_.leave_scratch();
     if (!w_.out.empty()) {
       if (!flush()) return received::nothing;
       c_.enter(in_body ? connection_phase::body : connection_phase::header);

@@ -33,11 +33,12 @@ class input {
   void consume(std::size_t n) noexcept { begin_ += n; }
 
   /// Before the task may wait, or anything of the user's runs: what is unread moves from the scratch into the workspace.
-  void settle() {
+  void leave_scratch() {
     if (!in_scratch_) return;
     std::size_t const have = end_ - begin_;
     if (have != 0) {
-      w_.grow_in(std::max(first_large_buffer, have), 0);
+      static_assert(scratch_size <= first_large_buffer);
+      w_.grow_in(first_large_buffer, 0);
       std::memcpy(w_.in.get(), data_ + begin_, have);
     }
     in_scratch_ = false;
@@ -48,7 +49,7 @@ class input {
     end_ = have;
   }
 
-  /// Room behind what is unread, once that is settled.
+  /// Room behind what is unread, once it has left the scratch.
   [[nodiscard]] std::span<char> room() {
     if (empty()) begin_ = end_ = 0;
     if (end_ == size_) make_room();

@@ -230,7 +230,7 @@ response& response::header(std::string_view name, std::string_view value) & {
   }
   std::string line;  // built first: name or value may be a view of a field that goes
   line.append(name).append(": ").append(value).append("\r\n");
-  if (connection) close_ = rt::equal_no_case(rt::trim_blanks(value), "close");
+  if (connection) close_ = rt::has_option(value, "close");
   std::string const key = line.substr(0, name.size());
   for (;;) {
     auto const [at, size] = rt::find_line(fields_, key);
@@ -246,7 +246,9 @@ response&& response::header(std::string_view name, std::string_view value) && { 
 response& response::add_header(std::string_view name, std::string_view value) & {
   if (rt::equal_no_case(name, "Connection") || rt::equal_no_case(name, "Content-Type")) return header(name, value);
   rt::check_response_field(name, value);
-  http_access::add_field(*this, name, value);
+  std::string line;  // built first: name or value may be a view of a field
+  line.append(name).append(": ").append(value).append("\r\n");
+  fields_ += line;
   return *this;
 }
 response&& response::add_header(std::string_view name, std::string_view value) && {

@@ -88,16 +88,6 @@ bool may_begin_chunk(std::string_view s, bool behind_another) noexcept {
   return hexadecimal.all_of(s.substr(0, 1));
 }
 
-/// Whether a field that is a list of tokens has this one.
-bool has_option(std::string_view list, std::string_view option) noexcept {
-  for (std::string_view left = list; !left.empty();) {
-    auto const comma = std::min(left.find(','), left.size());
-    if (equal_no_case(trim_blanks(left.substr(0, comma)), option)) return true;
-    left.remove_prefix(std::min(left.size(), comma + 1));
-  }
-  return false;
-}
-
 bool has_bare_line_feed(std::string_view s) noexcept {
   for (auto at = s.find('\n'); at != s.npos; at = s.find('\n', at + 1)) {
     if (at == 0 || s[at - 1] != '\r') return true;
@@ -371,8 +361,9 @@ http::response response_parser::take() {
   return r;
 }
 
-void response_parser::on_response_impl(int status, view, int, error_code& e) {
+void response_parser::on_response_impl(int status, view, int version, error_code& e) {
   status_ = status;
+  http11_ = version >= 11;
   if (status < 100) e = beast_http::error::bad_status;  // three digits, as Beast has it, are not enough
 }
 
@@ -381,7 +372,10 @@ void response_parser::on_field_impl(field f, view name, view value, error_code& 
   if (f == field::transfer_encoding && !header_done_ && may_have_body() &&
       !equal_no_case(trim_blanks(std_view(value)), "chunked"))
     e = beast_http::error::bad_transfer_encoding;
-  if (f == field::connection && !header_done_) says_close_ = says_close_ || has_option(std_view(value), "close");
+  if (f == field::connection && !header_done_) {
+    says_close_ = says_close_ || has_option(std_view(value), "close");
+    says_keep_ = says_keep_ || has_option(std_view(value), "keep-alive");
+  }
   if (!header_done_) fields_.emplace_back(std_view(name), trim_blanks(std_view(value)));
 }
 

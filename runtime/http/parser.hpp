@@ -150,7 +150,7 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
 
   [[nodiscard]] outcome state() const noexcept { return outcome_; }
   [[nodiscard]] bool started() const noexcept { return base::got_some(); }
-  [[nodiscard]] bool keep_alive() const { return base::keep_alive() && !says_close_; }
+  [[nodiscard]] bool keep_alive() const { return base::keep_alive() && !says_close_ && (http11_ || says_keep_); }
   [[nodiscard]] bool interim() const noexcept { return status_ / 100 == 1; }  // 1xx: another response follows
   [[nodiscard]] http::response take();
 
@@ -186,9 +186,10 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   int status_ = 0;
   std::size_t header_size_ = 0;
   bool header_done_ = false;
-  bool says_close_ = false;
-  bool chunk_header_ = false;     // one has just been taken
-  std::uint64_t chunk_left_ = 0;  // of its data
+  bool http11_ = false;
+  bool says_close_ = false, says_keep_ = false;  // options of the Connection fields
+  bool chunk_header_ = false;                    // one has just been taken
+  std::uint64_t chunk_left_ = 0;                 // of its data
   std::vector<std::pair<std::string, std::string>> fields_;
   std::string body_;
 };

@@ -127,6 +127,7 @@ bool request_stream::drop_rest() {
 }
 
 std::optional<std::string_view> request_stream::trailer(std::string_view name) const noexcept {
+  if (!attached_.load(std::memory_order_acquire)) return std::nullopt;  // the connection may be reading the rest
   return find_field(trailers_, name);
 }
 

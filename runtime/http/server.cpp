@@ -187,6 +187,8 @@ void http_server::run_connection(net::tcp_stream&& stream) {
       if (!serve_requests(*this, c, *bytes)) return;
       c.enter(connection_phase::idle);
     } else if (bytes || bytes.error() != std::errc::timed_out) {
+      if (!bytes && bytes.error() == std::errc::not_enough_memory)
+        report_failure("connection", "", bytes.error().message().c_str());
       return;
     } else if (draining) {
       if (last_look) return;

@@ -84,12 +84,17 @@ struct http_access {
   static request_state& state(http::request& q) { return *q.state_; }
   static request_state const& state(http::request const& q) { return *q.state_; }
   static request_state const* state_or_null(http::request const& q) noexcept { return q.state_.get(); }
+  /// What a handler may have put in the place of its request: a closure of the user's.
+  static void drop_writer(http::request& q) noexcept {
+    if (q.state_ && q.state_->write) q.state_->write = nullptr;
+  }
   /// A request that a handler has moved away gets a new state.
   static request_state& renew(http::request& q) {
     if (!q.state_) q.state_ = std::make_unique<request_state>();
     return *q.state_;
   }
 
+  /// All of it or nothing. name and value must not be views of the response's fields.
   static void add_field(http::response& r, std::string_view name, std::string_view value);
   static std::string_view fields(http::response const& r) noexcept { return r.fields_; }
   static std::string_view type(http::response const& r) noexcept { return r.type_; }

@@ -55,6 +55,15 @@ std::optional<std::string_view> percent_decode(std::string_view raw, text_arena&
   return std::string_view(start, static_cast<std::size_t>(out - start));
 }
 
+bool has_option(std::string_view list, std::string_view option) noexcept {
+  for (std::string_view left = list; !left.empty();) {
+    auto const comma = std::min(left.find(','), left.size());
+    if (equal_no_case(trim_blanks(left.substr(0, comma)), option)) return true;
+    left.remove_prefix(std::min(left.size(), comma + 1));
+  }
+  return false;
+}
+
 bool is_field_name(std::string_view s) noexcept { return !s.empty() && token.all_of(s); }
 
 bool is_field_value(std::string_view s) noexcept {

@@ -96,6 +96,9 @@ enum class plus_sign { itself, blank };
 [[nodiscard]] std::optional<std::string_view> percent_decode(std::string_view raw, text_arena& into,
                                                              plus_sign plus = plus_sign::itself);
 
+/// Whether a field that is a list of tokens has this one.
+[[nodiscard]] bool has_option(std::string_view list, std::string_view option) noexcept;
+
 [[nodiscard]] bool is_field_name(std::string_view s) noexcept;   // a token of RFC 9110
 [[nodiscard]] bool is_field_value(std::string_view s) noexcept;  // no control characters, so none that ends a line
 

@@ -27,6 +27,7 @@ void http_workspace::grow_in(std::size_t size, std::size_t kept) {
 
 void http_workspace::reset() noexcept {
   constexpr std::size_t common = 64 * 1024;
+  http_access::drop_writer(request);  // here, where its destructors may do anything
   out.clear();
   if (out.capacity() > 2 * common) out = {};
   if (in_size > common) in.reset(), in_size = 0;

@@ -23,11 +23,12 @@ inline constexpr std::size_t scratch_size = 16 * 1024;
 
 /// The calling thread's, good until the task next may switch. Empty if there is no memory for it. Only from a task.
 [[nodiscard]] inline std::span<std::byte> scratch_here() noexcept {
+  tsan_ignore const threads_own;
   std::unique_ptr<std::byte[]>& scratch = current_worker()->scratch;
-  if (scratch == nullptr) [[unlikely]] {
+  if (scratch == nullptr || tsan)
+      [[unlikely]] {  // ThreadSanitizer takes tasks on one thread for strangers: a block for each
     scratch.reset(new (std::nothrow) std::byte[scratch_size]);
     if (scratch == nullptr) return {};
-    tsan_own_by_thread(scratch.get(), scratch_size);
   }
   asan_unpoison(scratch.get(), scratch_size);
   return {scratch.get(), scratch_size};

@@ -9,7 +9,6 @@
 
 #include "runtime/net/operation.hpp"
 #include "runtime/net/scratch.hpp"
-#include "runtime/sched/worker.hpp"
 
 namespace weft::detail {
 
@@ -59,7 +58,7 @@ std::ptrdiff_t write_once(rt::io_slot const& slot, std::span<const_buffer const>
   return write_otherwise(slot, from, skip);
 }
 
-/// stream_base::read_some into what room() says, which is asked before each attempt: a std::span<std::byte>.
+/// stream_base::read_some into what room_now() says, which is asked before each attempt: a std::span<std::byte>.
 template <class Room>
 __attribute__((always_inline)) inline result<std::size_t> read_into(rt::io_slot* slot, Room room_now) {
   rt::waiter& self = rt::cancellation_point();

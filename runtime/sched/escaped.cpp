@@ -20,8 +20,8 @@ void escaped_from_go() noexcept {
   task* t = current_task();
   char const* what = "an exception that is not a std::exception";
   std::exception_ptr held;
-  bool const is_cancelled =
-      t->current_context()->is_cancelled_for_all() || t->inherited->is_cancelled_for_all() || t->sched->last_call();
+  bool const is_cancelled = t->current_context()->is_cancelled_for_all() || t->inherited->is_cancelled_for_all() ||
+                            t->sched->last_call() || is_given_up(t->sched->simulated());
   try {
     throw;
   } catch (cancelled const&) {

@@ -97,8 +97,10 @@ struct simulation {
 /// The simulation that the calling thread runs, or null.
 [[nodiscard]] simulation* current_simulation() noexcept;
 
-/// A run that has made too many choices. `s` may be null.
-WEFT_NO_TSAN inline bool is_given_up(simulation const* s) noexcept { return s != nullptr && s->too_long; }
+/// A run that has made too many choices, and goes on for half as many after it was cancelled for that. `s` may be null.
+WEFT_NO_TSAN inline bool is_given_up(simulation const* s) noexcept {
+  return s != nullptr && s->too_long && s->steps > s->most_steps + s->most_steps / 2;
+}
 
 /// No preemption of the calling task while this lives: for calls that users make, made under a lock of weft's.
 class keeps_running {

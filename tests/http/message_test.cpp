@@ -91,6 +91,13 @@ TEST_CASE("response fields are set, added, replaced and found without regard to 
         "2\r\ncontent-type: text/css\r\n\r\n");
 }
 
+TEST_CASE("a response field can be added from a view of another") {
+  http::response r(200);
+  r.header("Link", std::string(50, 'a'));
+  for (int i = 0; i != 20; ++i) r.add_header("X-" + std::to_string(i), *r.header("Link"));
+  for (int i = 0; i != 20; ++i) CHECK(r.header("X-" + std::to_string(i)) == std::string(50, 'a'));
+}
+
 TEST_CASE("the header says how the body goes out and whether the connection stays") {
   auto const text = [](http::response const& r, rt::response_frame f) {
     std::string out;

@@ -2,7 +2,9 @@
 #include "tests/http/harness.hpp"
 
 #include "weft/chan.hpp"
+#include "weft/task.hpp"
 
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -89,4 +91,29 @@ TEST_CASE("a body that a handler reads late stays while others are served") {
     CHECK(body_of(w.response()) == mark);
     CHECK(body_of(w.response()) == "second");
   });
+}
+
+TEST_CASE("what a handler has put in the place of its request goes with it, and does not wait for the next one") {
+  auto const captured = std::make_shared<int>(1);
+  with_server_on_the_machine(
+      [captured] {
+        http::router r;
+        r.get("/", [weak = std::weak_ptr(captured)](http::request& q) {
+          auto const held = weak.lock();
+          q = http::request("POST", "http://127.0.0.1:1/", [held](http::body_writer&) {});
+          return http::response(200, "x");
+        });
+        return r;
+      },
+      {},
+      [&](std::string const& at, http::server&) {
+        long const held_by_nobody = captured.use_count();
+        wire w(at);
+        w.send(get("/"));
+        CHECK(body_of(w.response()) == "x");
+        for (weft::time_point const until = weft::now() + 20s; captured.use_count() != held_by_nobody;) {
+          REQUIRE(weft::now() < until);
+          weft::yield();
+        }
+      });
 }

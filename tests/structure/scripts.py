@@ -12,14 +12,14 @@ folder = os.path.join(root, "scripts")
 faults = []
 
 
-def run(*command):
-    return subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50)
+def run(*command, cwd=root):
+    return subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50)
 
 
 scripts = [name for name in sorted(os.listdir(folder))
            if "." not in name and os.path.isfile(os.path.join(folder, name))]
 for name in scripts:
-    asked = run(f"scripts/{name}", "--help")
+    asked = run(f"./{name}", "--help", cwd=folder)
     if asked.returncode != 0 or f"scripts/{name}" not in asked.stdout:
         faults.append(f"scripts/{name} --help: status {asked.returncode}, says {asked.stdout or asked.stderr!r}")
 

@@ -75,10 +75,12 @@ class topic {
   bool closed_ WEFT_GUARDED_BY(order_) = false;
 };
 
+[[noreturn]] void fatal_moved_topic(char const* call) noexcept;
+
 /// The topic of a broadcast or a watch. Fatal if the handle was moved from.
 [[nodiscard]] inline topic& topic_of(std::shared_ptr<topic> const& handle, char const* call) noexcept {
   if (handle == nullptr) [[unlikely]]
-    fatal_moved_from(call);
+    fatal_moved_topic(call);
   return *handle;
 }
 
