@@ -81,9 +81,10 @@ function(weft_library target name)
 endfunction()
 
 # weft_standalone(<target>): with WEFT_STANDALONE a program that has the C++ library inside, as Go's and Rust's have theirs; Boost is too
-# where Boost_USE_STATIC_LIBS is on. Not for one with another C++ library that is shared, which would bring a second copy.
+# where Boost_USE_STATIC_LIBS is on. Not for one with another C++ library that is shared, which would bring a second copy, as weft itself where that
+# is shared.
 function(weft_standalone target)
-  if(WEFT_STANDALONE)
+  if(WEFT_STANDALONE AND NOT BUILD_SHARED_LIBS)
     target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc -Wl,--gc-sections)
   endif()
 endfunction()

@@ -64,7 +64,7 @@ struct run_state {
   settings const& set;
   std::string address, request;
   std::array<counters, 8> shards;
-  std::atomic<std::size_t> connected{0}, failed{0}, errors{0};
+  std::atomic<std::size_t> connected{0}, failed{0}, ended{0}, errors{0};
   std::atomic<bool> stop{false};
   weft::chan<weft::unit> start = weft::make_chan<weft::unit>();  // closed: go
   weft::chan<weft::unit> over = weft::make_chan<weft::unit>();   // closed with `stop`: who waits for its turn need not
@@ -235,6 +235,7 @@ static bool drive(run_state& s, net::tcp_stream& stream, counters& mine, nanosec
 }
 
 static void connection(run_state& s, std::size_t index) try {
+  weft::defer const over([&s] { ++s.ended; });
   auto stream = connect(s);
   ++(stream ? s.connected : s.failed);
   if (!stream) return;
@@ -348,7 +349,7 @@ static int run(settings const& set) {
       s.start.close();
       std::uint64_t last = 0;
       [[maybe_unused]] bool const whole = watch(
-          std::min<nanoseconds>(1s, end - began), [&] { return weft::now() >= end || s.errors >= open; },
+          std::min<nanoseconds>(1s, end - began), [&] { return weft::now() >= end || s.ended >= set.connections; },
           [&] {
             auto const n = s.requests();
             std::cout << number(std::chrono::duration<double>(weft::now() - began).count(), 0, " s: ") << n - last
@@ -378,12 +379,13 @@ static int run(settings const& set) {
   for (auto const& [kind, n] : *s.kinds.lock()) std::cout << "    " << n << " x " << kind << '\n';
   if (set.server_pid && open != 0) {
     for (auto [when, rss] : {std::pair("idle", rss_open), {"loaded", rss_after}}) {
+      if (rss == 0) continue;  // not looked at, or the process has gone
       row(("server: RSS, " + std::string(when)).c_str(), number(static_cast<double>(rss) / 1048576, 1, " MiB"));
       row("  a connection",
           number((static_cast<double>(rss) - static_cast<double>(rss_before)) / 1024 / static_cast<double>(open), 2,
                  " KiB"));
     }
-    if (requests > 0) row("server: CPU a request", number(cpu * 1e6 / requests, 2, " us"));
+    if (requests > 0 && rss_after != 0) row("server: CPU a request", number(cpu * 1e6 / requests, 2, " us"));
   }
   if (!tasks.empty()) row("server: tasks", tasks);
   return s.errors == 0 && requests > 0 ? 0 : 1;

@@ -319,12 +319,14 @@ def tell(what):
     print(f"bench: {what}", file=sys.stderr, flush=True)
 
 
-def run_loads(a, folder, servers):
-    rows = []
+def run_loads(a, folder, servers, rows):
     todo = [(kind, n) for kind in a.rows if kind in KINDS
             for n in (a.connections if kind == "hello" or len(a.connections) == 1 else [64])]
     if a.load == "http_load":
-        todo = [(kind, n) for kind, n in todo if kind in ("hello", "param")]
+        left_out = {kind for kind, _ in todo} - {"hello", "param"}
+        if left_out:
+            tell(f"left out, since http_load does not do them: {', '.join(sorted(left_out))}")
+        todo = [(kind, n) for kind, n in todo if kind not in left_out]
     step, steps, began = 0, len(todo) * a.repetitions, time.monotonic()
     shown = None
     for kind, connections in todo:
@@ -342,7 +344,6 @@ def run_loads(a, folder, servers):
         for name, of in runs.items():
             rows.append(summary(name, kind, connections, of, runs["raw"]))
             print_row(rows[-1])
-    return rows
 
 
 def run_starts(a, servers):
@@ -384,13 +385,16 @@ def run(a, about):
           f"{a.duration} s, interleaved")
     if about["load"] > 1:
         print(f"The machine is busy (load {about['load']:.1f}): ratios are less uneven than times.")
-    rows = run_loads(a, folder, servers)
-    starts = run_starts(a, servers) if "start" in a.rows else []
-    idle = run_idle(a, servers) if "idle" in a.rows and a.idle else []
-    if a.json:
-        with open(a.json, "w") as f:
-            json.dump({"machine": about, "command": sys.argv, "load": a.load, "rows": rows, "start": starts, "idle": idle}, f, indent=1)
-            f.write("\n")
+    rows, starts, idle = [], [], []
+    try:
+        run_loads(a, folder, servers, rows)
+        starts = run_starts(a, servers) if "start" in a.rows else []
+        idle = run_idle(a, servers) if "idle" in a.rows and a.idle else []
+    finally:  # a run takes long: what there is of it is kept, also on Ctrl-C
+        if a.json:
+            with open(a.json, "w") as f:
+                json.dump({"machine": about, "command": sys.argv, "load": a.load, "rows": rows, "start": starts, "idle": idle}, f, indent=1)
+                f.write("\n")
     failed = sum(r["errors"] for r in rows if r["server"] == "weft")
     if failed:
         raise Failed(f"weft's server gave {failed} errors")

@@ -14,6 +14,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -77,7 +78,9 @@ def timed(command, environment):
 
 def logs(a, examples, top):
     log, threads = os.path.join(top, "log.json"), str(a.threads)
-    subprocess.run([os.path.join(examples, "log_generate"), "--bytes", a.bytes, "--out", log], check=True, stderr=subprocess.DEVNULL)
+    made = subprocess.run([os.path.join(examples, "log_generate"), "--bytes", a.bytes, "--out", log], capture_output=True, text=True)
+    if made.returncode:
+        raise Failed(made.stderr.strip())
     with open(log, "rb") as f:
         while f.read(1 << 24):
             pass
@@ -234,6 +237,7 @@ def gateway(a, examples, top):
 
 def main(argv, about):
     a = arguments(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: no server stays, nor the log in the temporary folder
     try:
         examples = build(a)
         print(f"{about['cpu']}, {about['cpus']} CPUs, {about['system']}; {a.repetitions} repetitions, by turns: medians (smallest..largest)")
@@ -246,7 +250,7 @@ def main(argv, about):
                 cache(a, examples)
             if a.only in (None, "gateway"):
                 gateway(a, examples, top)
-    except Failed as e:
+    except (Failed, OSError, subprocess.TimeoutExpired) as e:
         print(f"bench: {e}", file=sys.stderr)
         return 1
     return 0

@@ -112,7 +112,8 @@ class executor {
 
 void serve_client(server_state& server, weft::net::tcp_stream& stream) {
   session s(server);
-  s.id = server.connections.fetch_add(1, std::memory_order_relaxed) + 1;
+  s.id = server.last_id.fetch_add(1, std::memory_order_relaxed) + 1;
+  server.connections.fetch_add(1, std::memory_order_relaxed);
   server.connected.fetch_add(1, std::memory_order_relaxed);
   weft::defer const gone([&] {
     s.flush_counts();

@@ -41,6 +41,7 @@ struct server_state {
   std::atomic<saving_at_end> at_end{saving_at_end::all};
   // Relaxed: numbers for INFO.
   std::atomic<std::uint64_t> commands{0}, connections{0}, connected{0}, hits{0}, misses{0};
+  std::atomic<std::uint64_t> last_id{0};  // of a client; none comes twice
 };
 
 using arguments = std::span<std::string_view const>;

@@ -60,9 +60,11 @@ void json_log::write(std::string_view level, std::string_view event, weft::http:
   add("level", level);
   add("event", event);
   for (auto const& [name, value] : fields) add(name, value);
-  if (auto const n = dropped_.exchange(0, std::memory_order_relaxed); n != 0) add("dropped_before", n);
+  auto const before = dropped_.exchange(0, std::memory_order_relaxed);
+  if (before != 0) add("dropped_before", before);
   line += "}\n";
-  if (lines_.try_send(std::move(line)) != weft::chan_status::ok) dropped_.fetch_add(1, std::memory_order_relaxed);
+  if (lines_.try_send(std::move(line)) != weft::chan_status::ok)
+    dropped_.fetch_add(before + 1, std::memory_order_relaxed);
 }
 
 }  // namespace api

@@ -77,8 +77,8 @@ class character_set {
 [[nodiscard]] constexpr bool equal_no_case(std::string_view a, std::string_view b) noexcept {
   if (a.size() != b.size()) return false;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    if (a[i] != b[i] && ascii_lower(a[i]) != ascii_lower(b[i]))
-      return false;  // most are written as they are looked for
+    // Most are written as they are looked for.
+    if (a[i] != b[i] && ascii_lower(a[i]) != ascii_lower(b[i])) return false;
   }
   return true;
 }

@@ -26,6 +26,9 @@ constexpr bool is_name_character(char c) noexcept {
 
 bool is_host_name(std::string_view host) noexcept {
   if (host.empty() || host.size() > 253 || host.front() == '.' || host.find("..") != host.npos) return false;
+  in_addr
+      other_notation{};  // 0x7f.1 is no name: the resolver would take it for an address, and who filters addresses would not
+  if (::inet_aton(std::string(host).c_str(), &other_notation) != 0) return false;
   return std::ranges::all_of(host, is_name_character) &&
          !std::ranges::all_of(host, [](char c) { return is_digit(c) || c == '.'; });
 }
@@ -68,7 +71,8 @@ sa_family_t family_of(endpoint const& e) noexcept {
 
 std::string unix_to_string(endpoint const& e) {
   auto const a = as<sockaddr_un>(e);
-  std::size_t const length = e.size() - offsetof(sockaddr_un, sun_path);
+  // The kernel counts a null behind a path that fills it.
+  std::size_t const length = std::min(e.size() - offsetof(sockaddr_un, sun_path), sizeof a.sun_path);
   if (length == 0) return "unnamed";
   if (a.sun_path[0] == 0) return "@" + std::string(a.sun_path + 1, length - 1);
   return {a.sun_path, ::strnlen(a.sun_path, length)};

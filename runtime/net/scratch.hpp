@@ -25,8 +25,8 @@ inline constexpr std::size_t scratch_size = 16 * 1024;
 [[nodiscard]] inline std::span<std::byte> scratch_here() noexcept {
   tsan_ignore const threads_own;
   std::unique_ptr<std::byte[]>& scratch = current_worker()->scratch;
-  if (scratch == nullptr || tsan)
-      [[unlikely]] {  // ThreadSanitizer takes tasks on one thread for strangers: a block for each
+  // ThreadSanitizer takes tasks on one thread for strangers: a block for each.
+  if (scratch == nullptr || tsan) [[unlikely]] {
     scratch.reset(new (std::nothrow) std::byte[scratch_size]);
     if (scratch == nullptr) return {};
   }

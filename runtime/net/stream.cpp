@@ -136,6 +136,7 @@ result<void> stream_base::write_file(int file, std::uint64_t offset, std::uint64
     auto const n = operate(slot, io_direction::write, [&](int fd) {
       return system::send_file(fd, file, offset, static_cast<std::size_t>(std::min(length, at_once)));
     });
+    if (!n && n.error() == std::errc::invalid_seek) return fail(std::errc::invalid_argument);  // a pipe, a socket
     if (!n) return fail(n.error());
     if (*n == 0) return fail(errc::eof);
     offset += *n;
@@ -148,11 +149,11 @@ result<void> stream_base::shutdown_write() {
   detail::preemption_point();
   rt::io_use const use(handle_.slot());
   if (!use) return fail(errc::closed);
-  if (handle_.slot()->kind >= io_kind::pipe) {
+  int const e = system::shutdown_write(handle_.slot()->fd);
+  if (e == -ENOTSOCK) {
     close();  // a pipe has one direction: its end is its closing
     return {};
   }
-  int const e = system::shutdown_write(handle_.slot()->fd);
   detail::preemption_point();
   if (e < 0) return system_failure(e);
   return {};

@@ -1,6 +1,8 @@
 // Datagrams.
 #include <weft/net/listener.hpp>
 
+#include <netinet/in.h>
+
 #include "runtime/net/operation.hpp"
 
 namespace weft::net {
@@ -12,15 +14,21 @@ result<udp_socket> udp_socket::bind(std::string_view address) {
   if (!places) return fail(places.error());
   std::error_code error;
   for (endpoint const& place : *places) {
-    int fd = system::socket(static_cast<sockaddr const*>(place.data())->sa_family, SOCK_DGRAM);
+    sa_family_t const place_family = static_cast<sockaddr const*>(place.data())->sa_family;
+    int fd = system::socket(place_family, SOCK_DGRAM);
     if (fd < 0) {
       error = system::error(fd);
       continue;
     }
     auto handle = own_descriptor(fd, rt::io_kind::other);
     if (!handle) return fail(handle.error());
-    if (int const e = system::bind(fd, place.data(), place.size()); e < 0) {
+    // As listen_at has it: [::] takes IPv4 too, and 0.0.0.0 is no second try at a port that is taken.
+    int e = 0;
+    if (place_family == AF_INET6) e = system::set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+    if (e == 0) e = system::bind(fd, place.data(), place.size());
+    if (e < 0) {
       error = system::error(e);
+      if (error == std::errc::address_in_use) break;
       continue;
     }
     return udp_socket(std::move(*handle));

@@ -243,6 +243,16 @@ def many_at_once():
             c.close()
 
 
+def ids_come_once():
+    with Server() as s:
+        first = Client(s.port)
+        one = first.call("CLIENT", "ID")
+        first.call("CONFIG", "RESETSTAT")
+        other = Client(s.port).call("CLIENT", "ID")
+        if one == other:
+            fail(f"two clients have the id {one!r}")
+
+
 def transactions():
     """EXEC is one step for all others, and does nothing if a watched key has changed."""
     with Server("--workers", "4") as s:
@@ -358,6 +368,7 @@ with tempfile.TemporaryDirectory() as top:
         policies_need_no_memory_beside()
     many_at_once()
     transactions()
+    ids_come_once()
     snapshots.kept_and_damaged(top)
     snapshots.second_signal(top)
     snapshots.changes_are_counted(top)

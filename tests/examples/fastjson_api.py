@@ -329,6 +329,43 @@ def nobody_listens():
         fail(f"with a log that nobody reads it ended with {status}")
 
 
+def lines_are_counted():
+    """Of a log that is not read for a while: what it dropped is said by the next line that goes out."""
+    p = subprocess.Popen([API, "--with-cache", "--rate", "1000000", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE)
+    address = p.stdout.readline().decode().split()[2].rstrip(",")
+    host, port = address.rsplit(":", 1)
+    requests, lines = 0, []
+    with socket.create_connection((host, int(port)), timeout=LIMIT) as c:
+        answers = c.makefile("rb")
+
+        def ask_for(n):
+            c.sendall(b"GET /items/none HTTP/1.1\r\nHost: t\r\n\r\n" * n)
+            for _ in range(n):
+                while (line := answers.readline()) != b"\r\n":
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                answers.read(length)
+
+        for _ in range(120):
+            ask_for(100)
+            requests += 100
+        reading = threading.Thread(target=lambda: lines.extend(p.stderr))
+        reading.start()
+        while not any(b"dropped_before" in line for line in lines):
+            ask_for(1)
+            requests += 1
+    p.send_signal(signal.SIGTERM)
+    if (status := p.wait(timeout=LIMIT)) != 0:
+        fail(f"it ended with {status}")
+    reading.join()
+    said = [json.loads(line) for line in lines]
+    of_requests = sum(line.get("target") == "/items/none" for line in said)
+    dropped = sum(line.get("dropped_before", 0) for line in said)
+    if dropped == 0 or of_requests + dropped != requests:
+        fail(f"{requests} requests, {of_requests} lines, {dropped} said to be dropped")
+
+
 def errors():
     with Program(API, "--with-cache") as p:
         refused(1, API, "--with-cache", "--listen", p.address, says="in use")
@@ -355,6 +392,7 @@ cache_in_trouble()
 answer_nobody_asked_for()
 signalled_twice()
 nobody_listens()
+lines_are_counted()
 thousands()
 errors()
 print("fastjson_api: passed")

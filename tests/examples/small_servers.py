@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 HELLO, THREADS, LOAD = sys.argv[1:4]
 LIMIT = 60
@@ -93,6 +94,12 @@ with Server(HELLO, "--log") as s:
                            capture_output=True, text=True, timeout=LIMIT)
         if p.returncode != 0 or not re.search(rf"  requests +{requests}\n", p.stdout):
             fail(f"http_load with --rate {rate} gave {p.returncode}: {p.stdout}{p.stderr}")
+    # What is answered otherwise than by 2xx is counted, and the connections go on to the end.
+    began = time.monotonic()
+    p = subprocess.run([LOAD, "--url", f"http://{s.address}/none", "--connections", "2", "--duration", "1200ms"], capture_output=True,
+                       text=True, timeout=LIMIT)
+    if p.returncode != 1 or time.monotonic() - began < 1.2 or "x status 404" not in p.stdout:
+        fail(f"http_load of /none gave {p.returncode}: {p.stdout}{p.stderr}")
 with Server(HELLO) as quiet:
     loaded(quiet)
 if "GET /hello 200 " not in s.log or "GET /none 404 " not in s.log:

@@ -1,8 +1,12 @@
 #include <weft/net/listener.hpp>
 
 #include <chrono>
+#include <cstring>
 #include <string>
 #include <unordered_set>
+
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "tests/support/catch.hpp"
 
@@ -44,6 +48,19 @@ TEST_CASE("unix paths become endpoints, too long or empty ones do not") {
   }
 }
 
+TEST_CASE("a path that fills its sockaddr is read to its end and no further") {
+  sockaddr_un full{};
+  full.sun_family = AF_UNIX;
+  std::memset(full.sun_path, 'x', sizeof full.sun_path);
+  sockaddr_storage room{};  // the kernel says 111 of such a peer: the path, and a null behind it
+  std::memcpy(&room, &full, sizeof full);
+  for (socklen_t size : {socklen_t{sizeof full}, socklen_t{sizeof full + 1}, socklen_t{sizeof full + 2}})
+    CHECK(endpoint::from_sockaddr(&room, size).to_string() == std::string(sizeof full.sun_path, 'x'));
+  reinterpret_cast<sockaddr_un*>(&room)->sun_path[0] = 0;
+  CHECK(endpoint::from_sockaddr(&room, sizeof full + 1).to_string() ==
+        "@" + std::string(sizeof full.sun_path - 1, 'x'));
+}
+
 TEST_CASE("a malformed address is invalid_argument wherever one is taken") {
   for (std::string bad : {"",
                           ":",
@@ -70,6 +87,9 @@ TEST_CASE("a malformed address is invalid_argument wherever one is taken") {
                           "-\n:80",
                           ".a:80",
                           "host:80:90",
+                          "0x7f.1:80",
+                          "0X7F.0.0.1:80",
+                          "0x7f000001:80",
                           "\xff:80"}) {
     INFO("'" << bad << "'");
     CHECK(weft::net::resolve(bad).error() == std::errc::invalid_argument);

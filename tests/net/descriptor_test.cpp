@@ -199,6 +199,35 @@ TEST_CASE("standard input is read without making it non-blocking, and is not clo
   CHECK(status == 0);
 }
 
+TEST_CASE("standard input that is a socket ends its writing alone") {
+  if (!can_fork) return;
+  int fds[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+  ::pid_t const child = ::fork();
+  if (child == 0) {
+    ::dup2(fds[0], 0);
+    ::close(fds[0]);
+    ::close(fds[1]);
+    ::_exit(weft::run([] {
+      auto in = net::fd_stream::adopt(0).value();
+      return in.write_all("asked").has_value() && in.shutdown_write().has_value() && read_all(in) == "typed" ? 0 : 1;
+    }));
+  }
+  ::close(fds[0]);
+  std::string asked;
+  char some[64];
+  while (::ssize_t const n = ::read(fds[1], some, sizeof some)) {
+    REQUIRE(n > 0);
+    asked.append(some, static_cast<std::size_t>(n));
+  }
+  CHECK(asked == "asked");
+  CHECK(::write(fds[1], "typed", 5) == 5);
+  ::close(fds[1]);
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  CHECK(status == 0);
+}
+
 TEST_CASE("close of a stream wakes who waits for its descriptor, and its peer reads the end at once") {
   with_workers([] {
     auto const check = [&](auto pair) {

@@ -51,6 +51,26 @@ TEST_CASE("what does not fit is cut off, and what is too long is not sent") {
   CHECK(a.send_to(std::string(70'000, 'x'), a.local_endpoint()).error() == std::errc::message_size);
 }
 
+TEST_CASE("a UDP socket of all addresses takes IPv4 too, and is not opened beside one that has the port for IPv6") {
+  weft::run([] {
+    auto all = net::udp_socket::bind(":0").value();
+    int only = -1;
+    socklen_t size = sizeof only;
+    if (::getsockopt(all.native_handle(), IPPROTO_IPV6, IPV6_V6ONLY, &only, &size) != 0)
+      return;  // a machine without IPv6
+    CHECK(only == 0);
+    int const other = ::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0), on = 1;
+    sockaddr_in6 any{};
+    any.sin6_family = AF_INET6;
+    size = sizeof any;
+    REQUIRE(::setsockopt(other, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0);
+    REQUIRE(::bind(other, reinterpret_cast<sockaddr*>(&any), sizeof any) == 0);
+    REQUIRE(::getsockname(other, reinterpret_cast<sockaddr*>(&any), &size) == 0);
+    CHECK(net::udp_socket::bind(":" + std::to_string(ntohs(any.sin6_port))).error() == std::errc::address_in_use);
+    ::close(other);
+  });
+}
+
 TEST_CASE("deadlines and close end a receive") {
   everywhere([](auto where) {
     auto a = net::udp_socket::bind("127.0.0.1:0").value();

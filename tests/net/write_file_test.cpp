@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace net = weft::net;
@@ -63,6 +64,12 @@ TEST_CASE("write_file says eof if the file ends before, and fails for a peer tha
     REQUIRE_FALSE(beyond);
     CHECK(beyond.error() == weft::errc::eof);
     CHECK_FALSE(s.write_file(-1, 0, 1));
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    CHECK(s.write_file(ends[0], 0, 1).error() == std::errc::invalid_argument);
+    ::close(ends[0]);
+    ::close(ends[1]);
+    CHECK(s.write_file(peer.native_handle(), 0, 1).error() == std::errc::invalid_argument);
     peer.close();
     bool failed = false;  // the first bytes are answered with a reset, the next ones fail
     for (int i = 0; i < 100 && !failed; ++i) failed = !s.write_file(file.fd(), 0, 1'000'000);

@@ -21,11 +21,15 @@ using namespace std::chrono_literals;
 bool pooled = true;
 
 template <class F>
-void go(F f) {
+fibers::fiber made(F f) {
   static thread_local fibers::pooled_fixedsize_stack pool(64 * 1024);
-  if (pooled) fibers::fiber(fibers::launch::post, std::allocator_arg, pool, std::move(f)).detach();
-  else
-    fibers::fiber(fibers::launch::post, std::allocator_arg, fibers::fixedsize_stack(64 * 1024), std::move(f)).detach();
+  if (pooled) return fibers::fiber(fibers::launch::post, std::allocator_arg, pool, std::move(f));
+  return fibers::fiber(fibers::launch::post, std::allocator_arg, fibers::fixedsize_stack(64 * 1024), std::move(f));
+}
+
+template <class F>
+void go(F f) {
+  made(std::move(f)).detach();
 }
 
 class group {
@@ -64,7 +68,7 @@ void spawn_tasks(long n, long tasks) {
 }
 
 void spawn_one_join(long n) {
-  for (; n > 0; --n) fibers::fiber([] {}).join();
+  for (; n > 0; --n) made([] {}).join();
 }
 
 void yield_among(long n, long tasks, long yields) {

@@ -121,14 +121,14 @@ async fn queued() -> Row {
 async fn parked(tasks: u64, own: bool) -> Row {
     let (group, begun) = (Group::new(), &*Box::leak(Box::new(AtomicU64::new(0))));
     group.add(tasks as usize);
-    let mut senders = Vec::with_capacity(tasks as usize);
+    let mut senders: Vec<Option<kanal::AsyncSender<()>>> = (0..tasks).map(|_| None).collect(); // touched before the look
     let before = resident_bytes();
     let (shared_tx, shared_rx) = kanal::bounded_async::<()>(0);
     let mut row = timed(tasks, async {
         for i in 0..tasks {
             let rx = if own {
                 let (tx, rx) = kanal::bounded_async::<()>(0);
-                senders.push(tx);
+                senders[i as usize] = Some(tx);
                 rx
             } else {
                 shared_rx.clone()
