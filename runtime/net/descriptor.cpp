@@ -55,14 +55,13 @@ result<void> wait_on(rt::io_slot& slot, io_direction direction, rt::waiter& self
   }
 }
 
-/// No other descriptor is known to a simulated run.
+/// No other descriptor is known to a simulated run. No handle is taken: the stream is its owner's to end, and nothing runs between
+/// slot_of and the use that keeps the descriptor open.
 result<void> wait_in_run(int fd, io_direction direction, std::int64_t until) {
   if (!rt::is_simulated(fd)) return fail(std::errc::operation_not_supported);
   rt::waiter& self = rt::cancellation_point();
   rt::io_slot* const slot = rt::network_of_run().slot_of(fd);
   if (slot == nullptr) return fail(std::errc::bad_file_descriptor);
-  rt::io_retain(*slot);
-  detail::io_handle const handle(slot);
   return wait_on(*slot, direction, self, until);
 }
 
