@@ -109,7 +109,7 @@ void connection::deliver(side from, message what, std::string const& bytes) noex
     case message::end:
       to.ended = true;
       return report(to.slot, {.tag = 0, .readable = true, .writable = false, .hangup = true, .error = false});
-    case message::reset: return break_off(other(from), to.ended ? EPIPE : ECONNRESET);
+    case message::reset: return break_off(other(from), to.ended && !local_ ? EPIPE : ECONNRESET);
   }
 }
 
@@ -163,6 +163,8 @@ std::size_t connection::room(side s) const noexcept {
 
 std::ptrdiff_t connection::send(side s, iovec const* parts, std::size_t n) noexcept {
   half& me = of(s);
+  half const& peer = of(other(s));
+  if (local_ && (peer.closed || peer.ended)) return -EPIPE;  // a reset is for who reads
   if (me.error != 0) return -std::exchange(me.error, 0);
   if (me.shut || me.broken) return -EPIPE;
   if (!open_) return -ENOTCONN;
@@ -188,7 +190,7 @@ std::ptrdiff_t connection::recv(side s, void* to, std::size_t n) noexcept {
   half& me = of(s);
   half& peer = of(other(s));
   if (me.unread() == 0) {
-    if (me.ended) return 0;
+    if (me.ended && (!local_ || me.error == 0)) return 0;
     if (me.error != 0) return -std::exchange(me.error, 0);
     if (me.broken) return 0;
     return open_ ? -EAGAIN : -ENOTCONN;
@@ -204,7 +206,7 @@ std::ptrdiff_t connection::recv(side s, void* to, std::size_t n) noexcept {
 
 int connection::shut_write(side s) noexcept {
   half& me = of(s);
-  if (!open_ || me.broken) return -ENOTCONN;
+  if (!open_ || (me.broken && !local_)) return -ENOTCONN;
   if (!std::exchange(me.shut, true)) me.out.post(message::end, {});
   return 0;
 }

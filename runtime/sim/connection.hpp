@@ -4,6 +4,7 @@
 //            F2 a delay is chosen; nothing overtakes: a segment arrives when its delay is over and all before it have arrived
 //   arrival  F3 by the flow's timer, or at once without a delay: the bytes are the peer's to read; "end" and "reset" go the same way
 //   close    F4 with bytes unread, or bytes that come later: a reset goes to the peer (as Linux does); else the end
+//            F5 from then on who writes to a unix stream is told at once; TCP answers what arrives with a reset
 //   loss     L1 reset: both sides learn of it at once, what is under way is lost, what has arrived can still be read
 //            L2 silence: what is under way and all that follows is lost, and nobody is told. Who has sent gives up by timed_out after
 //               924.6 s, as Linux does (15 retransmissions); who connects after 127 s; who only reads waits for ever

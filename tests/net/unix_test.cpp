@@ -93,6 +93,29 @@ TEST_CASE("after shutdown_write the peer of a unix stream reads what was sent, t
   });
 }
 
+TEST_CASE("writing to a unix stream whose peer has closed is a broken pipe at once, and a reset is for who reads") {
+  everywhere([](auto) {
+    {
+      auto [a, b] = unix_pair();
+      b.close();
+      CHECK(a.write_all("x").error() == std::errc::broken_pipe);
+      CHECK(a.shutdown_write());
+      CHECK_FALSE(error_of_reading(a));
+    }
+    for (bool const after_its_end : {false, true}) {
+      auto [a, b] = unix_pair();
+      REQUIRE(a.write_all("unread"));
+      if (after_its_end) REQUIRE(b.shutdown_write());
+      b.close();
+      CHECK(a.write_all("x").error() == std::errc::broken_pipe);
+      CHECK(a.shutdown_write());
+      CHECK(error_of_reading(a) == std::errc::connection_reset);
+      CHECK_FALSE(error_of_reading(a));
+      CHECK(read_all(a).empty());
+    }
+  });
+}
+
 TEST_CASE("close wakes who reads from a unix stream, and its peer reads the end at once") {
   everywhere([](auto where) {
     auto [a, b] = unix_pair();
