@@ -149,6 +149,7 @@ int connection::open() noexcept {
 
 void connection::establish() noexcept {
   open_ = true;
+  client_.out.drop();  // its patience
   report(client_.slot, {.tag = 0, .readable = false, .writable = true, .hangup = false, .error = false});
 }
 

@@ -65,6 +65,8 @@ class connection : public std::enable_shared_from_this<connection> {
   /// The client's opening request goes out. 0: it has been answered; -EINPROGRESS; -errno.
   int open() noexcept;
   void establish() noexcept;
+  /// Not yet: the client waits, for as long as it has patience with silence.
+  void unanswered() noexcept { client_.out.give_up_later(message::opening); }
   void refuse(int error) noexcept;
   [[nodiscard]] bool is_given_up() const noexcept { return client_.closed || client_.broken; }
 
@@ -93,12 +95,12 @@ class connection : public std::enable_shared_from_this<connection> {
     void post(message what, std::string bytes) noexcept;
     void fall_silent() noexcept;
     void drop() noexcept;
+    void give_up_later(message what) noexcept;
     [[nodiscard]] std::size_t under_way() const noexcept { return bytes_; }
 
    private:
     void happens() noexcept override;
     std::shared_ptr<void> owner() noexcept override { return of_.shared_from_this(); }
-    void give_up_later(message what) noexcept;
 
     connection& of_;
     side const from_;

@@ -172,6 +172,7 @@ void network::arrived(std::shared_ptr<connection> who) noexcept {
   }
   if (to->accepted.size() >= to->backlog) {
     if (to->family == AF_UNIX) return who->refuse(EAGAIN);
+    who->unanswered();
     to->beyond.push_back(std::move(who));
     return;
   }

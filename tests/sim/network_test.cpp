@@ -251,6 +251,26 @@ TEST_CASE("connections beyond the backlog wait, and are refused when the listene
   });
 }
 
+TEST_CASE("who is beyond the backlog for two minutes gives up, and is not accepted later") {
+  sim::run(3, [] {
+    auto listener = net::tcp_listener::bind("127.0.0.1:80", {.backlog = 0}).value();
+    auto first = net::tcp_stream::connect("127.0.0.1:80").value();
+    auto const begin = weft::now();
+    CHECK(net::tcp_stream::connect("127.0.0.1:80").error() == std::errc::timed_out);
+    CHECK((weft::now() - begin) / 1s == 127);
+    auto late = weft::spawn([] { return net::tcp_stream::connect("127.0.0.1:80"); });
+    weft::sleep_for(126s);
+    CHECK(listener.accept());  // the first, whose place is for the late one
+    auto client = late.join().value();
+    auto server = listener.accept().value();
+    CHECK(server.remote_endpoint() == client.local_endpoint());
+    weft::sleep_for(1h);  // nothing is left of its patience
+    CHECK(client.write_all("x"));
+    char room[1];
+    CHECK(server.read_some(room).value() == 1);
+  });
+}
+
 TEST_CASE("datagrams overtake one another, and with losses some never come and some come twice") {
   auto const arrivals = [](std::uint64_t seed, unsigned loss) {
     return sim::run(sim::options{.seed = seed, .loss_one_in = loss}, [] {
