@@ -26,6 +26,14 @@ void put(net::endpoint const& e, sockaddr_storage& address, socklen_t& length) n
   length = e.size();
 }
 
+/// What Linux has against sending a datagram there: 0 or -errno. IPv6 sockets send to both families.
+int objection(int own_family, net::endpoint const& to) noexcept {
+  int const family = family_of(to);
+  if (own_family == AF_INET && to.size() < sizeof(sockaddr_in)) return -EINVAL;
+  if (own_family == AF_INET && family != AF_INET) return -EAFNOSUPPORT;
+  return to.port() == 0 ? -EINVAL : 0;  // what has no ports says 0
+}
+
 }  // namespace
 
 // ---- sockets and addresses ------------------------------------------------------------------------------------------
@@ -282,8 +290,9 @@ std::ptrdiff_t network::send_to(int fd, void const* from, std::size_t n, void co
   rt::tsan_release(this);
   if (n > longest_datagram) return -EMSGSIZE;
   net::endpoint const to = local_instead_of_any(net::endpoint::from_sockaddr(address, length));
-  if (family_of(to) != AF_INET && family_of(to) != AF_INET6) return to ? -EAFNOSUPPORT : -EDESTADDRREQ;
-  datagram const what{sender_name(*find(fd), to), std::string(static_cast<char const*>(from), n)};
+  open_socket& s = *find(fd);
+  if (int const e = objection(s.family, to); e != 0) return e;
+  datagram const what{sender_name(s, to), std::string(static_cast<char const*>(from), n)};
   std::uint32_t const fate = weather_.loss();
   for (std::uint32_t copies = fate == 0 ? 1 : (fate - 1) * 2; copies != 0; --copies) {
     std::int64_t const delay = weather_.delay();

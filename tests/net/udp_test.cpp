@@ -133,6 +133,28 @@ TEST_CASE("an unreachable receiver does not keep the sender's task busy or break
   });
 }
 
+TEST_CASE("what no IPv4 socket can reach is refused as such") {
+  everywhere([](auto) {
+    auto a = net::udp_socket::bind("127.0.0.1:0").value();
+    CHECK(a.send_to("x", net::endpoint::parse("[::1]:9").value()).error() == std::errc::address_family_not_supported);
+    CHECK(a.send_to("x", net::endpoint::unix_path("/a/path/of/a/unix/socket").value()).error() ==
+          std::errc::address_family_not_supported);
+  });
+}
+
+TEST_CASE("what is nobody's address is refused as such") {
+  everywhere([](auto) {
+    auto a = net::udp_socket::bind("127.0.0.1:0").value();
+    for (net::endpoint const& nobody : {net::endpoint(), net::endpoint::parse("127.0.0.1:0").value()})
+      CHECK(a.send_to("x", nobody).error() == std::errc::invalid_argument);
+    auto b = net::udp_socket::bind("[::1]:0");
+    if (!b) return;  // a machine without IPv6
+    for (net::endpoint const& nobody : {net::endpoint(), net::endpoint::parse("[::1]:0").value(),
+                                        net::endpoint::unix_path("/a/path/of/a/unix/socket").value()})
+      CHECK(b->send_to("x", nobody).error() == std::errc::invalid_argument);
+  });
+}
+
 namespace {
 
 constexpr int no_such_network = 77;
