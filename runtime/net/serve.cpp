@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "runtime/base/check.hpp"
 #include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/io.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/switching.hpp"
 #include "runtime/sched/task.hpp"
@@ -15,12 +17,13 @@ namespace weft::detail {
 
 struct serving::state {
   rt::object_lock lock;
-  std::size_t live WEFT_GUARDED_BY(lock) = 0;  // handlers that have not ended
-  wait_list waiters;                           // guarded by lock: serve itself, for room or for the end
-  std::size_t most = 0;                        // constant; 0: no limit
-  std::int64_t grace = 0;                      // constant
-  rt::cancel_node* context = nullptr;          // constant; one reference
-  rt::cancel_node* own_scope = nullptr;        // of the serving task, between begin_spawn and end_spawn
+  std::size_t live WEFT_GUARDED_BY(lock) = 0;         // handlers that have not ended
+  wait_list waiters;                                  // guarded by lock: serve itself, for room or for the end
+  rt::io_slot* full WEFT_GUARDED_BY(lock) = nullptr;  // the listener at which serve waits for room
+  std::size_t most = 0;                               // constant; 0: no limit
+  std::int64_t grace = 0;                             // constant
+  rt::cancel_node* context = nullptr;                 // constant; one reference
+  rt::cancel_node* own_scope = nullptr;               // of the serving task, between begin_spawn and end_spawn
 
   void wake_locked(rt::ready_list& woken) noexcept WEFT_REQUIRES(lock) {
     while (rt::wait_record* r = rt::pop_claimed(waiters, rt::how::partner)) woken.push(*r->who);
@@ -45,18 +48,48 @@ serving::~serving() {
   delete state_;
 }
 
-void serving::wait_for_room() WEFT_NO_THREAD_SAFETY_ANALYSIS {
+namespace {
+
+/// Waits in the list of the listener's writers, where its close finds us: no listener is ever writable, so that no connection that comes in
+/// the meantime does. As io_wait, but needs no poller.
+rt::how wait_for_edge(rt::io_slot& listener, rt::waiter& self, std::uint32_t seen,
+                      void const* object) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  rt::io_side& side = listener.side(rt::io_direction::write);
+  listener.lock.lock();
+  if (listener.closing() || side.edges.load(std::memory_order_relaxed) != seen) {
+    rt::how const already = listener.closing() ? rt::how::close : rt::how::partner;
+    listener.lock.unlock();
+    return already;
+  }
+  rt::wait_record record;
+  return rt::wait_in(self, side.waiters, listener.lock, record, rt::never, rt::wait_reason::task_group, object);
+}
+
+}  // namespace
+
+/// Two objects cannot be locked at once: at a listener, the end of a handler is told as an edge.
+void serving::wait_at(rt::io_slot* listener) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   rt::waiter& self = rt::cancellation_point();
-  for (;;) {
+  if (state_->most == 0) return;
+  rt::io_use const use(listener);
+  if (listener != nullptr && !use) return;
+  for (rt::how ended = rt::how::partner;;) {
+    std::uint32_t seen = 0;
+    if (use) seen = listener->side(rt::io_direction::write).edges.load(std::memory_order_acquire);  // before the count
     state_->lock.lock();
-    if (state_->most == 0 || state_->live < state_->most) {
+    bool const full = ended == rt::how::partner && state_->live >= state_->most;
+    state_->full = full ? listener : nullptr;
+    if (!full) {
       state_->lock.unlock();
+      if (ended == rt::how::cancel) rt::throw_cancelled();
       return;
     }
-    rt::wait_record record;
-    if (rt::wait_in(self, state_->waiters, state_->lock, record, rt::never, rt::wait_reason::task_group, state_) ==
-        rt::how::cancel) {
-      rt::throw_cancelled();
+    if (use) {
+      state_->lock.unlock();
+      ended = wait_for_edge(*listener, self, seen, state_);
+    } else {
+      rt::wait_record record;
+      ended = rt::wait_in(self, state_->waiters, state_->lock, record, rt::never, rt::wait_reason::task_group, state_);
     }
   }
 }
@@ -91,7 +124,12 @@ void serving::end_one() noexcept {
   state_->lock.lock();
   --state_->live;
   state_->wake_locked(woken);
-  state_->lock.unlock();  // from here on the state may be gone
+  rt::io_slot* const listener = std::exchange(state_->full, nullptr);
+  state_->lock
+      .unlock();  // from here on the state may be gone, and the slot another's, for whom it is an edge for nothing
+  if (listener != nullptr) {
+    rt::io_report(*listener, {.tag = 0, .readable = false, .writable = true, .hangup = false, .error = false}, woken);
+  }
   rt::ready_all(woken);
 }
 

@@ -157,6 +157,69 @@ TEST_CASE("handlers that outstay the grace are cancelled and waited for") {
   });
 }
 
+TEST_CASE("serve notices the close of its listener while no more connections may come") {
+  auto const closed_when_full = [](auto listener, auto connect) {
+    bool saw_cancelled = false;
+    auto server = weft::spawn([&] {
+      return error_of(net::serve(listener,
+                                 [&](auto& s) {
+                                   try {
+                                     (void)s.write_all("?");
+                                     char room[1];
+                                     (void)s.read_some(room);
+                                   } catch (weft::cancelled const&) {
+                                     saw_cancelled = true;
+                                     throw;
+                                   }
+                                 },
+                                 {.max_connections = 1, .grace = 10ms}));
+    });
+    auto const one = [&] {
+      auto client = connect(listener);
+      char room[1];
+      REQUIRE(client.read_some(room).value() == 1);
+      return client;
+    };
+    one().close();  // its end makes room
+    auto second = one();
+    auto waits = connect(listener);
+    until_parked(2);
+    listener.close();
+    CHECK_FALSE(server.join());
+    CHECK(saw_cancelled);
+    CHECK(read_all(second).empty());
+  };
+  auto const of_both = [&] {
+    closed_when_full(net::tcp_listener::bind("127.0.0.1:0").value(), [](net::tcp_listener const& l) {
+      return net::tcp_stream::connect(l.local_endpoint().to_string()).value();
+    });
+    closed_when_full(net::unix_listener::bind(unix_name("full")).value(), [](net::unix_listener const& l) {
+      return net::unix_stream::connect(l.local_endpoint().to_string()).value();
+    });
+  };
+  with_workers(of_both);
+  for (std::uint64_t seed = 0; seed != simulated_seeds; ++seed) {
+    INFO("in a simulated run, seed " << seed);
+    weft::sim::run(seed, of_both);
+  }
+}
+
+TEST_CASE("a serve that is cancelled while no more connections may come cancels its handlers and throws") {
+  everywhere([](auto) {
+    if (weft::this_task::id() == 0) return;  // serve is for tasks
+    auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+    auto server = weft::spawn([&] {
+      auto const idle = [](net::tcp_stream& s) { (void)read_all(s); };
+      (void)net::serve(listener, idle, {.max_connections = 1, .grace = 10ms});
+    });
+    auto client = net::tcp_stream::connect(listener.local_endpoint().to_string()).value();
+    until_parked(2);
+    server.cancel();
+    CHECK_THROWS_AS(server.join(), weft::cancelled);
+    CHECK(read_all(client).empty());
+  });
+}
+
 TEST_CASE("a grace of any duration type is waited for, and max() never ends") {
   // In a simulation an hour passes as soon as nothing else can happen; serve takes anything that accepts.
   struct line {

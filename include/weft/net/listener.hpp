@@ -8,6 +8,10 @@
 
 #include <weft/net/stream.hpp>
 
+namespace weft::detail {
+class serving;
+}
+
 namespace weft::net {
 
 struct listen_options {
@@ -38,6 +42,8 @@ class tcp_listener {
   [[nodiscard]] int native_handle() const noexcept;
 
  private:
+  friend detail::serving;  // waits for its close
+
   explicit tcp_listener(detail::io_handle handle) noexcept : handle_(std::move(handle)) {}
 
   detail::io_handle handle_;
@@ -64,6 +70,8 @@ class unix_listener {
   [[nodiscard]] int native_handle() const noexcept;
 
  private:
+  friend detail::serving;  // waits for its close
+
   struct bound_path;
   unix_listener(detail::io_handle handle, std::shared_ptr<bound_path> path) noexcept
       : handle_(std::move(handle)), path_(std::move(path)) {}

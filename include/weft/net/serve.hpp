@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <exception>
 #include <type_traits>
@@ -10,6 +11,7 @@
 #include <weft/detail/deadline.hpp>
 #include <weft/detail/wait.hpp>
 #include <weft/error.hpp>
+#include <weft/net/handle.hpp>
 #include <weft/task.hpp>
 
 namespace weft::net {
@@ -32,7 +34,17 @@ class serving {
   serving& operator=(serving const&) = delete;
   ~serving();  // waits for the handlers, without grace
 
-  void wait_for_room();         // max_connections; a cancellation point
+  /// Waits for max_connections, or till that listener is closed, which accept then says; a cancellation point.
+  template <class L>
+  void wait_for_room(L const& listener) {
+    if constexpr (requires {
+                    { listener.handle_ } -> std::same_as<io_handle const&>;
+                  }) {
+      wait_at(listener.handle_.slot());
+    } else {
+      wait_at(nullptr);  // not weft's: its close is noticed when a handler ends
+    }
+  }
   void begin_spawn() noexcept;  // what is spawned now runs under the handlers' context, and counts
   void end_spawn(bool spawned) noexcept;
   void refused(char const* why);  // a connection could not get a task: says so, waits a little
@@ -42,6 +54,7 @@ class serving {
   static void report(std::exception_ptr) noexcept;  // of a handler that threw
 
  private:
+  void wait_at(rt::io_slot* listener);
   void wait_until_idle(std::int64_t deadline) noexcept;
 
   struct state;
@@ -78,7 +91,7 @@ result<void> serve(L& listener, F&& handler, serve_options options = {}) {
   result<void> outcome;
   try {
     for (;;) {
-      connections.wait_for_room();
+      connections.wait_for_room(listener);
       auto stream = listener.accept();
       if (!stream) {
         if (stream.error() != errc::closed) outcome = std::unexpected(stream.error());
