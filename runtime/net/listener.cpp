@@ -9,6 +9,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/net/operation.hpp"
@@ -124,13 +125,27 @@ endpoint tcp_listener::local_endpoint() const noexcept { return socket_name(hand
 int tcp_listener::native_handle() const noexcept { return expose(handle_.slot()); }
 void tcp_listener::close() noexcept { close_handle(handle_); }
 
-/// The path, which a simulated run has not made, is removed once, by whoever closes first, and before the socket: while it exists nobody else can have bound it.
+/// The path, which a simulated run has not made, is removed once, by whoever closes first, if what is there is still what bind made. Before
+/// the socket, which keeps its inode: nobody else's can have the same number.
 struct unix_listener::bound_path {
-  std::string path;  // constant; empty: abstract
+  std::string path;  // constant, as the rest is; empty: abstract
+  dev_t device = 0;
+  ino_t inode = 0;
   std::atomic<bool> removed{false};
 
+  void remember(std::string_view at) {
+    struct stat made{};
+    path = at;
+    if (::lstat(path.c_str(), &made) != 0) return path.clear();  // somebody has removed it
+    device = made.st_dev;
+    inode = made.st_ino;
+  }
+
   void remove() noexcept {
-    if (!path.empty() && !removed.exchange(true, std::memory_order_relaxed)) ::unlink(path.c_str());
+    if (path.empty() || removed.exchange(true, std::memory_order_relaxed)) return;
+    struct stat there{};
+    if (::lstat(path.c_str(), &there) != 0 || there.st_dev != device || there.st_ino != inode) return;
+    ::unlink(path.c_str());
   }
 };
 
@@ -138,10 +153,10 @@ result<unix_listener> unix_listener::bind(std::string_view path, listen_options 
   auto const place = endpoint::unix_path(path);
   if (!place) return fail(place.error());
   auto bound = std::make_shared<bound_path>();
-  if (!path.starts_with('@')) bound->path = path;
+  bound->path.reserve(path.size());  // nothing throws once the path is there
   auto handle = listen_at(*place, io_kind::socket, options);
   if (!handle) return fail(handle.error());
-  if (rt::is_simulated(handle->slot()->fd)) bound->path.clear();
+  if (!path.starts_with('@') && !rt::is_simulated(handle->slot()->fd)) bound->remember(path);
   return unix_listener(std::move(*handle), std::move(bound));
 }
 

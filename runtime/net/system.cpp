@@ -15,6 +15,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "runtime/base/sanitizer.hpp"
@@ -145,7 +146,11 @@ int bind(int fd, void const* address, socklen_t length) noexcept {
 int listen(int fd, void const* address, socklen_t length, int backlog) noexcept {
   if (int const e = bind(fd, address, length); e < 0) return e;
   if (is_simulated(fd)) return network_of_run().listen(fd, backlog);
-  return ::listen(fd, backlog) == 0 ? 0 : -last_error();
+  if (::listen(fd, backlog) == 0) return 0;
+  int const error = last_error();
+  auto const* path = static_cast<sockaddr_un const*>(address);
+  if (path->sun_family == AF_UNIX && path->sun_path[0] != 0) ::unlink(path->sun_path);  // bind(2) has made it
+  return -error;
 }
 
 int duplicate(int fd) noexcept {

@@ -186,3 +186,27 @@ TEST_CASE("a cancelled copy_both of unix connections throws, and leaves both to 
     CHECK_FALSE(error_of_reading(far));
   });
 }
+
+TEST_CASE("a unix listener leaves a path alone that is another's by now") {
+  on_the_machine([](auto) {
+    std::string const path = "/tmp/weft-net-again-" + std::to_string(::getpid()) + ".sock";
+    auto const reaches = [&](net::unix_listener& listener) {
+      auto client = net::unix_stream::connect(path);
+      if (!client || !client->write_all("here")) return false;
+      client->close();
+      auto server = listener.accept().value();
+      return read_all(server) == "here";
+    };
+    auto first = net::unix_listener::bind(path).value();
+    REQUIRE(::unlink(path.c_str()) == 0);
+    auto second = net::unix_listener::bind(path).value();
+    first.close();
+    CHECK(reaches(second));
+
+    REQUIRE(::unlink(path.c_str()) == 0);
+    second = net::unix_listener::bind(path).value();  // lets go of the old one last
+    CHECK(reaches(second));
+    second.close();
+    CHECK(::access(path.c_str(), F_OK) != 0);
+  });
+}
