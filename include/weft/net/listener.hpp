@@ -61,8 +61,7 @@ class unix_listener {
   ~unix_listener();
 
   /// By path; '@' at its start means the abstract namespace. An existing path is std::errc::address_in_use, even if nobody listens
-  /// there any more. close() removes the path, unless it is
-  /// another's by then.
+  /// there any more. close() removes the path, unless it is another's by then.
   [[nodiscard]] static result<unix_listener> bind(std::string_view path, listen_options options = {});
 
   [[nodiscard]] endpoint local_endpoint() const noexcept;
