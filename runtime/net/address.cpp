@@ -26,9 +26,11 @@ constexpr bool is_name_character(char c) noexcept {
 
 bool is_host_name(std::string_view host) noexcept {
   if (host.empty() || host.size() > 253 || host.front() == '.' || host.find("..") != host.npos) return false;
-  in_addr
-      other_notation{};  // 0x7f.1 is no name: the resolver would take it for an address, and who filters addresses would not
-  if (::inet_aton(std::string(host).c_str(), &other_notation) != 0) return false;
+  // 0x7f.1 is no name: the resolver would take it for an address, and who filters addresses would not.
+  char text[254] = {};
+  in_addr other_notation{};
+  host.copy(text, host.size());
+  if (::inet_aton(text, &other_notation) != 0) return false;
   return std::ranges::all_of(host, is_name_character) &&
          !std::ranges::all_of(host, [](char c) { return is_digit(c) || c == '.'; });
 }
