@@ -49,12 +49,9 @@ struct squares {
 void parallel_for(long n) {
   squares work;
   for (; n > 0; --n) {
-    tbb::parallel_for(
-        tbb::blocked_range<std::size_t>(0, indices / chunk, 1),
-        [&](auto const& r) {
-          for (std::size_t c = r.begin(); c != r.end(); ++c) work.of_chunk(c);
-        },
-        tbb::simple_partitioner());
+    tbb::parallel_for(tbb::blocked_range<std::size_t>(0, indices / chunk), [&](auto const& r) {
+      for (std::size_t c = r.begin(); c != r.end(); ++c) work.of_chunk(c);
+    });
   }
   peer::require(work.out.front() == 10 && work.out.back() == 10, "an index was left out");
 }
