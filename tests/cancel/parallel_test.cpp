@@ -209,7 +209,7 @@ TEST_CASE(
     }
     c.send(2);
     auto h = weft::spawn([&] { weft::parallel_for(c, f); });
-    weft::sleep_for(1ms);
+    while (c.size() != 0) weft::yield();  // it has taken the 2
     h.cancel();
     CHECK_THROWS_AS(h.join(), weft::cancelled);
     c.send(3);
