@@ -121,6 +121,13 @@ void check_response_field(std::string_view name, std::string_view value) {
   }
 }
 
+/// A field as it goes out. Built before fields change: name or value may be a view of one of them.
+std::string field_line(std::string_view name, std::string_view value) {
+  std::string line;
+  line.append(name).append(": ").append(value).append("\r\n");
+  return line;
+}
+
 /// The line of `name` in fields of the form "Name: value\r\n": its start and its length; npos if there is none.
 std::pair<std::size_t, std::size_t> find_line(std::string_view fields, std::string_view name) noexcept {
   for (std::size_t at = 0; at < fields.size();) {
@@ -228,8 +235,7 @@ response& response::header(std::string_view name, std::string_view value) & {
     if (type) type_ = {};
     return *this;
   }
-  std::string line;  // built first: name or value may be a view of a field that goes
-  line.append(name).append(": ").append(value).append("\r\n");
+  std::string const line = rt::field_line(name, value);
   if (connection) close_ = rt::has_option(value, "close");
   std::string const key = line.substr(0, name.size());
   for (;;) {
@@ -246,9 +252,7 @@ response&& response::header(std::string_view name, std::string_view value) && { 
 response& response::add_header(std::string_view name, std::string_view value) & {
   if (rt::equal_no_case(name, "Connection") || rt::equal_no_case(name, "Content-Type")) return header(name, value);
   rt::check_response_field(name, value);
-  std::string line;  // built first: name or value may be a view of a field
-  line.append(name).append(": ").append(value).append("\r\n");
-  fields_ += line;
+  fields_ += rt::field_line(name, value);
   return *this;
 }
 response&& response::add_header(std::string_view name, std::string_view value) && {

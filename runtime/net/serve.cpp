@@ -125,8 +125,8 @@ void serving::end_one() noexcept {
   --state_->live;
   state_->wake_locked(woken);
   rt::io_slot* const listener = std::exchange(state_->full, nullptr);
-  state_->lock
-      .unlock();  // from here on the state may be gone, and the slot another's, for whom it is an edge for nothing
+  state_->lock.unlock();
+  // From here on the state may be gone, and the slot another's, for whom it is an edge for nothing.
   if (listener != nullptr) {
     rt::io_report(*listener, {.tag = 0, .readable = false, .writable = true, .hangup = false, .error = false}, woken);
   }
