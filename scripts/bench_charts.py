@@ -12,6 +12,7 @@ import os
 import re
 import sys
 
+import bench_kit
 import bench_sides
 
 COLOURS = {"weft": "#1b6ca8", "go": "#00a29c", "tokio": "#b7410e", "boost_fiber": "#7b5ea7", "tbb": "#6b8e23"}
@@ -22,11 +23,11 @@ tr:nth-child(even) { background: #f3f3f3 }"""
 
 def library():
     """matplotlib: the system's, or the one that scripts/setup --bench put into build/charts."""
-    sys.path.append(os.path.join(bench_sides.ROOT, "build", "charts"))
+    sys.path.append(os.path.join(bench_kit.ROOT, "build", "charts"))
     try:
         import matplotlib
     except ImportError as e:
-        raise bench_sides.Failed(f"charts need matplotlib ({e}): scripts/setup --bench") from e
+        raise bench_kit.Failed(f"charts need matplotlib ({e}): scripts/setup --bench") from e
     matplotlib.use("svg")
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "weft", "axes.grid": True, "grid.alpha": 0.3,
                                 "axes.spines.top": False, "axes.spines.right": False})
@@ -163,7 +164,7 @@ def page_of_csv(plt, text):
     rows = list(csv.DictReader(io.StringIO(text)))
     axes_of = ["tasks", "work_ns", "capacity", "workers"]
     if not rows or not {*axes_of, "work", "ns_per_message", "cpu_ns_per_message", "bytes_per_task"} <= rows[0].keys():
-        raise bench_sides.Failed("this is no CSV of bench/scaling")
+        raise bench_kit.Failed("this is no CSV of bench/scaling")
     parts = []
     for axis in axes_of:
         if len({r[axis] for r in rows}) < 2:
@@ -179,7 +180,7 @@ def page_of_csv(plt, text):
             pictures.append(lines(plt, f"{label} against {axis}", axis, label, curves, log_x=log, log_y=False))
         parts.append(section(f"Against {axis}", "One line for each choice of the rest.", *pictures))
     if not parts:
-        raise bench_sides.Failed("nothing varies in this file: give bench/scaling a range")
+        raise bench_kit.Failed("nothing varies in this file: give bench/scaling a range")
     return "weft: a scaling experiment", f"{len(rows)} measurements.", parts
 
 
@@ -207,9 +208,9 @@ def main(argv):
             text = f.read()
         is_json = text.lstrip().startswith("{")
         if a.markdown and not is_json:
-            raise bench_sides.Failed("--markdown is for what scripts/bench --json wrote")
+            raise bench_kit.Failed("--markdown is for what scripts/bench --json wrote")
         if not a.markdown and os.path.realpath(out) == os.path.realpath(a.file):
-            raise bench_sides.Failed(f"the page would replace {a.file}: see --html")
+            raise bench_kit.Failed(f"the page would replace {a.file}: see --html")
         result = json.loads(text) if is_json else None
         if a.markdown:
             return print(markdown(result))
@@ -217,6 +218,6 @@ def main(argv):
         page = page_of_rows(plt, result) if is_json else page_of_csv(plt, text)
         save(page, out)
     except OSError as e:
-        raise bench_sides.Failed(e) from e
+        raise bench_kit.Failed(e) from e
     except (ValueError, KeyError, TypeError, AttributeError) as e:  # cut short, or of another program
-        raise bench_sides.Failed(f"{a.file} is not what bench/scaling or scripts/bench --json wrote: {type(e).__name__}: {e}") from e
+        raise bench_kit.Failed(f"{a.file} is not what bench/scaling or scripts/bench --json wrote: {type(e).__name__}: {e}") from e

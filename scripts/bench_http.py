@@ -17,13 +17,10 @@ beside the bare loop's in the same round. It includes the accepting of the conne
 """
 import argparse
 import contextlib
-import ctypes
-import json
 import os
 import re
 import resource
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -31,9 +28,9 @@ import sys
 import tempfile
 import time
 
-import bench_sides
+import bench_kit
+from bench_kit import ROOT, Failed, build_rust, cpu_seconds, die_with_parent, tell
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: bench\r\n\r\n"
 BODY = b'{"message":"hello world"}'
 PEERS = {"go": "Go", "hyper": "hyper", "axum": "axum", "actix": "actix"}
@@ -50,10 +47,6 @@ WRK_REPORT = """function done(summary, latency, requests)
   io.write(string.format("\\nreport %d %d %f %d", summary.requests, summary.duration, latency:percentile(99), n))
 end
 """
-
-
-class Failed(Exception):
-    pass
 
 
 def arguments(argv):
@@ -82,7 +75,7 @@ def arguments(argv):
         p.error("numbers must be positive")
     if a.load == "wrk" and not shutil.which("wrk"):
         p.error("--load wrk: it is not installed (scripts/setup --bench)")
-    bench_sides.check_writable(a.json)
+    bench_kit.check_writable(a.json)
     a.peers = [name for name in a.peers.split(",") if name]
     for name in a.peers:
         if name not in PEERS:
@@ -119,7 +112,7 @@ def build_peers(asked, folder, threads):
     sources = os.path.join(ROOT, "bench", "peers")
     if "go" in asked:
         if shutil.which("go") is None:
-            print("bench: no Go here (https://go.dev/dl): without its server", file=sys.stderr)
+            tell("no Go here (https://go.dev/dl): without its server")
         else:
             program = os.path.join(folder, "go-hello")
             if subprocess.run(["go", "build", "-o", program, "./hello"], cwd=os.path.join(sources, "go")).returncode:
@@ -127,28 +120,6 @@ def build_peers(asked, folder, threads):
             found.append((PEERS["go"], [program], "-listen", {"GOMAXPROCS": threads}))
     rust = build_rust([name for name in asked if name != "go"], folder)
     return found + [(PEERS[name], [program, "--threads", threads], "--listen", {}) for name, program in rust.items()]
-
-
-def build_rust(names, folder):
-    """name: program, of bench/peers/rust; nothing where there is no Rust."""
-    if not names:
-        return {}
-    if shutil.which("cargo") is None:
-        print(f"bench: no Rust here (https://rustup.rs): without {', '.join(names)}", file=sys.stderr)
-        return {}
-    target = os.path.abspath(os.path.join(folder, "rust"))
-    command = ["cargo", "build", "--quiet", "--release", "--target-dir", target]
-    for name in names:
-        command += ["--bin", name]
-    if subprocess.run(command, cwd=os.path.join(ROOT, "bench", "peers", "rust"), stdout=sys.stderr).returncode:
-        raise Failed("the programs in Rust do not build")
-    return {name: os.path.join(target, "release", name) for name in names}
-
-
-def die_with_parent():
-    """In the child: whatever becomes of this script, its servers do not outlive it."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 @contextlib.contextmanager
@@ -179,14 +150,6 @@ def running(server):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def cpu_seconds(pid):
-    """User and system time of all threads."""
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    tick = os.sysconf("SC_CLK_TCK")
-    return int(fields[11]) / tick, int(fields[12]) / tick
 
 
 def memory(pid, file, field):
@@ -315,10 +278,6 @@ def print_row(s):
           flush=True)
 
 
-def tell(what):
-    print(f"bench: {what}", file=sys.stderr, flush=True)
-
-
 def run_loads(a, folder, servers, rows):
     todo = [(kind, n) for kind in a.rows if kind in KINDS
             for n in (a.connections if kind == "hello" or len(a.connections) == 1 else [64])]
@@ -327,16 +286,15 @@ def run_loads(a, folder, servers, rows):
         if left_out:
             tell(f"left out, since http_load does not do them: {', '.join(sorted(left_out))}")
         todo = [(kind, n) for kind, n in todo if kind not in left_out]
-    step, steps, began = 0, len(todo) * a.repetitions, time.monotonic()
+    progress = bench_kit.Progress(len(todo) * a.repetitions * len(servers))
     shown = None
     for kind, connections in todo:
         runs = {server[0]: [] for server in servers}
         for _ in range(a.repetitions):
-            left = f", {(time.monotonic() - began) / step * (steps - step):.0f} s left" if step else ""
-            tell(f"{step + 1}/{steps} {kind}, {connections} connections{left}")
-            step += 1
             for server in servers:
+                progress.step(f"{kind}, {connections} connections, {server[0]}")
                 runs[server[0]].append(measure(a, folder, server, kind, connections))
+        progress.clear()
         if kind != shown:
             print(f"\n{KINDS[kind][0]}\n{'connections':>11}  {'server':<6}{'requests/s':>11}{'CPU us':>8}{'user':>7}{'system':>8}{'x raw':>7}"
                   f"{'min..max':>12}{'p99 ms':>9}{'peak MB':>9}{'errors':>8}", flush=True)
@@ -381,20 +339,14 @@ def run(a, about):
         raise Failed(f"{most} descriptors are needed, and the limit is {hard} (ulimit -Hn)")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))  # the servers and the load inherit it
     folder, servers = build(a)
-    print(f"{about['cpu']}, {about['cpus']} CPUs, {about['system']}; load by {a.load}; {a.repetitions} repetitions of "
-          f"{a.duration} s, interleaved")
-    if about["load"] > 1:
-        print(f"The machine is busy (load {about['load']:.1f}): ratios are less uneven than times.")
+    bench_kit.say_machine(about, f"load by {a.load}; {a.repetitions} repetitions of {a.duration} s, interleaved")
     rows, starts, idle = [], [], []
     try:
         run_loads(a, folder, servers, rows)
         starts = run_starts(a, servers) if "start" in a.rows else []
         idle = run_idle(a, servers) if "idle" in a.rows and a.idle else []
     finally:  # a run takes long: what there is of it is kept, also on Ctrl-C
-        if a.json:
-            with open(a.json, "w") as f:
-                json.dump({"machine": about, "command": sys.argv, "load": a.load, "rows": rows, "start": starts, "idle": idle}, f, indent=1)
-                f.write("\n")
+        bench_kit.write_figures(a.json, about, {"load": a.load, "rows": rows, "start": starts, "idle": idle})
     failed = sum(r["errors"] for r in rows if r["server"] == "weft")
     if failed:
         raise Failed(f"weft's server gave {failed} errors")
@@ -402,9 +354,5 @@ def run(a, about):
 
 def main(argv, about):
     a = arguments(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, and so ends the servers
-    try:
-        run(a, about)
-    except Failed as e:
-        print(f"bench: {e}", file=sys.stderr)
-        sys.exit(1)
+    bench_kit.end_by_sigterm()
+    run(a, about)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-from bench_http import ROOT, Failed
+from bench_kit import ROOT, Failed
 
 OPERATIONS = ["ping_pong", "buffered", "yield", "spawn_join", "go", "select_2", "select_8", "fork", "lock"]
 
@@ -115,8 +115,4 @@ def run(a):
 
 
 def main(argv):
-    try:
-        run(arguments(argv))
-    except Failed as e:
-        print(f"bench: {e}", file=sys.stderr)
-        sys.exit(1)
+    run(arguments(argv))

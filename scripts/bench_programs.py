@@ -11,10 +11,10 @@ gateway  examples/fastjson_api and its twin in Go (bench/peers/go/gateway), each
 The programs take turns, so that a machine that gets slower meanwhile does so for all. What is not installed is left out.
 """
 import argparse
+import functools
 import os
 import re
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -23,7 +23,8 @@ import tempfile
 import time
 import urllib.request
 
-from bench_http import ROOT, Failed, build_rust, cpu_seconds, die_with_parent
+import bench_kit
+from bench_kit import ROOT, Failed, build_rust, cpu_seconds, die_with_parent, tell
 
 
 def arguments(argv):
@@ -35,6 +36,7 @@ def arguments(argv):
     p.add_argument("--requests", type=int, default=0, metavar="N", help="of a kind in a run (default 1000000; 200000 with --quick)")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="of each program (default: one a CPU); redis-server has one")
     p.add_argument("--quick", action="store_true", help="short runs, for a first look")
+    p.add_argument("--json", metavar="FILE", help="also write all figures there")
     p.add_argument("--build", metavar="DIR", help="use the programs of this build folder as they are; build nothing")
     a = p.parse_args(argv)
     a.repetitions = a.repetitions or (3 if a.quick else 5)
@@ -43,6 +45,7 @@ def arguments(argv):
     a.threads = a.threads or len(os.sched_getaffinity(0))
     if min(a.repetitions, a.requests, a.threads) < 1:
         p.error("numbers must be positive")
+    bench_kit.check_writable(a.json)
     return a
 
 
@@ -57,6 +60,17 @@ def build(a):
 
 def spread(values, digits):
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}..{max(values):.{digits}f})"
+
+
+def by_turns(repetitions, todo):
+    """todo: {key: function that measures once}. All of them so many times, one after the other: {key: what each said, in columns}."""
+    progress, runs = bench_kit.Progress(repetitions * len(todo)), {key: [] for key in todo}
+    for _ in range(repetitions):
+        for key, measure in todo.items():
+            progress.step(", ".join(map(str, key)))
+            runs[key].append(measure())
+    progress.clear()
+    return {key: tuple(zip(*r)) for key, r in runs.items()}
 
 
 # ---- logs -------------------------------------------------------------------------------------------------------
@@ -76,7 +90,7 @@ def timed(command, environment):
     return time.monotonic() - began, used.ru_utime + used.ru_stime, int(memory[1]) if memory else 0
 
 
-def logs(a, examples, top):
+def logs(a, examples, top, figures):
     log, threads = os.path.join(top, "log.json"), str(a.threads)
     made = subprocess.run([os.path.join(examples, "log_generate"), "--bytes", a.bytes, "--out", log], capture_output=True, text=True)
     if made.returncode:
@@ -85,29 +99,26 @@ def logs(a, examples, top):
         while f.read(1 << 24):
             pass
     weft = [os.path.join(examples, "log_pipeline"), log, "--out", os.path.join(top, "weft"), "--overwrite", "--workers", threads]
-    todo = [("weft, by block", weft, {}), ("weft, by line", [*weft, "--by-line"], {})]
+    todo = {("weft", "by block"): (weft, {}), ("weft", "by line"): ([*weft, "--by-line"], {})}
     if shutil.which("go") is None:
-        print("bench: no Go here: without its program", file=sys.stderr)
+        tell("no Go here: without its program")
     else:
         go = os.path.join(top, "go-logs")
         if subprocess.run(["go", "build", "-o", go, "."], cwd=os.path.join(ROOT, "bench", "peers", "go", "logs")).returncode:
             raise Failed("Go's program does not build")
         limit = {"GOMAXPROCS": threads}
-        todo += [("Go, by block", [go, log, os.path.join(top, "go")], limit),
-                 ("Go, by line", [go, "-line", log, os.path.join(top, "go")], limit)]
+        todo["Go", "by block"] = ([go, log, os.path.join(top, "go")], limit)
+        todo["Go", "by line"] = ([go, "-line", log, os.path.join(top, "go")], limit)
     rust = build_rust(["logs"], os.path.join(os.path.dirname(examples), "bench"))
     if rust:
         command = [rust["logs"], "--threads", threads]
-        todo += [("Rust, by block", [*command, log, os.path.join(top, "rust")], {}),
-                 ("Rust, by line", [*command, "--line", log, os.path.join(top, "rust")], {})]
-    runs = {name: [] for name, _, _ in todo}
-    for _ in range(a.repetitions):
-        for name, command, environment in todo:
-            runs[name].append(timed(command, environment))
+        todo["Rust", "by block"] = ([*command, log, os.path.join(top, "rust")], {})
+        todo["Rust", "by line"] = ([*command, "--line", log, os.path.join(top, "rust")], {})
+    found = by_turns(a.repetitions, {key: functools.partial(timed, *how) for key, how in todo.items()})
     print(f"\nlog_pipeline, {os.path.getsize(log) / 1e9:.2f} GB\n{'':<18}{'seconds':>22}{'CPU seconds':>22}{'MB':>6}")
-    for name, r in runs.items():
-        seconds, cpu, mb = zip(*r)
-        print(f"{name:<18}{spread(seconds, 2):>22}{spread(cpu, 2):>22}{max(mb):>6.0f}", flush=True)
+    for (side, row), (seconds, cpu, mb) in found.items():
+        print(f"{side + ', ' + row:<18}{spread(seconds, 2):>22}{spread(cpu, 2):>22}{max(mb):>6.0f}", flush=True)
+        figures.append({"program": "log_pipeline", "side": side, "row": row, "seconds": seconds, "cpu_seconds": cpu, "peak_mb": mb})
 
 
 # ---- cache ------------------------------------------------------------------------------------------------------
@@ -145,9 +156,16 @@ def drive(port, kind, pipeline, requests):
     return float(rates[0])
 
 
-def cache(a, examples):
+def cache_turn(process, port, kind, pipeline, requests):
+    """(CPU microseconds a request, requests a second)"""
+    before = sum(cpu_seconds(process.pid))
+    rate = drive(port, kind, pipeline, requests)
+    return (sum(cpu_seconds(process.pid)) - before) * 1e6 / requests, rate
+
+
+def cache(a, examples, figures):
     if shutil.which("redis-benchmark") is None:
-        print("bench: no redis-benchmark here (scripts/setup): without the cache", file=sys.stderr)
+        tell("no redis-benchmark here (scripts/setup): without the cache")
         return
     servers = {}
     try:
@@ -159,23 +177,17 @@ def cache(a, examples):
             port = free_port()
             servers["redis-server"] = (start(["redis-server", "--port", str(port), "--save", "", "--appendonly", "no"]), port)
         else:
-            print("bench: no redis-server here (the package redis-server of Debian): weft alone", file=sys.stderr)
+            tell("no redis-server here (the package redis-server of Debian): weft alone")
         for process, port in servers.values():
             ready(process, port)
-        rows = {}
-        for _ in range(a.repetitions):
-            for kind in ("set", "get"):
-                for pipeline in (1, 16):
-                    n = a.requests if pipeline > 1 else a.requests // 4
-                    for name, (process, port) in servers.items():
-                        before = sum(cpu_seconds(process.pid))
-                        rate = drive(port, kind, pipeline, n)
-                        cpu = (sum(cpu_seconds(process.pid)) - before) * 1e6 / n
-                        rows.setdefault((kind, pipeline, name), []).append((cpu, rate))
-        print(f"\ncache_server, 50 connections\n{'':<34}{'CPU us a request':>22}{'requests/s':>14}")
-        for (kind, pipeline, name), r in rows.items():
-            cpu, rate = zip(*r)
-            print(f"{kind.upper()}, pipelined by {pipeline:<4}{name:<16}{spread(cpu, 2):>22}{statistics.median(rate):>14,.0f}")
+        found = by_turns(a.repetitions, {
+            (f"{kind.upper()}, pipelined by {pipeline}", name): functools.partial(
+                cache_turn, *server, kind, pipeline, a.requests if pipeline > 1 else a.requests // 4)
+            for kind in ("set", "get") for pipeline in (1, 16) for name, server in servers.items()})
+        print(f"\ncache_server, 50 connections\n{'':<38}{'CPU us a request':>22}{'requests/s':>14}")
+        for (row, name), (cpu, rate) in found.items():
+            print(f"{row:<22}{name:<16}{spread(cpu, 2):>22}{statistics.median(rate):>14,.0f}")
+            figures.append({"program": "cache_server", "side": name, "row": row, "cpu_us": cpu, "requests_per_s": rate})
     finally:
         for process, _ in servers.values():
             process.terminate()
@@ -196,12 +208,12 @@ def load(examples, port, process, connections, seconds):
     return [float(f[1]) for f in found]
 
 
-def gateway(a, examples, top):
+def gateway(a, examples, top, figures):
     cache_port = free_port()
     cache = f"127.0.0.1:{cache_port}"
     commands = {"weft": [os.path.join(examples, "fastjson_api"), "--quiet", "--workers", str(a.threads)]}
     if shutil.which("go") is None:
-        print("bench: no Go here: without its program", file=sys.stderr)
+        tell("no Go here: without its program")
     else:
         go = os.path.join(top, "go-gateway")
         if subprocess.run(["go", "build", "-o", go, "./gateway"], cwd=os.path.join(ROOT, "bench", "peers", "go")).returncode:
@@ -219,15 +231,13 @@ def gateway(a, examples, top):
             ready(*servers[name])
             item = urllib.request.Request(f"http://127.0.0.1:{port}/items/1", b'{"name":"lamp","price":19.5,"tags":["home"]}')
             urllib.request.urlopen(item, timeout=20).close()
-        rows = {}
-        for _ in range(a.repetitions):
-            for connections in (64, 1000):
-                for name, (process, port) in servers.items():
-                    rows.setdefault((connections, name), []).append(load(examples, port, process, connections, 1 if a.quick else 3))
+        found = by_turns(a.repetitions, {
+            (f"{connections:,} connections", name): functools.partial(load, examples, port, process, connections, 1 if a.quick else 3)
+            for connections in (64, 1000) for name, (process, port) in servers.items()})
         print(f"\nfastjson_api, GET of an item\n{'':<34}{'CPU us a request':>22}{'requests/s':>14}{'p99 ms':>10}")
-        for (connections, name), r in rows.items():
-            cpu, rate, late = zip(*r)
-            print(f"{connections:>6,} connections, {name:<15}{spread(cpu, 2):>22}{statistics.median(rate):>14,.0f}{statistics.median(late):>10.1f}")
+        for (row, name), (cpu, rate, late) in found.items():
+            print(f"{row:<19}{name:<15}{spread(cpu, 2):>22}{statistics.median(rate):>14,.0f}{statistics.median(late):>10.1f}")
+            figures.append({"program": "fastjson_api", "side": name, "row": row, "cpu_us": cpu, "requests_per_s": rate, "p99_ms": late})
     finally:
         for process in started:
             process.terminate()
@@ -237,20 +247,19 @@ def gateway(a, examples, top):
 
 def main(argv, about):
     a = arguments(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: no server stays, nor the log in the temporary folder
+    bench_kit.end_by_sigterm()
+    figures = []
     try:
         examples = build(a)
-        print(f"{about['cpu']}, {about['cpus']} CPUs, {about['system']}; {a.repetitions} repetitions, by turns: medians (smallest..largest)")
-        if about["load"] > 1:
-            print(f"The machine is busy (load {about['load']:.1f}): the figures will be too high and uneven.")
+        bench_kit.say_machine(about, f"{a.repetitions} repetitions, by turns: medians (smallest..largest)")
         with tempfile.TemporaryDirectory() as top:
             if a.only in (None, "logs"):
-                logs(a, examples, top)
+                logs(a, examples, top, figures)
             if a.only in (None, "cache"):
-                cache(a, examples)
+                cache(a, examples, figures)
             if a.only in (None, "gateway"):
-                gateway(a, examples, top)
-    except (Failed, OSError, subprocess.TimeoutExpired) as e:
-        print(f"bench: {e}", file=sys.stderr)
-        return 1
-    return 0
+                gateway(a, examples, top, figures)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise Failed(e) from e
+    finally:  # what there is of it is kept, also on Ctrl-C
+        bench_kit.write_figures(a.json, about, {"rows": figures})

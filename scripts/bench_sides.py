@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from bench_kit import ROOT, Failed, tell
+
 PEERS = ["go", "tokio", "boost_fiber", "tbb"]
 TITLES = {"weft": "weft", "go": "Go", "tokio": "Tokio", "boost_fiber": "Boost.Fiber", "tbb": "TBB"}
 UNITS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
@@ -19,22 +20,6 @@ BENCHMARKS_OWN = {"name", "family_index", "per_family_instance_index", "run_name
                   "threads", "iterations", "real_time", "cpu_time", "time_unit"}
 MISSING = {"go": "no Go here (https://go.dev/dl)", "tokio": "no Rust here (https://rustup.rs)",
            "boost_fiber": "Boost.Fiber is not there (scripts/setup --bench)", "tbb": "TBB is not there (scripts/setup --bench)"}
-
-
-class Failed(Exception):
-    pass
-
-
-def check_writable(*files):
-    """To be known before anything is measured, not when it is to be kept. None: there is no such file."""
-    for file in filter(None, files):
-        there = os.path.exists(file)
-        try:
-            open(file, "a").close()
-        except OSError as e:
-            raise Failed(e) from e
-        if not there:
-            os.remove(file)
 
 
 def output_of(command, environment=None):
@@ -139,7 +124,7 @@ def build(asked, build_folder, workers, background):
     for peer in asked:
         built = build_peer(peer, folder)
         if built is None:
-            print(f"bench: {MISSING[peer]}: without {TITLES[peer]}", file=sys.stderr)
+            tell(f"{MISSING[peer]}: without {TITLES[peer]}")
         else:
             sides.append(Peer(peer, *built, weft, background))
     return sides
