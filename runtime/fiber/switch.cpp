@@ -88,6 +88,8 @@ void prepare(execution& fresh, void* stack_top, std::size_t size, void (*entry)(
   fresh.saved_errno = 0;
 #if WEFT_SWITCH_BY_HAND
   fresh.resume_at = nullptr;
+#elif !WEFT_BOOST_KEEPS_FLOATS
+  fresh.floats = current_float_control();  // as Boost does on x86-64
 #endif
   fresh.sp = boost::context::detail::make_fcontext(stack_top, size, first_frame);
 #if WEFT_ASAN

@@ -28,7 +28,8 @@
 // with fractions (its "inexact" flag is set) and one that had not. The flags need not survive a call (System V ABI:
 // only the control bits do), so where nothing but flags differs, the saved word is overwritten with the current one. It
 // is the first word of what Boost saves, in every version; a word that does not look like MXCSR is left alone. By hand
-// MXCSR is not even stored, and the control words are loaded only where they differ: float_control.hpp.
+// MXCSR is not even stored, and the control words are loaded only where they differ: float_control.hpp. On other processors
+// Boost's switch saves none (ARM64's saves d8 to d15 and not FPCR): they are kept in the execution there, too.
 //
 // AddressSanitizer is told the bounds of each stack; a fake stack is kept in `execution` while its owner is away.
 //
@@ -55,6 +56,11 @@
 #define WEFT_SWITCH_BY_HAND 1
 #else
 #define WEFT_SWITCH_BY_HAND 0
+#endif
+#if defined(__x86_64__) && !WEFT_SWITCH_BY_HAND
+#define WEFT_BOOST_KEEPS_FLOATS 1
+#else
+#define WEFT_BOOST_KEEPS_FLOATS 0
 #endif
 
 #if WEFT_ASAN
@@ -85,7 +91,9 @@ struct execution {
   boost::context::detail::fcontext_t sp = nullptr;  // valid only while switched away
 #if WEFT_SWITCH_BY_HAND
   void* resume_at = nullptr;  // null: never entered
-  float_control floats = 0;   // if resume_at is not null
+#endif
+#if !WEFT_BOOST_KEEPS_FLOATS
+  float_control floats = 0;  // by hand: once it has been entered
 #endif
   int saved_errno = 0;
   exception_state exceptions;
@@ -183,13 +191,13 @@ class set_aside {
   float_control floats_ = current_float_control();
 };
 
-__attribute__((always_inline)) inline void agree_on_float_flags([[maybe_unused]] void* saved_context) noexcept {
 #if defined(__x86_64__)
-  const std::uint32_t now = load_mxcsr();
+__attribute__((always_inline)) inline void agree_on_float_flags(void* saved_context) noexcept {
+  std::uint32_t const now = load_mxcsr();
   auto* const saved = static_cast<std::uint32_t*>(saved_context);
   if (((*saved ^ now) & ~float_flags) == 0) *saved = now;
-#endif
 }
+#endif
 
 #if WEFT_SWITCH_BY_HAND
 #if defined(__AVX512F__)
@@ -280,7 +288,13 @@ WEFT_SWITCH_INLINE inline void switch_to(execution& from, execution& to, abi::__
 #if WEFT_SWITCH_BY_HAND
   jump_by_hand(from, to);  // S4, S5
 #else
-  agree_on_float_flags(to.sp);                                               // S4
+#if WEFT_BOOST_KEEPS_FLOATS
+  agree_on_float_flags(to.sp);  // S4
+#else
+  from.floats = current_float_control();  // S4
+  if (from.floats != to.floats) [[unlikely]]
+    change_float_control(from.floats, to.floats);
+#endif
   auto const arrived = boost::context::detail::jump_fcontext(to.sp, &from);  // S5
   static_cast<execution*>(arrived.data)->sp = arrived.fctx;
 #endif

@@ -41,6 +41,7 @@ struct holding {
 // ---- what the runtime's layers below give to channels ---------------------------------------------------------------
 
 thread_local constinit std::uint32_t weft_lock_owner = weft::detail::passing_owner;
+weft::detail::lock_owner weft::detail::lock_owner_out_of_line() noexcept { return weft_lock_owner; }
 
 namespace weft::rt {
 
