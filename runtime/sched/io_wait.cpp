@@ -3,10 +3,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include <weft/error.hpp>
 
 #include "runtime/base/check.hpp"
 #include "runtime/platform/fault.hpp"
+#include "runtime/platform/platform.hpp"
 #include "runtime/sched/io.hpp"
 #include "runtime/sched/io_thread_wait.hpp"
 #include "runtime/sched/simulated.hpp"
@@ -48,17 +51,16 @@ std::error_code park_locked(io_slot& s, io_direction d, waiter& self, std::int64
 
 int make_eventfd() noexcept { return fault(fault_kind::eventfd) ? -1 : ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
-struct thread_eventfd {
-  int fd = make_eventfd();
-  ~thread_eventfd() {
-    if (fd >= 0) ::close(fd);
-  }
-};
+// Not a thread_local object: one that has gone would leave its number, which is another descriptor's by then, to a wait in a destructor that
+// runs later at the thread's end. There it is made anew.
+constinit thread_local int made_eventfd = -1;
 
 int own_eventfd() noexcept {
-  static thread_local thread_eventfd own;
-  if (own.fd < 0) own.fd = make_eventfd();  // there were no descriptors the last time
-  return own.fd;
+  if (made_eventfd < 0) {
+    made_eventfd = make_eventfd();  // -1: there are no descriptors now; the next wait tries again
+    if (made_eventfd >= 0) at_thread_exit([](void*) { ::close(std::exchange(made_eventfd, -1)); }, nullptr);
+  }
+  return made_eventfd;
 }
 
 /// `interest` 0: only close, deadlines and `until` end it.

@@ -2,6 +2,8 @@
 
 #include <cstdio>
 #include <optional>
+#include <system_error>
+#include <thread>
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -253,4 +255,48 @@ TEST_CASE("close of a stream, or its end, wakes who waits for its descriptor, an
     INFO("in a simulated run, seed " << seed);
     weft::sim::run(seed, body);
   }
+}
+
+namespace {
+/// Of a thread's, made before that thread first waits for a descriptor, and so destroyed after what that wait has left with it.
+struct farewell {
+  std::optional<net::unix_stream> peer;
+  std::error_code* outcome = nullptr;
+  void (*open)() = nullptr;
+
+  ~farewell() {
+    if (!peer) return;
+    open();
+    char answer[4];
+    peer->set_read_deadline(weft::now() + 20ms);
+    auto const n = peer->read_some(answer);
+    *outcome = n ? std::error_code() : n.error();
+  }
+};
+thread_local farewell last_words;
+int opened_at_the_end[2] = {-1, -1};
+}  // namespace
+
+TEST_CASE("a wait in a destructor at the end of a thread leaves descriptors alone that were opened meanwhile") {
+  auto pair = unix_pair();
+  std::error_code before, outcome;
+  std::thread([&] {
+    last_words.peer.emplace(std::move(pair.first));
+    last_words.outcome = &outcome;
+    // It gets the number of whatever has been closed at the thread's end.
+    last_words.open = [] {
+      if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, opened_at_the_end) == 0)
+        (void)!::write(opened_at_the_end[1], "eight...", 8);
+    };
+    char some[4];
+    last_words.peer->set_read_deadline(weft::now() + 20ms);
+    auto const n = last_words.peer->read_some(some);
+    before = n ? std::error_code() : n.error();
+  }).join();
+  CHECK(before == std::errc::timed_out);
+  CHECK(outcome == std::errc::timed_out);
+  REQUIRE(opened_at_the_end[0] >= 0);
+  char kept[16];
+  CHECK(::recv(opened_at_the_end[0], kept, sizeof kept, MSG_DONTWAIT) == 8);
+  for (int const fd : opened_at_the_end) ::close(fd);
 }
