@@ -29,13 +29,13 @@ class latch {
   [[nodiscard]] bool try_wait() const noexcept { return count_.finished(); }
 
   /// Returns when the count is zero. Blocks. Cancellation point.
-  void wait() const { count_.wait(true); }
+  void wait() const { count_.wait(nullptr); }
 
   /// Counts down and waits. Blocks. Cancellation point: cancelled when it is called, it throws before it counts down.
   void arrive_and_wait(std::ptrdiff_t n = 1) {
     detail::countdown::cancellation_point();
     count_.down(static_cast<std::uint64_t>(n), "latch::arrive_and_wait");
-    if (!count_.finished()) count_.wait(true);
+    if (!count_.finished()) count_.wait(nullptr);
   }
 
  private:

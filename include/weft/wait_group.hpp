@@ -41,7 +41,7 @@ class wait_group {
   void wait() {
     std::uint32_t const unused = ahead_.exchange(waited, std::memory_order_acq_rel) & ~waited;
     if (unused != 0) count_.down(unused, "wait_group::done");
-    count_.wait(false);
+    count_.wait(&ahead_);
   }
 
   /// add(), and a task that runs f(args...) and then calls done(), however it ends; f and args are destroyed before
@@ -80,16 +80,16 @@ class wait_group {
 
   // go() counts tasks 64 at a time, and keeps what it has not used in `ahead_`, on a cache line of its own: counted one by one, the
   // spawner and each ending task would fight for the counter's line. wait() gives back what is left over and, by `waited`, has later
-  // calls, which are made by tasks that are counted, count one by one. A call that finds the group at rest starts afresh.
-  static constexpr std::uint32_t waited = std::uint32_t{1} << 31, batch = 64;
+  // calls, which are made by tasks that are counted, count one by one. A call that finds the group at rest starts afresh, perhaps beside a wait() that
+  // has just begun: hence that gives back once more before it queues (countdown.cpp).
+  static constexpr std::uint32_t waited = detail::countdown::waited, batch = 64;
 
   void count_one() noexcept {
     std::uint32_t a = ahead_.load(std::memory_order_relaxed);
     // acquire: pairs with the release below, so that the count of many comes before the end of this one.
     while (a - 1 < waited - 1)
       if (ahead_.compare_exchange_weak(a, a - 1, std::memory_order_acquire, std::memory_order_relaxed)) return;
-    // acquire: this go() comes after the wait() that set it.
-    if (a == waited && count_.finished() && ahead_.compare_exchange_strong(a, 0, std::memory_order_acquire)) a = 0;
+    if (a == waited && count_.finished() && count_.begin_anew(ahead_, batch)) return;
     if (a != 0) return count_.up(1, "wait_group::go");
     count_.up(batch, "wait_group::go");
     while (a != waited)

@@ -3,10 +3,16 @@
 //   down   D1 nobody queues, or it does not become zero: subtract, by compare-exchange. Nothing is touched afterwards
 //          D2 else, under the lock: subtract, but leave `queued` set: the word is not 0 yet
 //          D3 it became zero: pop and claim all waiters   D4 clear `queued`: the last access   D5 unlock, ready them
-//   wait   W1 the word is 0: return   W2 under the lock: count zero: return   W3 set queued, link, park
+//   wait   W1 the word is 0: return   W2 under the lock: count zero: return   W3 set queued
+//          W4 what is ahead: exchange with `waited`, subtract it; zero now: D3 to D5, return   W5 link, park
+//   anew   B1 under the lock: the word is 0, and ahead says `waited`: count n, n - 1 ahead
+//
+// What is ahead of a wait_group is counted and belongs to nobody: who queues while there is some would wait for ever. Hence W4 comes after
+// W3, and B1, which alone puts something there where `waited` was, finds the word 0 under the same lock: as long as somebody queues,
+// nothing is ahead, nor will be.
 //
 // Why the object may be destroyed when wait() has returned: wait() returns at W1 only when the word is 0, which D1 or
-// D4 made it with its last access; at W2 only with the lock, so not between D2 and D4; from W3 only after D5. The
+// D4 made it with its last access; at W2 only with the lock, so not between D2 and D4; from W4 by its own; from W5 only after D5. The
 // lock itself is not part of the object. So no down() that took part touches the object after any wait() has returned.
 //
 // Why not pop before the subtraction: an up() may come in between (a task that counts itself adds another), and the
@@ -44,23 +50,40 @@ void countdown::down(std::uint64_t by, char const* call) noexcept WEFT_NO_THREAD
       return preemption_point();
   }
   rt::object_lock& guard = rt::lock_of(this);
-  rt::ready_list woken;
   guard.lock();
   state = state_.load(std::memory_order_relaxed);
   do {  // D2
     if (by > state / one) rt::fatal("%s: negative counter", call);
   } while (
       !state_.compare_exchange_weak(state, state - by * one, std::memory_order_acq_rel, std::memory_order_relaxed));
-  if (by == state / one && (state & queued) != 0) {
-    while (rt::wait_record* first = rt::pop_claimed(waiters_, rt::how::partner)) woken.push(*first->who);  // D3
-    state_.fetch_and(~queued, std::memory_order_release);                                                  // D4
-  }
+  if (by == state / one && (state & queued) != 0) return let_go();
+  guard.unlock();
+  preemption_point();
+}
+
+/// D3 to D5, of a count that is zero; the lock is held, and released.
+void countdown::let_go() noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  rt::object_lock& guard = rt::lock_of(this);
+  rt::ready_list woken;
+  while (rt::wait_record* first = rt::pop_claimed(waiters_, rt::how::partner)) woken.push(*first->who);  // D3
+  state_.fetch_and(~queued, std::memory_order_release);                                                  // D4
   guard.unlock();
   rt::ready_all(woken);  // D5
   preemption_point();
 }
 
-void countdown::wait(bool latch) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+bool countdown::begin_anew(std::atomic<std::uint32_t>& ahead, std::uint32_t n) noexcept {  // B1
+  rt::guard const hold(rt::lock_of(this));
+  std::uint64_t none = 0;
+  // acquire: pairs with D1 and D4 of those that were counted before.
+  if (ahead.load(std::memory_order_relaxed) != waited ||
+      !state_.compare_exchange_strong(none, n * one, std::memory_order_acquire, std::memory_order_relaxed))
+    return false;
+  ahead.store(n - 1, std::memory_order_release);  // as wait_group::count_one
+  return true;
+}
+
+void countdown::wait(std::atomic<std::uint32_t>* ahead) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   rt::waiter& self = rt::cancellation_point();
   if (finished()) return;  // W1
   rt::object_lock& guard = rt::lock_of(this);
@@ -71,11 +94,15 @@ void countdown::wait(bool latch) WEFT_NO_THREAD_SAFETY_ANALYSIS {
       guard.unlock();
       return;
     }
-    if (state_.compare_exchange_weak(state, state | queued, std::memory_order_acquire)) break;
+    if (state_.compare_exchange_weak(state, state | queued, std::memory_order_acquire)) break;  // W3
   }
-  rt::wait_record record;  // W3
+  if (ahead != nullptr) {  // W4
+    std::uint64_t const unused = ahead->exchange(waited, std::memory_order_acq_rel) & ~waited;
+    if (unused != 0 && state_.fetch_sub(unused * one, std::memory_order_acq_rel) / one == unused) return let_go();
+  }
+  rt::wait_record record;  // W5
   rt::how const ended = rt::wait_in(self, waiters_, guard, record, never,
-                                    latch ? rt::wait_reason::latch : rt::wait_reason::wait_group, this);
+                                    ahead == nullptr ? rt::wait_reason::latch : rt::wait_reason::wait_group, this);
   if (ended == rt::how::cancel) rt::throw_cancelled();
 }
 

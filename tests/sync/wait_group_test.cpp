@@ -1,4 +1,5 @@
 // weft::wait_group and latch: counts to zero, with their end of life.
+#include <weft/sim.hpp>
 #include <weft/weft.hpp>
 
 #include <atomic>
@@ -93,6 +94,46 @@ TEST_CASE("a wait_group may be destroyed when wait has returned, while the last 
       group->wait();
       group.reset();
       outside.join();
+    }
+  });
+}
+
+TEST_CASE("a wait that a group at rest is used beside anew ends with the tasks that it found") {
+  weft::sim::result const found = weft::sim::explore(300, [] {
+    weft::wait_group group;
+    group.go([] {});
+    group.wait();
+    auto waiting = weft::spawn([&] { group.wait(); });
+    auto another = weft::spawn([&] { group.wait(); });
+    group.go([] {});
+    waiting.join();
+    another.join();
+    group.wait();
+  });
+  INFO(found.what);
+  CHECK_FALSE(found.failed);
+  // The same without a simulation: both begin at one moment.
+  with_workers([] {
+    for (int round = 0; round < 500; ++round) {
+      weft::wait_group group;
+      group.go([] {});
+      group.wait();
+      std::atomic<int> here{0};
+      auto const meet = [&here] {
+        here.fetch_add(1);
+        while (here.load() != 2) weft::yield();
+      };
+      auto waiting = weft::spawn([&] {
+        meet();
+        group.wait();
+      });
+      auto beginning = weft::spawn([&] {
+        meet();
+        group.go([] {});
+      });
+      beginning.join();
+      waiting.join();
+      group.wait();
     }
   });
 }
