@@ -89,13 +89,16 @@ struct io_slot {
 /// What a runtime knows of descriptors: its poller. Tags are generation << 32 | index.
 struct io_table {
   explicit io_table(poller& p) noexcept : poller_(p) {}
-  ~io_table();  // forgets the registrations; the poller is about to close
+  ~io_table() { forget_all(); }  // the poller is about to close
   io_table(io_table const&) = delete;
   io_table& operator=(io_table const&) = delete;
 
   /// Claims whoever waits for what has happened, and appends them to `out` for the caller to make ready. Neither allocates nor
   /// throws. Any thread, several at once.
   void dispatch(poll_event const* events, std::size_t n, ready_list& out) noexcept;
+
+  /// Nobody looks at the poller any more: who waits by it, a task of another runtime, registers anew with its own.
+  void forget_all() noexcept;
 
   [[nodiscard]] poller& poll() noexcept { return poller_; }
 

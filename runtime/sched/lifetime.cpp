@@ -358,6 +358,8 @@ void scheduler::shutdown(std::int64_t grace_ns) {
     if (drained_.load(std::memory_order_acquire) != 0 && !all_over()) drained_.store(0, std::memory_order_seq_cst);
   }
   stop_threads();
+  // Now, and not in the destructor, which may be long in coming: others wait for what they look for here.
+  io_.forget_all();
 }
 
 runtime_metrics scheduler::metrics() const noexcept {

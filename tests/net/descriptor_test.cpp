@@ -300,3 +300,25 @@ TEST_CASE("a wait in a destructor at the end of a thread leaves descriptors alon
   CHECK(::recv(opened_at_the_end[0], kept, sizeof kept, MSG_DONTWAIT) == 8);
   for (int const fd : opened_at_the_end) ::close(fd);
 }
+
+TEST_CASE(
+    "a stream that a runtime has waited for is waited for in another one, once that is shut down, and while it is") {
+  auto pair = unix_pair();
+  char some[8];
+  weft::runtime first, second;
+  first.run([&] {
+    pair.first.set_read_deadline(weft::now() + 5ms);
+    CHECK(error_of(pair.first.read_some(some)) == std::errc::timed_out);  // and so it is registered there
+  });
+  pair.first.set_read_deadline(weft::time_point::max());
+  auto reading = second.spawn([&] { return pair.first.read_exact(std::span(some, 5)).has_value(); });
+  while (second.metrics().parked == 0) std::this_thread::yield();
+  first.shutdown();
+  CHECK(pair.second.write_all("while"));
+  CHECK(reading.join());
+  pair.first.set_read_deadline(weft::now() + 10s);
+  auto later = second.spawn([&] { return pair.first.read_exact(std::span(some, 4)).has_value(); });
+  while (second.metrics().parked == 0) std::this_thread::yield();
+  CHECK(pair.second.write_all("once"));
+  CHECK(later.join());
+}
