@@ -360,6 +360,7 @@ void scheduler::shutdown(std::int64_t grace_ns) {
   stop_threads();
   // Now, and not in the destructor, which may be long in coming: others wait for what they look for here.
   io_.forget_all();
+  abandon_timers();
 }
 
 runtime_metrics scheduler::metrics() const noexcept {

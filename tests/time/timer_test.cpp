@@ -246,6 +246,22 @@ TEST_CASE("what after() and tick() gave is closed with its runtime, also under a
   CHECK_FALSE(ticks.recv());
 }
 
+TEST_CASE("what after() and tick() gave is closed, and what after_func() keeps destroyed, by shutdown() already") {
+  weft::runtime ended, other;
+  auto const kept = std::make_shared<int>(1);
+  auto [once, often] = ended.run([kept] {
+    (void)weft::after_func(1h, [kept] {});
+    return std::pair(weft::after(1h), weft::tick(1h));
+  });
+  auto waiting = other.spawn([rx = once] { return rx.recv().has_value(); });
+  while (other.metrics().parked == 0) std::this_thread::yield();
+  ended.shutdown();
+  CHECK(kept.use_count() == 1);
+  CHECK(once.closed());
+  CHECK(often.closed());
+  CHECK_FALSE(waiting.join());
+}
+
 TEST_CASE("many timers, stopped, reset and fired at once by several tasks, all come right") {
   with_workers([] {
     constexpr int tasks = 8, rounds = 200;
