@@ -40,11 +40,7 @@ void escaped_from_go() noexcept {
     if (s->failure == nullptr && !s->unwinding) s->failure = std::current_exception();
     return;
   }
-  task_extra* e = t->extra.load(std::memory_order_acquire);
-  warn("task %llu%s%s%s spawned at %s:%u ended by an exception: %s", static_cast<unsigned long long>(t->id),
-       e != nullptr && !e->name.empty() ? " \"" : "", e != nullptr ? e->name.c_str() : "",
-       e != nullptr && !e->name.empty() ? "\"" : "", t->place.line() != 0 ? t->place.file_name() : "an unknown place",
-       static_cast<unsigned>(t->place.line()), what);
+  warn_of(*t, "ended by an exception: ", what);
   told_why_it_ends();
   std::terminate();
 }

@@ -24,14 +24,10 @@ void say_what_was_cancelled() noexcept {
     return warn(
         "weft::cancelled was thrown out of run() (or a join on a plain thread), and nobody caught it there: it is no "
         "std::exception");
-  task_extra const* e = t->extra.load(std::memory_order_acquire);
-  warn(
-      "task %llu \"%s\" spawned at %s:%u ends in std::terminate because of weft::cancelled: it may not leave a "
-      "destructor, or "
-      "another function that is noexcept, in which a wait was cancelled; wait there under weft::uncancellable, or in a "
-      "weft::defer",
-      static_cast<unsigned long long>(t->id), e != nullptr ? e->name.c_str() : "",
-      t->place.line() != 0 ? t->place.file_name() : "an unknown place", static_cast<unsigned>(t->place.line()));
+  warn_of(
+      *t,
+      "ends in std::terminate because of weft::cancelled: it may not leave a destructor, or another function that is "
+      "noexcept, in which a wait was cancelled; wait there under weft::uncancellable, or in a weft::defer");
 }
 
 [[noreturn]] void report_and_terminate() {
@@ -58,6 +54,19 @@ void install_terminate_report() noexcept {
     return true;
   }();
   (void)installed;
+}
+
+void warn_of(task const& t, char const* what, char const* detail) noexcept {
+  task_extra const* e = t.extra.load(std::memory_order_acquire);
+  char const* const name = e != nullptr ? e->name.c_str() : "";
+  bool const named = *name != '\0';
+  auto const id = static_cast<unsigned long long>(t.id);
+  if (t.place.line() != 0) {
+    warn("task %llu%s%s%s spawned at %s:%u %s%s", id, named ? " \"" : "", name, named ? "\"" : "", t.place.file_name(),
+         static_cast<unsigned>(t.place.line()), what, detail);
+  } else {
+    warn("task %llu%s%s%s %s%s", id, named ? " \"" : "", name, named ? "\"" : "", what, detail);
+  }
 }
 
 void told_why_it_ends() noexcept { told.store(true, std::memory_order_relaxed); }

@@ -193,6 +193,22 @@ TEST_CASE("a cancelled wait in a destructor at the end of a block ends in std::t
   CHECK(end.errors.find("destructor") != std::string::npos);
 }
 
+TEST_CASE("that line leaves out a name and a place of spawn that are not known") {
+  child_end const end = run_child([] {
+    weft::run(weft::options{.workers = 2}, [] {
+      auto closes = weft::spawn([](int) { at_end const flush{[] { weft::sleep_for(1h); }}; }, 1);
+      closes.cancel();
+      closes.join();
+    });
+    return 0;
+  });
+  INFO(end.errors);
+  CHECK(end.signal == SIGABRT);
+  CHECK(end.errors.find(" ends in std::terminate because of weft::cancelled") != std::string::npos);
+  CHECK(end.errors.find("spawned at") == std::string::npos);
+  CHECK(end.errors.find('"') == std::string::npos);
+}
+
 TEST_CASE("other ends by std::terminate say nothing of cancellation, and the handler that stood before is called") {
   child_end const end = run_child([] {
     std::set_terminate([] { ::_exit(33); });

@@ -233,6 +233,21 @@ TEST_CASE("an exception that escapes a go task ends the process with one line: n
   CHECK(with_all == 1);
 }
 
+TEST_CASE("the line about an escaped exception leaves out a name and a place of spawn that are not known") {
+  child_end const end = run_child([] {
+    weft::run([] {
+      weft::go([](int code) { throw code; }, 5);  // with arguments: no place is kept
+      weft::sleep_for(10s);
+    });
+    return 0;
+  });
+  INFO(end.errors);
+  CHECK(end.signal == SIGABRT);
+  CHECK(contains(end.errors, " ended by an exception: an exception that is not a std::exception\n"));
+  CHECK(!contains(end.errors, "spawned at"));
+  CHECK(!contains(end.errors, "\""));
+}
+
 TEST_CASE("an exception that escapes a go task ends the process through std::terminate, whatever its type") {
   child_end const end = run_child([] {
     std::set_terminate([] { ::_exit(44); });
