@@ -16,7 +16,7 @@ namespace weft {
 template <class F>
 class [[nodiscard]] defer {
  public:
-  explicit defer(F f) noexcept(std::is_nothrow_move_constructible_v<F>) : f_(std::move(f)) {}
+  [[nodiscard]] explicit defer(F f) noexcept(std::is_nothrow_move_constructible_v<F>) : f_(std::move(f)) {}
   ~defer() {
     detail::cleaning_up const shield;
     f_();

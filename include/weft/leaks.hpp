@@ -51,9 +51,9 @@ struct leak {
 /// Made and destroyed in a task; nested ones are allowed. Throws weft::no_runtime, std::bad_alloc.
 class leak_guard {
  public:
-  explicit leak_guard(std::function<void(std::string const& report)> on_leak = {},
-                      detail::patience patience = std::chrono::seconds(1),
-                      std::source_location made_at = std::source_location::current());
+  [[nodiscard]] explicit leak_guard(std::function<void(std::string const& report)> on_leak = {},
+                                    detail::patience patience = std::chrono::seconds(1),
+                                    std::source_location made_at = std::source_location::current());
   leak_guard(leak_guard const&) = delete;
   leak_guard& operator=(leak_guard const&) = delete;
   /// As said above, uncancellable. What on_leak throws ends the process.

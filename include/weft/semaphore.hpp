@@ -88,7 +88,7 @@ class [[nodiscard]] permit {
  public:
   /// Acquires. Blocks. Cancellation point.
   template <std::ptrdiff_t M>
-  explicit permit(counting_semaphore<M>& semaphore) : core_(semaphore.core_), max_(M) {
+  [[nodiscard]] explicit permit(counting_semaphore<M>& semaphore) : core_(semaphore.core_), max_(M) {
     semaphore.acquire();
   }
   permit(permit const&) = delete;
