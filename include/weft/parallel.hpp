@@ -100,12 +100,13 @@ void for_each_numbered(R& range, Use use, group_options options) {
 }  // namespace detail
 
 /// f(x) for every x of the range, each in a task; the results in the order of the range. Calls that do not wait may share a task, so that
-/// cheap ones cost little. f is shared and called at the same time by many. The first exception cancels the rest, begins no more, and
-/// comes out. Blocks; a cancellation point.
+/// cheap ones cost little. f is shared and called at the same time by many; of what it returns by reference a copy is kept. The first
+/// exception cancels the rest, begins no more, and comes out. Blocks; a cancellation point.
 template <class R, class F>
+  requires(!std::is_void_v<std::invoke_result_t<F&, std::ranges::range_reference_t<R>>>)  // that is parallel_for
 auto parallel_map(R&& range, F&& f, group_options options = {})
-    -> std::vector<std::invoke_result_t<F&, std::ranges::range_reference_t<R>>> {
-  using out = std::invoke_result_t<F&, std::ranges::range_reference_t<R>>;
+    -> std::vector<std::remove_cvref_t<std::invoke_result_t<F&, std::ranges::range_reference_t<R>>>> {
+  using out = std::remove_cvref_t<std::invoke_result_t<F&, std::ranges::range_reference_t<R>>>;
   std::deque<std::optional<out>> results;  // a deque: places stay where they are while it grows
   if constexpr (detail::numbered_range<R>) {
     results.resize(static_cast<std::size_t>(std::ranges::size(range)));

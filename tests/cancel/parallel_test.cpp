@@ -37,6 +37,19 @@ TEST_CASE("parallel_map gives the results in the order of the range") {
   });
 }
 
+TEST_CASE("parallel_map keeps copies of what is returned by reference") {
+  with_workers([] {
+    struct person {
+      std::string name;
+      int const age;
+    };
+    std::vector<person> const people{{"ann", 30}, {"bob", 40}};
+    CHECK(weft::parallel_map(people, &person::name) == std::vector<std::string>{"ann", "bob"});
+    CHECK(weft::parallel_map(people, [](person const& p) -> auto& { return p.age; }, {.limit = 1}) ==
+          std::vector<int>{30, 40});
+  });
+}
+
 TEST_CASE("an exception in parallel_map or parallel_for cancels the rest and comes out") {
   with_workers([] {
     std::atomic<int> finished{0};
