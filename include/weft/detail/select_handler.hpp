@@ -79,7 +79,8 @@ consteval auto recv_result() {
   else if constexpr (what == gets::reference) return std::type_identity<std::invoke_result_t<called<F>, T&>>{};
   else if constexpr (what == gets::optional_reference)
     return std::type_identity<std::invoke_result_t<called<F>, std::optional<T>&>>{};
-  else return std::type_identity<std::invoke_result_t<called<F>>>{};
+  else if constexpr (std::is_invocable_v<called<F>>) return std::type_identity<std::invoke_result_t<called<F>>>{};
+  else static_assert(!sizeof(F*), "a receive's handler takes T, T&, std::optional<T> or nothing; T is the channel's");
 }
 template <class F, class T>
 using recv_result_t = typename decltype(recv_result<F, T>())::type;
@@ -114,7 +115,8 @@ consteval auto join_result() {
   else if constexpr (std::is_invocable_v<called<F>, T>) return std::type_identity<std::invoke_result_t<called<F>, T>>{};
   else if constexpr (std::is_invocable_v<called<F>, T&>)
     return std::type_identity<std::invoke_result_t<called<F>, T&>>{};
-  else return std::type_identity<std::invoke_result_t<called<F>>>{};
+  else if constexpr (std::is_invocable_v<called<F>>) return std::type_identity<std::invoke_result_t<called<F>>>{};
+  else static_assert(!sizeof(F*), "on_join's handler takes the task's result or nothing");
 }
 template <class F, class T>
 using join_result_t = typename decltype(join_result<F, T>())::type;
