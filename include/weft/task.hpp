@@ -290,7 +290,8 @@ class [[nodiscard]] join_handle {
   ~join_handle() { stop(); }
 
   /// Waits for the task to end; returns its result or rethrows its exception; the handle then has no task. Cancellation point: a
-  /// join that is itself cancelled leaves the handle joinable. std::system_error(invalid_argument) if there is no task.
+  /// join that is itself cancelled leaves the handle joinable. It may meet its cancellation only when the task has met its own (it may run on the
+  /// caller's stack): the task must not wait, uncancellable, for what the caller does then. std::system_error(invalid_argument) if there is no task.
   T join() {
     wait();
     return take();

@@ -24,7 +24,7 @@ namespace {
 //   J2 It was spawned under the context that the joiner is under. The joiner's frames lie below the child's and cannot go on before it ends,
 //      so a cancellation of the joiner must be one of the child, which is woken by it. The join then throws, as each does
 //      (task_wait), and its handle stays joinable. A joiner with a handle that has no context of its own yet may get one any moment, by that
-//      handle's cancel(), and the child is not below it.
+//      handle's cancel(), and the child is not below it. A child that is uncancellable is not woken, and keeps the joiner as long.
 //   J3 There is room: the child has seven eighths of the default stack, however much the joiners below it have used.
 //   J4 Others are not kept waiting: each 61st join, and one after the monitor has found something overdue, parks as usual.
 //   J5 The child finds the thread as a task does at its beginning (no exception, rounding to nearest), and the joiner finds it again as
