@@ -36,11 +36,16 @@ struct weft_category final : std::error_category {
     return "unknown weft error";
   }
 };
+
+/// Made by the compiler: the first error may come where there is no memory. Never destroyed: error codes outlive static destruction.
+union lasting {
+  weft_category category;
+  constexpr lasting() noexcept : category() {}
+  ~lasting() {}
+};
+constinit lasting const ours;
 }  // namespace
 
-std::error_category const& error_category() noexcept {
-  static auto* category = new weft_category;  // never destroyed: error codes outlive static destruction
-  return *category;
-}
+std::error_category const& error_category() noexcept { return ours.category; }
 
 }  // namespace weft

@@ -11,6 +11,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "tests/memory/failing.hpp"
@@ -91,6 +92,13 @@ struct key {
 std::string const long_name(100, 'n');
 
 }  // namespace
+
+TEST_CASE("the first error code of a program is made without memory", "[memory]") {
+  fail_after(0);
+  std::error_code const eof = weft::errc::eof;  // noexcept: it would end the program
+  CHECK_FALSE(stop_failing());
+  CHECK(eof.message() == "unexpected end of stream");
+}
 
 TEST_CASE("a spawn that has no memory throws, and leaves nothing") {
   weft::test::with_worker_count(1, [] {
