@@ -15,7 +15,7 @@ enum class quit { exit, go_on };
 
 /// Durations may be of any type of std::chrono; max() means never, a negative one is 0.
 struct options {
-  /// Tasks that run at the same time. 0: $WEFT_WORKERS, else the CPUs of the affinity mask and the cgroup's quota, at least 1.
+  /// Tasks that run at the same time, 4096 at most. 0: $WEFT_WORKERS, else the CPUs of the affinity mask and the cgroup's quota, at least 1.
   unsigned workers = 0;
   /// Bytes of address space a task may use; memory is committed as it is touched.
   std::size_t stack_size = 256 * 1024;

@@ -39,12 +39,17 @@ namespace weft::rt {
 
 namespace {
 
+constexpr unsigned most_workers = 4096;  // each has a queue, at which the others look
+
 unsigned wanted_workers(options const& o) {
+  if (o.workers > most_workers)
+    throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                            "weft: options::workers must be a number up to 4096, not " + std::to_string(o.workers));
   if (o.workers != 0) return o.workers;
   if (char const* text = std::getenv("WEFT_WORKERS"); text != nullptr && *text != '\0') {
     char* end = nullptr;
     unsigned long const n = std::strtoul(text, &end, 10);
-    if (*end != '\0' || n == 0 || n > 4096)
+    if (*end != '\0' || n == 0 || n > most_workers)
       throw std::system_error(std::make_error_code(std::errc::invalid_argument),
                               std::string("weft: WEFT_WORKERS must be a number from 1 to 4096, not \"") + text + '"');
     return static_cast<unsigned>(n);

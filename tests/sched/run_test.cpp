@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -308,6 +309,20 @@ TEST_CASE("a default stack size beyond all reason is refused") {
   o.stack_size = (std::size_t{1} << 30) + 1;
   CHECK_THROWS_AS(weft::runtime(o), std::system_error);
   CHECK_THROWS_AS(weft::run(o, [] {}), std::system_error);
+}
+
+TEST_CASE("more workers than any machine has processors are refused, by a negative number as well") {
+  for (unsigned const beyond : {4097U, static_cast<unsigned>(-1)}) {
+    weft::options o;
+    o.workers = beyond;
+    try {
+      weft::run(o, [] {});
+      FAIL("taken");
+    } catch (std::system_error const& e) {
+      CHECK(e.code() == std::errc::invalid_argument);
+      CHECK(std::string_view(e.what()).find("options::workers") != std::string_view::npos);
+    }
+  }
 }
 
 TEST_CASE("a negative grace means now") {
