@@ -148,7 +148,7 @@ idle_verdict all_idle(scheduler& s) noexcept {
   idle_verdict v = found.verdict;
   if (!found.dead) return v;
   if (found.fresh != 0) {
-    s.starve_for_ever();
+    s.starve_for_long(true);
     return v;
   }
   if (s.deadlocked()) {

@@ -156,8 +156,8 @@ class monitor {
       acted |= fed;
       if (fed || !s_.starve_alone()) alone_since_ = never;
       else alone_since_ = std::min(alone_since_, now);
-      if (alone_since_ != never && now - alone_since_ >= scheduler::patience_with_starving_ns)
-        s_.starve_for_ever();                                                            // S4
+      s_.starve_for_long(alone_since_ != never &&
+                         now - alone_since_ >= scheduler::patience_with_starving_ns);    // S4, S5
       for (unsigned i = 0; i < s_.processor_count_; ++i) s_.processors_[i].look_at = 0;  // S2
     }
     count_dry();

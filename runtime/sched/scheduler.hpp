@@ -186,8 +186,8 @@ class scheduler {
   [[nodiscard]] std::string deadlock_report();
   /// Fresh tasks wait for a stack.
   [[nodiscard]] bool starving() const noexcept { return starving_.load(std::memory_order_seq_cst); }
-  /// All others, it was found, wait for what these would do: tries once more; fatal after a second.
-  void starve_for_ever() noexcept;
+  /// After a second: fatal if all others, it was found, wait for what these would do, and one more try fails; else said once.
+  void starve_for_long(bool for_ever) noexcept;
   /// Tasks starve, and there is nothing else: no processor in use, no task with a stack, no timer.
   [[nodiscard]] bool starve_alone() const noexcept;
   /// Plain threads in runtime::run, which throw weft::deadlock.
@@ -429,11 +429,11 @@ class scheduler {
   std::thread leaving_;                      // guarded by lock_: the spare that left last, which the next one joins
   std::thread monitor_;                      // guarded by lock_
   std::atomic<bool> monitor_wanted_{false};  // it runs, or there is nothing for it ever, or is tried again:
-  std::atomic<std::int64_t> monitor_due_{never};            // then, since the system gave no thread
-  std::atomic<unsigned> threads_{0};                        // workers with a thread; written under lock_
-  std::atomic<unsigned> thread_limit_;                      // of these; lowered once by the monitor
-  char const* thread_limit_name_ = "options::max_threads";  // guarded by lock_
-  bool limit_reported_ = false;                             // guarded by lock_
+  std::atomic<std::int64_t> monitor_due_{never};             // then, since the system gave no thread
+  std::atomic<unsigned> threads_{0};                         // workers with a thread; written under lock_
+  std::atomic<unsigned> thread_limit_;                       // of these; lowered once by the monitor
+  char const* thread_limit_name_ = "options::max_threads";   // guarded by lock_
+  bool limit_reported_ = false, starving_reported_ = false;  // guarded by lock_
   std::int64_t refused_until_ = 0;  // guarded by lock_: the system gave no thread, so ask again then
   std::atomic<std::uint32_t> adrift_{0},
       hogs_{0};  // workers without a processor that run a task; of these, taken for hogs

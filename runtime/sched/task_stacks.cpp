@@ -14,10 +14,12 @@
 //       everything else waits for what these tasks would do (deadlock.cpp), nothing will ever run again, and that is fatal. Not at the first
 //       look: a refusal may be a moment's, and a worker between two tasks has no stack either. A simulated run, which has one thread and
 //       whose time does not pass by itself, is told at once
+//   S5  where something else may still happen, if only a signal, they go on waiting; a line on stderr says so once
 
 #include <algorithm>
 #include <cstdint>
 #include <system_error>
+#include <utility>
 
 #include "runtime/base/check.hpp"
 #include "runtime/fiber/switch.hpp"
@@ -173,13 +175,16 @@ bool scheduler::release_loops(processor& p) noexcept {  // S2
   return starving() && feed_starving();
 }
 
-void scheduler::starve_for_ever() noexcept {  // S4
-  if (feed_starving()) return;
+void scheduler::starve_for_long(bool for_ever) noexcept {  // S4, S5
+  if (for_ever && feed_starving()) return;
   {
     guard hold(lock_);
     if (!starving_.load(std::memory_order_relaxed) || clock_ns() - starving_since_ < patience_with_starving_ns) return;
+    if (!for_ever && std::exchange(starving_reported_, true)) return;
   }
-  fatal("no stack can be had for the next task, and all others wait: %s", stacks_.error());
+  if (for_ever) fatal("no stack can be had for the next task, and all others wait: %s", stacks_.error());
+  warn("tasks have waited for a stack for a second, and begin when others have ended or there is memory again: %s",
+       stacks_.error());
 }
 
 bool scheduler::starve_alone() const noexcept {  // S4

@@ -1,4 +1,5 @@
 // Tasks for which there is no stack, while the system refuses memory.
+#include <weft/signal.hpp>
 #include <weft/weft.hpp>
 
 #include <atomic>
@@ -101,6 +102,32 @@ TEST_CASE("tasks that all wait for one that can have no stack end the process wi
     CHECK(end.signal == SIGABRT);
     CHECK(end.errors.find("no stack can be had for the next task, and all others wait: ") != std::string::npos);
     CHECK(end.errors.find("vm.max_map_count") != std::string::npos);
+  }
+}
+
+TEST_CASE("that tasks wait for a stack is said once where a signal may yet end the others' wait", "[sched][starving]") {
+  for (unsigned const workers : weft::test::worker_counts) {
+    INFO(workers << " workers");
+    child_end const end = run_child([&] {
+      ::alarm(60);
+      return weft::run(with(workers), [] {
+        auto const ends = weft::signals({SIGUSR1});
+        weft::rt::arm_fault({fault_kind::map, 1, UINT32_MAX - 1, ENOMEM});
+        for (int i = 0; i < 2; ++i) weft::go(weft::task_options{.stack_size = std::size_t{1} << 20}, [] {});
+        weft::sleep_for(1500ms);  // the patience is a second
+        ::raise(SIGUSR1);
+        (void)ends.recv();
+        weft::rt::disarm_fault();
+        return 0;
+      });
+    });
+    INFO(end.errors);
+    CHECK((end.signal == 0 && end.exit_code == 0));
+    std::string const line = "weft: tasks have waited for a stack for a second";
+    std::size_t const at = end.errors.find(line);
+    REQUIRE(at != std::string::npos);
+    CHECK(end.errors.find(line, at + 1) == std::string::npos);
+    CHECK(end.errors.find("vm.max_map_count", at) != std::string::npos);
   }
 }
 
