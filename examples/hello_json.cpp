@@ -75,5 +75,5 @@ int main(int argc, char** argv) {
       .flag("--log", log, "a line on stderr for each request");
   if (auto const status = line.parse(argc, argv)) return *status;
   examples::allow_all_descriptors();
-  return weft::run(serve, address, log);
+  return examples::or_say_why("hello_json", [&] { return weft::run(serve, address, log); });
 }

@@ -67,5 +67,5 @@ int main(int argc, char** argv) {
       .number("--workers", options.workers, "threads that run tasks; 0: one for each CPU", 0, 1024);
   if (auto const status = line.parse(argc, argv)) return *status;
   examples::allow_all_descriptors();
-  return weft::run(options, serve, address);
+  return examples::or_say_why("http_echo", [&] { return weft::run(options, serve, address); });
 }

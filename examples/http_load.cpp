@@ -406,5 +406,6 @@ int main(int argc, char** argv) {
   if (set.server_pid != 0 && resident_bytes(set.server_pid) == 0)
     return line.refuse("--server-pid", std::to_string(set.server_pid) + " is no process whose memory can be read");
   examples::allow_all_descriptors();
-  return examples::unless_lost("http_load", weft::run({.workers = set.workers}, run, set));
+  int const status = examples::or_say_why("http_load", [&] { return weft::run({.workers = set.workers}, run, set); });
+  return examples::unless_lost("http_load", status);
 }

@@ -15,7 +15,6 @@
 
 #include <chrono>
 #include <csignal>
-#include <exception>
 #include <iostream>
 #include <string>
 
@@ -28,7 +27,7 @@ struct settings {
   unsigned workers = 0;
 };
 
-int run(settings const& set) try {
+int run(settings const& set) {
   cache::store keys(set.max_bytes, cache::policy_named(set.policy));
   cache::snapshot_file snapshots(set.snapshot);
   cache::server_state server(keys, snapshots, set.policy);
@@ -58,9 +57,6 @@ int run(settings const& set) try {
   background.cancel();
   cache::save_at_end(server);
   return 0;
-} catch (std::exception const& e) {
-  std::cerr << "cache_server: " << e.what() << '\n';
-  return 1;
 }
 
 }  // namespace
@@ -78,5 +74,5 @@ int main(int argc, char** argv) {
   if (set.save_every > 0 && set.snapshot.empty()) return line.refuse("--save-every", "needs a file: see --snapshot");
   examples::allow_all_descriptors();
   std::signal(SIGPIPE, SIG_IGN);  // who reads what it says may have gone
-  return weft::run({.workers = set.workers}, run, set);
+  return examples::or_say_why("cache_server", [&] { return weft::run({.workers = set.workers}, run, set); });
 }

@@ -128,5 +128,5 @@ int main(int argc, char** argv) {
   if (set.cache_bytes != 0 && !set.with_cache) return line.refuse("--cache-bytes", "is for the cache of --with-cache");
   examples::allow_all_descriptors();
   std::signal(SIGPIPE, SIG_IGN);  // who reads what it says may have gone
-  return weft::run({.workers = set.workers}, run, set);
+  return examples::or_say_why("fastjson_api", [&] { return weft::run({.workers = set.workers}, run, set); });
 }

@@ -19,7 +19,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -68,7 +67,7 @@ void print_services(logs::job& j) {
   for (auto const& [name, size] : sizes) std::cout << "  " << name << ": " << size << " bytes\n";
 }
 
-int run(settings const& set) try {
+int run(settings const& set) {
   logs::line_source source(set.input);
   logs::output_folder folder(set.out, set.overwrite, source);
   std::size_t const workers = weft::current_metrics().workers;
@@ -91,9 +90,6 @@ int run(settings const& set) try {
       weft::blocking([&] { return logs::check(set.input, folder, set.least, totals, in_order, std::cerr); });
   std::cout << "check: " << (same ? "as a plain pass has it\n" : "DIFFERENT\n");
   return same ? 0 : 1;
-} catch (std::exception const& e) {
-  std::cerr << "log_pipeline: " << e.what() << '\n';
-  return 1;
 }
 
 }  // namespace
@@ -119,5 +115,7 @@ int main(int argc, char** argv) {
     return line.refuse("--check", "needs a file to read again");
   examples::allow_all_descriptors();  // a file for each service
   set.least = static_cast<logs::level>(std::ranges::find(levels, least) - levels.begin());
-  return examples::unless_lost("log_pipeline", weft::run({.workers = set.workers}, run, set));
+  int const status =
+      examples::or_say_why("log_pipeline", [&] { return weft::run({.workers = set.workers}, run, set); });
+  return examples::unless_lost("log_pipeline", status);
 }

@@ -8,6 +8,7 @@
 #include <cctype>
 #include <charconv>
 #include <cstdint>
+#include <exception>
 #include <iostream>
 #include <limits>
 #include <map>
@@ -148,6 +149,13 @@ int command_line::refuse(std::string const& name, std::string const& why) const 
 int unless_lost(std::string const& program, int status) {
   if (std::cout.flush()) return status;
   std::cerr << program << ": cannot write to standard output\n";
+  return 1;
+}
+
+int or_say_why(std::string const& program, std::function<int()> const& body) try {
+  return body();
+} catch (std::exception const& e) {
+  std::cerr << program << ": " << e.what() << '\n';
   return 1;
 }
 

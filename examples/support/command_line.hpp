@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -60,6 +61,9 @@ class command_line {
 /// The exit status of a program that prints its result on standard output: `status`, or 1, which is said on standard
 /// error, if not all could be written there.
 [[nodiscard]] int unless_lost(std::string const& program, int status);
+
+/// The exit status that `body` returns; or 1, after saying on standard error what it threw: no descriptor for a runtime, say.
+[[nodiscard]] int or_say_why(std::string const& program, std::function<int()> const& body);
 
 /// A connection is a descriptor: allows this process as many as the system does.
 void allow_all_descriptors();

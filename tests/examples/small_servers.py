@@ -64,8 +64,8 @@ def loaded(s):
         fail(f"of {limit[4]} descriptors that it may have {s.process.args[3]} takes {limit[3]}")
 
 
-def refused(status, *args):
-    p = subprocess.run(args, capture_output=True, text=True, timeout=LIMIT)
+def refused(status, *args, **environment):
+    p = subprocess.run(args, capture_output=True, text=True, timeout=LIMIT, env=os.environ | environment)
     if p.returncode != status or p.stderr.count("\n") != 1 or not p.stderr.startswith(os.path.basename(args[0]) + ": "):
         fail(f"{args} gave {p.returncode}: {p.stderr}")
 
@@ -88,6 +88,8 @@ with Server(HELLO, "--log") as s:
     if r.status != 405 or "GET" not in r.headers["Allow"]:
         fail(f"POST /hello gave {r.status}")
     refused(1, HELLO, "--listen", s.address)
+    for program in HELLO, LOAD:  # a runtime that cannot start
+        refused(1, program, WEFT_WORKERS="several")
     # Most connections have no turn before the end: they are not late, and nobody waits for them.
     for rate, connections, requests in (("5", "50", "[123]"), ("0.0000001", "200", "1")):
         p = subprocess.run([LOAD, "--url", f"http://{s.address}/hello", "--rate", rate, "--connections", connections, "--duration", "300ms"],
