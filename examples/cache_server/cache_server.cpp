@@ -72,7 +72,9 @@ int main(int argc, char** argv) {
       .number("--workers", set.workers, "threads that run tasks; 0: one for each CPU", 0, 1024);
   if (auto const status = line.parse(argc, argv)) return *status;
   if (set.save_every > 0 && set.snapshot.empty()) return line.refuse("--save-every", "needs a file: see --snapshot");
+  if (set.save_every > 0 && set.save_every < 0.001) return line.refuse("--save-every", "must be at least 1ms");
   examples::allow_all_descriptors();
   std::signal(SIGPIPE, SIG_IGN);  // who reads what it says may have gone
+  std::signal(SIGXFSZ, SIG_IGN);  // a snapshot beyond RLIMIT_FSIZE is a save that failed
   return examples::or_say_why("cache_server", [&] { return weft::run({.workers = set.workers}, run, set); });
 }

@@ -350,6 +350,7 @@ def errors():
     refused(2, "--max-bytes", "much", says="much")
     refused(2, "--no-such-option", says="no-such-option")
     refused(2, "--save-every", "5m", says="--snapshot")
+    refused(2, "--save-every", "0.1ms", "--snapshot", "x", says="at least 1ms")
     if subprocess.run([SERVER, "--help"], capture_output=True, timeout=LIMIT).returncode != 0:
         fail("--help fails")
 
@@ -373,6 +374,7 @@ with tempfile.TemporaryDirectory() as top:
     snapshots.second_signal(top)
     snapshots.changes_are_counted(top)
     snapshots.snapshots_without_room(top)
+    snapshots.a_snapshot_beyond_the_limit_of_files(top)
     snapshots.snapshots_that_cannot_be_written(top)
     snapshots.killed_while_saving(top)
     tools()

@@ -2,6 +2,7 @@
 import os
 import random
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -107,6 +108,19 @@ def snapshots_without_room(folder):
             c.rest()
             if f"{3000 - there} of 3000 keys had no room under --max-bytes\n" not in (err := s.ended()):
                 fail(f"{there} keys are there, and it says {err}")
+
+
+def a_snapshot_beyond_the_limit_of_files(folder):
+    with Server("--snapshot", os.path.join(folder, "limited.snapshot")) as s:
+        c = Client(s.port)
+        c.call("SET", "k", "v" * 100_000)
+        resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        if b"File too large" not in (said := c.call("SAVE")) or c.call("EXISTS", "k") != b":1\r\n":
+            fail(f"SAVE beyond the limit of files says {said}")
+        resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        if (said := c.call("SAVE")) != b"+OK\r\n":
+            fail(f"SAVE after the limit is gone says {said}")
+        c.close()
 
 
 def snapshots_that_cannot_be_written(folder):
