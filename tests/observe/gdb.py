@@ -50,12 +50,12 @@ ADDRESS = "0x[0-9a-f]+"
 TASKS = [
     r"^Id +State +Waits on +Spawned at +Name$",
     r"^1 +running +$",
-    rf'^2 +parked +channel receive {ADDRESS} +\S*gdb_target\.cpp:\d+ +"reader"$',
-    rf"^3 +parked +mutex {ADDRESS} +\S*gdb_target\.cpp:\d+ +$",
-    rf"^4 +parked +select {ADDRESS} +\S*gdb_target\.cpp:\d+ +$",
-    r'^5 +parked +join of task 6 +\S*gdb_target\.cpp:\d+ +"joiner"$',
-    rf"^6 +parked +channel receive {ADDRESS} +\S*gdb_target\.cpp:\d+ +$",
-    r'^7 +not begun +\S*gdb_target\.cpp:\d+ +"fresh"$',
+    rf'^2 +parked +channel receive {ADDRESS} +.*gdb_target\.cpp:\d+ +"reader"$',
+    rf"^3 +parked +mutex {ADDRESS} +.*gdb_target\.cpp:\d+ +$",
+    rf"^4 +parked +select {ADDRESS} +.*gdb_target\.cpp:\d+ +$",
+    r'^5 +parked +join of task 6 +.*gdb_target\.cpp:\d+ +"joiner"$',
+    rf"^6 +parked +channel receive {ADDRESS} +.*gdb_target\.cpp:\d+ +$",
+    r'^7 +not begun +.*gdb_target\.cpp:\d+ +"fresh"$',
 ]
 # Found only if the registers that a call keeps were.
 CALLS = [
