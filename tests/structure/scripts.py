@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""scripts.py ROOT: every script says what it does when it is asked, and what is no preset is refused without a trace."""
+"""scripts.py ROOT: every script says what it does when it is asked, and what is no preset is refused without a trace; what is missing is named.
+"""
 
 import os
 import subprocess
 import sys
+import tempfile
 
 from source_tree import report
 
@@ -12,8 +14,8 @@ folder = os.path.join(root, "scripts")
 faults = []
 
 
-def run(*command, cwd=root):
-    return subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50)
+def run(*command, cwd=root, environment=None):
+    return subprocess.run(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50)
 
 
 scripts = [name for name in sorted(os.listdir(folder))
@@ -29,5 +31,16 @@ for preset in ("no-such-preset", "--no-such-option", ""):
         faults.append(f"scripts/build '{preset}': status {refused.returncode}, says {refused.stderr!r}")
     if preset and os.path.exists(os.path.join(root, "build", preset)):
         faults.append(f"scripts/build '{preset}' has made a folder")
+
+# A user who is not root, whom sudo refuses, without a compiler; then one without CMake. These programs stand before the real ones.
+with tempfile.TemporaryDirectory() as stand_ins:
+    for name, does in {"id": "echo 1000", "sudo": "exit 1", "apt-get": "exit 1", "apt-cache": "exit 0", "cmake": "exit 127"}.items():
+        with open(os.path.join(stand_ins, name), "w", opener=lambda path, flags: os.open(path, flags, 0o755)) as file:
+            file.write(f"#!/bin/sh\n{does}\n")
+    environment = {**os.environ, "PATH": f"{stand_ins}:{os.environ['PATH']}", "CXX": "false", "WEFT_SETUP": ""}
+    for command, wanted in ((["scripts/setup"], "install by apt-get: g++"), (["scripts/build", "release"], "CMake 3.25")):
+        refused = run(*command, environment=environment)
+        if refused.returncode != 1 or wanted not in refused.stderr:
+            faults.append(f"{command[0]} where something is missing: status {refused.returncode}, says {refused.stderr!r}")
 
 report(faults, f"{len(scripts)} scripts")
