@@ -54,6 +54,7 @@ class exchange {
     while (one_request()) {
       if (in_.empty()) return flush();
       if (w_.out.size() >= largest_batch && !flush()) return false;
+      http_access::clear(w_.request);
     }
     return false;
   }
@@ -91,7 +92,6 @@ class exchange {
 
 bool exchange::one_request() {
   request_state& q = http_access::renew(w_.request);
-  q.clear();
   c_.enter(connection_phase::header);
   response_frame frame;
   {

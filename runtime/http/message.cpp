@@ -14,10 +14,12 @@ namespace weft::rt {
 void request_state::clear() noexcept {
   text.clear();
   method = target = scheme = authority = raw_path = path = raw_query = {};
+  // One large upload must not stay with the server, nor a flood of fields. Assigning an empty string, or {}, would keep the memory.
   constexpr std::size_t most_kept = 256;
-  if (body.capacity() > 64 * 1024) body = {};  // one large upload must not stay with the server, nor a flood of fields
-  if (fields.capacity() > most_kept) fields = {};
-  if (query.capacity() > most_kept) query = {};
+  if (body.capacity() > 64 * 1024) std::string().swap(body);
+  for (auto* const list : {&fields, &query, &trailers}) {
+    if (list->capacity() > most_kept) std::vector<text_pair>().swap(*list);
+  }
   fields.clear();
   params.clear();
   query.clear();

@@ -84,9 +84,9 @@ struct http_access {
   static request_state& state(http::request& q) { return *q.state_; }
   static request_state const& state(http::request const& q) { return *q.state_; }
   static request_state const* state_or_null(http::request const& q) noexcept { return q.state_.get(); }
-  /// What a handler may have put in the place of its request: a closure of the user's.
-  static void drop_writer(http::request& q) noexcept {
-    if (q.state_ && q.state_->write) q.state_->write = nullptr;
+  /// Behind a request, so that nothing of it stays: neither a large body nor a closure that a handler has put there.
+  static void clear(http::request& q) noexcept {
+    if (q.state_) q.state_->clear();
   }
   /// A request that a handler has moved away gets a new state.
   static request_state& renew(http::request& q) {

@@ -27,9 +27,9 @@ void http_workspace::grow_in(std::size_t size, std::size_t kept) {
 
 void http_workspace::reset() noexcept {
   constexpr std::size_t common = 64 * 1024;
-  http_access::drop_writer(request);  // here, where its destructors may do anything
+  http_access::clear(request);  // here, where the destructors of what a handler left may do anything
   out.clear();
-  if (out.capacity() > 2 * common) out = {};
+  if (out.capacity() > 2 * common) std::string().swap(out);  // assigning an empty one would keep the memory
   if (in_size > common) in.reset(), in_size = 0;
 }
 

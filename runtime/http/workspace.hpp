@@ -17,9 +17,9 @@
 namespace weft::rt {
 
 struct http_workspace {
-  http::request request = http_access::make_request();
-  std::string out;             // responses that have not been written yet
-  std::unique_ptr<char[]> in;  // for what is not read and parsed at once
+  http::request request = http_access::make_request();  // clear where a request begins
+  std::string out;                                      // responses that have not been written yet
+  std::unique_ptr<char[]> in;                           // for what is not read and parsed at once
   std::size_t in_size = 0;
 
   /// "Sun, 06 Nov 1994 08:49:37 GMT": formatted anew once a second. A copy a workspace rather than one a server: nothing to share.

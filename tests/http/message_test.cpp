@@ -176,3 +176,15 @@ TEST_CASE("the date is an IMF-fixdate") {
   CHECK(date.ends_with(" GMT"));
   CHECK(w.date() == date.substr(0, 29));
 }
+
+TEST_CASE("a workspace that is given back keeps nothing large of its request") {
+  rt::http_workspace w;
+  rt::request_state& q = rt::http_access::state(w.request);
+  q.body.assign(1'000'000, 'x');
+  q.trailers.resize(10'000);
+  w.out.assign(1'000'000, 'x');
+  w.reset();
+  CHECK(w.out.capacity() <= 128 * 1024);
+  CHECK(q.body.capacity() <= 64 * 1024);
+  CHECK(q.trailers.capacity() <= 1000);
+}
