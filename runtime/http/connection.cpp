@@ -164,6 +164,8 @@ bool exchange::answer_streamed(request_parser& p, response_frame f) {
     stream_ = nullptr;
     http_access::renew(w_.request).stream.reset();
   });
+  // What is owed from before must not wait for this handler: here it is one write as well.
+  if (!flush()) return false;
   c_.enter(connection_phase::working);
   http::response r = answer(stream.get());
   require_final(r);
@@ -171,7 +173,6 @@ bool exchange::answer_streamed(request_parser& p, response_frame f) {
   bool const goes_on = stream->begin_response();
   f.keep_alive = f.keep_alive && goes_on && !http_access::wants_close(r) && !draining();
   rest_may_come_ = !stream->at_end();
-  if (!flush()) return false;  // what was owed before, so that nothing of it waits for the body of this response
   if (!send(r, f)) return false;
   if (!stream->at_end() && !flush()) return false;
   rest_may_come_ = !stream->drop_rest();
@@ -223,6 +224,7 @@ void exchange::linger() {
 
 bool exchange::send(http::response const& r, response_frame f) {
   body_form const form = form_of(r, f);
+  if (calls_back(form, f) && !flush()) return false;  // earlier responses do not wait for what the callback waits for
   f.keep_alive = f.keep_alive && form != body_form::to_end;
   std::size_t const before = w_.out.size();
   append_header(w_.out, r, f, w_.date());

@@ -78,8 +78,8 @@ void request_stream::come_to_end() noexcept {
 
 /// Reads once, and says how much of it went straight to `to`.
 result<std::size_t> request_stream::wait_for_more(std::span<char> to) {
-  if (!responding_ && (invite_ || !w_.out.empty())) {  // a client may wait for earlier answers before it goes on
-    if (invite_) w_.out += "HTTP/1.1 100 Continue\r\n\r\n";
+  if (!responding_ && invite_) {
+    w_.out += "HTTP/1.1 100 Continue\r\n\r\n";
     invite_ = false;
     if (!write_out(c_, w_.out)) {
       fault_ = 400;

@@ -125,6 +125,36 @@ TEST_CASE("the handler runs before the body has come, and an earlier answer is n
   });
 }
 
+TEST_CASE(
+    "an earlier answer waits neither for a handler that has not begun to read nor for the callback of a response") {
+  auto const go_on = weft::make_chan<weft::unit>();
+  auto const make = [go_on] {
+    http::router r;
+    r.get("/hello", [] { return "hello"; });
+    r.post("/handler", [go_on](http::request&, http::body_reader&) {
+      go_on.recv();
+      return "done";
+    });
+    r.post("/callback", [go_on](http::request&) {
+      return http::response(200, "text/plain", [go_on](http::body_writer& w) {
+        go_on.recv();
+        w.write("done");
+      });
+    });
+    return r;
+  };
+  with_server(make, {}, [&](std::string const& at, auto&) {
+    for (std::string const path : {"/handler", "/callback"}) {
+      CAPTURE(path);
+      wire w(at);
+      w.send(get("/hello") + "POST " + path + " HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\nab");
+      CHECK(body_of(w.response()) == "hello");
+      go_on.send({});
+      CHECK(has(w.until("done"), "done"));
+    }
+  });
+}
+
 TEST_CASE("who expects 100-continue is told to go on by the first read, or gets the final answer alone and is closed") {
   with_server(routes, {}, [](std::string const& at, auto&) {
     wire w(at);
