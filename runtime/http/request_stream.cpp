@@ -4,6 +4,7 @@
 #include "runtime/http/body_sink.hpp"
 #include "runtime/http/state.hpp"
 
+#include <weft/defer.hpp>
 #include <weft/http/errc.hpp>
 
 #include <algorithm>
@@ -89,9 +90,12 @@ result<std::size_t> request_stream::wait_for_more(std::span<char> to) {
   counted_body* const counted = in_.empty() ? parser_.body_by_length() : nullptr;
   std::span<char> const room =
       counted ? to.first(static_cast<std::size_t>(std::min<std::uint64_t>(to.size(), counted->left()))) : in_.room();
-  c_.enter(connection_phase::body);
-  auto const n = read_within(c_, room);
-  c_.enter(connection_phase::working);
+  auto const n = [&] {
+    c_.enter(connection_phase::body);
+    defer const back(
+        [&] { c_.enter(connection_phase::working); });  // also where the handler goes on behind a cancelled read
+    return read_within(c_, room);
+  }();
   if (!n || *n == 0) {
     failure_ = n ? make_error_code(errc::eof) : n.error();
     fault_ = failure_ == std::errc::timed_out ? 408 : 400;

@@ -111,6 +111,36 @@ TEST_CASE("a handler whose client resets the connection or closes it is cancelle
   });
 }
 
+TEST_CASE("a handler that has given up a read is cancelled when its client resets the connection") {
+  auto const entered = weft::make_chan<weft::unit>();
+  auto const ended = weft::make_chan<std::string>(1);
+  auto const routes = [=] {
+    http::router r;
+    r.post("/", [=](http::request&, http::body_reader& body) {
+      char some[10];
+      auto const n = weft::within(1ms, [&] { return body.read_some(std::span(some)); });
+      CHECK(n.error() == std::errc::timed_out);
+      entered.send({});
+      try {
+        weft::sleep_for(20s);
+        ended.send("slept");
+      } catch (weft::cancelled const&) {
+        weft::uncancellable const stay;
+        ended.send("cancelled");
+        throw;
+      }
+    });
+    return r;
+  };
+  with_server_on_the_machine(routes, {}, [&](std::string const& at, auto&) {
+    wire w(at);
+    w.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n");
+    entered.recv();
+    reset(w);
+    CHECK(next(ended) == "cancelled");
+  });
+}
+
 TEST_CASE("a client that has only ended its side gets its answer, of which the first bytes may come early") {
   waiting_routes const routes;
   with_server(routes, {}, [&](std::string const& at, auto&) {
