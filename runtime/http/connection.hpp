@@ -93,7 +93,8 @@ struct http_connection {
   /// not empty.
   void enter_handler(std::string_view out) noexcept {
     owed = out.data();
-    owed_size.store(static_cast<std::uint32_t>(out.size()), std::memory_order_relaxed);
+    // release: an I3 that began in the phase before, which ended without settle() since nothing was owed, may read this already.
+    owed_size.store(static_cast<std::uint32_t>(out.size()), std::memory_order_release);
     enter(out.empty() ? connection_phase::handling : connection_phase::owing);
   }
   /// O1 to O3.

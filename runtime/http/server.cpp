@@ -251,7 +251,7 @@ void http_server::send_ahead(http_connection& c, std::uint32_t activity, int fd)
   heavy_fence();                                                 // I2, pairs with O2
   if (c.activity.load(std::memory_order_acquire) == activity) {  // I3
     std::uint32_t const sent = c.ahead.load(std::memory_order_relaxed),
-                        owed = c.owed_size.load(std::memory_order_relaxed);
+                        owed = c.owed_size.load(std::memory_order_acquire);  // then c.owed is as new
     std::ptrdiff_t const n = sent < owed ? net::system::send(fd, c.owed + sent, owed - sent)
                                          : net::system::send(fd, &response_start[sent - owed], 1);
     if (n > 0) c.ahead.store(sent + static_cast<std::uint32_t>(n), std::memory_order_relaxed);

@@ -42,7 +42,7 @@ class passing final : public program {
   }
   [[nodiscard]] unsigned threads() const override { return 1 + Others; }
 
-  void run(unsigned thread) override {
+  void run(unsigned thread) override WEFT_NO_THREAD_SAFETY_ANALYSIS {
     for (unsigned i = 0; i < (thread == 0 ? Sections : Visits); ++i) {
       auto* const held = i == 0 ? lock_.lock_as_owner(name_of_thread(thread)) : nullptr;
       if (i != 0) lock_.lock(name_of_thread(thread));

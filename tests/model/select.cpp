@@ -137,7 +137,7 @@ class choosing final : public program {
   }
 
  private:
-  void select() {
+  void select() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     std::uint64_t got[2] = {};
     select_case cases[3];
     for (unsigned i = 0; i < 2; ++i) {
