@@ -43,6 +43,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
+constexpr int most_interims =
+    16;  // 1xx responses before the one that counts: a server that sends no other is not followed for ever
+
 /// May be sent twice without harm (RFC 9110, 9.2.2).
 bool may_be_repeated(std::string_view method) noexcept {
   for (std::string_view m : {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}) {
@@ -305,7 +308,7 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
   std::vector<char> buffer(16 * 1024);
   std::size_t begin = 0, end = 0;
   bool any = false;
-  for (;;) {
+  for (int interims = 0;; ++interims) {
     response_parser parser(limits, q.method == "HEAD", to ? &taker : nullptr);
     while (parser.state() == response_parser::outcome::more) {
       begin += parser.feed({buffer.data() + begin, end - begin});
@@ -329,7 +332,11 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
     if (parser.state() == response_parser::outcome::too_large)
       return fail(make_error_code(http::errc::response_too_large), false);
     if (parser.state() != response_parser::outcome::done) return fail(make_error_code(http::errc::bad_response), false);
-    if (parser.interim()) continue;
+    if (parser.interim()) {
+      if (parser.other_protocol() || interims == most_interims)
+        return fail(make_error_code(http::errc::bad_response), false);
+      continue;
+    }
     // What has been answered is mostly just being sent to its end. Who goes on to read says so by keeping the connection; Go waits as long.
     bool const read_on = parser.keep_alive() && begin == end;
     bool const reusable = writing.end(read_on ? 50ms : 0ns).has_value() && read_on;

@@ -151,7 +151,8 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   [[nodiscard]] outcome state() const noexcept { return outcome_; }
   [[nodiscard]] bool started() const noexcept { return base::got_some(); }
   [[nodiscard]] bool keep_alive() const { return base::keep_alive() && !says_close_ && (http11_ || says_keep_); }
-  [[nodiscard]] bool interim() const noexcept { return status_ / 100 == 1; }  // 1xx: another response follows
+  [[nodiscard]] bool interim() const noexcept { return status_ / 100 == 1; }     // 1xx: another response follows
+  [[nodiscard]] bool other_protocol() const noexcept { return status_ == 101; }  // but not that behind 101
   [[nodiscard]] http::response take();
 
  private:

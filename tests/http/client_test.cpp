@@ -113,6 +113,11 @@ TEST_CASE("a kept connection that the server has closed is replaced if the reque
 }
 
 TEST_CASE("bad, cut, over-long and interim responses") {
+  auto const interims = [](int n) {
+    std::string out;
+    while (n-- > 0) out += "HTTP/1.1 103 Early Hints\r\n\r\n";
+    return out;
+  };
   http::client_options o;
   o.max_body_bytes = 100;
   o.max_header_bytes = 1000;
@@ -125,6 +130,9 @@ TEST_CASE("bad, cut, over-long and interim responses") {
               {"HTTP/1.1 200 OK\r\n\r\n" + std::string(101, 'x')},
               {"HTTP/1.1 200 OK\r\nX: " + std::string(1000, 'x') + "\r\n\r\n"},
               {"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"},
+              {interims(16) + "HTTP/1.1 204 No Content\r\n\r\n"},
+              {interims(17) + "HTTP/1.1 204 No Content\r\n\r\n"},
+              {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"},
               {"HTTP/1.0 200 OK\r\n\r\nto the end"},
               {"HTTP/1.1 204 No Content\r\n\r\n"}});
     http::client c(o);
@@ -136,6 +144,9 @@ TEST_CASE("bad, cut, over-long and interim responses") {
     CHECK(error_of(c.get(s.at)) == http::errc::response_too_large);
     CHECK(error_of(c.get(s.at)) == http::errc::response_too_large);
     CHECK(c.get(s.at)->body() == "ok");
+    CHECK(http::client(o).get(s.at)->status() == 204);
+    CHECK(error_of(http::client(o).get(s.at)) == http::errc::bad_response);
+    CHECK(error_of(http::client(o).get(s.at)) == http::errc::bad_response);
     s.accepted = 0;
     CHECK(http::client().get(s.at)->body() == "to the end");
     CHECK(http::client().get(s.at)->status() == 204);
