@@ -32,12 +32,20 @@ static int number(std::string_view text) {
 static http::handler timed(http::handler next) {
   return [next = std::move(next)](http::request& q) {
     auto const began = weft::now();
-    http::response r = next(q);
-    std::ostringstream line;  // one write a line: requests end at the same time
-    line << q.method() << ' ' << q.target() << ' ' << r.status() << ' '
-         << std::chrono::duration_cast<std::chrono::microseconds>(weft::now() - began).count() << " us\n";
-    std::clog << line.view();
-    return r;
+    auto const say = [&](int status) {
+      std::ostringstream line;  // one write a line: requests end at the same time
+      line << q.method() << ' ' << q.target() << ' ' << status << ' '
+           << std::chrono::duration_cast<std::chrono::microseconds>(weft::now() - began).count() << " us\n";
+      std::clog << line.view();
+    };
+    try {
+      http::response r = next(q);
+      say(r.status());
+      return r;
+    } catch (http::error const& e) {  // becomes the response
+      say(e.status());
+      throw;
+    }
   };
 }
 

@@ -3,7 +3,8 @@
 //   http_load --url http://127.0.0.1:8080/hello --connections 10000 --duration 10s --server-pid $(pidof http_echo)
 //
 // Without --rate each connection sends its next request as soon as the last is answered. With --rate requests are sent
-// on a schedule, and a latency counts from the time the schedule says: a server that stalls cannot hide it.
+// on a schedule, and a latency counts from the time the schedule says: a server that stalls cannot hide it,
+// and requests that were due and could not be sent are counted.
 // Each failure is counted by kind; any failure makes the exit status 1. Ctrl-C ends the run early and still prints the table.
 #include <weft/http.hpp>
 #include <weft/signal.hpp>
@@ -65,7 +66,9 @@ struct run_state {
   std::string address, request;
   std::array<counters, 8> shards;
   std::atomic<std::size_t> connected{0}, failed{0}, ended{0}, errors{0};
+  std::atomic<std::uint64_t> unsent{0};  // though their turn had come
   std::atomic<bool> stop{false};
+  weft::time_point end{};                                        // written before `start` is closed
   weft::chan<weft::unit> start = weft::make_chan<weft::unit>();  // closed: go
   weft::chan<weft::unit> over = weft::make_chan<weft::unit>();   // closed with `stop`: who waits for its turn need not
   weft::counting_semaphore<> connecting{256};                    // the listener's queue is finite
@@ -245,6 +248,10 @@ static void connection(run_state& s, std::size_t index) try {
   nanoseconds const interval(static_cast<std::int64_t>(ns));
   weft::time_point due =
       weft::now() + nanoseconds(static_cast<std::int64_t>(ns * static_cast<double>(index) / connections));
+  weft::defer const late([&] {  // those that a slow server has kept from being sent, or an error
+    if (auto const last = std::min(weft::now(), s.end); interval.count() != 0 && due < last)
+      s.unsent += static_cast<std::uint64_t>((last - due) / interval) + 1;
+  });
   while (stream && drive(s, *stream, s.shards[index % s.shards.size()], interval, due)) stream = connect(s);
 } catch (weft::cancelled const&) {
   if (s.stop) s.error("no answer within five seconds of the end");
@@ -305,11 +312,11 @@ static void print_latencies(run_state const& s) {
   row("latency max", number(static_cast<double>(slowest) / 1e6, 3, " ms"));
 }
 
-/// Sleeps in steps and says how far things have got; false: Ctrl-C.
-template <class Done, class Say>
-static bool watch(nanoseconds step, Done done, Say say) try {
+/// Sleeps as long as `step` says, and says how far things have got; false: Ctrl-C.
+template <class Step, class Done, class Say>
+static bool watch(Step step, Done done, Say say) try {
   while (!done()) {
-    weft::sleep_for(step);
+    weft::sleep_for(step());
     say();
   }
   return true;
@@ -330,15 +337,15 @@ static int run(settings const& set) {
   double cpu = 0;
   std::string tasks;
   nanoseconds took{0};
+  double in_time = 0;  // answers until then; those of the requests that were under way come later
   {
     weft::scoped_context const in(connections);  // theirs, so that Ctrl-C does not cut requests
     for (std::size_t i = 0; i < set.connections; ++i) running.go([&s, i] { connection(s, i); });
   }
   {
     weft::scoped_context const in(signalled);
-    bool const all = watch(
-        200ms, [&] { return s.connected + s.failed == set.connections; },
-        [&] { std::cout << "connected " << s.connected << '/' << set.connections << std::endl; });
+    bool const all = watch([] { return 200ms; }, [&] { return s.connected + s.failed == set.connections; },
+                           [&] { std::cout << "connected " << s.connected << '/' << set.connections << std::endl; });
     open = s.connected;
     if (all && open != 0) {
       tasks = server_tasks(s);
@@ -346,17 +353,20 @@ static int run(settings const& set) {
       cpu = cpu_seconds(set.server_pid);
       auto const began = weft::now();
       auto const end = began + nanoseconds(static_cast<std::int64_t>(set.seconds * 1e9));
+      s.end = end;
       s.start.close();
       std::uint64_t last = 0;
-      [[maybe_unused]] bool const whole = watch(
-          std::min<nanoseconds>(1s, end - began), [&] { return weft::now() >= end || s.ended >= set.connections; },
-          [&] {
-            auto const n = s.requests();
-            std::cout << number(std::chrono::duration<double>(weft::now() - began).count(), 0, " s: ") << n - last
-                      << " requests, " << s.errors << " errors" << std::endl;
-            last = n;
-          });
+      [[maybe_unused]] bool const whole =
+          watch([&] { return std::min<nanoseconds>(1s, end - weft::now()); },
+                [&] { return weft::now() >= end || s.ended >= set.connections; },
+                [&] {
+                  auto const n = s.requests();
+                  std::cout << number(std::chrono::duration<double>(weft::now() - began).count(), 0, " s: ") << n - last
+                            << " requests, " << s.errors << " errors" << std::endl;
+                  last = n;
+                });
       took = weft::now() - began;
+      in_time = static_cast<double>(s.requests());
     }
   }
   s.stop = true;
@@ -372,7 +382,8 @@ static int run(settings const& set) {
   std::cout << '\n';
   row("connections open at once", std::to_string(open));
   row("requests", number(requests, 0));
-  row("requests/s", number(requests / seconds, 0));
+  row("requests/s", number(in_time / seconds, 0));
+  if (s.unsent != 0) row("due, but not sent", std::to_string(s.unsent));
   if (requests > 0) print_latencies(s);
   row("received", number(bytes / 1e6, 1, " MB"));
   row("errors", std::to_string(s.errors));
@@ -385,7 +396,7 @@ static int run(settings const& set) {
           number((static_cast<double>(rss) - static_cast<double>(rss_before)) / 1024 / static_cast<double>(open), 2,
                  " KiB"));
     }
-    if (requests > 0 && rss_after != 0) row("server: CPU a request", number(cpu * 1e6 / requests, 2, " us"));
+    if (in_time > 0 && rss_after != 0) row("server: CPU a request", number(cpu * 1e6 / in_time, 2, " us"));
   }
   if (!tasks.empty()) row("server: tasks", tasks);
   return s.errors == 0 && requests > 0 ? 0 : 1;

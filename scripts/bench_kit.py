@@ -17,7 +17,8 @@ class Failed(Exception):
 
 
 def tell(what):
-    print(f"bench: {what}", file=sys.stderr, flush=True)
+    over = "\r\033[K" if sys.stderr.isatty() else ""  # a line of progress that stands there
+    print(f"{over}bench: {what}", file=sys.stderr, flush=True)
 
 
 def say_machine(about, rest):
@@ -61,9 +62,12 @@ def check_writable(*files):
 def write_figures(file, about, figures):
     """All that a run has measured, if that is anything. None: nobody asked for it."""
     if file and any(rows for rows in figures.values() if isinstance(rows, list)):
-        with open(file, "w") as f:
-            json.dump({"machine": about, "command": sys.argv, **figures}, f, indent=1)
-            f.write("\n")
+        try:
+            with open(file, "w") as f:
+                json.dump({"machine": about, "command": sys.argv, **figures}, f, indent=1)
+                f.write("\n")
+        except OSError as e:
+            raise Failed(e) from e
 
 
 def build_rust(names, folder):

@@ -81,7 +81,12 @@ def timed(command, environment):
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment},
                                preexec_fn=die_with_parent)
-    said = process.stdout.read().decode(errors="replace")
+    try:
+        said = process.stdout.read().decode(errors="replace")
+    except BaseException:  # Ctrl-C or SIGTERM: it must not write into a folder that is removed
+        process.kill()
+        process.wait()
+        raise
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:

@@ -10,11 +10,14 @@ namespace cache {
 
 namespace {
 
-/// A name of at most eight letters as one number, regardless of case; 0 if it is longer.
+/// A name of at most eight letters as one number, regardless of case; 0 if it is longer, or has a NUL.
 std::uint64_t packed(std::string_view name) noexcept {
   if (name.size() > 8) return 0;
   std::uint64_t n = 0;
-  for (char const c : name) n = n << 8 | static_cast<unsigned char>(upper(c));
+  for (char const c : name) {
+    if (c == '\0') return 0;  // with some before it, it would be another name
+    n = n << 8 | static_cast<unsigned char>(upper(c));
+  }
   return n;
 }
 

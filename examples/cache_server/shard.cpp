@@ -7,9 +7,14 @@ namespace cache {
 shard::shard(std::size_t limit, std::unique_ptr<eviction_policy> policy)
     : buckets_(16), limit_(limit), policy_(std::move(policy)), has_policy_(limit != 0) {}
 
-shard::~shard() { clear(); }
+shard::~shard() { remove_all(); }
 
 void shard::clear() {
+  remove_all();
+  std::vector<entry*>(16).swap(buckets_);  // a table for what was there would be memory, and time for all who walk it
+}
+
+void shard::remove_all() noexcept {
   for (entry*& first : buckets_) {
     while (first != nullptr) remove(&first);
   }

@@ -34,7 +34,7 @@ class shard {
                             std::size_t& size);
   bool erase(std::string_view key, std::uint64_t hash, time_ms now);
   void set_expiry(entry& e, time_ms expires);
-  void clear();
+  void clear();  // and what the table of keys took
 
   /// Looks at a few buckets, going on where the last call ended, and at more while many of what it sees has expired. How many
   /// entries it removed.
@@ -62,6 +62,7 @@ class shard {
   [[nodiscard]] entry** place_of(std::string_view key, std::uint64_t hash, time_ms now);
   [[nodiscard]] bool make_room(std::size_t bytes);
   void insert(entry& e);
+  void remove_all() noexcept;
   void remove(entry** place);
   void remove(entry& e);
   void grow();

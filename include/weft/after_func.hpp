@@ -38,7 +38,8 @@ class stop_fn {
   }
   ~stop_fn();
 
-  /// True: this call prevented the function from running, and destroyed it. False: it runs, has run, or was prevented before.
+  /// True: this call prevented the function from running, and destroyed it. False: it runs, has run, or was prevented before, by
+  /// another call or the end of its runtime.
   /// Does not block.
   bool operator()() const;
 

@@ -18,7 +18,8 @@ struct one_run {};
 /// Workers, processors and queues. Several may live in one process. Usable from any thread.
 class runtime {
  public:
-  /// Starts it. Throws std::system_error when the system refuses what it needs, or WEFT_WORKERS is not a number. Fatal inside a task.
+  /// Starts it. Throws std::system_error when the system refuses what it needs, or options::workers or WEFT_WORKERS is
+  /// not a number that it takes. Fatal inside a task.
   explicit runtime(options o = {});
   runtime(options o, detail::one_run);  // for weft::run: what only a program that lasts needs is left to run()
   /// = shutdown(). Fatal inside a task, as shutdown() is.

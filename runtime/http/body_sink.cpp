@@ -16,6 +16,7 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <utility>
 
 namespace weft::rt {
 
@@ -52,10 +53,10 @@ bool write_out(http_connection& c, std::string& out, std::string_view behind) {
 
 void body_sink::put(std::string_view bytes) {
   sent_ = true;
-  if (broken_ || !write_(to_, out_, bytes)) {
-    broken_ = true;
+  // Also where the write is cancelled and the callback goes on: nobody knows how much of it has gone out.
+  if (std::exchange(broken_, true) || !write_(to_, out_, bytes))
     throw std::system_error(std::make_error_code(std::errc::broken_pipe), "weft::http: the other side is gone");
-  }
+  broken_ = false;
 }
 
 void body_sink::close_chunk() {
@@ -106,9 +107,9 @@ void body_sink::trailer(std::string_view name, std::string_view value) {
 streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form, time_point until) {
   auto const write = [](void* to, std::string& first, std::string_view behind) {
     auto& connection = *static_cast<http_connection*>(to);
-    if (!write_out(connection, first, behind)) return false;
-    connection.enter(connection_phase::working);  // what the callback does between two writes takes as long as it takes
-    return true;
+    // What the callback does between two writes, or when it has given up one, takes as long as it takes.
+    defer const back([&] { connection.enter(connection_phase::working); });
+    return write_out(connection, first, behind);
   };
   body_sink sink(write, &c, out, form == body_form::chunked);
   // A body whose end is the end of the connection would look whole: a reset tells. Chunks without a last one tell by themselves.
@@ -125,8 +126,8 @@ streamed stream_body(http_connection& c, std::string& out, http::response const&
       return sink.sent() ? streamed::cut : streamed::late;
     }
     sink.finish();
-    whole = true;
-    return sink.broken() ? streamed::cut : streamed::whole;
+    whole = !sink.broken();
+    return whole ? streamed::whole : streamed::cut;
   } catch (cancelled const& e) {
     if (this_task::context().cancelled()) throw;  // the client has gone, or the grace of a shutdown has ended
     report_failure("streamed", "response", e.what());

@@ -48,7 +48,7 @@ class body_sink {
   std::string chunk_;  // bytes that no chunk header stands before yet
   std::string trailers_;
   bool chunked_;
-  bool broken_ = false;  // the other side is gone
+  bool broken_ = false;  // the other side is gone, or a write has been given up
   bool sent_ = false;    // something has been written
 };
 

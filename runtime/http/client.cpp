@@ -20,6 +20,7 @@
 #include "runtime/sched/wait.hpp"
 
 #include <weft/context.hpp>
+#include <weft/defer.hpp>
 #include <weft/net/stream.hpp>
 #include <weft/task.hpp>
 
@@ -199,7 +200,13 @@ result<void> write_request(net::tcp_stream& stream, request_state const& q, std:
   } to{stream, {}};
   auto const write = [](void* at, std::string& out, std::string_view behind) {
     auto& c = *static_cast<connection*>(at);
+    bool given_up = true;  // cancelled: nobody need wait for an answer to half a request
+    defer const end([&] {
+      if (given_up) c.stream.close();
+    });
+    c.last = std::unexpected(std::make_error_code(std::errc::broken_pipe));
     c.last = c.stream.write_all(out, behind);
+    given_up = false;
     out.clear();
     return c.last.has_value();
   };

@@ -162,7 +162,7 @@ bool exchange::answer_streamed(request_parser& p, response_frame f) {
   defer const at_end([&] {
     stream->detach();
     stream_ = nullptr;
-    http_access::renew(w_.request).stream.reset();
+    if (http_access::state_or_null(w_.request) != nullptr) http_access::state(w_.request).stream.reset();
   });
   // What is owed from before must not wait for this handler: here it is one write as well.
   if (!flush()) return false;

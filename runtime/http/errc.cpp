@@ -1,6 +1,8 @@
 // The texts of http::errc.
 #include <weft/http/errc.hpp>
 
+#include "runtime/base/lasting.hpp"
+
 #include <string>
 
 namespace weft::http {
@@ -23,11 +25,10 @@ struct category final : std::error_category {
   }
 };
 
+constinit rt::lasting<category> const ours;
+
 }  // namespace
 
-std::error_category const& http_category() noexcept {
-  static constinit category const one;
-  return one;
-}
+std::error_category const& http_category() noexcept { return ours.value; }
 
 }  // namespace weft::http

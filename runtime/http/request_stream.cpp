@@ -79,21 +79,21 @@ void request_stream::come_to_end() noexcept {
 
 /// Reads once, and says how much of it went straight to `to`.
 result<std::size_t> request_stream::wait_for_more(std::span<char> to) {
-  if (!responding_ && invite_) {
-    w_.out += "HTTP/1.1 100 Continue\r\n\r\n";
-    invite_ = false;
-    if (!write_out(c_, w_.out)) {
-      fault_ = 400;
-      return std::unexpected(failure_ = std::make_error_code(std::errc::broken_pipe));
-    }
-  }
   counted_body* const counted = in_.empty() ? parser_.body_by_length() : nullptr;
   std::span<char> const room =
       counted ? to.first(static_cast<std::size_t>(std::min<std::uint64_t>(to.size(), counted->left()))) : in_.room();
-  auto const n = [&] {
-    c_.enter(connection_phase::body);
+  auto const n = [&]() -> result<std::size_t> {
     defer const back(
-        [&] { c_.enter(connection_phase::working); });  // also where the handler goes on behind a cancelled read
+        [&] { c_.enter(connection_phase::working); });  // also where the handler goes on behind what is cancelled
+    if (!responding_ && std::exchange(invite_, false)) {
+      w_.out += "HTTP/1.1 100 Continue\r\n\r\n";
+      failure_ = std::make_error_code(std::errc::broken_pipe);
+      fault_ = 400;  // then, too: part of it may have gone out
+      if (!write_out(c_, w_.out)) return std::unexpected(failure_);
+      fault_ = 0;
+      failure_ = {};
+    }
+    c_.enter(connection_phase::body);
     return read_within(c_, room);
   }();
   if (!n || *n == 0) {

@@ -57,9 +57,10 @@ struct http_server : std::enable_shared_from_this<http_server> {
   void cancel_lost() noexcept;
   void poke_all() noexcept;
   [[nodiscard]] std::int64_t limit_of(connection_phase p) const noexcept;
-  shard& shard_of(http_connection const* c) noexcept;
+  shard& next_shard() noexcept;
 
   std::array<shard, 8> shards_;
+  std::atomic<std::size_t> last_shard_{0};
   std::vector<task*> lost_;           // keep_time's: to be cancelled, each with a reference; reserved
   std::atomic<std::size_t> live_{0};  // connections, from accept to the end of their task
 

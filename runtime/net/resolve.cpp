@@ -37,10 +37,11 @@ class resolver_errors final : public std::error_category {
   }
 };
 
+constinit rt::lasting<resolver_errors> const of_resolver;
+
 std::error_code resolver_error(int code, int system_error) {
-  static resolver_errors const category;
   if (code == EAI_SYSTEM) return {system_error, std::system_category()};
-  return {code, category};
+  return {code, of_resolver.value};
 }
 
 /// One name that is being looked up. Shared by who asks and the thread that answers.

@@ -2,6 +2,7 @@
 
 #include <weft/error.hpp>
 
+#include "runtime/base/lasting.hpp"
 #include "runtime/sched/cancel_node.hpp"
 
 namespace weft {
@@ -37,15 +38,9 @@ struct weft_category final : std::error_category {
   }
 };
 
-/// Made by the compiler: the first error may come where there is no memory. Never destroyed: error codes outlive static destruction.
-union lasting {
-  weft_category category;
-  constexpr lasting() noexcept : category() {}
-  ~lasting() {}
-};
-constinit lasting const ours;
+constinit rt::lasting<weft_category> const ours;
 }  // namespace
 
-std::error_category const& error_category() noexcept { return ours.category; }
+std::error_category const& error_category() noexcept { return ours.value; }
 
 }  // namespace weft

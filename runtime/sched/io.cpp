@@ -266,6 +266,7 @@ void io_table::dispatch(poll_event const* events, std::size_t n, ready_list& out
 
 // Sockets may outlive the runtime, and tasks of another runtime may be waiting for them.
 void io_table::forget_all() noexcept {
+  forgotten_ = true;
   store.for_each([this](io_slot& s) {
     ready_list woken;
     s.lock.lock();

@@ -89,7 +89,9 @@ struct io_slot {
 /// What a runtime knows of descriptors: its poller. Tags are generation << 32 | index.
 struct io_table {
   explicit io_table(poller& p) noexcept : poller_(p) {}
-  ~io_table() { forget_all(); }  // the poller is about to close
+  ~io_table() {  // the poller is about to close
+    if (!forgotten_) forget_all();
+  }
   io_table(io_table const&) = delete;
   io_table& operator=(io_table const&) = delete;
 
@@ -104,6 +106,7 @@ struct io_table {
 
  private:
   poller& poller_;
+  bool forgotten_ = false;  // by its runtime's shutdown
 };
 
 /// The table of the runtime that the calling task belongs to; null on a plain thread. Defined by the scheduler.

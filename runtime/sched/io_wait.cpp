@@ -23,7 +23,7 @@ namespace {
 
 [[nodiscard]] std::int64_t earlier(std::int64_t a, std::int64_t b) noexcept { return a < b ? a : b; }
 
-/// Registers at the first wait. The table stays the same until it goes, whichever runtime's tasks wait later.
+/// Registers at the first wait. The table stays the same until its runtime is shut down, whichever runtime's tasks wait later.
 [[nodiscard]] std::error_code register_locked(io_slot& s) noexcept WEFT_REQUIRES(s.lock) {
   if (is_simulated(s.fd)) return {};  // the run's network knows its slots
   if (current_simulation() != nullptr) return std::make_error_code(std::errc::operation_not_supported);

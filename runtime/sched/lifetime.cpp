@@ -366,6 +366,7 @@ void scheduler::shutdown(std::int64_t grace_ns) {
   // Now, and not in the destructor, which may be long in coming: others wait for what they look for here.
   io_.forget_all();
   abandon_timers();
+  refuse_guests();  // once more: G4 may be at what it has taken back
 }
 
 runtime_metrics scheduler::metrics() const noexcept {

@@ -186,7 +186,7 @@ class scheduler {
   [[nodiscard]] std::string deadlock_report();
   /// Fresh tasks wait for a stack.
   [[nodiscard]] bool starving() const noexcept { return starving_.load(std::memory_order_seq_cst); }
-  /// After a second: fatal if all others, it was found, wait for what these would do, and one more try fails; else said once.
+  /// Fatal after a second if all others, it was found, wait for what these would do, and one more try fails; else said once after two.
   void starve_for_long(bool for_ever) noexcept;
   /// Tasks starve, and there is nothing else: no processor in use, no task with a stack, no timer.
   [[nodiscard]] bool starve_alone() const noexcept;

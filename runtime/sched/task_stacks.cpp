@@ -179,11 +179,13 @@ void scheduler::starve_for_long(bool for_ever) noexcept {  // S4, S5
   if (for_ever && feed_starving()) return;
   {
     guard hold(lock_);
-    if (!starving_.load(std::memory_order_relaxed) || clock_ns() - starving_since_ < patience_with_starving_ns) return;
+    std::int64_t const patience =
+        (for_ever ? 1 : 2) * patience_with_starving_ns;  // so that S5 is not said just before S4
+    if (!starving_.load(std::memory_order_relaxed) || clock_ns() - starving_since_ < patience) return;
     if (!for_ever && std::exchange(starving_reported_, true)) return;
   }
   if (for_ever) fatal("no stack can be had for the next task, and all others wait: %s", stacks_.error());
-  warn("tasks have waited for a stack for a second, and begin when others have ended or there is memory again: %s",
+  warn("tasks have waited for a stack for two seconds, and begin when others have ended or there is memory again: %s",
        stacks_.error());
 }
 

@@ -81,8 +81,8 @@ TEST_CASE("a call from a plain thread is waited for by the runtime's end, or is 
 }
 
 TEST_CASE("the end of a runtime waits for a stop_fn that is at it on a plain thread") {
-  enum class kind : std::uint8_t { of_a_context, of_a_time };
-  for (kind const each : {kind::of_a_context, kind::of_a_time}) {
+  enum class kind : std::uint8_t { of_a_context, of_a_time, of_a_time_at_shutdown };
+  for (kind const each : {kind::of_a_context, kind::of_a_time, kind::of_a_time_at_shutdown}) {
     std::atomic<bool> inside{false}, ended{false}, ended_meanwhile{false}, stopped{false};
     std::optional<weft::runtime> r(std::in_place, weft::options{.workers = 1});
     weft::stop_fn stop;
@@ -101,7 +101,8 @@ TEST_CASE("the end of a runtime waits for a stop_fn that is at it on a plain thr
      }).join();
     std::thread other([&] { stopped = stop(); });
     inside.wait(false);
-    r.reset();
+    if (each == kind::of_a_time_at_shutdown) r->shutdown();
+    else r.reset();
     ended = true;
     other.join();
     CHECK(stopped);

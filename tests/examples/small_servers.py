@@ -104,7 +104,7 @@ with Server(HELLO, "--log") as s:
         fail(f"http_load of /none gave {p.returncode}: {p.stdout}{p.stderr}")
 with Server(HELLO) as quiet:
     loaded(quiet)
-if "GET /hello 200 " not in s.log or "GET /none 404 " not in s.log:
+if any(f"GET {line} " not in s.log for line in ("/hello 200", "/none 404", "/users/ann/posts/x 400")):
     fail(f"the log is {s.log}")
 
 with Server(THREADS) as s:

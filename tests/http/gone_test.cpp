@@ -248,6 +248,32 @@ TEST_CASE("the callback of a streamed response has the rest of the request's tim
   });
 }
 
+TEST_CASE("a write of a streamed body that is given up ends the body, and nothing is sent twice") {
+  auto const given_up = weft::make_chan<weft::unit>(1);
+  auto const routes = [=] {
+    http::router r;
+    r.get("/big", [=] {
+      return http::response(200, "text/plain", [=](http::body_writer& w) {
+        std::string const big(32 << 20, 'x');  // more than a socket takes
+        CHECK_FALSE(weft::within(20ms, [&] { w.write(big); }));
+        given_up.send({});
+        w.write("behind");
+      });
+    });
+    return r;
+  };
+  with_server(routes, {}, [&](std::string const& at, auto&) {
+    wire w(at);
+    w.send(get("/big"));
+    given_up.recv();
+    std::string const all = w.rest();
+    CHECK(status_of(all) == 200);
+    CHECK(all.find("HTTP/1.1", 1) == all.npos);
+    CHECK_FALSE(has(all, "behind"));
+    CHECK_FALSE(all.ends_with("\r\n0\r\n\r\n"));
+  });
+}
+
 TEST_CASE("serve under a context that is not the caller's ends by the caller's cancellation too") {
   weft::run([] {
     http::router r;
