@@ -13,6 +13,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 
+#include "runtime/base/lasting.hpp"
 #include "runtime/net/address.hpp"
 #include "runtime/net/operation.hpp"
 #include "runtime/platform/thread.hpp"
