@@ -29,8 +29,13 @@ process.send_signal(signal.SIGINT)
 try:
     out, errors = process.communicate(timeout=LIMIT)
 except subprocess.TimeoutExpired:
-    process.kill()
-    fail("Ctrl-C does not end it")
+    process.send_signal(signal.SIGQUIT)  # every task, and what it waits on
+    try:
+        errors = process.communicate(timeout=LIMIT)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        errors = "nor does SIGQUIT"
+    fail(f"Ctrl-C does not end it: {errors[-4000:]}")
 if process.returncode != STATUS:
     fail(f"Ctrl-C gave status {process.returncode}, not {STATUS}: {errors[-1000:]}")
 if "weft" in errors or (STATUS == 130 and "interrupted" not in out + errors):
