@@ -1,4 +1,4 @@
-// Go's net/http example in C++: JSON answers, path parameters, a query, a middleware that says how long each request took.
+// Go's net/http example in C++: JSON answers, path parameters, a query, and a line for each request, with the time that it took.
 //
 //   GET /hello                   {"message":"hello world"}
 //   GET /users/{user}/posts/{n}  {"user":"ann","post":7}; 400 if n is not a number
@@ -8,12 +8,9 @@
 #include <weft/http.hpp>
 #include <weft/run.hpp>
 #include <weft/signal.hpp>
-#include <weft/time.hpp>
 
 #include <charconv>
-#include <chrono>
 #include <iostream>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -29,29 +26,9 @@ static int number(std::string_view text) {
   return n;
 }
 
-static http::handler timed(http::handler next) {
-  return [next = std::move(next)](http::request& q) {
-    auto const began = weft::now();
-    auto const say = [&](int status) {
-      std::ostringstream line;  // one write a line: requests end at the same time
-      line << q.method() << ' ' << q.target() << ' ' << status << ' '
-           << std::chrono::duration_cast<std::chrono::microseconds>(weft::now() - began).count() << " us\n";
-      std::clog << line.view();
-    };
-    try {
-      http::response r = next(q);
-      say(r.status());
-      return r;
-    } catch (http::error const& e) {  // becomes the response
-      say(e.status());
-      throw;
-    }
-  };
-}
-
 static http::router routes(bool log) {
   http::router r;
-  if (log) r.use(timed);
+  if (log) r.use(http::log_requests());
   r.get("/hello", [] { return http::json({{"message", "hello world"}}); });
   r.get("/users/{user}/posts/{n}",
         [](http::request& q) { return http::json({{"user", q.param("user")}, {"post", number(q.param("n"))}}); });
