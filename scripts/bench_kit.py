@@ -59,12 +59,17 @@ def check_writable(*files):
             os.remove(file)
 
 
+def record(about, figures):
+    """What is known of a run: for a file, or a page."""
+    return {"machine": about, "command": sys.argv, **figures}
+
+
 def write_figures(file, about, figures):
     """All that a run has measured, if that is anything. None: nobody asked for it."""
     if file and any(rows for rows in figures.values() if isinstance(rows, list)):
         try:
             with open(file, "w") as f:
-                json.dump({"machine": about, "command": sys.argv, **figures}, f, indent=1)
+                json.dump(record(about, figures), f, indent=1)
                 f.write("\n")
         except OSError as e:
             raise Failed(e) from e
