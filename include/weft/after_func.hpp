@@ -2,7 +2,7 @@
 //
 //     auto stop = weft::after_func(ctx, [conn] { conn->close(); });
 //     talk(*conn);
-//     if (!stop()) { /* it runs, or has run */ }
+//     if (!stop()) { /* it runs, has run, or was destroyed with its runtime */ }
 //
 // The task is made beforehand, so that starting it cannot fail. After a duration it runs as go() would have run it: under the
 // context of the call. After a cancellation it runs under without_cancel(context), so that it may wait. An exception that

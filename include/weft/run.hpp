@@ -99,7 +99,8 @@ class runtime {
   }
 
   /// Cancels the root context, waits until no task is left, and stops the threads; may be called again. Tasks that have not ended
-  /// after the grace (options::shutdown_grace) are named on stderr and the process ends with status 70. From a plain thread.
+  /// after the grace (options::shutdown_grace) are named on stderr and the process ends with status 70. Then what after() and tick() gave
+  /// is closed, and what after_func() keeps for later is destroyed, by the caller. From a plain thread.
   void shutdown();
   void shutdown(detail::patience grace);
 

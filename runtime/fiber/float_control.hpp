@@ -8,7 +8,7 @@
 // So a mode set by std::fesetround (both words) or _MM_SET_ROUNDING_MODE (MXCSR alone) is seen, and traps set by feenableexcept (both) are. What
 // MXCSR has alone besides, flush-to-zero and denormals-are-zero, stays with the thread.
 //
-// On ARM64 there is one, FPCR, which a move reads.
+// On ARM64 there is one, FPCR, which a move reads; rounding mode and traps are the task's there, too, and the rest the thread's.
 #pragma once
 
 #include <cfenv>
@@ -72,17 +72,19 @@ inline float_control to_nearest(float_control c) noexcept {
   return c & ~(mode_bits << x87_mode_at | mode_bits << sse_mode_at);
 }
 #elif defined(__aarch64__)
-/// FPCR: rounding mode, traps, flush-to-zero.
+/// Of FPCR what the task has.
 using float_control = std::uint64_t;
-inline constexpr float_control mode_bits = std::uint64_t{3} << 22;
+inline constexpr float_control mode_bits = std::uint64_t{3} << 22, trap_bits = 0x9f00;
 
-inline float_control current_float_control() noexcept {
-  float_control now;
+inline std::uint64_t load_fpcr() noexcept {
+  std::uint64_t now;
   __asm__ volatile("mrs %0, fpcr" : "=r"(now));
   return now;
 }
+
+inline float_control current_float_control() noexcept { return load_fpcr() & (mode_bits | trap_bits); }
 inline void change_float_control(float_control, float_control wanted) noexcept {
-  __asm__ volatile("msr fpcr, %0" : : "r"(wanted));
+  __asm__ volatile("msr fpcr, %0" : : "r"((load_fpcr() & ~(mode_bits | trap_bits)) | wanted));
 }
 inline bool rounds_to_nearest(float_control c) noexcept { return (c & mode_bits) == 0; }
 inline float_control to_nearest(float_control c) noexcept { return c & ~mode_bits; }

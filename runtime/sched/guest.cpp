@@ -2,7 +2,7 @@
 //
 //   G1 a runtime is in the list from its constructor to its destructor
 //   G2 guest: finds it there, and that it still takes guests, and is counted, all under the list's lock
-//   G3 shutdown: it takes none from now on, under the lock; waits until those that are counted have gone
+//   G3 shutdown: it takes none from now on, under the lock; waits until those that are counted have gone, and once more at its end
 //   G4 as G2, while it is shut down too: for who takes back what the runtime would otherwise destroy at its end
 //   G5 destructor: out of the list, under the lock; waits once more, before it destroys anything
 //

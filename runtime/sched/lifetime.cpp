@@ -10,6 +10,7 @@
 //           D2 draining_ is set   D3 heavy fence   D4 all ended? else sleep on drained_
 //           D5 half of the grace has passed, or nothing else can happen: those that D1 does not reach are woken (last_call.cpp)
 //           D6 E6 over_ is set   E7 heavy fence   E8 all over? else E6 is taken back, and D4 again: run_timers   N2, N3: pending_start.hpp
+//           D7 the threads are stopped; what waits for sockets and timers of this runtime is told that these have ended
 // Each ending task counts itself (relaxed), then, after a light fence, reads draining_ and, if set, looks whether it was the last
 // (note_end): either it sees D2, or D4 sees its count. A task that is still there when the grace has passed is named, and the
 // process ends: hanging in silence would be worse.
@@ -362,7 +363,7 @@ void scheduler::shutdown(std::int64_t grace_ns) {
     }
     if (drained_.load(std::memory_order_acquire) != 0 && !all_over()) drained_.store(0, std::memory_order_seq_cst);
   }
-  stop_threads();
+  stop_threads();  // D7
   // Now, and not in the destructor, which may be long in coming: others wait for what they look for here.
   io_.forget_all();
   abandon_timers();

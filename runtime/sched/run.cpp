@@ -28,7 +28,8 @@ struct runtime::state {
   ~state() { rt::observer_in_use.load(std::memory_order_acquire)->runtime_ended(sched); }
   bool const may_be_brief;
   rt::scheduler sched;
-  std::mutex lock;                         // shutdown is called from plain threads
+  std::recursive_mutex
+      lock;  // shutdown is called from plain threads; by what it destroys, too, and then there is nothing left to do
   std::atomic<bool> down{false};           // written under lock
   std::atomic<std::uint32_t> spawning{0};  // calls of go and spawn in progress: shutdown waits for them after `down`
 };

@@ -4,7 +4,7 @@
 //          D2 else, under the lock: subtract, but leave `queued` set: the word is not 0 yet
 //          D3 it became zero: pop and claim all waiters   D4 clear `queued`: the last access   D5 unlock, ready them
 //   wait   W1 the word is 0: return   W2 under the lock: count zero: return   W3 set queued
-//          W4 what is ahead: exchange with `waited`, subtract it; zero now: D3 to D5, return   W5 link, park
+//          W4 what is ahead: exchange with `waited`, D2; zero now: D3 to D5, return   W5 link, park
 //   anew   B1 under the lock: the word is 0, and ahead says `waited`: count n, n - 1 ahead
 //
 // What is ahead of a wait_group is counted and belongs to nobody: who queues while there is some would wait for ever. Hence W4 comes after
@@ -51,14 +51,18 @@ void countdown::down(std::uint64_t by, char const* call) noexcept WEFT_NO_THREAD
   }
   rt::object_lock& guard = rt::lock_of(this);
   guard.lock();
-  state = state_.load(std::memory_order_relaxed);
-  do {  // D2
+  if (subtract_locked(by, call)) return let_go();
+  guard.unlock();
+  preemption_point();
+}
+
+bool countdown::subtract_locked(std::uint64_t by, char const* call) noexcept {  // D2
+  std::uint64_t state = state_.load(std::memory_order_relaxed);
+  do {
     if (by > state / one) rt::fatal("%s: negative counter", call);
   } while (
       !state_.compare_exchange_weak(state, state - by * one, std::memory_order_acq_rel, std::memory_order_relaxed));
-  if (by == state / one && (state & queued) != 0) return let_go();
-  guard.unlock();
-  preemption_point();
+  return by == state / one && (state & queued) != 0;
 }
 
 /// D3 to D5, of a count that is zero; the lock is held, and released.
@@ -98,7 +102,7 @@ void countdown::wait(std::atomic<std::uint32_t>* ahead) WEFT_NO_THREAD_SAFETY_AN
   }
   if (ahead != nullptr) {  // W4
     std::uint64_t const unused = ahead->exchange(waited, std::memory_order_acq_rel) & ~waited;
-    if (unused != 0 && state_.fetch_sub(unused * one, std::memory_order_acq_rel) / one == unused) return let_go();
+    if (unused != 0 && subtract_locked(unused, "wait_group::done")) return let_go();  // too much: one done() too many
   }
   rt::wait_record record;  // W5
   rt::how const ended = rt::wait_in(self, waiters_, guard, record, never,

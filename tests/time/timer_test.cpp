@@ -262,6 +262,23 @@ TEST_CASE("what after() and tick() gave is closed, and what after_func() keeps d
   CHECK_FALSE(waiting.join());
 }
 
+TEST_CASE("what shutdown() destroys may call shutdown() itself") {
+  weft::runtime ended;
+  struct service {
+    weft::runtime& of;
+    bool& gone;
+    ~service() {
+      of.shutdown();
+      gone = true;
+    }
+  };
+  bool gone = false;
+  ended.run([&] { (void)weft::after_func(1h, [kept = std::make_shared<service>(ended, gone)] { (void)kept; }); });
+  CHECK_FALSE(gone);
+  ended.shutdown();
+  CHECK(gone);
+}
+
 TEST_CASE("many timers, stopped, reset and fired at once by several tasks, all come right") {
   with_workers([] {
     constexpr int tasks = 8, rounds = 200;

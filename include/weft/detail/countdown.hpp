@@ -38,6 +38,8 @@ class countdown {
  private:
   static constexpr std::uint64_t queued = 1, one = 2;  // bits of state_: T4 of runtime/sync/lock_table.hpp; the count
 
+  /// Whether the count is zero now, and somebody queues. The lock is held.
+  bool subtract_locked(std::uint64_t by, char const* call) noexcept;
   void let_go() noexcept;
 
   std::atomic<std::uint64_t> state_;
