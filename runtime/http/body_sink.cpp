@@ -7,6 +7,7 @@
 #include "runtime/base/check.hpp"
 #include "runtime/net/system.hpp"
 #include "runtime/platform/platform.hpp"
+#include "runtime/sched/wait.hpp"
 
 #include <weft/context.hpp>
 #include <weft/defer.hpp>
@@ -52,10 +53,13 @@ bool write_out(http_connection& c, std::string& out, std::string_view behind) {
 }
 
 void body_sink::put(std::string_view bytes) {
+  (void)cancellation_point();  // before anything can have been sent
   sent_ = true;
   // Also where the write is cancelled and the callback goes on: nobody knows how much of it has gone out.
-  if (std::exchange(broken_, true) || !write_(to_, out_, bytes))
+  if (std::exchange(broken_, true) || !write_(to_, out_, bytes)) {
+    told_ = true;
     throw std::system_error(std::make_error_code(std::errc::broken_pipe), "weft::http: the other side is gone");
+  }
   broken_ = false;
 }
 
@@ -107,9 +111,13 @@ void body_sink::trailer(std::string_view name, std::string_view value) {
 streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form, time_point until) {
   auto const write = [](void* to, std::string& first, std::string_view behind) {
     auto& connection = *static_cast<http_connection*>(to);
-    // What the callback does between two writes, or when it has given up one, takes as long as it takes.
-    defer const back([&] { connection.enter(connection_phase::working); });
-    return write_out(connection, first, behind);
+    // What the callback does between two writes, or when it has given up one, takes as long as it takes. A client that took nothing stays expired.
+    bool gone = false;
+    defer const back([&] {
+      if (!gone) connection.enter(connection_phase::working);
+    });
+    gone = !write_out(connection, first, behind);
+    return !gone;
   };
   body_sink sink(write, &c, out, form == body_form::chunked);
   // A body whose end is the end of the connection would look whole: a reset tells. Chunks without a last one tell by themselves.
@@ -132,8 +140,7 @@ streamed stream_body(http_connection& c, std::string& out, http::response const&
     if (this_task::context().cancelled()) throw;  // the client has gone, or the grace of a shutdown has ended
     report_failure("streamed", "response", e.what());
   } catch (std::exception const& e) {
-    if (!sink.broken())
-      report_failure("streamed", "response", e.what());  // a client that is gone is no failure of ours
+    if (!sink.told()) report_failure("streamed", "response", e.what());  // a client that is gone is no failure of ours
   } catch (...) {
     report_failure("streamed", "response", "an exception of unknown type");
   }

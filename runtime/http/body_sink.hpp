@@ -35,6 +35,7 @@ class body_sink {
   void trailer(std::string_view name, std::string_view value);
   [[nodiscard]] http::body_writer writer() noexcept { return http::body_writer(*this); }
   [[nodiscard]] bool broken() const noexcept { return broken_; }
+  [[nodiscard]] bool told() const noexcept { return told_; }
   [[nodiscard]] bool sent() const noexcept { return sent_; }
 
  private:
@@ -49,6 +50,7 @@ class body_sink {
   std::string trailers_;
   bool chunked_;
   bool broken_ = false;  // the other side is gone, or a write has been given up
+  bool told_ = false;    // the callback has been told so
   bool sent_ = false;    // something has been written
 };
 

@@ -218,7 +218,7 @@ result<void> write_request(net::tcp_stream& stream, request_state const& q, std:
     sink.finish();
     sink.flush();
   } catch (std::system_error const&) {
-    if (!sink.broken()) throw;  // the callback's own
+    if (!sink.told()) throw;  // the callback's own
   }
   return to.last;
 }

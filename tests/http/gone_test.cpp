@@ -2,7 +2,9 @@
 #include "tests/http/harness.hpp"
 
 #include "weft/chan.hpp"
+#include "weft/defer.hpp"
 #include "weft/task_group.hpp"
+#include "weft/time.hpp"
 
 #include <sys/socket.h>
 
@@ -226,15 +228,22 @@ TEST_CASE("what the sweep has sent of the answers to pipelined requests is not s
 TEST_CASE("the callback of a streamed response has the rest of the request's time") {
   auto const routes = [] {
     http::router r;
-    for (bool const begun : {false, true}) {
-      r.get(begun ? "/begun" : "/silent", [begun] {
-        return http::response(200, "text/plain", [begun](http::body_writer& w) {
-          if (begun) w.write("begun");
-          if (begun) w.flush();
-          weft::chan<int>().recv();
-        });
+    r.get("/silent",
+          [] { return http::response(200, "text/plain", [](http::body_writer&) { weft::chan<int>().recv(); }); });
+    // Writes for the first time when its time is up already: nothing of it has gone out.
+    r.get("/late", [] {
+      return http::response(200, "text/plain", [](http::body_writer& w) {
+        while (!weft::this_task::context().cancelled()) weft::yield();
+        w.write(std::string(20'000, 'x'));
       });
-    }
+    });
+    r.get("/begun", [] {
+      return http::response(200, "text/plain", [](http::body_writer& w) {
+        w.write("begun");
+        w.flush();
+        weft::chan<int>().recv();
+      });
+    });
     return r;
   };
   http::server_options o;
@@ -242,9 +251,38 @@ TEST_CASE("the callback of a streamed response has the rest of the request's tim
   with_server(routes, o, [](std::string const& at, auto&) {
     wire w(at);
     CHECK(status_of(w.send(get("/silent")).response()) == 503);
-    std::string const cut = w.send(get("/begun")).rest();
+    CHECK(status_of(w.send(get("/late")).response()) == 503);
+  });
+  o.request_timeout = 500ms;  // time enough to begin
+  with_server(routes, o, [](std::string const& at, auto&) {
+    std::string const cut = wire(at).send(get("/begun")).rest();
     CHECK(has(cut, "begun"));
     CHECK_FALSE(has(cut, "0\r\n\r\n"));
+  });
+}
+
+TEST_CASE("a client that reads nothing of a streamed body is let go without delay") {
+  auto const ended = weft::make_chan<weft::time_point>(1);
+  auto const routes = [=] {
+    http::router r;
+    r.get("/", [] { return "next"; });
+    r.get("/endless", [=] {
+      return http::response(200, "text/plain", [=](http::body_writer& w) {
+        weft::defer const tell([&] { ended.send(weft::now()); });
+        for (std::string const some(100'000, 'x');;) w.write(some);
+      });
+    });
+    return r;
+  };
+  http::server_options o;
+  o.idle_timeout = 300ms;
+  o.max_connections = 1;
+  with_server(routes, o, [&](std::string const& at, auto&) {
+    wire still(at);
+    still.send(get("/endless"));
+    weft::time_point const at_end = *ended.recv();
+    CHECK(status_of(wire(at).send(get("/")).response()) == 200);
+    CHECK(weft::now() - at_end < 900ms);  // a second is what a client that may be reading has
   });
 }
 
