@@ -68,7 +68,7 @@ struct run_state {
   std::atomic<std::size_t> connected{0}, failed{0}, ended{0}, errors{0};
   std::atomic<std::uint64_t> unsent{0};  // though their turn had come
   std::atomic<bool> stop{false};
-  weft::time_point end{};                                        // written before `start` is closed
+  std::atomic<weft::time_point> end{};                           // of the run: Ctrl-C brings it forward
   weft::chan<weft::unit> start = weft::make_chan<weft::unit>();  // closed: go
   weft::chan<weft::unit> over = weft::make_chan<weft::unit>();   // closed with `stop`: who waits for its turn need not
   weft::counting_semaphore<> connecting{256};                    // the listener's queue is finite
@@ -249,7 +249,7 @@ static void connection(run_state& s, std::size_t index) try {
   weft::time_point due =
       weft::now() + nanoseconds(static_cast<std::int64_t>(ns * static_cast<double>(index) / connections));
   weft::defer const late([&] {  // those that a slow server has kept from being sent, or an error
-    if (auto const last = std::min(weft::now(), s.end); interval.count() != 0 && due < last)
+    if (auto const last = std::min(weft::now(), s.end.load()); interval.count() != 0 && due < last)
       s.unsent += static_cast<std::uint64_t>((last - due) / interval) + 1;
   });
   while (stream && drive(s, *stream, s.shards[index % s.shards.size()], interval, due)) stream = connect(s);
@@ -365,6 +365,7 @@ static int run(settings const& set) {
                             << " requests, " << s.errors << " errors" << std::endl;
                   last = n;
                 });
+      s.end = std::min(weft::now(), end);
       took = weft::now() - began;
       in_time = static_cast<double>(s.requests());
     }

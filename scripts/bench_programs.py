@@ -62,15 +62,22 @@ def spread(values, digits):
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}..{max(values):.{digits}f})"
 
 
-def by_turns(repetitions, todo):
-    """todo: {key: function that measures once}. All of them so many times, one after the other: {key: what each said, in columns}."""
+def by_turns(repetitions, todo, keep):
+    """todo: {key: function that measures once}. All of them so many times, one after the other: {key: what each said, in columns}. The same goes to
+    keep(key, columns), with the rounds that were complete where one fails or is broken off."""
     progress, runs = bench_kit.Progress(repetitions * len(todo)), {key: [] for key in todo}
-    for _ in range(repetitions):
-        for key, measure in todo.items():
-            progress.step(", ".join(map(str, key)))
-            runs[key].append(measure())
-    progress.clear()
-    return {key: tuple(zip(*r)) for key, r in runs.items()}
+    try:
+        for _ in range(repetitions):
+            for key, measure in todo.items():
+                progress.step(", ".join(map(str, key)))
+                runs[key].append(measure())
+    finally:
+        progress.clear()
+        rounds = min(map(len, runs.values()))
+        found = {key: tuple(zip(*r[:rounds])) for key, r in runs.items()} if rounds else {}
+        for key, columns in found.items():
+            keep(key, columns)
+    return found
 
 
 # ---- logs -------------------------------------------------------------------------------------------------------
@@ -119,11 +126,15 @@ def logs(a, examples, top, figures):
         command = [rust["logs"], "--threads", threads]
         todo["Rust", "by block"] = ([*command, log, os.path.join(top, "rust")], {})
         todo["Rust", "by line"] = ([*command, "--line", log, os.path.join(top, "rust")], {})
-    found = by_turns(a.repetitions, {key: functools.partial(timed, *how) for key, how in todo.items()})
+
+    def keep(key, columns):
+        (side, row), (seconds, cpu, mb) = key, columns
+        figures.append({"program": "log_pipeline", "side": side, "row": row, "seconds": seconds, "cpu_seconds": cpu, "peak_mb": mb})
+
+    found = by_turns(a.repetitions, {key: functools.partial(timed, *how) for key, how in todo.items()}, keep)
     print(f"\nlog_pipeline, {os.path.getsize(log) / 1e9:.2f} GB\n{'':<18}{'seconds':>22}{'CPU seconds':>22}{'MB':>6}")
     for (side, row), (seconds, cpu, mb) in found.items():
         print(f"{side + ', ' + row:<18}{spread(seconds, 2):>22}{spread(cpu, 2):>22}{max(mb):>6.0f}", flush=True)
-        figures.append({"program": "log_pipeline", "side": side, "row": row, "seconds": seconds, "cpu_seconds": cpu, "peak_mb": mb})
 
 
 # ---- cache ------------------------------------------------------------------------------------------------------
@@ -185,14 +196,18 @@ def cache(a, examples, figures):
             tell("no redis-server here (the package redis-server of Debian): weft alone")
         for process, port in servers.values():
             ready(process, port)
+
+        def keep(key, columns):
+            (row, name), (cpu, rate) = key, columns
+            figures.append({"program": "cache_server", "side": name, "row": row, "cpu_us": cpu, "requests_per_s": rate})
+
         found = by_turns(a.repetitions, {
             (f"{kind.upper()}, pipelined by {pipeline}", name): functools.partial(
                 cache_turn, *server, kind, pipeline, a.requests if pipeline > 1 else a.requests // 4)
-            for kind in ("set", "get") for pipeline in (1, 16) for name, server in servers.items()})
+            for kind in ("set", "get") for pipeline in (1, 16) for name, server in servers.items()}, keep)
         print(f"\ncache_server, 50 connections\n{'':<38}{'CPU us a request':>22}{'requests/s':>14}")
         for (row, name), (cpu, rate) in found.items():
             print(f"{row:<22}{name:<16}{spread(cpu, 2):>22}{statistics.median(rate):>14,.0f}")
-            figures.append({"program": "cache_server", "side": name, "row": row, "cpu_us": cpu, "requests_per_s": rate})
     finally:
         for process, _ in servers.values():
             process.terminate()
@@ -236,13 +251,17 @@ def gateway(a, examples, top, figures):
             ready(*servers[name])
             item = urllib.request.Request(f"http://127.0.0.1:{port}/items/1", b'{"name":"lamp","price":19.5,"tags":["home"]}')
             urllib.request.urlopen(item, timeout=20).close()
+
+        def keep(key, columns):
+            (row, name), (cpu, rate, late) = key, columns
+            figures.append({"program": "fastjson_api", "side": name, "row": row, "cpu_us": cpu, "requests_per_s": rate, "p99_ms": late})
+
         found = by_turns(a.repetitions, {
             (f"{connections:,} connections", name): functools.partial(load, examples, port, process, connections, 1 if a.quick else 3)
-            for connections in (64, 1000) for name, (process, port) in servers.items()})
+            for connections in (64, 1000) for name, (process, port) in servers.items()}, keep)
         print(f"\nfastjson_api, GET of an item\n{'':<34}{'CPU us a request':>22}{'requests/s':>14}{'p99 ms':>10}")
         for (row, name), (cpu, rate, late) in found.items():
             print(f"{row:<19}{name:<15}{spread(cpu, 2):>22}{statistics.median(rate):>14,.0f}{statistics.median(late):>10.1f}")
-            figures.append({"program": "fastjson_api", "side": name, "row": row, "cpu_us": cpu, "requests_per_s": rate, "p99_ms": late})
     finally:
         for process in started:
             process.terminate()

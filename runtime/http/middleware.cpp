@@ -22,11 +22,7 @@ std::string line_of(std::string const& subject, int status, std::chrono::nanosec
          std::to_string(tenths % 10) + "ms";
 }
 
-void to_stderr(std::string_view line) {
-  rt::message m;
-  m << line;
-  m.write_line();
-}
+void to_stderr(std::string_view line) { rt::write_error(std::string(line) + '\n'); }
 
 }  // namespace
 
