@@ -114,10 +114,11 @@ def a_snapshot_beyond_the_limit_of_files(folder):
     with Server("--snapshot", os.path.join(folder, "limited.snapshot")) as s:
         c = Client(s.port)
         c.call("SET", "k", "v" * 100_000)
-        resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        soft, hard = resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (4096, hard))
         if b"File too large" not in (said := c.call("SAVE")) or c.call("EXISTS", "k") != b":1\r\n":
             fail(f"SAVE beyond the limit of files says {said}")
-        resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (soft, hard))
         if (said := c.call("SAVE")) != b"+OK\r\n":
             fail(f"SAVE after the limit is gone says {said}")
         c.close()

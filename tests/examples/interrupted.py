@@ -38,7 +38,8 @@ def interrupt(pid):
 process = subprocess.Popen([PROGRAM] + ARGUMENTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 while process.poll() is None and not catches(process.pid, signal.SIGINT):
     pass
-interrupt(process.pid)
+if process.returncode is None:
+    interrupt(process.pid)
 try:
     out, errors = process.communicate(timeout=LIMIT)
 except subprocess.TimeoutExpired:
