@@ -14,6 +14,8 @@ import threading
 import time
 
 API, CACHE, LOAD = sys.argv[1:4]
+# A try that is repeated on a machine that stood still finds the item there, and the answer is another.
+PATIENT = ("--try-timeout", "20s", "--timeout", "20s")
 LIMIT = 60
 
 
@@ -80,7 +82,7 @@ def expect(address, method, target, status, said=..., body=None):
 
 def items():
     lamp = {"id": "1", "name": "lamp", "price": 19.5, "tags": ["home"]}
-    with Program(API, "--with-cache") as p:
+    with Program(API, "--with-cache", *PATIENT) as p:
         a = p.address
         expect(a, "GET", "/health", 200)
         expect(a, "GET", "/items/1", 404, {"error": "no such item"})
@@ -140,7 +142,7 @@ def http_status(address, method, target, body=None):
 
 
 def rate_limit():
-    with Program(API, "--with-cache", "--rate", "5", "--burst", "3") as p:
+    with Program(API, "--with-cache", "--rate", "5", "--burst", "3", *PATIENT) as p:
         statuses = [ask(p.address, "GET", "/items/1") for _ in range(20)]
         if [s for s, _, _ in statuses[:3]] != [404] * 3:
             fail("the burst is not let through")
@@ -153,7 +155,7 @@ def cache_in_trouble():
     post = '{"name":"lamp","price":1}'
     with Program(CACHE) as cache:
         at = cache.address
-        with Program(API, "--cache", at, "--try-timeout", "500ms", "--timeout", "2s", "--connections", "4") as p:
+        with Program(API, "--cache", at, "--try-timeout", "2s", "--timeout", "5s", "--connections", "4") as p:
             a = p.address
             expect(a, "POST", "/items/1", 201, body=post)
             # Stopped: each try is cancelled, and the answer is there when the time for all is over.
@@ -179,7 +181,7 @@ def cache_in_trouble():
                 expect(a, "GET", "/health", 200)
                 again.process.send_signal(signal.SIGCONT)
     with Program(CACHE, "--max-bytes", "1M", "--policy", "none") as cache:
-        with Program(API, "--cache", cache.address) as p:
+        with Program(API, "--cache", cache.address, *PATIENT) as p:
             statuses = {ask(p.address, "POST", f"/items/{i}", json.dumps({"name": "n" * 100, "price": 1, "tags": ["t" * 32] * 16}))[0]
                         for i in range(1500)}
             if statuses != {201, 507}:
@@ -319,7 +321,7 @@ def refused(status, *args, says):
 
 def nobody_listens():
     """Lines of the log on a pipe that nobody reads do not end it."""
-    p = subprocess.Popen([API, "--with-cache", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen([API, "--with-cache", *PATIENT, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     address = p.stdout.readline().split()[2].rstrip(",")
     p.stderr.close()
     for _ in range(3):
@@ -331,7 +333,7 @@ def nobody_listens():
 
 def lines_are_counted():
     """Of a log that is not read for a while: what it dropped is said by the next line that goes out."""
-    p = subprocess.Popen([API, "--with-cache", "--rate", "1000000", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE,
+    p = subprocess.Popen([API, "--with-cache", *PATIENT, "--rate", "1000000", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE)
     address = p.stdout.readline().decode().split()[2].rstrip(",")
     host, port = address.rsplit(":", 1)

@@ -22,11 +22,13 @@ TEST_CASE("shutdown under load cuts no request") {
       std::string const at = server.listen("127.0.0.1:0")->to_string();
       auto serving = weft::spawn([&] { server.serve(); });
       std::atomic<int> answered{0}, cut{0}, told{0};
+      weft::latch connected(50);
       auto enough = weft::make_chan<weft::unit>(1);
       std::vector<weft::join_handle<void>> clients;
       for (int i = 0; i < 50; ++i) {
         clients.push_back(weft::spawn([&] {
           wire w(at);
+          connected.count_down();
           for (;;) {
             if (!w.stream().write_all(get("/x"))) return;
             std::string const answer = w.response();
@@ -37,6 +39,7 @@ TEST_CASE("shutdown under load cuts no request") {
           }
         }));
       }
+      connected.wait();
       enough.recv();
       server.shutdown(10s);
       serving.join();
@@ -225,7 +228,7 @@ TEST_CASE("a connection that stands still is closed: idle in silence, within a r
 
 TEST_CASE("a client that reads slowly gets its response as long as it gets on, and one that reads nothing is let go") {
   http::server_options o;
-  o.idle_timeout = 1s;
+  o.idle_timeout = 3s;
   std::string const body(200'000, 'b');
   auto const routes = [&] {
     http::router r;
@@ -246,7 +249,7 @@ TEST_CASE("a client that reads slowly gets its response as long as it gets on, a
     for (int i = 0; i < 8;
          ++i, got += some.size()) {  // the server writes 256 KB at a time: each takes longer than the time-out
       REQUIRE(slow.stream().read_exact(some));
-      weft::sleep_for(220ms);
+      weft::sleep_for(660ms);
     }
     for (;;) {
       auto const n = got > 30 * body.size() ? 0 : slow.stream().read_some(some);

@@ -260,10 +260,11 @@ TEST_CASE("connecting gives up when its patience has run out") {
 
 TEST_CASE("a unix listener with a full queue makes connecting wait, not fail") {
   everywhere([](auto where) {
-    auto listener = net::unix_listener::bind("@weft-net-backlog", {.backlog = 0}).value();
-    auto first = net::unix_stream::connect("@weft-net-backlog").value();
-    CHECK(net::unix_stream::connect("@weft-net-backlog", 5ms).error() == std::errc::timed_out);
-    auto second = where.start([] { return error_of(net::unix_stream::connect("@weft-net-backlog")); });
+    std::string const name = unix_name("backlog");
+    auto listener = net::unix_listener::bind(name, {.backlog = 0}).value();
+    auto first = net::unix_stream::connect(name).value();
+    CHECK(net::unix_stream::connect(name, 5ms).error() == std::errc::timed_out);
+    auto second = where.start([&] { return error_of(net::unix_stream::connect(name)); });
     (void)listener.accept().value();
     (void)listener.accept().value();
     CHECK_FALSE(second.get());

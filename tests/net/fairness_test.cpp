@@ -41,7 +41,7 @@ TEST_CASE("of many connections that never rest none waits while others have thei
   static constexpr std::size_t rounds_each = weft::rt::tsan || weft::rt::asan ? 15 : 30, least_each = rounds_each / 3;
   with_workers([pairs] {
     // The system may stop one worker's thread, with what is in its queue, while another's goes on: then it takes longer.
-    std::size_t const enough = pairs * rounds_each, too_long = enough * (weft::current_metrics().workers == 1 ? 1 : 4);
+    std::size_t const enough = pairs * rounds_each, too_long = enough * (weft::current_metrics().workers == 1 ? 1 : 20);
     std::vector<std::pair<weft::net::tcp_stream, weft::net::tcp_stream>> connections;
     for (std::size_t i = 0; i != pairs; ++i) connections.push_back(tcp_pair());
     std::vector<std::size_t> rounds(pairs);  // each counted by a task of its own
@@ -109,7 +109,8 @@ TEST_CASE("a few tasks from outside do not leave connections behind tasks that n
   auto const rounds_in = [&](std::uint64_t more_turns) {
     auto const at = turns.load(), before = rounds.load();
     while (turns < at + more_turns) std::this_thread::yield();
-    return rounds - before;
+    // A turn's, however late this thread looks.
+    return static_cast<double>(rounds - before) / static_cast<double>(turns - at);
   };
   constexpr std::uint64_t window = weft::rt::tsan || weft::rt::asan ? 1'000 : 5'000;
   rounds_in(window);  // until all have begun
@@ -124,7 +125,7 @@ TEST_CASE("a few tasks from outside do not leave connections behind tasks that n
   auto const after = rounds_in(window);
   over = true;
   runtime.spawn([all] { all->wait(); }).join();
-  INFO(before << " rounds before, " << after << " after");
+  INFO(before << " rounds a turn before, " << after << " after");
   CHECK(after * 2 >= before);
 }
 

@@ -264,10 +264,11 @@ TEST_CASE("a grace of any duration type is waited for, and max() never ends") {
 
 TEST_CASE("serve works with unix listeners") {
   with_workers([] {
-    auto listener = net::unix_listener::bind("@weft-net-serve").value();
+    std::string const name = unix_name("serve");
+    auto listener = net::unix_listener::bind(name).value();
     auto server = weft::spawn(
         [&] { return error_of(net::serve(listener, [](net::unix_stream s) { (void)s.write_all("hello"); })); });
-    auto client = net::unix_stream::connect("@weft-net-serve").value();
+    auto client = net::unix_stream::connect(name).value();
     CHECK(read_all(client) == "hello");
     listener.close();
     CHECK_FALSE(server.join());

@@ -20,7 +20,7 @@ bool contains(std::string const& text, std::string const& part) { return text.fi
 weft::options impatient(unsigned workers, weft::stuck what = weft::stuck::exit) {
   weft::options o;
   o.workers = workers;
-  o.shutdown_grace = 60ms;
+  o.shutdown_grace = 300ms;
   o.on_stuck = what;
   return o;
 }

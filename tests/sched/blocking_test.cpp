@@ -205,7 +205,7 @@ TEST_CASE("many blocking calls end although there are few threads") {
 }
 
 TEST_CASE("calls from many tasks at once return to at most as many running tasks as there are workers") {
-  with_workers([] {
+  without_taking([] {
     int const workers = static_cast<int>(weft::current_metrics().workers);
     std::atomic<int> running = 0, most = 0;
     weft::wait_group all;

@@ -64,12 +64,22 @@ TEST_CASE("a timeout and a cancellation of a frozen task take effect at the thaw
   weft::test::with_workers([] {
     auto ch = weft::make_chan<int>();
     std::atomic<weft::task_id> id{0};
-    auto timed = weft::spawn([&] {
-      id = weft::this_task::id();
-      return ch.recv_for(20ms).error();
-    });
-    while (id == 0) weft::yield();
-    rt::task& t = frozen(id);
+    weft::join_handle<weft::chan_status> timed;
+    rt::task* held = nullptr;
+    while (held == nullptr) {  // on a machine that stands still the time may be up before the freeze: anew then
+      id = 0;
+      timed = weft::spawn([&] {
+        id = weft::this_task::id();
+        return ch.recv_for(20ms).error();
+      });
+      while (id == 0) weft::yield();
+      while (held == nullptr && !timed.done()) {
+        rt::task* const waits = weft::test::task_with(id);
+        if (waits != nullptr && rt::freeze(*waits)) held = waits;
+        else weft::yield();
+      }
+    }
+    rt::task& t = *held;
     weft::sleep_for(40ms);
     CHECK_FALSE(timed.done());
     if (rt::thaw(t)) rt::ready(t);
