@@ -5,7 +5,7 @@
 //   GET  /hello/{name}  {"message":"hello NAME"}
 //   GET  /stats         what the runtime is doing
 //
-// Try: http_echo & curl -d hi http://127.0.0.1:8080/echo
+// Try: http_echo & sleep 1; curl -d hi http://127.0.0.1:8080/echo
 // SIGINT or SIGTERM ends it once the requests in progress are answered.
 #include <weft/http.hpp>
 #include <weft/run.hpp>

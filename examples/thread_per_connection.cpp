@@ -1,9 +1,8 @@
 // The server that tasks are measured against: a std::thread for each connection, plain sockets, nothing of weft. It answers GET
 // /hello as http_echo does, and knows no more of HTTP than that needs. What differs is the memory of a connection and the CPU time of a request.
 //
-//   thread_per_connection --listen 127.0.0.1:8081 &
-//   http_load --url http://127.0.0.1:8081/hello --connections 10000 --server-pid $(pidof thread_per_connection)
-//   http_echo & http_load --url http://127.0.0.1:8080/hello --connections 10000 --server-pid $(pidof http_echo)
+//   thread_per_connection & sleep 1; http_load --url http://127.0.0.1:8081/hello --connections 10000 --server-pid $!; kill $!
+//   http_echo & sleep 1; http_load --url http://127.0.0.1:8080/hello --connections 10000 --server-pid $!; kill $!
 
 #include <array>
 #include <cerrno>

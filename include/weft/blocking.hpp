@@ -2,8 +2,8 @@
 //
 //     std::string text = weft::blocking([&] { return read_whole_file(path); });
 //
-// It is never needed. A task may block anywhere: the monitor sees it within some hundred microseconds and the other tasks go
-// on, on another thread. blocking() says so at once, which saves these microseconds, and it keeps order afterwards: the task goes on
+// It is never needed. A task may block anywhere: the monitor sees it within a millisecond or two and the other tasks go
+// on, on another thread. blocking() says so at once, which saves that time, and it keeps order afterwards: the task goes on
 // when a worker is free for it, while one that blocked without saying so just goes on, beside the others.
 #pragma once
 

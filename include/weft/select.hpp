@@ -303,7 +303,7 @@ auto select_of(bool in_order, C&... clauses) {
 
 }  // namespace detail
 
-/// Blocks unless there is an otherwise(); then also a cancellation point.
+/// Blocks, and is a cancellation point; with an otherwise() neither.
 template <detail::clause... C>
 auto select(C&&... clauses) -> detail::select_result_t<std::remove_cvref_t<C>...> {
   return detail::select_of(false, clauses...);

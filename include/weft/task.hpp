@@ -225,7 +225,7 @@ rt::task* spawn_on(rt::scheduler* s, task_options* options, std::source_location
 
 /// Runs f(a...) as a task. Never blocks or switches. Throws no_runtime outside of a runtime, std::bad_alloc, and
 /// std::system_error naming the limit when there is no stack to be had. An exception that escapes f ends the process with a line
-/// that names the task; a weft::cancelled of a cancelled context just ends the task. What the caller did before is visible to f.
+/// that names the task; a weft::cancelled or closed_channel where its context is cancelled just ends the task. What the caller did before is visible to f.
 template <class F, class... A>
   requires(sizeof...(A) > 0) && task_callable<F, A...>
 void go(F&& f, A&&... a) {

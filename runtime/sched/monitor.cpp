@@ -27,7 +27,7 @@
 // only, and one that joins what it spawns runs that before others that are queued. So where something is overdue at two looks in a row
 // the holder is told to look around at its next pick (look_at).
 //
-// It also gives back the memory of stacks that nobody has needed for a tenth of a second (stack_pool.hpp, P2): a few at each look, all of
+// It also gives back the memory of stacks that nobody has needed for a second (stack_pool.hpp, P2): a few at each look, all of
 // them if nothing goes on.
 //
 // It looks 20 us after it did something, doubling to 1 ms, earlier if a worker that stands still is due before. When all processors are
