@@ -4,6 +4,7 @@
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/worker.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace weft::rt {
@@ -33,7 +34,7 @@ void http_workspace::reset() noexcept {
   if (in_size > common) in.reset(), in_size = 0;
 }
 
-workspace_pool::workspace_pool() {
+workspace_pool::workspace_pool() : shelves_(std::min(usable_cpus(), most_shelves)) {
   for (auto& s : shelves_) {
     guard const held(s.lock);
     s.idle.reserve(most_kept);

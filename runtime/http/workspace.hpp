@@ -6,7 +6,6 @@
 #include "runtime/http/http_date.hpp"
 #include "runtime/http/state.hpp"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -35,8 +34,8 @@ struct http_workspace {
   char date_[http_date_size];
 };
 
-/// A shelf for each worker, up to a number of them: every request of a busy server takes a workspace and puts it back, and one lock for all
-/// would be their limit on many processors.
+/// A shelf for each CPU: every request of a busy server takes a workspace and puts it back, one lock for all would be their limit on many
+/// processors, and a workspace that another worker has had comes from its caches.
 class workspace_pool {
  public:
   workspace_pool();
@@ -45,13 +44,14 @@ class workspace_pool {
 
  private:
   static constexpr std::size_t most_kept = 64;  // by a shelf
+  static constexpr unsigned most_shelves = 1024;
   struct alignas(64) shelf {
     ranked_lock lock{lock_rank::leaf};
     std::vector<std::unique_ptr<http_workspace>> idle WEFT_GUARDED_BY(lock);  // last in, first out: the warm one
   };
   shelf& here() noexcept;
 
-  std::array<shelf, 16> shelves_;
+  std::vector<shelf> shelves_;
 };
 
 /// Holds a workspace for a block.

@@ -310,6 +310,22 @@ bool mark(cancel_node& n, cancel_kind kind, std::exception_ptr const& cause, boo
   return true;
 }
 
+/// C2. Lists that are found empty stay so, as far as this cancellation goes: who registers later takes the lock after this look at it, so that its H3
+/// sees the stage. And who registers in shards that are not seen here has come by `spread`, which was put there after the fence before this look.
+bool has_registered(cancel_node& n) noexcept {
+  if (!n.used.load(std::memory_order_relaxed)) return false;
+  auto const any = [](context_shard& s) {
+    guard hold(s.lock);
+    tsan_ignore const lists;
+    return s.head != nullptr;
+  };
+  if (any(n.first_shard)) return true;
+  if (spread_shards* const more = n.spread.load(std::memory_order_acquire))
+    for (unsigned i = 0; i < more->count(); ++i)
+      if (any(more->of(i))) return true;
+  return false;
+}
+
 /// C4, C5 for one shard.
 void wake_registered(context_shard& s) noexcept {
   ready_list woken;
@@ -381,15 +397,14 @@ bool cancel_from(cancel_node& n, cancel_kind kind, std::exception_ptr const& cau
     last = last->work_next = c;
   }
   full_fence();  // pairs with that of H0: its H3 sees the stage, or `used` is seen here
-  bool used = false;
-  for (cancel_node* c = marked; c != nullptr && !used; c = c->work_next)
-    used = c->used.load(std::memory_order_relaxed);  // C2
-  if (used) process_fences::heavy();                 // C3: pairs with H2
+  bool any = false;
+  for (cancel_node* c = marked; c != nullptr && !any; c = c->work_next) any = has_registered(*c);  // C2
+  if (any) process_fences::heavy();                                                                // C3: pairs with H2
   while (marked != nullptr) {
     cancel_node* c = marked;
     marked = c->work_next;
     // A deadlocked program is unwound in an order of its own: quiescence.cpp, X1.
-    if (used && !scheduler::is_unwound(c->sched)) wake_registered(*c);  // C4, C5
+    if (any && !scheduler::is_unwound(c->sched)) wake_registered(*c);  // C4, C5
     finish_cancel(*c);
   }
   return true;

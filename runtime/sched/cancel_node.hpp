@@ -1,7 +1,8 @@
 // cancel_node: one node of the tree of contexts, and cancellation as a claimant of waits (protocol B, C1 to C5).
 //
 //   cancel C1 err, cause, done, stage in the node and, node by node under its lock, in all below
-//          C2 no task was ever registered there: done
+//          C2 no task is registered there, by a look at each shard under its lock if ever one was: done, as after each within()
+//             that ends in time
 //          C3 one heavy fence                                    pairs with H2
 //          C4 each shard under its lock: claim the CANCELLABLE waits, keep the winners
 //          C5 unlock, make them ready in bulk; then the listeners
@@ -87,7 +88,7 @@ struct cancel_node {
   static void operator delete(void* memory) noexcept;
 
   std::atomic<cancel_stage> stage{cancel_stage::none};  // C1, release; W1, H0 and H3 read it
-  std::atomic<bool> used{false};                        // a task has registered: C2
+  std::atomic<bool> used{false};                        // a task has registered once: C2
   bool is_root = false;                                 // constant from creation; tasks do not count it
   bool is_tasks_own = false;                    // the same. No signal and no std::stop_token has a pointer to it
   bool const inherits;                          // false: without_cancel, a parent's cancellation stops here

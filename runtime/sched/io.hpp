@@ -62,7 +62,7 @@ struct io_side {
   std::atomic<std::int64_t> deadline{never};  // written under the lock; read without it as a hint at step 2
 };
 
-struct io_slot {
+struct alignas(64) io_slot {  // two lines, which are no other connection's
   object_lock lock;
   std::uint32_t index = 0;  // constant
   std::uint32_t generation WEFT_GUARDED_BY(lock) = 0;
@@ -85,6 +85,8 @@ struct io_slot {
   [[nodiscard]] io_side& side(io_direction d) noexcept { return sides[static_cast<std::size_t>(d)]; }
   [[nodiscard]] bool closing() const noexcept { return (uses.load(std::memory_order_acquire) & closing_bit) != 0; }
 };
+
+static_assert(sizeof(io_slot) == 128);
 
 /// What a runtime knows of descriptors: its poller. Tags are generation << 32 | index.
 struct io_table {

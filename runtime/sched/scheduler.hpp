@@ -374,7 +374,7 @@ class scheduler {
   unsigned const processor_count_;
   simulation* const sim_;  // null: an ordinary run. On the line of processor_count_, which each pick reads
   std::unique_ptr<processor[]> processors_;
-  stack_pool stacks_;
+  alignas(64) stack_pool stacks_;  // with a lock: not on that line
   global_queue global_;
   poller poller_;
   io_table io_;
@@ -394,23 +394,23 @@ class scheduler {
   // When a worker slept for a timer last, and how many had been fired then.
   std::atomic<std::int64_t> slept_for_timer_{0};
   std::atomic<std::uint64_t> timers_then_{0};
-  std::atomic<bool> starving_{false};          // fresh tasks wait for a stack
-  std::atomic<std::size_t> starving_from_{0};  // the smallest that is wanting. Written under lock_
-  // By task::stack_shift. Guarded by lock_.
-  std::array<ready_list, stack_pool::max_shift + 1> starving_tasks_;
-  std::int64_t starving_since_ = 0;  // guarded by lock_: nobody has been fed since
+  // Read at each spawn and end, and seldom written: on lines without what idling writes.
+  alignas(64) std::atomic<bool> starving_{false};  // fresh tasks wait for a stack
+  std::atomic<std::size_t> starving_from_{0};      // the smallest that is wanting. Written under lock_
+  std::array<ready_list, stack_pool::max_shift + 1> starving_tasks_;  // by task::stack_shift; guarded by lock_
+  std::int64_t starving_since_ = 0;                                   // guarded by lock_: nobody has been fed since
   std::atomic<bool> stopping_{false};
   std::atomic<bool> over_{false};          // no timer is fired any more: E3
   std::atomic<bool> draining_{false};      // shutdown waits for the last task; pairs in note_end
   std::atomic<std::uint32_t> drained_{0};  // futex word
   std::atomic<bool> last_call_{false};
 
-  ranked_lock lock_{lock_rank::leaf};        // leaf: ready() is called under locks of higher layers
-  processor* idle_processors_ = nullptr;     // guarded by lock_
-  worker* idle_workers_ = nullptr;           // guarded by lock_, last in first out
-  worker* poll_sleeper_ = nullptr;           // guarded by lock_
-  owned<std::uint64_t> taken_;               // written under lock_: see quiet_look, and the monitor
-  worker* asker_ = nullptr;                  // guarded by lock_: who sleeps until it is time to ask
+  alignas(64) ranked_lock lock_{lock_rank::leaf};  // leaf: ready() is called under locks of higher layers
+  processor* idle_processors_ = nullptr;           // guarded by lock_
+  worker* idle_workers_ = nullptr;                 // guarded by lock_, last in first out
+  worker* poll_sleeper_ = nullptr;                 // guarded by lock_
+  owned<std::uint64_t> taken_;                     // written under lock_: see quiet_look, and the monitor
+  worker* asker_ = nullptr;                        // guarded by lock_: who sleeps until it is time to ask
   std::int64_t ask_pause_ = first_pause_ns;  // guarded by lock_: how long first; never: not before a processor is taken
   task* witness_ = nullptr;                  // guarded by lock_: while its wait word stands, there is no need to ask
   std::uint64_t witness_word_ = 0;           // guarded by lock_

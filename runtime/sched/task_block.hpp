@@ -94,7 +94,7 @@ __attribute__((always_inline)) inline void push_task_block(task_cache::free_list
 }
 
 /// Between a walk over all tasks and the end of one: task_pool.cpp says how.
-struct walk_gate {
+struct alignas(64) walk_gate {  // read at each task's end: nothing that is written lies on its line
   std::atomic<std::uint32_t> walks{0};
   ranked_lock lock{lock_rank::task_pool};
 };

@@ -67,8 +67,9 @@ __attribute__((noinline)) void spread(cancel_node& n, scheduler& of) noexcept {
   auto fresh = std::unique_ptr<spread_shards>(new (std::nothrow) spread_shards(n, of.processors()));
   if (fresh == nullptr || !fresh->complete()) return;
   spread_shards* none = nullptr;
-  // release: pairs with who registers; C4 comes after the fence of C3
-  if (n.spread.compare_exchange_strong(none, fresh.get(), std::memory_order_acq_rel, std::memory_order_relaxed))
+  // Pairs with who registers; C4 comes after the fence of C3. seq_cst: against C2, which has a fence before its look; then the H3 of who
+  // registers by this sees the stage.
+  if (n.spread.compare_exchange_strong(none, fresh.get(), std::memory_order_seq_cst, std::memory_order_relaxed))
     fresh.release();
 }
 

@@ -197,9 +197,9 @@ class alignas(64) timer_heap {
   std::atomic<std::size_t> capacity_{0};             // written under lock_, only grows; read at T1
   // Entries plus reservations; <= capacity_ but for a reserve that is about to fail.
   std::atomic<std::size_t> used_{0};
-  // On a line of their own: read by the monitor and by searchers, dead_ written from other processors.
+  // On lines of their own: the first is read by the monitor and by searchers, the second written from other processors.
   alignas(64) std::atomic<std::int64_t> earliest_{no_deadline};  // written under lock_
-  std::atomic<std::int64_t> dead_{0};  // for a moment negative, when T6 overtakes the second half of T5
+  alignas(64) std::atomic<std::int64_t> dead_{0};  // for a moment negative, when T6 overtakes the second half of T5
 };
 
 }  // namespace weft::rt

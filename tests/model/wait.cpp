@@ -73,6 +73,11 @@ class meeting final : public program {
     registered_ = true;
   }
 
+  bool is_registered() {
+    guard hold(shard_);
+    return registered_;
+  }
+
   void hook() WEFT_NO_THREAD_SAFETY_ANALYSIS {
     std::uint64_t const generation = record_.generation;
     bool const registers_late = mutated("H0 after H3: the task registers when it has looked at the flag");
@@ -177,8 +182,8 @@ class meeting final : public program {
     if (!late) flag_.store(true, std::memory_order_release);  // C1
     if (!mutated("C2: no full fence")) full_fence();
     bool won = false;
-    if (used_.load(std::memory_order_relaxed)) {  // C2
-      named_fences::heavy();                      // C3
+    if (used_.load(std::memory_order_relaxed) && is_registered()) {  // C2
+      named_fences::heavy();                                         // C3
       guard hold(shard_);
       if (registered_ && !mutated("C4: is left out")) {
         std::uint64_t const generation = wait_word::generation(task_.word.load(std::memory_order_acquire));
