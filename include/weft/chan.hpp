@@ -107,3 +107,8 @@ inline constexpr bool moves_quietly<receiver<T>> = true;
 
 template <class T>
 inline constexpr bool std::ranges::enable_view<weft::receiver<T>> = true;
+// size() is what the buffer holds, not how many values are still to come: views::take would go by it.
+template <class T>
+inline constexpr bool std::ranges::disable_sized_range<weft::receiver<T>> = true;
+template <class T>
+inline constexpr bool std::ranges::disable_sized_range<weft::chan<T>> = true;

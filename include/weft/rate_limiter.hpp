@@ -27,7 +27,7 @@ namespace weft {
 class rate_limiter {
  public:
   /// Does not block. Throws std::invalid_argument unless per_second > 0 and burst >= 1; infinity means without limit.
-  explicit rate_limiter(double per_second, double burst = 1);
+  rate_limiter(double per_second, double burst = 1);
   rate_limiter(rate_limiter const&) = delete;
   rate_limiter& operator=(rate_limiter const&) = delete;
 

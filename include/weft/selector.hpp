@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -113,18 +114,25 @@ class selector {
   std::size_t send(std::type_identity_t<sender<T>> dest, std::type_identity_t<T> v, F&& f = {}) {
     return send(std::move(dest), std::move(v), std::forward<F>(f));
   }
-  /// The next value of send case number `index`: of the channel's type, or another number for a number, a text for a std::string.
+  /// The next value of send case number `index`: of the channel's type, or another number for a number, a text for a std::string or string_view, a
+  /// std::chrono duration for a coarser or finer one (one that cannot hold it is no case for it), a value for an optional one.
   /// Fatal if that is no send of such a value.
   template <class T>
   void rearm(std::size_t index, T v) {
     if (rearm_as<T>(index, v)) return;
     if constexpr (std::is_arithmetic_v<T>) {
       if (rearm_as<int, unsigned, long, unsigned long, long long, unsigned long long, double, float, short,
-                   unsigned short, char, signed char, unsigned char, bool>(index, v))
+                   unsigned short, char, signed char, unsigned char, bool, long double>(index, v))
         return;
     } else if constexpr (std::is_constructible_v<std::string, T> && !std::is_same_v<T, std::string>) {
       if (rearm_as<std::string>(index, v)) return;
+      if constexpr (std::is_pointer_v<T>)  // not of what ends with this call
+        if (rearm_as<std::string_view>(index, v)) return;
+    } else if constexpr (std::is_convertible_v<T, std::chrono::duration<long double>>) {
+      using namespace std::chrono;
+      if (rearm_as<nanoseconds, microseconds, milliseconds, seconds, minutes, hours>(index, v)) return;
     }
+    if (rearm_as<std::optional<T>>(index, v)) return;
     detail::fatal_rearm(index, entries_.size());
   }
 
@@ -167,9 +175,13 @@ class selector {
   template <class... As, class T>
   bool rearm_as(std::size_t index, T& v) {
     auto const fits = [&]<class A>(std::type_identity<A>) {
-      void* place = index < entries_.size() ? entries_[index]->value_place(&detail::type_tag<A>) : nullptr;
-      if (place != nullptr) static_cast<std::optional<A>*>(place)->emplace(static_cast<A>(std::move(v)));
-      return place != nullptr;
+      if constexpr (std::is_constructible_v<A, T>) {
+        void* place = index < entries_.size() ? entries_[index]->value_place(&detail::type_tag<A>) : nullptr;
+        if (place != nullptr) static_cast<std::optional<A>*>(place)->emplace(static_cast<A>(std::move(v)));
+        return place != nullptr;
+      } else {
+        return false;
+      }
     };
     return (fits(std::type_identity<As>()) || ...);
   }

@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
+#include <variant>
 
 #include <weft/condition_variable.hpp>
 #include <weft/detail/countdown.hpp>
@@ -21,7 +22,7 @@
 namespace weft {
 
 /// Calls with one key that overlap in time become one call, whose result, or exception, all of them get. Nothing is
-/// kept afterwards: it is no cache. K is hashable or ordered, V copyable.
+/// kept afterwards: it is no cache. K is hashable or ordered, V copyable or void.
 ///
 ///     weft::singleflight<std::string, page> flights;
 ///     page p = flights.run(url, [&] { return fetch(url); });
@@ -31,7 +32,7 @@ class singleflight {
   /// f(), or the result of the call with this key that is running. Blocks; a cancellation point. If the caller that makes
   /// the call is cancelled, one of those that wait for it makes it anew with its own f.
   template <class F>
-    requires std::convertible_to<std::invoke_result_t<F&>, V>
+    requires(std::is_void_v<V> || std::convertible_to<std::invoke_result_t<F&>, V>)
   V run(K const& key, F&& f) {
     detail::countdown::cancellation_point();  // who finds no call to wait for, too
     for (;;) {
@@ -42,15 +43,17 @@ class singleflight {
       other->landed.wait(lock, [&] { return other->over; });
       lock.unlock();  // V's copy constructor is the user's
       if (other->error) std::rethrow_exception(other->error);
-      if (other->value) return *other->value;
+      if (other->value) return static_cast<V>(*other->value);
     }
   }
 
  private:
+  using stored = std::conditional_t<std::is_void_v<V>, std::monostate, V>;
+
   struct flight {  // guarded by mutex_ until over; constant then
     condition_variable landed;
     bool over = false;
-    std::optional<V> value;  // neither this nor error: its caller was cancelled
+    std::optional<stored> value;  // neither this nor error: its caller was cancelled
     std::exception_ptr error;
   };
 
@@ -81,14 +84,15 @@ class singleflight {
     lock.unlock();
     landing const at_end{*this, key, *own};
     try {
-      own->value.emplace(std::invoke(f));
+      if constexpr (std::is_void_v<V>) std::invoke(f), own->value.emplace();
+      else own->value.emplace(std::invoke(f));
     } catch (cancelled const&) {
       throw;
     } catch (...) {
       own->error = std::current_exception();
       throw;
     }
-    return *own->value;
+    return static_cast<V>(*own->value);
   }
 
   template <class Key>

@@ -147,8 +147,11 @@ struct result_box {
       error = std::current_exception();
     }
   }
-  R take() {
+  void rethrow() {
     if (error) std::rethrow_exception(std::exchange(error, nullptr));
+  }
+  R take() {
+    rethrow();
     if constexpr (std::is_reference_v<R>) return static_cast<R>(**value);
     else if constexpr (!std::is_void_v<R>) return std::move(*value);
   }
@@ -302,6 +305,13 @@ class [[nodiscard]] join_handle {
       throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: the task has not ended");
     return take();
   }
+  /// The same, and drops the result, which need not be movable. For weft itself.
+  void drop_ended() {
+    if (!done())
+      throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: the task has not ended");
+    release const at_end{std::exchange(task_, nullptr)};
+    result_of(at_end.t).rethrow();
+  }
   /// Waits for the task to end. Cancellation point.
   void wait() const { detail::task_wait(required()); }
   /// The same for at most d; false: it has not ended. Cancellation point.
@@ -336,12 +346,16 @@ class [[nodiscard]] join_handle {
       throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: join_handle has no task");
     return task_;
   }
+  struct release {
+    rt::task* t;
+    ~release() { detail::task_release(t); }
+  };
+  [[nodiscard]] static detail::result_box<T>& result_of(rt::task* t) {
+    return static_cast<detail::result_place<T>*>(detail::body_of<true>(t))->get();
+  }
   T take() {
-    struct release {
-      rt::task* t;
-      ~release() { detail::task_release(t); }
-    } const at_end{std::exchange(task_, nullptr)};
-    return static_cast<detail::result_place<T>*>(detail::body_of<true>(at_end.t))->get().take();
+    release const at_end{std::exchange(task_, nullptr)};
+    return result_of(at_end.t).take();
   }
   rt::task* task_ = nullptr;
 };

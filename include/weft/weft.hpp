@@ -1,6 +1,9 @@
 // All of weft's core: tasks, channels, select, contexts, sync, time. Sockets are in <weft/net.hpp>, HTTP in <weft/http.hpp>.
 #pragma once
 
+#include <cstdlib>
+#include <span>
+
 #include <weft/after_func.hpp>
 #include <weft/blocking.hpp>
 #include <weft/chan.hpp>

@@ -379,7 +379,9 @@ namespace weft::http {
 server::server(router routes, server_options options)
     : impl_(std::make_shared<rt::http_server>(rt::http_access::table(routes), options)) {}
 
-server::~server() { impl_->close_all(); }
+server::~server() {
+  if (impl_ != nullptr) impl_->close_all();
+}
 
 result<net::endpoint> server::listen(std::string_view address) { return impl_->listen(address); }
 

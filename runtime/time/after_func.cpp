@@ -8,7 +8,7 @@
 //
 // The end of the runtime takes the task too: out of the heap, or off the list of pending_start.hpp. It waits for a stop_fn that is at it (G4).
 //
-// References: all stop_fns one each, the listener or the entry in the heap one.
+// References: all stop_fns one each, the listener, the entry in the heap, or in the list where the time never comes, one.
 
 #include <weft/after_func.hpp>
 
@@ -35,6 +35,7 @@ struct later_start : cancel_listener, pending_start {
   scheduler* const in;          // whose task it is; may have gone
   std::atomic<rt::task*> task;  // null: started, or stopped
   cancel_node* of = nullptr;    // of a context: where the listener stands; constant, counted
+  bool never = false;           // of a duration without end: stands in no heap, but in the list; constant
 };
 
 namespace {
@@ -64,7 +65,10 @@ void on_cancel(cancel_listener& of) noexcept {
 bool take_back(later_start& l) noexcept {
   task* t = l.task.exchange(nullptr, std::memory_order_acq_rel);
   if (t == nullptr) return false;
-  if (l.of == nullptr) {
+  if (l.never) {
+    unlist_start(l);
+    drop_later(l);
+  } else if (l.of == nullptr) {
     timer_heap::disarm(l.node, 1);
   } else {
     unlist_start(l);
@@ -167,7 +171,11 @@ stop_fn start_after(std::int64_t ns, rt::task* t) {
   std::int64_t const when = deadline_after(std::chrono::nanoseconds(ns));
   if (ns == 0) {
     rt::start_now(*l);
-  } else if (when != rt::never) {
+  } else if (when == rt::never) {
+    l->never = true;  // the end of the runtime finds it in the list, and nobody else but a stop
+    l->refs.fetch_add(1, std::memory_order_relaxed);
+    rt::list_later(*l);
+  } else {
     bool armed = false;
     bool tell = false;
     {

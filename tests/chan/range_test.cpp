@@ -21,6 +21,10 @@ static_assert(std::ranges::input_range<weft::chan<std::unique_ptr<int>>>);
 static_assert(std::ranges::input_range<weft::receiver<int> const>);
 static_assert(std::ranges::view<weft::receiver<std::string>>);
 static_assert(!std::ranges::range<weft::sender<int>>);
+// What is in the buffer is not how many are still to come.
+static_assert(!std::ranges::sized_range<weft::receiver<int>> && !std::ranges::sized_range<weft::chan<int>>);
+static_assert(std::copyable<std::ranges::iterator_t<weft::receiver<std::string>>>);
+static_assert(!std::copyable<std::ranges::iterator_t<weft::receiver<std::unique_ptr<int>>>>);
 
 template <class T>
 weft::receiver<T> numbers(int n, std::size_t capacity = 0) {
@@ -81,6 +85,39 @@ TEST_CASE("a receiver is a view and works with range adaptors and algorithms") {
     for (int i = 0; i < 4; ++i) c.send(i);
     c.close();
     CHECK(std::ranges::distance(c) == 4);
+  });
+}
+
+TEST_CASE("views::take takes what is still to come, whatever is in the buffer") {
+  with_workers([] {
+    for (std::size_t const capacity : {0, 1, 8}) {
+      auto [tx, rx] = weft::make_ends<int>(capacity);
+      weft::go([to = std::move(tx)] {
+        for (int i = 0; i < 5; ++i) to.send(i);
+      });
+      std::vector<int> out;
+      for (int v : rx | std::views::take(3)) out.push_back(v);
+      for (int v : rx | std::views::transform([](int x) { return 10 * x; }) | std::views::take(5)) out.push_back(v);
+      CHECK(out == std::vector{0, 1, 2, 30, 40});
+    }
+  });
+}
+
+TEST_CASE("a copy of an iterator has a copy of the value, and an end of its own") {
+  with_workers([] {
+    auto rx = numbers<int>(3);
+    auto it = rx.begin();
+    CHECK(*it == 0);
+    auto other = it;
+    rx = {};
+    CHECK(*other == 0);
+    it = other;
+    ++it;
+    CHECK(*it == 1);
+    CHECK(*other == 0);
+    int sum = 0;
+    for (int v : numbers<int>(4) | std::views::common) sum += v;
+    CHECK(sum == 6);
   });
 }
 

@@ -140,6 +140,31 @@ TEST_CASE("a selector waits for contexts and tasks, and throws what select throw
   });
 }
 
+TEST_CASE("rearm takes what send takes: texts, durations, values of optional ones") {
+  with_workers([] {
+    auto const text = weft::make_chan<std::string_view>(2);
+    auto const time = weft::make_chan<std::chrono::milliseconds>(2);
+    auto const maybe = weft::make_chan<std::optional<int>>(2);
+    auto const number = weft::make_chan<long double>(2);
+    weft::selector s;
+    auto const a = s.send(text, "a");
+    auto const b = s.send(time, 1s);
+    auto const c = s.send(maybe, 1);
+    auto const d = s.send(number, 1);
+    for (int i = 0; i < 4; ++i) s.wait();
+    s.rearm(a, "b");
+    s.rearm(b, 5s);
+    s.rearm(c, 5);
+    s.rearm(d, 1.5);
+    for (int i = 0; i < 4; ++i) s.wait();
+    (void)(text.recv(), time.recv(), maybe.recv(), number.recv());
+    CHECK(text.recv() == "b");
+    CHECK(time.recv() == 5s);
+    CHECK(*maybe.recv() == 5);
+    CHECK(number.recv() == 1.5L);
+  });
+}
+
 TEST_CASE("rearm converts between numbers, and makes strings of texts") {
   with_workers([] {
     auto numbers = weft::make_chan<std::uint64_t>(4);

@@ -35,6 +35,20 @@ struct answer {
   using type = int;
 };
 
+// What is explicit, what throws nothing, and what is no std::exception.
+static_assert(!std::is_convertible_v<weft::options, weft::runtime> && !std::is_convertible_v<int, weft::watch<int>>);
+static_assert(!std::is_convertible_v<std::size_t, weft::broadcast<int>> &&
+              !std::is_convertible_v<weft::counting_semaphore<>&, weft::permit>);
+static_assert(!std::is_convertible_v<std::chrono::seconds, weft::timer> &&
+              !std::is_convertible_v<weft::context, weft::scoped_context>);
+static_assert(!std::is_base_of_v<std::exception, weft::cancelled>);
+static_assert(noexcept(std::declval<weft::context const&>().cancelled()) &&
+              noexcept(std::declval<weft::cancelled const&>().what()));
+static_assert(noexcept(std::declval<weft::condition_variable&>().notify_all()) &&
+              noexcept(std::declval<weft::latch const&>().try_wait()));
+static_assert(noexcept(std::declval<weft::binary_semaphore&>().try_acquire()) &&
+              noexcept(bool(std::declval<weft::chan<int> const&>())));
+
 void channels() {
   auto c = weft::make_chan<int>(4);
   auto [tx, rx] = weft::make_ends<int>(4);

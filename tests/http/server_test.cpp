@@ -307,3 +307,22 @@ TEST_CASE("no more connections are accepted than allowed until one ends") {
     CHECK(status_of(c.send(get("/hello")).response()) == 200);
   });
 }
+
+TEST_CASE("a server may be made by a function, and moved while it listens") {
+  weft::run([] {
+    std::string at;
+    auto const make = [&] {
+      http::server s(routes());
+      at = s.listen("127.0.0.1:0").value().to_string();
+      return s;
+    };
+    http::server first = make();
+    http::server server = std::move(first);
+    auto serving = weft::spawn([&] { server.serve(); });
+    CHECK(status_of(wire(at).send(get("/hello")).response()) == 200);
+    server.shutdown(1s);
+    serving.join();
+    server = http::server(routes());
+    CHECK_FALSE(net::tcp_stream::connect(at));
+  });
+}

@@ -58,7 +58,10 @@ struct sockets {
                   two = net::udp_socket::bind("127.0.0.1:0").value();
   std::string much = std::string(64'000'000, 'x');
   char room[8]{};
+  net::reader<net::tcp_stream> buffered{quiet.first};  // with lines that it has read ahead
   sockets() {
+    REQUIRE(quiet.second.write_all("one\ntwo\nthree"));
+    REQUIRE(buffered.read_line().value() == "one");
     REQUIRE(full.first.write_all("a line\nand more"));
     REQUIRE(one.send_to("x", two.local_endpoint()));
     REQUIRE(net::wait_readable(full.second.native_handle()));
@@ -84,6 +87,9 @@ struct sockets {
         {"wait_readable", [this] { (void)net::wait_readable(full.second.native_handle()); }},
         {"wait_writable", [this] { (void)net::wait_writable(full.second.native_handle()); }},
         {"read_line", [this] { (void)net::reader(full.second).read_line(); }},
+        {"read_line of what is buffered", [this] { (void)buffered.read_line(); }},
+        {"read_exact of what is buffered", [this] { (void)buffered.read_exact(2); }},
+        {"read_some of what is buffered", [this] { (void)buffered.read_some(room); }},
         {"copy", [this] { (void)net::copy(full.second, quiet.first); }},
         {"serve",
          [] {

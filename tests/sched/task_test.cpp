@@ -63,6 +63,91 @@ TEST_CASE("a large or strictly aligned closure runs like any other") {
   });
 }
 
+namespace {
+struct alignas(256) big {
+  char bytes[5000]{};
+  [[nodiscard]] bool is_aligned() const { return reinterpret_cast<std::uintptr_t>(this) % 256 == 0; }
+};
+struct pinned {
+  explicit pinned(int v) : value(v) {}
+  pinned(pinned const&) = delete;
+  pinned& operator=(pinned const&) = delete;
+  int value;
+};
+}  // namespace
+
+TEST_CASE("large and strictly aligned closures and results may be anywhere") {
+  with_workers([] {
+    std::atomic<int> right{0};
+    auto const f = [b = big(), &right] { right += b.is_aligned(); };
+    weft::task_group group;
+    weft::wait_group counted;
+    auto const ran = weft::make_chan<int>(2);
+    group.spawn(f);
+    counted.go(f);
+    weft::go([f, ran] {
+      f();
+      ran.send(1);
+    });
+    weft::after_func(0s, [f, ran] {
+      f();
+      ran.send(1);
+    });
+    group.wait();
+    counted.wait();
+    ran.recv();
+    ran.recv();
+    CHECK(right == 4);
+    auto h = weft::spawn([] {
+      big r;
+      r.bytes[4999] = 'z';
+      return r;
+    });
+    weft::select(weft::on_join(h, [](big const& r) {
+      CHECK(r.is_aligned());
+      CHECK(r.bytes[4999] == 'z');
+    }));
+  });
+}
+
+TEST_CASE("a result that cannot be moved may be waited for, and dropped") {
+  with_workers([] {
+    auto waited = weft::spawn([] { return pinned(1); });
+    waited.wait();
+    CHECK(waited.done());
+    waited.stop();
+    auto selected = weft::spawn([] { return pinned(1); });
+    weft::select(weft::on_join(selected, [] {}));
+    CHECK_FALSE(selected.joinable());
+    auto throws = weft::spawn([]() -> pinned { throw std::runtime_error("no"); });
+    CHECK_THROWS_AS(weft::select(weft::on_join(throws, [] {})), std::runtime_error);
+  });
+}
+
+TEST_CASE("a result may be const, or a reference to what is given away") {
+  with_workers([] {
+    std::string s = "a";
+    CHECK(weft::spawn([]() -> std::string const { return "x"; }).join() == "x");
+    auto given = weft::spawn([&]() -> std::string&& { return std::move(s); });
+    std::string const& same = given.join();
+    CHECK(&same == &s);
+  });
+}
+
+TEST_CASE("who is moved to itself is the same afterwards") {
+  weft::run([] {
+    auto h = weft::spawn([] { return 1; });
+    auto& same = h;
+    h = std::move(same);
+    CHECK(h.join() == 1);
+    auto c = weft::make_chan<int>(1);
+    auto& also = c;
+    c = std::move(also);
+    c.send(1);
+    CHECK(c.recv() == 1);
+  });
+}
+
 TEST_CASE("joining a handle without a task is an invalid argument") {
   weft::run([] {
     weft::join_handle<int> none;

@@ -253,3 +253,30 @@ TEST_CASE("a follower that is cancelled leaves the shared call alone") {
 }
 
 }  // namespace
+
+TEST_CASE("callers may share a call that has no result, but may throw") {
+  with_workers([] {
+    weft::singleflight<std::string, void> flights;
+    int calls = 0;
+    flights.run("k", [&] { ++calls; });
+    flights.run("k", [&] { return ++calls; });
+    CHECK(calls == 2);
+    CHECK_THROWS_AS(flights.run("k", []() -> void { throw std::runtime_error("no"); }), std::runtime_error);
+    auto const entered = weft::make_chan<int>(), leave = weft::make_chan<int>();
+    auto first = weft::spawn([&] {
+      flights.run("k", [&] {
+        entered.send(1);
+        leave.recv();
+        ++calls;
+      });
+    });
+    entered.recv();
+    std::size_t const parked = weft::current_metrics().parked;
+    auto second = weft::spawn([&] { flights.run("k", [&] { calls += 100; }); });
+    while (weft::current_metrics().parked == parked) weft::yield();
+    leave.send(1);
+    first.join();
+    second.join();
+    CHECK(calls == 3);
+  });
+}

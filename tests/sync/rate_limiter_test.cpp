@@ -211,3 +211,13 @@ TEST_CASE("a rate that is not positive, or a burst below one, is an invalid argu
 }
 
 }  // namespace
+
+TEST_CASE("a rate limiter is made as a member's default") {
+  struct api {
+    weft::rate_limiter limit = {100, 5};
+  };
+  weft::run([] {
+    api a;
+    CHECK(a.limit.try_take());
+  });
+}

@@ -23,6 +23,15 @@ namespace {
 using namespace std::chrono_literals;
 using weft::test::worker_counts;
 
+// Static ones need no code before main, as the standard's.
+[[maybe_unused]] constinit weft::mutex static_mutex;
+[[maybe_unused]] constinit weft::shared_mutex static_shared_mutex;
+[[maybe_unused]] constinit weft::condition_variable static_condition;
+[[maybe_unused]] constinit weft::once_flag static_once;
+[[maybe_unused]] constinit weft::counting_semaphore<> static_semaphore(1);
+[[maybe_unused]] constinit weft::latch static_latch(1);
+[[maybe_unused]] constinit weft::wait_group static_wait_group;
+
 struct of_std {
   using mutex = std::mutex;
   using shared_mutex = std::shared_mutex;

@@ -53,6 +53,28 @@ TEST_CASE("a function after no time starts at once, one after max() never") {
   });
 }
 
+TEST_CASE("what waits for max() is destroyed with its runtime, or when it is stopped") {
+  auto const kept = std::make_shared<int>(1);
+  weft::stop_fn late;
+  {
+    weft::runtime r;
+    r.run([&] {
+      (void)weft::after_func(std::chrono::hours::max(), [kept] {});
+      late = weft::after_func(std::chrono::hours::max(), [kept] {});
+      auto const stop = weft::after_func(std::chrono::hours::max(), [kept] {});
+      CHECK(kept.use_count() == 4);
+      CHECK(stop());
+      CHECK_FALSE(stop());
+      CHECK(kept.use_count() == 3);
+    });
+    CHECK(kept.use_count() == 3);
+    r.shutdown();
+    CHECK(kept.use_count() == 1);
+    CHECK_FALSE(late());
+  }
+  CHECK_FALSE(late());
+}
+
 TEST_CASE("the function runs although the stop_fn was dropped") {
   with_workers([] {
     auto const done = weft::make_chan<int>(1);

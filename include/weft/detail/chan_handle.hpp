@@ -1,6 +1,7 @@
 // The counted handle under chan, sender and receiver, and the iterator that makes them ranges.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -98,8 +99,9 @@ class counted_receiver {
     check_not_moved(c, of);
     if (c != nullptr) add_ends(*c, chan_core::one_receiver);
   }
+  counted_receiver(counted_receiver const& other) noexcept : counted_receiver(other.core_, "copying an iterator") {}
   counted_receiver(counted_receiver&& other) noexcept : core_(std::exchange(other.core_, moved_from())) {}
-  counted_receiver& operator=(counted_receiver&& other) noexcept {
+  counted_receiver& operator=(counted_receiver other) noexcept {
     std::swap(core_, other.core_);
     return *this;
   }
@@ -113,7 +115,7 @@ class counted_receiver {
 };
 
 /// Receives when it is compared or dereferenced, not when it is incremented: `break` loses no value. The value lives in
-/// the iterator until the next one. A cancellation point whenever it receives.
+/// the iterator until the next one, and in a copy of it a copy. A cancellation point whenever it receives.
 template <class T>
 class recv_iterator {
  public:
@@ -122,7 +124,15 @@ class recv_iterator {
   using iterator_concept = std::input_iterator_tag;
 
   explicit recv_iterator(chan_core* c) noexcept : from_(c, "begin") {}
+  recv_iterator(recv_iterator const&)
+    requires std::copy_constructible<T>
+  = default;
   recv_iterator(recv_iterator&&) = default;
+  recv_iterator& operator=(recv_iterator const& other)
+    requires std::copy_constructible<T>
+  {
+    return *this = recv_iterator(other);
+  }
   recv_iterator& operator=(recv_iterator&& other) noexcept(std::is_nothrow_move_constructible_v<T>) {
     if (this != &other) {
       value_.reset();

@@ -229,7 +229,7 @@ class join_clause {
       T v = handle_->take_ended();
       return static_cast<called<F>>(handler_)(v);
     } else {
-      (void)handle_->take_ended();
+      handle_->drop_ended();
       return static_cast<called<F>>(handler_)();
     }
   }

@@ -44,8 +44,12 @@ class server {
  public:
   explicit server(router routes, server_options options = {});
   ~server();  // closes what is open; a serve() in progress goes on to its end
-  server(server const&) = delete;
-  server& operator=(server const&) = delete;
+  /// What was moved from may be assigned to or destroyed, no more.
+  server(server&&) noexcept = default;
+  server& operator=(server&& other) noexcept {
+    impl_.swap(other.impl_);
+    return *this;
+  }
 
   /// Binds and listens; the port 0 takes a free one, which the endpoint names. May be called for several addresses.
   [[nodiscard]] result<net::endpoint> listen(std::string_view address);

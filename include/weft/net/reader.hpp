@@ -9,12 +9,13 @@
 #include <span>
 #include <string_view>
 
+#include <weft/detail/countdown.hpp>
 #include <weft/error.hpp>
 #include <weft/net/buffer.hpp>
 
 namespace weft::net {
 
-/// Reads a stream S (anything with read_some) through a buffer. Refers to the stream, which must outlive it; to be used by one task
+/// Reads a stream S (anything with read_some) through a buffer; its calls are cancellation points, also where the buffer has what they want. Refers to the stream, which must outlive it; to be used by one task
 /// at a time. What it returns points into the buffer and is valid until the next call. Bytes that have been read ahead stay in the
 /// reader: go on reading through it.
 template <class S>
@@ -31,6 +32,7 @@ class reader {
   /// (half of a "\r\n", most likely); then nullopt. std::errc::message_size for
   /// a line longer than longest_line (nothing is lost: the bytes are still buffered). Else errors as read_some's.
   [[nodiscard]] result<std::optional<std::string_view>> read_line() {
+    detail::countdown::cancellation_point();
     for (std::size_t looked = 0;;) {
       std::string_view const have = unread();
       if (std::size_t const end = have.find('\n', looked); end != have.npos) {
@@ -54,6 +56,7 @@ class reader {
   /// The next n bytes. errc::eof if the stream ends before; what there was stays buffered. The buffer grows as the bytes come,
   /// so that a large n from a peer costs nothing before its bytes do.
   [[nodiscard]] result<std::string_view> read_exact(std::size_t n) {
+    detail::countdown::cancellation_point();
     while (buffered() < n) {
       auto const more = fill();
       if (!more) return std::unexpected(more.error());
@@ -66,6 +69,7 @@ class reader {
   /// As the stream's, what is buffered first.
   [[nodiscard]] result<std::size_t> read_some(mutable_buffer to) {
     if (buffered() == 0) return from_->read_some(to);
+    detail::countdown::cancellation_point();
     std::size_t const n = std::min(buffered(), to.bytes.size());
     if (n != 0) std::memcpy(to.bytes.data(), data_.get() + begin_, n);
     begin_ += n;
