@@ -114,9 +114,8 @@ class selector {
   std::size_t send(std::type_identity_t<sender<T>> dest, std::type_identity_t<T> v, F&& f = {}) {
     return send(std::move(dest), std::move(v), std::forward<F>(f));
   }
-  /// The next value of send case number `index`: of the channel's type, or another number for a number, a text for a std::string or string_view, a
-  /// std::chrono duration for a coarser or finer one (one that cannot hold it is no case for it), a value for an optional one.
-  /// Fatal if that is no send of such a value.
+  /// The next value of send case number `index`: of the channel's type T, or another number for a number, a text for a std::string or string_view,
+  /// one of <chrono>'s durations for another that can hold it, a T for an optional<T>. Fatal if that is no send of such a value: name its type then.
   template <class T>
   void rearm(std::size_t index, T v) {
     if (rearm_as<T>(index, v)) return;
@@ -130,9 +129,12 @@ class selector {
         if (rearm_as<std::string_view>(index, v)) return;
     } else if constexpr (std::is_convertible_v<T, std::chrono::duration<long double>>) {
       using namespace std::chrono;
-      if (rearm_as<nanoseconds, microseconds, milliseconds, seconds, minutes, hours>(index, v)) return;
+      if (rearm_as<nanoseconds, microseconds, milliseconds, seconds, minutes, hours, days, weeks, duration<double>,
+                   duration<float>>(index, v))
+        return;
     }
-    if (rearm_as<std::optional<T>>(index, v)) return;
+    if constexpr (!std::is_same_v<T, std::nullopt_t> && !std::is_same_v<T, std::in_place_t>)
+      if (rearm_as<std::optional<T>>(index, v)) return;
     detail::fatal_rearm(index, entries_.size());
   }
 

@@ -32,7 +32,7 @@ class singleflight {
   /// f(), or the result of the call with this key that is running. Blocks; a cancellation point. If the caller that makes
   /// the call is cancelled, one of those that wait for it makes it anew with its own f.
   template <class F>
-    requires(std::is_void_v<V> || std::convertible_to<std::invoke_result_t<F&>, V>)
+    requires std::invocable<F&> && (std::is_void_v<V> || std::convertible_to<std::invoke_result_t<F&>, V>)
   V run(K const& key, F&& f) {
     detail::countdown::cancellation_point();  // who finds no call to wait for, too
     for (;;) {
@@ -43,7 +43,7 @@ class singleflight {
       other->landed.wait(lock, [&] { return other->over; });
       lock.unlock();  // V's copy constructor is the user's
       if (other->error) std::rethrow_exception(other->error);
-      if (other->value) return static_cast<V>(*other->value);
+      if (other->value) return static_cast<V>(std::as_const(*other->value));
     }
   }
 
@@ -84,7 +84,7 @@ class singleflight {
     lock.unlock();
     landing const at_end{*this, key, *own};
     try {
-      if constexpr (std::is_void_v<V>) std::invoke(f), own->value.emplace();
+      if constexpr (std::is_void_v<V>) (void)std::invoke(f), own->value.emplace();
       else own->value.emplace(std::invoke(f));
     } catch (cancelled const&) {
       throw;
@@ -92,7 +92,7 @@ class singleflight {
       own->error = std::current_exception();
       throw;
     }
-    return static_cast<V>(*own->value);
+    return static_cast<V>(std::as_const(*own->value));
   }
 
   template <class Key>

@@ -310,7 +310,9 @@ class [[nodiscard]] join_handle {
     if (!done())
       throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: the task has not ended");
     release const at_end{std::exchange(task_, nullptr)};
-    result_of(at_end.t).rethrow();
+    auto& result = result_of(at_end.t);
+    result.rethrow();
+    result.value.reset();  // now: the task's own reference may go later
   }
   /// Waits for the task to end. Cancellation point.
   void wait() const { detail::task_wait(required()); }

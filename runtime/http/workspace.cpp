@@ -34,7 +34,7 @@ void http_workspace::reset() noexcept {
   if (in_size > common) in.reset(), in_size = 0;
 }
 
-workspace_pool::workspace_pool() : shelves_(std::min(usable_cpus(), most_shelves)) {
+workspace_pool::workspace_pool() : shelves_(std::clamp(usable_cpus(), least_shelves, most_shelves)) {
   for (auto& s : shelves_) {
     guard const held(s.lock);
     s.idle.reserve(most_kept);

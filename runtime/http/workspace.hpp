@@ -34,7 +34,7 @@ struct http_workspace {
   char date_[http_date_size];
 };
 
-/// A shelf for each CPU: every request of a busy server takes a workspace and puts it back, one lock for all would be their limit on many
+/// A shelf for each CPU, some at least, as there may be more workers: every request of a busy server takes a workspace and puts it back, one lock for all would be their limit on many
 /// processors, and a workspace that another worker has had comes from its caches.
 class workspace_pool {
  public:
@@ -44,7 +44,7 @@ class workspace_pool {
 
  private:
   static constexpr std::size_t most_kept = 64;  // by a shelf
-  static constexpr unsigned most_shelves = 1024;
+  static constexpr unsigned least_shelves = 16, most_shelves = 1024;
   struct alignas(64) shelf {
     ranked_lock lock{lock_rank::leaf};
     std::vector<std::unique_ptr<http_workspace>> idle WEFT_GUARDED_BY(lock);  // last in, first out: the warm one

@@ -310,44 +310,6 @@ bool mark(cancel_node& n, cancel_kind kind, std::exception_ptr const& cause, boo
   return true;
 }
 
-/// C2. Lists that are found empty stay so, as far as this cancellation goes: who registers later takes the lock after this look at it, so that its H3
-/// sees the stage. And who registers in shards that are not seen here has come by `spread`, which was put there after the fence before this look.
-bool has_registered(cancel_node& n) noexcept {
-  if (!n.used.load(std::memory_order_relaxed)) return false;
-  auto const any = [](context_shard& s) {
-    guard hold(s.lock);
-    tsan_ignore const lists;
-    return s.head != nullptr;
-  };
-  if (any(n.first_shard)) return true;
-  if (spread_shards* const more = n.spread.load(std::memory_order_acquire))
-    for (unsigned i = 0; i < more->count(); ++i)
-      if (any(more->of(i))) return true;
-  return false;
-}
-
-/// C4, C5 for one shard.
-void wake_registered(context_shard& s) noexcept {
-  ready_list woken;
-  {
-    guard hold(s.lock);
-    tsan_ignore const lists;
-    for (task* t = s.head; t != nullptr; t = t->shard_next) {
-      std::uint64_t const generation = wait_word::generation(t->word.load(std::memory_order_acquire));
-      if (claim(*t, generation, how::cancel)) woken.push(*t);
-    }
-  }
-  ready_all(woken);
-}
-
-/// The same for one node. Shards that were spread out after C3 are not seen here, and need not be: H3 of who registered there sees the
-/// stage.
-void wake_registered(cancel_node& n) noexcept {
-  wake_registered(n.first_shard);
-  if (spread_shards* const more = n.spread.load(std::memory_order_acquire))
-    for (unsigned i = 0; i < more->count(); ++i) wake_registered(more->of(i));
-}
-
 void call_listeners(cancel_node& n) noexcept {
   for (;;) {
     cancel_listener* l = nullptr;

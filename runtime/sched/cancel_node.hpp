@@ -191,5 +191,9 @@ void register_wait(task& t, cancel_node& n, worker const& here) noexcept;
 void unregister(task& t) noexcept;
 /// The same, if it is n that the task is registered with: n may go, and the task will not wait under it again.
 void unregister_from(task& t, cancel_node const* n) noexcept;
+/// C2: whether a task may be registered with n.
+[[nodiscard]] bool has_registered(cancel_node& n) noexcept;
+/// C4, C5.
+void wake_registered(cancel_node& n) noexcept;
 
 }  // namespace weft::rt

@@ -1,4 +1,4 @@
-// Tasks that a cancellation will start (after_func of a context). A context may outlive its runtime, and plain threads may cancel it at any time, also
+// Tasks that a cancellation will start (after_func of a context), or nothing but the end of the runtime will find (of max()). A context may outlive its runtime, and plain threads may cancel it at any time, also
 // while the runtime ends. What they start must be started in a runtime that is still there.
 //
 //   N1 start: under the shard's lock: if it is listed, it is unlisted and its task started

@@ -67,9 +67,8 @@ __attribute__((noinline)) void spread(cancel_node& n, scheduler& of) noexcept {
   auto fresh = std::unique_ptr<spread_shards>(new (std::nothrow) spread_shards(n, of.processors()));
   if (fresh == nullptr || !fresh->complete()) return;
   spread_shards* none = nullptr;
-  // Pairs with who registers; C4 comes after the fence of C3. seq_cst: against C2, which has a fence before its look; then the H3 of who
-  // registers by this sees the stage.
-  if (n.spread.compare_exchange_strong(none, fresh.get(), std::memory_order_seq_cst, std::memory_order_relaxed))
+  // release: pairs with who registers; C4 comes after the fence of C3. acquire: from C2's, which has found none
+  if (n.spread.compare_exchange_strong(none, fresh.get(), std::memory_order_acq_rel, std::memory_order_relaxed))
     fresh.release();
 }
 
@@ -112,6 +111,50 @@ void register_wait(task& t, cancel_node& n, worker const& here) noexcept {
   if (s.head != nullptr) s.head->shard_prev = &t;
   s.head = &t;
   s.lock.unlock();
+}
+
+/// C2. Lists that are found empty stay so, as far as this cancellation goes: who registers later takes the lock after this look at it, so that its H3
+/// sees the stage. Nor is there more to look at where `spread` is null: that is asked by an exchange, from which the one that installs it reads, so
+/// that who comes by it sees the stage, too.
+bool has_registered(cancel_node& n) noexcept {
+  if (!n.used.load(std::memory_order_relaxed)) return false;
+  auto const any = [](context_shard& s) {
+    guard hold(s.lock);
+    tsan_ignore const lists;
+    return s.head != nullptr;
+  };
+  if (any(n.first_shard)) return true;
+  spread_shards* more = nullptr;
+  if (!n.spread.compare_exchange_strong(more, nullptr, std::memory_order_acq_rel, std::memory_order_acquire))
+    for (unsigned i = 0; i < more->count(); ++i)
+      if (any(more->of(i))) return true;
+  return false;
+}
+
+namespace {
+
+/// C4, C5 for one shard.
+void wake_registered(context_shard& s) noexcept {
+  ready_list woken;
+  {
+    guard hold(s.lock);
+    tsan_ignore const lists;
+    for (task* t = s.head; t != nullptr; t = t->shard_next) {
+      std::uint64_t const generation = wait_word::generation(t->word.load(std::memory_order_acquire));
+      if (claim(*t, generation, how::cancel)) woken.push(*t);
+    }
+  }
+  ready_all(woken);
+}
+
+}  // namespace
+
+/// The same for one node. Shards that were spread out after C3 are not seen here, and need not be: H3 of who registered there sees the
+/// stage.
+void wake_registered(cancel_node& n) noexcept {
+  wake_registered(n.first_shard);
+  if (spread_shards* const more = n.spread.load(std::memory_order_acquire))
+    for (unsigned i = 0; i < more->count(); ++i) wake_registered(more->of(i));
 }
 
 cancel_node* current_context() noexcept {

@@ -115,9 +115,17 @@ TEST_CASE("a copy of an iterator has a copy of the value, and an end of its own"
     ++it;
     CHECK(*it == 1);
     CHECK(*other == 0);
-    int sum = 0;
-    for (int v : numbers<int>(4) | std::views::common) sum += v;
-    CHECK(sum == 6);
+    auto more = numbers<int>(6);
+    auto one = more.begin();
+    auto two = one;  // before anybody has looked
+    CHECK((*one == 0 && *two == 0));
+    ++one;
+    ++one;
+    auto three = one;
+    CHECK((*one == 2 && *three == 2));
+    std::vector<int> const same{0, 1, 2, 3};
+    auto all = numbers<int>(4) | std::views::common;
+    CHECK(std::equal(same.begin(), same.end(), all.begin()));
   });
 }
 

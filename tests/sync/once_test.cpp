@@ -271,9 +271,8 @@ TEST_CASE("callers may share a call that has no result, but may throw") {
       });
     });
     entered.recv();
-    std::size_t const parked = weft::current_metrics().parked;
     auto second = weft::spawn([&] { flights.run("k", [&] { calls += 100; }); });
-    while (weft::current_metrics().parked == parked) weft::yield();
+    while (following() < 1) weft::yield();
     leave.send(1);
     first.join();
     second.join();

@@ -124,9 +124,10 @@ class recv_iterator {
   using iterator_concept = std::input_iterator_tag;
 
   explicit recv_iterator(chan_core* c) noexcept : from_(c, "begin") {}
-  recv_iterator(recv_iterator const&)
+  /// Looks first, so that both have the same value: a cancellation point, too.
+  recv_iterator(recv_iterator const& other)
     requires std::copy_constructible<T>
-  = default;
+      : from_((other.fetch(), other.from_)), value_(other.value_), ended_(other.ended_) {}
   recv_iterator(recv_iterator&&) = default;
   recv_iterator& operator=(recv_iterator const& other)
     requires std::copy_constructible<T>

@@ -46,8 +46,9 @@ class server {
   ~server();  // closes what is open; a serve() in progress goes on to its end
   /// What was moved from may be assigned to or destroyed, no more.
   server(server&&) noexcept = default;
-  server& operator=(server&& other) noexcept {
-    impl_.swap(other.impl_);
+  server& operator=(server&& other) noexcept {  // closes what was open here
+    server now(std::move(other));
+    impl_.swap(now.impl_);
     return *this;
   }
 
