@@ -114,8 +114,9 @@ class selector {
   std::size_t send(std::type_identity_t<sender<T>> dest, std::type_identity_t<T> v, F&& f = {}) {
     return send(std::move(dest), std::move(v), std::forward<F>(f));
   }
-  /// The next value of send case number `index`: of the channel's type T, or another number for a number, a text for a std::string or string_view,
-  /// one of <chrono>'s durations for another that can hold it, a T for an optional<T>. Fatal if that is no send of such a value: name its type then.
+  /// The next value of send case number `index`: of the channel's type T, or another number for a number, a text for a std::string
+  /// or string_view, one of <chrono>'s durations for another that can hold it, a T for an optional<T>. Fatal if that is no send of
+  /// such a value: name its type then.
   template <class T>
   void rearm(std::size_t index, T v) {
     if (rearm_as<T>(index, v)) return;

@@ -34,8 +34,8 @@ struct http_workspace {
   char date_[http_date_size];
 };
 
-/// A shelf for each CPU, some at least, as there may be more workers: every request of a busy server takes a workspace and puts it back, one lock for all would be their limit on many
-/// processors, and a workspace that another worker has had comes from its caches.
+/// A shelf for each CPU, and some at least, as there may be more workers: every request of a busy server takes a workspace and puts it
+/// back, one lock for all would be their limit on many processors, and a workspace that another worker has had comes from its caches.
 class workspace_pool {
  public:
   workspace_pool();

@@ -15,9 +15,9 @@
 
 namespace weft::net {
 
-/// Reads a stream S (anything with read_some) through a buffer; its calls are cancellation points, also where the buffer has what they want. Refers to the stream, which must outlive it; to be used by one task
+/// Reads a stream S (anything with read_some) through a buffer. Refers to the stream, which must outlive it; to be used by one task
 /// at a time. What it returns points into the buffer and is valid until the next call. Bytes that have been read ahead stay in the
-/// reader: go on reading through it.
+/// reader: go on reading through it. Its calls are cancellation points, also where the buffer has what they want.
 template <class S>
 class reader {
  public:
