@@ -17,7 +17,7 @@ enum class quit { exit, go_on };
 struct options {
   /// Tasks that run at the same time, 4096 at most. 0: $WEFT_WORKERS, else the CPUs of the affinity mask and the cgroup's quota, at least 1.
   unsigned workers = 0;
-  /// Bytes of address space a task may use; memory is committed as it is touched.
+  /// Bytes of address space a task may use, seven eighths of them at least where its joiner runs it; memory is committed as it is touched.
   std::size_t stack_size = 256 * 1024;
   /// CPU time after which a task that neither waits nor ends loses the right to keep others waiting: they go on, on another thread, and so
   /// does it. With n tasks like that on w workers the next one is given 1 + n / w times as long. 0: never.

@@ -155,6 +155,10 @@ struct result_box {
     if constexpr (std::is_reference_v<R>) return static_cast<R>(**value);
     else if constexpr (!std::is_void_v<R>) return std::move(*value);
   }
+  void clear() noexcept {
+    value.reset();
+    if (error) error = nullptr;
+  }
 };
 
 /// Where it lies: in the block, or apart if that has no room for it and a pointer besides.
@@ -275,7 +279,8 @@ join_handle<detail::task_result_t<F, A...>> spawn(task_options options, F&& f, A
       detail::spawn_on(nullptr, &options, {}, std::forward<F>(f), std::forward<A>(a)...));
 }
 
-/// The right to a task's result. Move-only; one owner; not safe for use by two threads at once, but for done() and cancel().
+/// The right to a task's result. Move-only; one owner. wait(), wait_for(), done() and cancel() of one handle may be called by several threads at
+/// once, all else, join() among it, not while another thread is in any of its functions.
 /// Default-constructed or moved from: no task.
 template <class T>
 class [[nodiscard]] join_handle {
@@ -301,18 +306,14 @@ class [[nodiscard]] join_handle {
   }
   /// join() of a task that has ended: never waits, and so is no cancellation point. std::system_error if it has not ended.
   T take_ended() {
-    if (!done())
-      throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: the task has not ended");
+    require_ended();
     return take();
   }
   /// The same, and drops the result, which need not be movable. For weft itself.
   void drop_ended() {
-    if (!done())
-      throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: the task has not ended");
+    require_ended();
     release const at_end{std::exchange(task_, nullptr)};
-    auto& result = result_of(at_end.t);
-    result.rethrow();
-    result.value.reset();  // now: the task's own reference may go later
+    result_of(at_end.t).rethrow();
   }
   /// Waits for the task to end. Cancellation point.
   void wait() const { detail::task_wait(required()); }
@@ -332,7 +333,7 @@ class [[nodiscard]] join_handle {
   void stop() noexcept {
     if (task_ == nullptr) return;
     detail::task_stop(task_);
-    detach();
+    release const at_end{std::exchange(task_, nullptr)};
   }
   /// Lets the task go its own way.
   void detach() {
@@ -348,9 +349,17 @@ class [[nodiscard]] join_handle {
       throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: join_handle has no task");
     return task_;
   }
+  void require_ended() const {
+    if (!done())
+      throw std::system_error(std::make_error_code(std::errc::invalid_argument), "weft: the task has not ended");
+  }
+  /// Of a task that has ended. The result goes now: the task's own reference may go later.
   struct release {
     rt::task* t;
-    ~release() { detail::task_release(t); }
+    ~release() {
+      result_of(t).clear();
+      detail::task_release(t);
+    }
   };
   [[nodiscard]] static detail::result_box<T>& result_of(rt::task* t) {
     return static_cast<detail::result_place<T>*>(detail::body_of<true>(t))->get();

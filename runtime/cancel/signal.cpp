@@ -49,7 +49,8 @@ constexpr std::size_t most_at_once = 64;  // contexts that are cancelled before 
 constexpr std::uint64_t bit_of(int signal) noexcept { return std::uint64_t{1} << (signal - 1); }
 
 struct subscription : detail::receivers_watcher, rt::cancel_listener {
-  std::uint64_t wanted = 0;            // constant; bits of signals
+  std::uint64_t wanted = 0;  // constant; bits of signals
+  bool raises_rest = false;  // constant; nobody else can have wanted to have what stands in the channel at the end
   detail::chan_core* to = nullptr;     // either this, one sender of it counted
   rt::cancel_node* cancels = nullptr;  // or this, not counted: it takes the subscription along
   std::uint64_t seen = 0;              // the last delivery that it had; guard: the registry's lock
@@ -110,6 +111,8 @@ class registry {
         unwant_locked(signal);
         if (count_[signal] == 0 && take_locked(signal) && is_raised_again_locked(signal)) again |= bit_of(signal);
       }
+      for (int signal = 0; s.raises_rest && detail::chan_try_recv(s.to, &signal) == chan_status::ok;)
+        if (count_[signal] == 0 && is_raised_again_locked(signal)) again |= bit_of(signal);
     }
     for (int signal = 1; signal <= highest_signal; ++signal)
       if ((again & bit_of(signal)) != 0) ::kill(::getpid(), signal);  // S3
@@ -250,11 +253,10 @@ void end_subscription(subscription& s) noexcept {
 void end_of_context(rt::cancel_listener& l) noexcept { end_subscription(static_cast<subscription&>(l)); }
 void end_of_receivers(detail::receivers_watcher& w) noexcept { end_subscription(static_cast<subscription&>(w)); }
 
-}  // namespace
-
-receiver<int> signals(std::initializer_list<int> which) {
+receiver<int> subscribe(std::initializer_list<int> which, bool raises_rest) {
   auto s = std::make_unique<subscription>();
   s->wanted = bits_of(which);
+  s->raises_rest = raises_rest;
   auto [tx, rx] = make_ends<int>(room_for_signals);
   s->to = detail::core_of(tx);
   registry::of_process().add(*s);
@@ -265,8 +267,12 @@ receiver<int> signals(std::initializer_list<int> which) {
   return rx;
 }
 
+}  // namespace
+
+receiver<int> signals(std::initializer_list<int> which) { return subscribe(which, false); }
+
 int wait_signal(std::initializer_list<int> which) {
-  receiver<int> const from = signals(which);
+  receiver<int> const from = subscribe(which, true);
   return *from.recv();  // the subscription keeps a sender: it cannot be closed
 }
 

@@ -1,5 +1,6 @@
 // Opening sockets: connecting, and what all of them share.
 #include <algorithm>
+#include <cstring>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -47,6 +48,13 @@ result<void> connect_now(rt::io_slot& slot, rt::waiter& self, endpoint const& ta
   }
 }
 
+/// Where nobody listens at a port of this machine the kernel may have chosen that very port for the socket, which is then connected to itself
+/// (a simultaneous open, RFC 9293), and holds the port against who would listen there.
+bool has_met_itself(rt::io_slot& slot, endpoint const& target) noexcept {
+  endpoint const local = socket_name(&slot, false);
+  return local.port() == target.port() && local == socket_name(&slot, true);
+}
+
 }  // namespace
 
 result<detail::io_handle> own_descriptor(int fd, io_kind kind) noexcept {
@@ -71,12 +79,23 @@ void set_deadline(detail::io_handle const& handle, rt::io_direction direction, t
   detail::preemption_point();
 }
 
+endpoint endpoint_of(sockaddr_storage const& address, socklen_t length) noexcept {
+  auto const& mapped = reinterpret_cast<sockaddr_in6 const&>(address);
+  if (address.ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&mapped.sin6_addr))
+    return endpoint::from_sockaddr(&address, length);
+  sockaddr_in plain{};
+  plain.sin_family = AF_INET;
+  plain.sin_port = mapped.sin6_port;
+  std::memcpy(&plain.sin_addr, mapped.sin6_addr.s6_addr + 12, sizeof plain.sin_addr);
+  return endpoint::from_sockaddr(&plain, sizeof plain);
+}
+
 endpoint socket_name(rt::io_slot* slot, bool remote) noexcept {
   rt::io_use const use(slot);
   if (!use) return {};
   sockaddr_storage a{};
   socklen_t length = 0;
-  return system::name(slot->fd, remote, a, length) == 0 ? endpoint::from_sockaddr(&a, length) : endpoint();
+  return system::name(slot->fd, remote, a, length) == 0 ? endpoint_of(a, length) : endpoint();
 }
 
 int expose(rt::io_slot* slot) noexcept {
@@ -99,6 +118,7 @@ result<detail::io_handle> connect_to(endpoint const& target, io_kind kind, std::
   if (kind == io_kind::tcp) {
     [[maybe_unused]] int const ignored = system::set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     done = connect_now(slot, self, target, until);
+    if (done && has_met_itself(slot, target)) return fail(std::errc::connection_refused);
   } else {
     done = connect_when_there_is_room(slot, self, target, until);
   }

@@ -50,7 +50,7 @@ result<detail::io_handle> listen_at(endpoint const& at, io_kind kind, listen_opt
   int const family = static_cast<sockaddr const*>(at.data())->sa_family;
   int const fd = system::socket(family, SOCK_STREAM);
   if (fd < 0) return system_failure(fd);
-  auto handle = own_descriptor(fd, io_kind::other);
+  auto handle = own_descriptor(fd, io_kind::listener);
   if (!handle) return handle;
   int e = 0;
   if (kind == io_kind::tcp) {

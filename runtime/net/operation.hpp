@@ -53,6 +53,9 @@ template <class Attempt>
 void close_handle(detail::io_handle const& handle) noexcept;
 void set_deadline(detail::io_handle const& handle, rt::io_direction direction, time_point at) noexcept;
 
+/// What the kernel gives. An IPv4 peer of a socket that takes both kinds is one of IPv4, not of ::ffff:0:0/96: it compares equal to its own name.
+[[nodiscard]] endpoint endpoint_of(sockaddr_storage const& address, socklen_t length) noexcept;
+
 /// What the kernel says of an open socket's ends; none if it says nothing.
 [[nodiscard]] endpoint socket_name(rt::io_slot* slot, bool remote) noexcept;
 

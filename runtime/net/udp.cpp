@@ -50,7 +50,7 @@ result<std::pair<std::size_t, endpoint>> udp_socket::recv_from(mutable_buffer to
     sockaddr_storage address;
     socklen_t length = 0;
     std::ptrdiff_t const got = system::recv_from(fd, to.bytes.data(), to.bytes.size(), address, length);
-    if (got >= 0) sender = endpoint::from_sockaddr(&address, length);
+    if (got >= 0) sender = endpoint_of(address, length);
     return got;
   });
   if (!n) return fail(n.error());

@@ -123,8 +123,11 @@ void heavy_fence() noexcept {
     return;
   }
   kept_errno const kept;
-  WEFT_CHECK(::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0,
-             "membarrier failed after it was registered");
+  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+    fatal(
+        "membarrier, which worked when the program started, does not any more (errno %d): a seccomp filter set since "
+        "must let it pass",
+        errno);
 }
 
 memory_range thread_stack() noexcept {

@@ -2,7 +2,9 @@
 
 #include "runtime/sched/cancel_node.hpp"
 
+#include <exception>
 #include <new>
+#include <utility>
 
 #include <weft/error.hpp>
 
@@ -11,6 +13,7 @@
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/task.hpp"
+#include "runtime/sched/task_timer.hpp"
 #include "runtime/sched/worker.hpp"
 
 namespace weft::rt {
@@ -245,17 +248,17 @@ cancel_node* make_context_until(scheduler& s, cancel_node* parent, std::int64_t 
   worker* w = current_worker();
   bool armed = false;
   bool tell = true;
+  timer_heap* heap = &s.proc(0).timers;
   if (n->timer != nullptr) {
-    processor* p = nullptr;
     if (w != nullptr && w->sched == &s) {
       section const inside(w);
-      p = inside.proc();
-      timer_heap& heap = p != nullptr ? p->timers : s.proc(0).timers;
-      armed = heap.reserve_one();
-      if (armed) tell = heap.arm(*n->timer, deadline, 1) && p == nullptr;
+      processor* const p = inside.proc();
+      if (p != nullptr) heap = &p->timers;
+      armed = heap->reserve_one();
+      if (armed) tell = heap->arm(*n->timer, deadline, 1) && p == nullptr;
     } else {
-      armed = s.proc(0).timers.reserve_one();
-      if (armed) tell = s.proc(0).timers.arm(*n->timer, deadline, 1);
+      armed = heap->reserve_one();
+      if (armed) tell = heap->arm(*n->timer, deadline, 1);
     }
   }
   if (!armed) {
@@ -263,6 +266,7 @@ cancel_node* make_context_until(scheduler& s, cancel_node* parent, std::int64_t 
     throw std::bad_alloc();
   }
   if (tell) s.timer_changed(deadline);
+  relieve(s, *heap);
   s.want_monitor();
   return n;
 }
@@ -376,18 +380,28 @@ bool cancel_from(cancel_node& n, cancel_kind kind, std::exception_ptr const& cau
 
 namespace {
 
-/// It is a weft::cancelled of n or of a context below. That keeps its context, which keeps n: kept by n, all would stay for ever.
-bool keeps(std::exception_ptr const& cause, cancel_node const& n) noexcept {
-  if (cause == nullptr) return false;
-  try {
-    std::rethrow_exception(cause);
-  } catch (weft::cancelled const& c) {
-    cancel_node const* at = c.node();
-    while (at != nullptr && at != &n) at = at->parent;
-    return at != nullptr;
-  } catch (...) {
-    return false;
+bool is_at_or_below(cancel_node const* at, cancel_node const& n) noexcept {
+  while (at != nullptr && at != &n) at = at->parent;
+  return at != nullptr;
+}
+
+/// It is a weft::cancelled of n or of a context below, or has one nested in it. That keeps its context, which keeps n: kept by n, all would
+/// stay for ever.
+bool keeps(std::exception_ptr cause, cancel_node const& n) noexcept {
+  while (cause != nullptr) {
+    try {
+      std::rethrow_exception(std::exchange(cause, nullptr));
+    } catch (std::nested_exception const& outer) {
+      auto const* const c = dynamic_cast<weft::cancelled const*>(&outer);
+      if (c != nullptr && is_at_or_below(c->node(), n)) return true;
+      cause = outer.nested_ptr();
+    } catch (weft::cancelled const& c) {
+      return is_at_or_below(c.node(), n);
+    } catch (...) {
+      return false;
+    }
   }
+  return false;
 }
 
 }  // namespace

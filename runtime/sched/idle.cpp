@@ -141,7 +141,7 @@ bool scheduler::go_idle(worker& w) {
   bool const was_searching = w.searching;
   // Who comes without a processor looks for tasks that were left for want of a thread (hand_over.cpp).
   processor* const given = w.held();
-  bool looks_again = was_searching || single() || given == nullptr;
+  bool looks_again = single() || given == nullptr;
   w.searching = false;
   {
     guard hold(lock_);
@@ -154,11 +154,13 @@ bool scheduler::go_idle(worker& w) {
     if (given != nullptr) give_idle_processor_locked(given);  // I4
     add_idle_locked(w);
   }
-  if (was_searching) searching_.fetch_sub(1, std::memory_order_seq_cst);  // I5
-  // Who was not allowed to search need not look again if somebody searches still, now that I4 is done: whether that one finds something or
-  // not, it is the next to see this processor in the list. Whoever was counted before may have been gone by I4: a searcher that
+  // Who leaves a searcher behind, or was not allowed to search and sees one now that I4 is done, need not look again: whether that one finds
+  // something or not, it is the next to see this processor in the list. Whoever was counted before may have been gone by I4: a searcher that
   // found something and saw no idle processor to pass it on to, or a waker that found none.
-  looks_again = looks_again || searching_.load(std::memory_order_seq_cst) == 0;
+  std::uint32_t others = 0;
+  if (was_searching) others = searching_.fetch_sub(1, std::memory_order_seq_cst) - 1;  // I5
+  else others = searching_.load(std::memory_order_seq_cst);
+  looks_again = looks_again || others == 0;
   // I6, pairs with I2. If every processor is idle, whoever published from one of them did so before giving it back under lock_, and
   // anybody else uses a full fence: then a membarrier, which costs microseconds, would be for nothing. Who gave no processor back
   // needs none either: it stands in the way of nobody's I3, and who left a task for want of a thread had lock_ before it.

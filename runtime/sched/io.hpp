@@ -45,9 +45,10 @@ enum class io_direction : std::uint8_t { read, write };
 
 /// What a descriptor is; decides which system calls are right for it.
 enum class io_kind : std::uint8_t {
-  tcp,       // byte stream: a short read means that the socket is empty
-  socket,    // byte stream whose short reads mean nothing (unix)
-  other,     // listeners, datagrams, descriptors that are only waited for
+  tcp,     // byte stream: a short read means that the socket is empty
+  socket,  // byte stream whose short reads mean nothing (unix)
+  listener,
+  other,     // datagrams, descriptors that are only waited for
   pipe,      // not a socket, O_NONBLOCK: read and write
   terminal,  // like pipe, through an open file of our own
   blocking,  // not ours to make non-blocking (terminals, standard descriptors): wait first, then read or write

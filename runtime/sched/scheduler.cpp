@@ -49,7 +49,12 @@ task* scheduler::take_global(processor& p, std::size_t max) noexcept {
 
 void scheduler::poll_network(worker& w, std::int64_t timeout_ns) {
   std::array<poll_event, 128> events;
+  // Of many processors that look in passing at once one does: the others would wait for the kernel's lock of the poller.
+  bool const passing = timeout_ns == 0;
+  if (passing && (polling_.load(std::memory_order_relaxed) || polling_.exchange(true, std::memory_order_relaxed)))
+    return;
   std::size_t const n = poller_.wait(timeout_ns, events.data(), events.size());
+  if (passing) polling_.store(false, std::memory_order_relaxed);
   processor* p = w.held();
   if (p != nullptr) p->count.polls += 1;
   if (n == 0) return;
@@ -139,7 +144,9 @@ task* scheduler::find_now(worker& w, processor& p) {
   note_time(w, p, now);
   p.runs.add(now, p.tick, 2);
   try_monitor_again(now);
-  for (unsigned i = 0; i < processor_count_; ++i) run_timers(w, p, processors_[i], now);
+  w.leaves_timers = false;
+  for (unsigned i = 0; i < processor_count_; ++i)
+    if (run_timers(w, p, processors_[i], now)) w.leaves_timers = true;
   even_out(w, p, now);
   if (task* t = p.queue.pop(single())) return t;
   // Who finds nothing will sleep in the poller and sees what is ready there; a look before that is for those who have not looked for long.
@@ -171,6 +178,7 @@ task* scheduler::find_work(worker& w) {
     }
     if (starving_.load(std::memory_order_relaxed)) [[unlikely]]
       give_up_loops(*p);
+    if (w.leaves_timers) continue;
     if (!go_idle(w)) return nullptr;
     note_rest(w);
   }
@@ -246,7 +254,7 @@ task* scheduler::steal(worker& w, processor& p, bool last_round) noexcept {
 bool scheduler::work_anywhere(std::int64_t now) noexcept {
   if (global_.size() != 0) return true;
   for (unsigned i = 0; i < processor_count_; ++i)
-    if (processors_[i].queue.size() > 1 || processors_[i].timers.next_deadline() <= now) return true;
+    if (processors_[i].queue.size() > 1 || has_timers_to_run(processors_[i], now)) return true;
   return false;
 }
 

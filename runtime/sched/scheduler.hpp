@@ -13,11 +13,11 @@
 //   publisher  I1 queue the task   I2 light fence   I3 idle_ == 0 or searching_ != 0: done; else wake one (searching_ 0 -> 1)
 //   sleeper    I4 processor to the idle list, idle_ + 1   I5 searching_ - 1   I6 heavy fence   I7 look at all queues again;
 //              something there: take a processor back and search   I8 sleep
-// If I3 reads idle_ == 0 from before I4, then I1 is before I6 and I7 sees the task. If I3 reads searching_ != 0, that searcher
-// has yet to pass I5, I6 and I7. A searcher that finds work and is the last one wakes the next (chain), so that a burst needs
+// If I3 reads idle_ == 0 from before I4, then I1 is before I6 and I7 sees the task. If I3 reads searching_ != 0, that searcher,
+// or the last of them, has yet to pass I5, I6 and I7. A searcher that finds work and is the last one wakes the next (chain), so that a burst needs
 // one wake from the publisher; only the first task of all wakes nobody beside the worker that is started for it. At most half of the busy
-// processors search at once. Who is not allowed to need not look at I7, as long as somebody searches after its I4: that one either finds nothing, and has I6 and I7 before it, or finds something, and sees this processor
-// idle when it wakes the next. If nobody does, it looks.
+// processors search at once. Who is not allowed to, or leaves a searcher behind at I5, has no I6 and I7, as long as somebody searches after its I4: that one either finds nothing, and has I6 and I7 before it, or finds something, and sees this processor
+// idle when it wakes the next. If nobody does, it looks. So of a crowd that goes idle one fences.
 //
 // A wake-up is left out where the waker itself will run the task next: a task put into the next slot wakes nobody, only one that
 // it displaced does; nor does a task spawned with nothing else queued, if the one before it was joined at once or its spawner has just
@@ -251,6 +251,7 @@ class scheduler {
   [[nodiscard]] task* linger(worker& w, processor& p) noexcept;
   [[nodiscard]] task* steal(worker& w, processor& p, bool last_round) noexcept;
   [[nodiscard]] bool work_anywhere(std::int64_t now) noexcept;
+  /// Those that are due, and some that are dead. True: of these there are more.
   bool run_timers(worker& w, processor& holds, processor& of, std::int64_t now);
   [[nodiscard]] bool has_timers_to_run(processor const& of, std::int64_t now) const noexcept;
   void poll_network(worker& w, std::int64_t timeout_ns);
@@ -322,6 +323,7 @@ class scheduler {
   void gather_ready(processor& p);
   void count_step() noexcept;
   void refuse_from_outside() const noexcept;
+  [[nodiscard]] bool only_ticks(processor const& p) noexcept;
   bool advance_simulated(worker& w, processor& p, std::int64_t until);
   bool wake_idle_waiters() noexcept;
   void unwind_simulated(worker& w, processor& p);
@@ -346,8 +348,7 @@ class scheduler {
   void make_monitor();
   void monitor_main() noexcept;
   void wake_monitor() noexcept;
-  void
-  rouse_monitor() noexcept;  // there is something for it although nothing goes on: stacks to spare, or tasks that starve
+  void rouse_monitor() noexcept;  // stacks to spare, or tasks that starve, though nothing goes on
 
   [[nodiscard]] bool all_ended() const noexcept;
   /// And no timer is being fired, which could start another.
@@ -388,11 +389,11 @@ class scheduler {
   alignas(64) std::atomic<std::uint32_t> searching_{0};
   alignas(64) std::atomic<std::uint32_t> idle_{0};  // processors in the idle list
   std::atomic<std::uint32_t> aside_{0};             // A2; written under lock_
+  std::atomic<bool> polling_{false};                // a processor looks at the network in passing
   alignas(64) std::atomic<std::int64_t> poll_until_{
       0};                                         // when the sleeper in the poller will wake; 0: nobody sleeps there
   std::atomic<std::int64_t> timer_until_{never};  // the same for the one that sleeps for a timer on its futex
-  // When a worker slept for a timer last, and how many had been fired then.
-  std::atomic<std::int64_t> slept_for_timer_{0};
+  std::atomic<std::int64_t> slept_for_timer_{0};  // when a worker did so last, and how many had been fired then
   std::atomic<std::uint64_t> timers_then_{0};
   // Read at each spawn and end, and seldom written: on lines without what idling writes.
   alignas(64) std::atomic<bool> starving_{false};  // fresh tasks wait for a stack
@@ -434,9 +435,8 @@ class scheduler {
   std::atomic<unsigned> thread_limit_;                       // of these; lowered once by the monitor
   char const* thread_limit_name_ = "options::max_threads";   // guarded by lock_
   bool limit_reported_ = false, starving_reported_ = false;  // guarded by lock_
-  std::int64_t refused_until_ = 0;  // guarded by lock_: the system gave no thread, so ask again then
-  std::atomic<std::uint32_t> adrift_{0},
-      hogs_{0};  // workers without a processor that run a task; of these, taken for hogs
+  std::int64_t refused_until_ = 0;                  // guarded by lock_: the system gave no thread, so ask again then
+  std::atomic<std::uint32_t> adrift_{0}, hogs_{0};  // workers without a processor that run a task; of these, hogs
   std::atomic<std::uint32_t> blocking_calls_{0};
   std::atomic<std::uint64_t> hand_overs_{0};   // metrics
   std::atomic<std::uint64_t> stood_aside_{0};  // how often

@@ -82,11 +82,12 @@ struct simulation {
   bool too_long = false;
   std::atomic<std::int64_t> now{begin_ns};
   std::vector<task*> ready;
-  task* chosen = nullptr;    // by a preemption: goes on next
-  task* first = nullptr;     // when it has ended, so has the run
-  bool ending = false;       // the root was cancelled for that
-  bool unwinding = false;    // a deadlock, or a failure: tasks are being ended one by one
-  std::uint32_t yields = 0;  // in a row, with nothing else happening
+  task* chosen = nullptr;           // by a preemption: goes on next
+  task* first = nullptr;            // when it has ended, so has the run
+  bool ending = false;              // the root was cancelled for that
+  bool unwinding = false;           // a deadlock, or a failure: tasks are being ended one by one
+  std::uint32_t yields = 0;         // in a row, with nothing else happening
+  std::uint32_t moves_in_vain = 0;  // of time, in a row
   task_id running = 0;
   std::uint32_t kept = 0;      // by keeps_running: no preemption
   std::exception_ptr failure;  // escaped from a task that nobody joins

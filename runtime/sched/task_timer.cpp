@@ -34,6 +34,11 @@ constexpr timer_ops wait_timer_ops{
 
 timer_heap& heap_for(task& t, processor* p) noexcept { return p != nullptr ? p->timers : t.sched->proc(0).timers; }
 
+void relieve(scheduler& s, timer_heap& armed_in) noexcept {
+  if (armed_in.take_crowded()) [[unlikely]]
+    s.timer_changed(0);  // the sleeper in the poller, or somebody else who is idle
+}
+
 void make_timer(task& t) noexcept {
   t.timed = true;
   if (t.timer != nullptr) return;

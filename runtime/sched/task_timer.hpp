@@ -7,6 +7,7 @@ namespace weft::rt {
 
 struct task;
 struct processor;
+class scheduler;
 class timer_heap;
 
 /// Before a timed park, outside of a section: makes the task's timer node if its block has none.
@@ -17,6 +18,9 @@ void reserve_timer(task& t, processor* p) noexcept;
 
 /// H4.
 void arm_timer(task& t, processor* p, std::int64_t deadline, std::uint64_t generation) noexcept;
+
+/// T10, after an arm in that heap, outside of sections.
+void relieve(scheduler& s, timer_heap& armed_in) noexcept;
 
 /// The heap that a task on `p` arms its timer in; a worker without a processor uses that of processor 0.
 [[nodiscard]] timer_heap& heap_for(task& t, processor* p) noexcept;

@@ -14,6 +14,11 @@
 
 namespace weft::rt {
 
+namespace {
+// Tasks wait meanwhile, and there may be millions: one that computes has stopped a timer each half microsecond.
+constexpr std::size_t most_dead_at_once = 512;
+}  // namespace
+
 bool scheduler::has_timers_to_run(processor const& of, std::int64_t now) const noexcept {
   // Dead ones that nobody has taken out yet are no reason for shutdown to wait: abandon_timers takes them.
   if (draining_.load(std::memory_order_relaxed)) return of.timers.next_deadline() <= now;
@@ -23,13 +28,17 @@ bool scheduler::has_timers_to_run(processor const& of, std::int64_t now) const n
 bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int64_t now) {
   if (!has_timers_to_run(of, now)) return false;
   bool any = false;
+  bool left = false;
   holds.count.firing += 1;                       // E1
   light_fence();                                 // E2
   if (!over_.load(std::memory_order_relaxed)) {  // E3
     constexpr std::size_t ahead = 4;
     std::array<due_entry, 32> due;
     w.fires_timers = true;
+    std::size_t dead = 0;
     while (has_timers_to_run(of, now)) {  // E4
+      left = dead >= most_dead_at_once && of.timers.next_deadline() > now;
+      if (left) break;
       bystander::scope const nothing_to_tell(w.wakes);
       std::size_t const n = of.timers.collect(now, due.data(), due.size());
       for (std::size_t i = 0; i < n; ++i) {
@@ -40,6 +49,8 @@ bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int6
         if (due[i].fire != nullptr) {
           holds.count.timers += 1;
           due[i].fire(*due[i].node, due[i].owner, due[i].generation);
+        } else {
+          ++dead;
         }
         due[i].release(due[i].owner);
       }
@@ -50,7 +61,7 @@ bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int6
   }
   holds.count.fired.publish(holds.count.fired.get() + 1);  // E5
   wake_shutdown();
-  return any;
+  return left;
 }
 
 std::int64_t scheduler::wakes_at(std::int64_t until) noexcept {

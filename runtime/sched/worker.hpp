@@ -89,7 +89,8 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
   random_source random;
   lock_waits waits;  // of its thread
   linger_gain lingers;
-  owned<bool> fires_timers;  // now, and sees to it itself that somebody is woken for the tasks
+  owned<bool> leaves_timers;  // its last look left some that are dead for the next
+  owned<bool> fires_timers;   // now, and sees to it itself that somebody is woken for the tasks
 
   // Sleeping; guarded by the scheduler's lock but for `wakeups`.
   std::atomic<std::uint32_t> wakeups{0};  // futex word: 0 asleep (idle, or aside) or about to be, 1 woken

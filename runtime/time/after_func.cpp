@@ -21,6 +21,7 @@
 #include "runtime/sched/pending_start.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/task.hpp"
+#include "runtime/sched/task_timer.hpp"
 #include "runtime/sched/worker.hpp"
 #include "runtime/timer/timer_heap.hpp"
 
@@ -178,17 +179,19 @@ stop_fn start_after(std::int64_t ns, rt::task* t) {
   } else {
     bool armed = false;
     bool tell = false;
+    rt::timer_heap* heap = &sched.proc(0).timers;
     {
       rt::section const inside(rt::current_worker());
-      rt::timer_heap& heap = inside.proc() != nullptr ? inside.proc()->timers : sched.proc(0).timers;
-      armed = heap.reserve_one();
-      tell = armed && heap.arm(l->node, when, 1) && inside.proc() == nullptr;
+      if (inside.proc() != nullptr) heap = &inside.proc()->timers;
+      armed = heap->reserve_one();
+      tell = armed && heap->arm(l->node, when, 1) && inside.proc() == nullptr;
     }
     if (!armed) {
       (void)stop();
       throw std::bad_alloc();
     }
     if (tell) sched.timer_changed(when);
+    rt::relieve(sched, *heap);
   }
   return stop;
 }

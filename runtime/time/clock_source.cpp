@@ -35,6 +35,7 @@
 #include "runtime/base/lock.hpp"
 #include "runtime/chan/channel.hpp"
 #include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/task_timer.hpp"
 #include "runtime/sched/worker.hpp"
 #include "runtime/timer/timer_heap.hpp"
 
@@ -97,6 +98,7 @@ place reserve_place(scheduler* otherwise) noexcept {
   }
   if (!room) at.heap = nullptr;
   at.sched->want_monitor();
+  if (room) relieve(*at.sched, *at.heap);
   return at;
 }
 
@@ -186,12 +188,19 @@ void abandon(clock_source& s) noexcept {
   drop_source(s);
 }
 
+/// A tick that has not been received is there, so the next ones are dropped.
+bool idles(clock_source& s) noexcept {
+  guard const hold(s.lock);
+  return s.period != 0 && s.out != nullptr && channel_of(*s.out).count.load(std::memory_order_relaxed) != 0;
+}
+
 constexpr timer_ops source_ops{
     .retain =
         [](void* owner) noexcept { static_cast<clock_source*>(owner)->refs.fetch_add(1, std::memory_order_relaxed); },
     .fire = [](timer_node& n, void* owner, std::uint64_t generation) { fire(n, owner, generation); },
     .release = [](void* owner) { drop_source(*static_cast<clock_source*>(owner)); },
     .abandon = [](void* owner) { abandon(*static_cast<clock_source*>(owner)); },
+    .idles = [](void* owner) { return idles(*static_cast<clock_source*>(owner)); },
 };
 
 /// Stop and start. Nothing has changed if it throws.

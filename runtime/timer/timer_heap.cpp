@@ -21,6 +21,7 @@ constexpr std::size_t lead = 3;         // unused entries before the root
 constexpr std::size_t first_capacity = 64;
 constexpr std::size_t moves_a_collect = 256;
 constexpr std::size_t swept_a_collect = 256;
+constexpr std::size_t asked_each = 1024;  // a power of two
 
 // The low two bits of timer_node::state_.
 constexpr std::uint64_t out_bits = 0;
@@ -41,10 +42,14 @@ timer_heap::~timer_heap() WEFT_NO_THREAD_SAFETY_ANALYSIS {
 // T1. The limit is read without the lock: capacity_ only grows and is stored after the array under the lock that the arm
 // will take, so whoever counted on it finds the larger array.
 bool timer_heap::reserve_one() noexcept {
-  while (used_.fetch_add(1, std::memory_order_relaxed) >= capacity_.load(std::memory_order_relaxed)) {
+  std::size_t others = used_.fetch_add(1, std::memory_order_relaxed);
+  while (others >= capacity_.load(std::memory_order_relaxed)) {
     unreserve_one();
     if (!grow()) return false;
+    others = used_.fetch_add(1, std::memory_order_relaxed);
   }
+  if ((others & (asked_each - 1)) == asked_each - 1 && too_many_dead()) [[unlikely]]
+    crowded_.store(true, std::memory_order_relaxed);  // T10
   return true;
 }
 
@@ -180,6 +185,14 @@ std::size_t timer_heap::sweep(due_entry* out, std::size_t max) noexcept {
     else --sweep_at_;
   }
   return n;
+}
+
+bool timer_heap::only_idles() const noexcept {
+  for (std::size_t i = 0; i < size_.load(std::memory_order_relaxed); ++i) {
+    timer_node const& node = *entries_[i].node;
+    if (node.armed() && (node.ops->idles == nullptr || !node.ops->idles(node.owner))) return false;
+  }
+  return true;
 }
 
 std::size_t timer_heap::drain(due_entry* out, std::size_t max) noexcept {

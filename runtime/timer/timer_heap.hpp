@@ -22,6 +22,8 @@
 //               key: move down. Armed and due: compare-exchange to out, home = null, hand out a copy
 //            T7 if over a quarter of the entries (and more than 64) is dead: look through the next 256 entries too
 //            Work under the lock is bounded: at most max taken out, 256 moved down, 256 looked through
+//   crowd    T10 each 1,024th entry that comes while so many are dead asks whoever arms (take_crowded) to have them collected: the heap's own
+//               worker may be in a task that arms and disarms, and does not come back to its timers
 //   end      T9 drained, wait until dead is 0. A thread that is no worker may have won T5 and not yet counted, and all who are counted have
 //               been taken out: so the count is below 0 until the last of them has
 //   index    T8 a node's index is written where its entry is put in or moves down. What moves up into the place of one that went has
@@ -78,6 +80,8 @@ struct timer_ops {
   void (*release)(void* owner);
   // In its place for an entry that is not to be fired: dead, or drained, and then its deadline is never seen. Null: release does.
   void (*abandon)(void* owner) = nullptr;
+  // Whether firing it would do no more than arm it again. Null: no. For simulated runs, where nothing else happens meanwhile.
+  bool (*idles)(void* owner) = nullptr;
 };
 
 inline constexpr std::int64_t no_deadline = std::numeric_limits<std::int64_t>::max();
@@ -130,6 +134,11 @@ class alignas(64) timer_heap {
   bool reserve_one() noexcept;
   void unreserve_one() noexcept;
 
+  // T10, once each time. For who has armed, outside of sections and locks: it has somebody awake look at the timers.
+  bool take_crowded() noexcept {
+    return crowded_.load(std::memory_order_relaxed) && crowded_.exchange(false, std::memory_order_relaxed);
+  }
+
   // Arms the node for `when` (ns of weft's clock), in this heap or, if it still lies in one, there. Needs a
   // reservation on this heap and consumes it. The generation must not have been armed before; an older one that is
   // still armed is superseded. Neither throws nor allocates.
@@ -159,6 +168,9 @@ class alignas(64) timer_heap {
 
   // The earliest deadline, no_deadline if there is none. May be early, never late.
   std::int64_t next_deadline() const noexcept { return earliest_.load(std::memory_order_seq_cst); }
+
+  // Whether all that is armed idles. Called by the only thread there is, in a simulated run.
+  bool only_idles() const noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS;
 
   // Takes out everything, to be released and not fired, at most max at a time; 0: empty. For shutdown.
   std::size_t drain(due_entry* out, std::size_t max) noexcept;
@@ -197,6 +209,7 @@ class alignas(64) timer_heap {
   std::atomic<std::size_t> capacity_{0};             // written under lock_, only grows; read at T1
   // Entries plus reservations; <= capacity_ but for a reserve that is about to fail.
   std::atomic<std::size_t> used_{0};
+  std::atomic<bool> crowded_{false};
   // On lines of their own: the first is read by the monitor and by searchers, the second written from other processors.
   alignas(64) std::atomic<std::int64_t> earliest_{no_deadline};  // written under lock_
   alignas(64) std::atomic<std::int64_t> dead_{0};  // for a moment negative, when T6 overtakes the second half of T5

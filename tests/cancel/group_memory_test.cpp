@@ -3,11 +3,13 @@
 #include <weft/weft.hpp>
 
 #include <unistd.h>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <stdexcept>
 #include <stop_token>
 #include <system_error>
 #include <utility>
@@ -152,5 +154,59 @@ TEST_CASE("a context that is cancelled by a cancelled from below is gone when no
       CHECK(code_of([c = one] { std::rethrow_exception(c.cause()); }) == std::errc::operation_canceled);
     });
     CHECK(gone);
+  });
+}
+
+namespace {
+
+/// A context's value that says how many of them there are.
+struct counted {
+  struct key {
+    using type = counted;
+  };
+  explicit counted(std::atomic<long>& living) : n(&living) { n->fetch_add(1, std::memory_order_relaxed); }
+  counted(counted const& o) : counted(*o.n) {}
+  counted& operator=(counted const&) = delete;
+  ~counted() { n->fetch_sub(1, std::memory_order_relaxed); }
+  std::atomic<long>* n;
+};
+
+}  // namespace
+
+TEST_CASE("a group that fails by an exception with a cancellation nested in it leaves none of its contexts behind") {
+  with_workers([] {
+    std::atomic<long> living{0};
+    {
+      auto const marked = weft::with_value<counted::key>(weft::this_task::context(), counted(living));
+      weft::scoped_context const in(marked);
+      weft::task_group g;
+      g.spawn([] {
+        auto [below, cancel] = weft::with_cancel();
+        cancel();
+        weft::scoped_context const under(below);
+        try {
+          weft::sleep_for(1h);
+        } catch (weft::cancelled const&) {
+          std::throw_with_nested(std::runtime_error("could not load"));
+        }
+      });
+      CHECK_THROWS_AS(g.wait(), std::runtime_error);
+    }
+    CHECK(living == 0);
+  });
+}
+
+TEST_CASE("a task that makes deadlines and takes them back, and does nothing else, does not keep them all") {
+  with_workers([] {
+    std::atomic<long> living{0};
+    auto const give_up = weft::now() + 60s;
+    long made = 0;
+    while (made < 20'000 || living > made / 2) {
+      REQUIRE(weft::now() < give_up);
+      auto const marked = weft::with_value<counted::key>(weft::this_task::context(), counted(living));
+      auto [below, cancel] = weft::with_timeout(marked, 1h);
+      cancel();
+      ++made;
+    }
   });
 }

@@ -219,3 +219,30 @@ TEST_CASE("what cannot be caught is refused") {
   CHECK_THROWS_AS(weft::wait_signal({0}), std::system_error);
   CHECK_THROWS_AS(weft::with_signals(weft::context::background(), {1000}), std::system_error);
 }
+
+TEST_CASE("a signal that comes while wait_signal is cancelled is returned, or raised again for who was there before") {
+  own_handler const before(SIGUSR2);
+  with_workers([] {
+    for (int i = 0; i < 300; ++i) {
+      int const handled = counted;
+      std::atomic<bool> begun{false};
+      auto waits = weft::spawn([&] {
+        begun = true;
+        return weft::wait_signal({SIGUSR2});
+      });
+      while (!begun) weft::yield();
+      std::thread sends([] { send_to_self(SIGUSR2); });
+      for (int turns = i % 37; turns > 0; --turns) std::this_thread::yield();
+      waits.cancel();
+      bool returned = false;
+      try {
+        returned = waits.join() == SIGUSR2;
+      } catch (weft::cancelled const&) {
+      }
+      sends.join();
+      auto const give_up = weft::now() + 20s;
+      while (!returned && counted == handled && weft::now() < give_up) weft::sleep_for(100us);
+      REQUIRE((returned || counted != handled));
+    }
+  });
+}

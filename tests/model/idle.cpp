@@ -92,8 +92,8 @@ class idling : public program {
       s_.searching_.fetch_add(1, std::memory_order_seq_cst);
       w.searching = true;
     }
-    for (processor& victim : s_.processors_)
-      if (&victim != &p)
+    for (unsigned i = 0; i < Processors; ++i)
+      if (processor& victim = s_.processors_[i]; &victim != &p)
         if (task* t = p.queue.steal_from(victim.queue, false)) return t;
     return take_global(p);
   }
@@ -174,6 +174,31 @@ struct searcher_stops final : idling<2, 3> {
     }
   }
   void end() override { check(ran_ != 0, "two tasks wait while a worker sleeps that should have been woken"); }
+};
+
+/// Workers 1 and 2 have searched in vain and go idle, one of them as the last, while worker 0 queues two tasks: nobody but they can run one.
+struct searchers_give_up final : idling<3, 3> {
+  searchers_give_up() {
+    for (unsigned i = 0; i < 3; ++i) hold(i, i);
+    s_.searching_.store(2);
+    workers_[1].searching = true, workers_[2].searching = true;
+  }
+  [[nodiscard]] unsigned threads() const override { return 3; }
+  void run(unsigned thread) override {
+    if (thread != 0) {
+      back_[thread] = s_.go_idle(workers_[thread]);
+      return;
+    }
+    processor& p = s_.processors_[0];
+    for (int i = 0; i < 2; ++i) (void)p.queue.push(fresh());
+    s_.wake_if_idle(&p);
+  }
+  void end() override {
+    check(back_[1] || back_[2], "two tasks wait while a worker sleeps that should have been woken");
+  }
+
+ private:
+  bool back_[3] = {};
 };
 
 /// Worker 0 was started for the first task of all and has found it, worker 1 goes idle, and a plain thread has a second one: nobody but
@@ -259,6 +284,7 @@ struct no_thread_for_it final : idling<1, 1> {
 constexpr scenario scenarios[] = {
     {"a busy worker queues two tasks", make<busy_publisher>, true, false, 3, true},
     {"a searcher stops while another worker goes idle", make<searcher_stops>, true, true, 2, true},
+    {"two searchers give up while a busy worker queues two tasks", make<searchers_give_up>, true, true, 2, true},
     {"a second task comes while the searcher that found the first stops", make<second_task>, true, false, 2, true},
     {"two plain threads wake somebody", make<two_wakers>, true, false, 255, true},
     {"two searchers stop", make<two_searchers>, true, false, 3, true},

@@ -185,3 +185,22 @@ TEST_CASE("accept makes pauses while it is forbidden") {
     CHECK_FALSE(got);
   });
 }
+
+TEST_CASE("an address can be listened at again as soon as close has come back, whoever waits to accept there") {
+  with_workers([] {
+    for (int i = 0; i < 50; ++i) {
+      auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+      auto const place = listener.local_endpoint().to_string();
+      auto accepting = weft::spawn([&] {
+        int n = 0;
+        while (listener.accept()) ++n;
+        return n;
+      });
+      REQUIRE(net::tcp_stream::connect(place));
+      listener.close();
+      auto const next = net::tcp_listener::bind(place);
+      CHECK(next);
+      CHECK(accepting.join() <= 1);
+    }
+  });
+}

@@ -282,3 +282,19 @@ TEST_CASE("unix streams connect by path and by abstract name") {
     }
   });
 }
+
+TEST_CASE("a connection to a port where nobody listens is refused, and never one to itself") {
+  weft::run([] {
+    // Of the ports that the system gives to those who connect: now and then one is given this one.
+    auto const nobody = net::tcp_listener::bind("127.0.0.1:0").value().local_endpoint().to_string();
+    int to_itself = 0;
+    for (int i = 0; i != 40'000; ++i) {
+      auto const made = net::tcp_stream::connect(nobody);
+      if (made)
+        to_itself +=
+            made->local_endpoint() == made->remote_endpoint() ? 1 : 0;  // else somebody's who listens there by now
+      else if (made.error() != std::errc::connection_refused) FAIL(made.error().message());
+    }
+    CHECK(to_itself == 0);
+  });
+}

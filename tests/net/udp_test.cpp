@@ -253,3 +253,18 @@ TEST_CASE(
     CHECK(status == 0);
   }
 }
+
+TEST_CASE("a sender over IPv4 to a socket of all addresses has the name that it has at its own end") {
+  with_worker_count(2, [] {
+    auto here = net::udp_socket::bind(":0").value();
+    auto there = net::udp_socket::bind("127.0.0.1:0").value();
+    auto const port = std::to_string(here.local_endpoint().port());
+    REQUIRE(there.send_to("hello", net::resolve("127.0.0.1:" + port).value().front()));
+    char room[16];
+    auto const [n, from] = here.recv_from(room).value();
+    CHECK(n == 5);
+    CHECK(from == there.local_endpoint());
+    REQUIRE(here.send_to("back", from));  // and can be sent to
+    CHECK(there.recv_from(room).value().first == 4);
+  });
+}

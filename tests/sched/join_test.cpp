@@ -321,3 +321,33 @@ TEST_CASE("a deadlock under a join is found and lists both tasks") {
     }
   }
 }
+
+namespace {
+struct counted_result {
+  explicit counted_result(std::atomic<int>& living) : n(&living) { n->fetch_add(1); }
+  counted_result(counted_result&& o) noexcept : n(o.n) { n->fetch_add(1); }
+  ~counted_result() { n->fetch_sub(1); }
+  std::atomic<int>* n;
+};
+}  // namespace
+
+TEST_CASE("a result is gone when stop, join or the handle's end come back, from a plain thread too") {
+  weft::runtime runtime(weft::options{.workers = 2});
+  std::atomic<int> living{0};
+  int after_stop = 0, after_join = 0, after_end = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    auto stopped = runtime.spawn([&] { return counted_result(living); });
+    stopped.stop();
+    after_stop += living.load();
+    auto joined = runtime.spawn([&] { return counted_result(living); });
+    (void)joined.join();
+    after_join += living.load();
+    {
+      auto const ended = runtime.spawn([&] { return counted_result(living); });
+    }
+    after_end += living.load();
+  }
+  CHECK(after_stop == 0);
+  CHECK(after_join == 0);
+  CHECK(after_end == 0);
+}

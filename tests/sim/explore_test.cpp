@@ -1,12 +1,14 @@
 #include <weft/sim.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <stdexcept>
 
 #include "tests/support/catch.hpp"
 
 namespace sim = weft::sim;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -105,4 +107,37 @@ TEST_CASE("explore finds a deadlock and replays it") {
   REQUIRE(r.failed);
   CHECK(r.what.find("deadlock") != std::string::npos);
   CHECK_THROWS_AS(sim::replay(r.choices, philosophers), weft::deadlock);
+}
+
+TEST_CASE("a run in which only tickers go on that nobody receives from is deadlocked, and ends") {
+  auto const waits = [] {
+    weft::ticker beat(1s);
+    auto const nothing = weft::make_chan<int>();
+    (void)nothing.recv();
+  };
+  CHECK_THROWS_AS(sim::run(1, waits), weft::deadlock);
+  auto const crossed = sim::explore(200, [] {
+    weft::mutex a, b;
+    weft::task_group g;
+    g.spawn([&] {
+      weft::ticker beat(1s);
+      std::lock_guard const first(a);
+      weft::yield();
+      std::lock_guard const second(b);
+    });
+    g.spawn([&] {
+      std::lock_guard const first(b);
+      weft::yield();
+      std::lock_guard const second(a);
+    });
+    g.wait();
+  });
+  CHECK(crossed.failed != 0);
+  CHECK(crossed.what.find("deadlock") != std::string::npos);
+  // But one that somebody looks at now and then, or that runs beside another timer, is none.
+  sim::run(1, [] {
+    weft::ticker beat(1ms);
+    weft::sleep_for(10min);
+    CHECK(beat.channel().recv());
+  });
 }

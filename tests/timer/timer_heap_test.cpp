@@ -354,3 +354,20 @@ TEST_CASE("timers are handed out in the order of a reference model under random 
   for (timer_heap& heap : heaps) drain_all(heap);
   for (owner const& o : owners) REQUIRE(o.holds == 0);
 }
+
+TEST_CASE("a heap that fills with dead entries asks each 1,024 to be relieved of them, once each time") {
+  timer_heap heap;
+  std::deque<owner> owners(4096);
+  int asked = 0;
+  for (owner& o : owners) {
+    arm(heap, o, 1000);
+    CHECK(timer_heap::disarm(o.node, o.generation));
+    if (heap.take_crowded()) ++asked;
+  }
+  CHECK(asked == 4);
+  CHECK_FALSE(heap.take_crowded());
+  drain_all(heap);
+  for (owner& o : owners) arm(heap, o, 1000);  // none of them dead
+  CHECK_FALSE(heap.take_crowded());
+  drain_all(heap);
+}

@@ -109,7 +109,7 @@ class scheduler {
 
   unsigned const processor_count_;
   void* const sim_ = nullptr;
-  processor processors_[2];
+  processor processors_[3];
   global_queue global_;
   std::atomic<std::uint32_t> searching_{0}, idle_{0};
   std::atomic<std::int64_t> poll_until_{0}, timer_until_{never};
