@@ -18,11 +18,13 @@
 #include <weft/mutex.hpp>
 
 #include <new>
+#include <optional>
 #include <vector>
 
 #include "runtime/base/check.hpp"
 #include "runtime/base/lock.hpp"
 #include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/task.hpp"
 #include "runtime/sched/wait.hpp"
 #include "runtime/sched/worker.hpp"
@@ -140,7 +142,7 @@ void failed_in_group(group_core& g) noexcept {
   try {
     throw;
   } catch (cancelled const&) {
-    if (g.current().cancelled()) return;
+    if (g.current().cancelled() || rt::scheduler::is_unwound(rt::current_task()->sched)) return;
   } catch (closed_channel const&) {
     if (g.current().cancelled())
       return;  // a neighbour was cancelled too, and let go of its end before this task was woken
@@ -227,15 +229,17 @@ void task_group::limit(std::size_t n) {
 void task_group::wait() {
   detail::group_core& g = *core_;
   g.wait_for_end(rt::cancellation_point(), true);
-  context next = g.current();
-  if (next.cancelled()) next = with_cancel(g.parent).first;
+  context const seen = g.current();
+  std::optional<context> fresh;
+  if (seen.cancelled()) fresh = with_cancel(g.parent).first;
   std::exception_ptr first;
   std::vector<std::exception_ptr> before;  // destroyed without the lock
   {
     rt::guard const hold(g.lock);
     if (g.running == 0) {
       g.open = false;
-      std::swap(g.own, next);
+      // Unless somebody else who has waited was first, and tasks may be spawned under what he has put there.
+      if (fresh && g.own.node() == seen.node()) std::swap(g.own, *fresh);
     }
     first = std::exchange(g.first, nullptr);
     before.swap(g.others);

@@ -15,7 +15,8 @@
 // While it waits, the first partner to come decides; among several records of one select on one channel that partner
 // meets them in the order in which they were linked, which is then drawn too.
 //
-// Why S3 may look without all locks: what it does is an ordinary send or receive. Only "nothing is ready" needs all of
+// Why S3 may look without all locks: what it does is an ordinary send or receive; and of a biased select only if under that lock no case
+// before it looks ready, so that what had made one ready before this one was is seen. Only "nothing is ready" needs all of
 // the locks at once, and that is S6; a case is looked at when its lock has been taken, and stays as it is from then on.
 // S4 needs none: a value that goes from one channel to another must do so three times to pass two looks.
 //
@@ -40,63 +41,11 @@
 
 #include "runtime/base/check.hpp"
 #include "runtime/chan/attempt.hpp"
+#include "runtime/chan/select_table.hpp"
 #include "runtime/sched/completion.hpp"
 
 namespace weft::rt {
 namespace {
-
-using detail::select_case;
-using detail::select_kind;
-using detail::select_outcome;
-
-constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
-
-static_assert(sizeof(wait_record) <= sizeof(select_case::record) && alignof(wait_record) <= alignof(void*));
-
-bool on_channel(select_case const& c) noexcept {
-  return c.kind == select_kind::recv || c.kind == select_kind::done || c.kind == select_kind::send;
-}
-/// On something with a lock.
-bool on_object(select_case const& c) noexcept {
-  return c.kind == select_kind::join || (on_channel(c) && c.core != nullptr);
-}
-channel& channel_in(select_case const& c) noexcept { return channel_of(*c.core); }
-/// What it waits for, by whose address the locks are ordered.
-void const* object_in(select_case const& c) noexcept {
-  return c.kind == select_kind::join ? static_cast<void const*>(c.ended) : c.core;
-}
-inline void lock_case(select_case const& c, lock_owner me) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  if (c.kind == select_kind::join) c.ended->lock.lock();
-  else channel_in(c).lock.lock(me);
-}
-inline void unlock_case(select_case const& c) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  if (c.kind == select_kind::join) c.ended->lock.unlock();
-  else channel_in(c).lock.unlock();
-}
-wait_record& record_in(select_case& c) noexcept { return *std::launder(reinterpret_cast<wait_record*>(c.record)); }
-/// Whose record it is.
-select_case const& case_of(wait_record const& r) noexcept {
-  return *std::launder(
-      reinterpret_cast<select_case const*>(reinterpret_cast<std::byte const*>(&r) - offsetof(select_case, record)));
-}
-
-/// What a select works with. The orders lie in the table, from its first element on.
-struct selection {
-  select_case* cases;
-  select_case* end;
-  bool biased;
-  select_case* drawn_end = cases;  // select_case::drawn: what is to be tried, or linked, in that order
-  select_case* locks_end = cases;  // select_case::lock: what can be waited for under a lock, from S6 on by address
-  select_case* otherwise = nullptr;
-  bool timed = false;       // some case is a time
-  bool unprepared = false;  // prepare() is due for some case
-  bool shared = false;      // some cases have one lock (S6)
-
-  [[nodiscard]] std::size_t index_of(select_case const& c) const noexcept {
-    return static_cast<std::size_t>(&c - cases);
-  }
-  void draw(select_case& c) noexcept { (drawn_end++)->drawn = &c; }
-};
 
 /// Whether a case on an object is worth a try, under its lock or, as a hint, without.
 inline bool may_happen(select_case const& c) noexcept {
@@ -179,10 +128,17 @@ void draw_those(selection& s, Fits fits) noexcept {
   shuffle(s);
 }
 
+bool looks_ready(select_case const& c) noexcept { return on_object(c) ? may_happen(c) : is_due(c); }
+
 /// A look after the first, S4's or S6's: draws an order of those that look ready. True: there are some.
 bool draw_ready(selection& s) noexcept {
-  draw_those(s, [](select_case const& c) { return on_object(c) && may_happen(c); });
+  draw_those(s, looks_ready);
   return s.drawn_end != s.cases;
+}
+
+/// Of a biased select, whose `c` is ready: whether one before it is by now.
+bool comes_too_late(selection const& s, select_case const& c) noexcept {
+  return s.biased && std::any_of(s.cases, const_cast<select_case*>(&c), looks_ready);
 }
 
 /// One of the cases that fit.
@@ -206,8 +162,8 @@ select_outcome done_or_throw(selection& s, Fits fits) {
 __attribute__((always_inline)) inline bool try_locked(selection const& s, select_case& c, select_outcome& out,
                                                       waiter*& woken) noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   attempt result = attempt::not_now;
-  if (c.kind == select_kind::join) {
-    if (c.ended->done.load(std::memory_order_relaxed)) result = attempt::done;
+  if (!on_channel(c)) {
+    if (c.kind != select_kind::join || c.ended->done.load(std::memory_order_relaxed)) result = attempt::done;
   } else if (c.kind == select_kind::send) {
     result = try_send_locked(channel_in(c), c.slot, woken);
   } else {
@@ -224,11 +180,12 @@ void prepare(select_case& c) {
   c.ready_slot = true;
 }
 
-/// S3.
+/// S3. False: all must be looked at anew.
 bool try_drawn(selection& s, select_outcome& out) WEFT_NO_THREAD_SAFETY_ANALYSIS {
   for (select_case* e = s.cases; e != s.drawn_end; ++e) {
     select_case& c = *e->drawn;
     if (!on_channel(c)) {  // an end, or a time, that has come, and so it stays
+      if (comes_too_late(s, c)) return false;
       out = {s.index_of(c), true};
       return true;
     }
@@ -239,12 +196,12 @@ bool try_drawn(selection& s, select_outcome& out) WEFT_NO_THREAD_SAFETY_ANALYSIS
     auto* const held = ch.lock.lock_as_owner(me);
     if (held == nullptr) [[unlikely]]
       ch.lock.lock_by_inner(me);
-    bool const happened = try_locked(s, c, out, woken);
+    bool const late = comes_too_late(s, c), happened = !late && try_locked(s, c, out, woken);
     if (held != nullptr) [[likely]]
       ch.lock.unlock_as_owner(held);
     else ch.lock.unlock();
     if (woken != nullptr) ready(*woken);
-    if (happened) return true;
+    if (happened || late) return happened;
   }
   return false;
 }

@@ -26,6 +26,12 @@ namespace weft::net {
   return std::unexpected(system::error(negative));
 }
 
+/// A write has failed by -negative.
+inline void note_failed_write(rt::io_slot& slot, std::ptrdiff_t negative) noexcept {
+  if (negative == -ECONNRESET || negative == -ETIMEDOUT || negative == -EHOSTUNREACH || negative == -ENETUNREACH)
+    slot.gone_by.store(static_cast<std::uint8_t>(-negative), std::memory_order_relaxed);
+}
+
 /// Calls attempt(fd), which returns at least 0 or -errno, until it returns anything but -EAGAIN, and waits in between.
 template <class Attempt>
 [[nodiscard]] result<std::size_t> operate(rt::io_slot* slot, rt::io_direction direction, Attempt attempt) {
@@ -40,6 +46,7 @@ template <class Attempt>
     if (n >= 0) return static_cast<std::size_t>(n);
     if (n != -EAGAIN) {
       if (slot->closing()) return fail(errc::closed);  // it was our close that broke the call
+      if (direction == rt::io_direction::write) note_failed_write(*slot, n);
       return system_failure(n);
     }
     if (std::error_code e = rt::io_wait(*slot, direction, self, seen)) return fail(e);

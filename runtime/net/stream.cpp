@@ -81,8 +81,9 @@ __attribute__((always_inline)) inline result<std::size_t> read_into(rt::io_slot*
       }
       if (n != -EAGAIN) {
         if (slot->closing()) return fail(errc::closed);  // it was our close that ended the stream
-        if (n == 0) return 0;
-        return system_failure(n);
+        if (n != 0) return system_failure(n);
+        if (int const error = slot->gone_by.load(std::memory_order_relaxed)) return system_failure(-error);
+        return 0;
       }
     }
     drained = 0;

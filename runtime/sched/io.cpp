@@ -187,6 +187,7 @@ io_slot* io_open(int fd, io_kind kind) noexcept {
   s->kind = kind;
   s->keep_open = false;
   s->hangup.store(false, std::memory_order_relaxed);
+  s->gone_by.store(0, std::memory_order_relaxed);
   s->exposed.store(false, std::memory_order_relaxed);
   s->named.store(false, std::memory_order_relaxed);
   for (io_side& side : s->sides) {

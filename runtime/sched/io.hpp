@@ -80,6 +80,8 @@ struct alignas(64) io_slot {  // two lines, which are no other connection's
   io_kind kind = io_kind::other;     // constant while open
   std::atomic<bool> named{false};    // the number was told to the user, who may wait for it by wait_readable
   bool keep_open = false;            // constant while open: never close(2) it (standard descriptors)
+  // The errno by which a write found the connection gone, or 0: the kernel tells one caller, and the others that the stream has ended.
+  std::atomic<std::uint8_t> gone_by{0};
 
   static constexpr std::uint32_t closing_bit = 1u << 31;
 

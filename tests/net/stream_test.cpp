@@ -298,3 +298,22 @@ TEST_CASE("a connection to a port where nobody listens is refused, and never one
     CHECK(to_itself == 0);
   });
 }
+
+TEST_CASE("where a write finds that the connection was reset, a read does not say that the stream has ended") {
+  weft::run([] {
+    auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+    auto client = net::tcp_stream::connect(listener.local_endpoint().to_string()).value();
+    auto server = listener.accept().value();
+    REQUIRE(client.write_all("unread"));
+    REQUIRE(server.write_all("some of it"));
+    char room[64];
+    REQUIRE(client.read_some(room).value() == 10);
+    server.close();  // with what it has not read: the system sends a reset
+    weft::result<void> written;
+    while ((written = client.write_all("x")));  // until it has come
+    CHECK(written.error() == std::errc::connection_reset);
+    auto const end = client.read_some(room);
+    REQUIRE_FALSE(end);
+    CHECK(end.error() == std::errc::connection_reset);
+  });
+}

@@ -141,3 +141,31 @@ TEST_CASE("a run in which only tickers go on that nobody receives from is deadlo
     CHECK(beat.channel().recv());
   });
 }
+
+TEST_CASE("a biased select takes no later case where what made that ready came after what made an earlier one ready") {
+  auto const r = sim::explore(300, [] {
+    auto const quit = weft::make_chan<int>();
+    auto const work = weft::make_chan<int>(100);
+    auto closer = weft::spawn([=] {
+      quit.close();
+      work.close();
+    });
+    bool stop = false;
+    for (int i = 0; i < 20 && !stop; ++i)
+      weft::select(weft::biased, weft::on_recv(quit, [&](auto const&) { stop = true; }), weft::on_send(work, 1),
+                   weft::otherwise());
+    closer.join();
+    auto const high = weft::make_chan<int>(1), low = weft::make_chan<int>(1);
+    auto sender = weft::spawn([=] {
+      high.send(1);
+      low.send(2);
+    });
+    int first = 0;
+    weft::select(weft::biased, weft::on_recv(high, [&](auto const& v) { first = *v; }),
+                 weft::on_recv(low, [&](auto const& v) { first = *v; }));
+    if (first != 1) throw std::logic_error("the later value came first");
+    sender.join();
+  });
+  CHECK(r.failed == 0);
+  INFO(r.what);
+}
