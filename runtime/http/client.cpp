@@ -55,13 +55,18 @@ bool may_be_repeated(std::string_view method) noexcept {
   return false;
 }
 
+/// What a server has received is passed on without what was said of the connection that it came by.
+bool stays_here(request_state const& q, std::string_view field) noexcept {
+  return q.received && (is_hop_by_hop(field) || q.has_connection_option(field));
+}
+
 std::string header_of(request_state const& q, url_parts const& url) {
   std::string out;
   out.reserve(256);
   out.append(q.method).append(" ").append(url.target).append(" HTTP/1.1\r\n");
   if (!q.field("Host")) out.append("Host: ").append(url.host).append("\r\n");
   for (auto const& f : q.fields) {
-    if (equal_no_case(f.name, "Content-Length") || equal_no_case(f.name, "Transfer-Encoding")) continue;  // ours to say
+    if (is_one_of(f.name, {"Content-Length", "Transfer-Encoding"}) || stays_here(q, f.name)) continue;  // ours to say
     out.append(f.name).append(": ").append(f.value).append("\r\n");
   }
   if (q.write) {
@@ -276,6 +281,7 @@ http::request redirected(http::request const& q, int status, std::string const& 
   http::request next(same ? from.method : "GET", url, same ? from.body : std::string());
   request_state& to = http_access::state(next);
   if (same) to.write = from.write;
+  to.received = from.received;
   bool const here = equal_no_case(split_url(url).value_or(url_parts()).host, first_host);
   for (auto const& [name, value] : from.fields) {
     bool const secret = equal_no_case(name, "Authorization") || equal_no_case(name, "Cookie");

@@ -71,7 +71,7 @@ class exchange {
   bool answer_streamed(request_parser& p, response_frame f);
   bool refuse(int status);
   http::response answer(request_stream* body = nullptr);
-  void require_final(http::response& r);
+  void make_sendable(http::response& r);
   void detach_readers() noexcept;
   void report(char const* what);
   bool send(http::response const& r, response_frame f);
@@ -107,7 +107,7 @@ bool exchange::one_request() {
   c_.enter_handler(w_.out);
   http::response r = answer();
   if (c_.phase() == connection_phase::owing) c_.settle(connection_phase::working);
-  require_final(r);
+  make_sendable(r);
   if (!calls_back(form_of(r, frame), frame)) detach_readers();
   frame.keep_alive = frame.keep_alive && !http_access::wants_close(r) && !draining();
   return send(r, frame);
@@ -168,7 +168,7 @@ bool exchange::answer_streamed(request_parser& p, response_frame f) {
   if (!flush()) return false;
   c_.enter(connection_phase::working);
   http::response r = answer(stream.get());
-  require_final(r);
+  make_sendable(r);
   if (!calls_back(form_of(r, f), f)) detach_readers();
   bool const goes_on = stream->begin_response();
   f.keep_alive = f.keep_alive && goes_on && !http_access::wants_close(r) && !draining();
@@ -272,8 +272,9 @@ http::response exchange::answer(request_stream* body) {
   return plain_response(500);
 }
 
-/// The client would wait for the final response behind an interim one.
-void exchange::require_final(http::response& r) {
+/// What came from another server was framed by that one. And the client would wait for the final response behind an interim one.
+void exchange::make_sendable(http::response& r) {
+  if (http_access::is_received(r)) http_access::drop_hop_by_hop(r);
   if (r.status() >= 200) return;
   report("an interim status is no answer");
   r = plain_response(500);

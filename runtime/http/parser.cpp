@@ -234,6 +234,7 @@ void request_parser::check_header() {
 /// A target in absolute form: its host counts, whatever the Host field says (RFC 9112, 3.2.2). False: it names none.
 bool request_parser::take_authority() {
   auto& q = into_;
+  q.received = true;
   bool const http = equal_no_case(q.scheme, "http") || equal_no_case(q.scheme, "https");
   if (!http || q.authority.empty() || q.authority.starts_with(':') || !is_authority(q.authority)) return false;
   for (auto& f : q.fields) {
@@ -358,6 +359,7 @@ http::response response_parser::take() {
   http::response r = http_access::make_response(status_);
   for (auto const& [name, value] : fields_) http_access::add_field(r, name, value);
   http_access::set_body(r, std::move(body_));
+  http_access::set_received(r);
   return r;
 }
 

@@ -136,6 +136,8 @@ class body_writer {
   rt::body_sink* sink_;
 };
 
+/// One that a client has received shows all fields of its server. A handler may return it: what they say of that connection (Connection
+/// and what that lists, Keep-Alive, Transfer-Encoding, Upgrade ...) and of the length is left out then (RFC 9110, 7.6.1).
 class response {
  public:
   /// With a body and no Content-Type header, text/plain is sent.
@@ -163,6 +165,7 @@ class response {
   friend struct rt::http_access;
   int status_;
   bool close_ = false;     // the handler asked for Connection: close
+  bool received_ = false;  // by a client
   std::string_view type_;  // a Content-Type with static storage, used unless fields_ has one
   std::string body_;
   std::string fields_;  // "Name: value\r\n" each, as they go out
