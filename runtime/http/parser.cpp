@@ -304,11 +304,14 @@ std::size_t request_parser::on_chunk_body_impl(std::uint64_t, view body, error_c
 
 // ---- responses -----------------------------------------------------------------------------------------
 
-response_parser::response_parser(parse_limits const& limits, bool to_head, body_taker const* taker)
-    : limits_(limits), taker_(taker), to_head_(to_head) {
+bool is_redirection(int status) noexcept {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+response_parser::response_parser(parse_limits const& limits, bool to_head, body_taker const* taker, bool follows)
+    : limits_(limits), taker_(taker), to_head_(to_head), follows_(follows) {
   base::header_limit(beast_limit(limits.header));
-  if (taker) base::body_limit(boost::none);  // see add_to_body
-  else base::body_limit(limits.body);
+  base::body_limit(boost::none);  // see on_header_impl
   if (to_head) base::skip(true);
 }
 
@@ -350,6 +353,7 @@ void response_parser::end() {
 }
 
 void response_parser::settle(error_code const& e) {
+  if (cut_) return;
   if (e == beast_http::error::body_limit || e == beast_http::error::header_limit) outcome_ = outcome::too_large;
   else if (e) outcome_ = outcome::malformed;
   else if (base::is_done() && outcome_ == outcome::more) outcome_ = outcome::done;
@@ -371,9 +375,12 @@ void response_parser::on_response_impl(int status, view, int version, error_code
 
 void response_parser::on_field_impl(field f, view name, view value, error_code& e) {
   // Of other codings nobody has said here that they would be understood (TE), and what they hold is not the body.
-  if (f == field::transfer_encoding && !header_done_ && may_have_body() &&
-      !equal_no_case(trim_blanks(std_view(value)), "chunked"))
-    e = beast_http::error::bad_transfer_encoding;
+  if (f == field::transfer_encoding && !header_done_) {
+    coded_ = true;
+    if (may_have_body() && !equal_no_case(trim_blanks(std_view(value)), "chunked"))
+      e = beast_http::error::bad_transfer_encoding;
+  }
+  if (f == field::location) located_ = true;
   if (f == field::connection && !header_done_) {
     says_close_ = says_close_ || has_option(std_view(value), "close");
     says_keep_ = says_keep_ || has_option(std_view(value), "keep-alive");
@@ -381,8 +388,22 @@ void response_parser::on_field_impl(field f, view name, view value, error_code& 
   if (!header_done_) fields_.emplace_back(std_view(name), trim_blanks(std_view(value)));
 }
 
+void response_parser::on_header_impl(error_code& e) {
+  header_done_ = true;
+  drops_ = follows_ && located_ && is_redirection(status_);
+  if (drops_ || taker_) return;
+  base::body_limit(limits_.body);  // of what comes in chunks, or up to the end
+  if (auto const length = base::content_length(); may_have_body() && length && *length > limits_.body)
+    e = beast_http::error::body_limit;
+}
+
 void response_parser::add_to_body(view piece) {
-  if (taker_ && (*taker_)(status_, std_view(piece))) return;
+  if (drops_) {
+    dropped_ += piece.size();
+    if (dropped_ > most_dropped) cut_ = true, outcome_ = outcome::done;
+    return;
+  }
+  if (taker_) return (*taker_)(std_view(piece));
   if (body_.size() + piece.size() > limits_.body) outcome_ = outcome::too_large;
   else body_.append(piece.data(), piece.size());
 }

@@ -246,6 +246,10 @@ TEST_CASE("a response that says close is its connection's last, whatever else it
   CHECK(kept("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n"));
   CHECK_FALSE(kept("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nConnection: x, Close\r\n"));
   CHECK_FALSE(kept("HTTP/1.0 200 OK\r\nConnection: keep-alive, close\r\n"));
+  rt::response_parser coded(limits, false);  // which HTTP/1.0 knows nothing of
+  coded.feed("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+  REQUIRE(coded.state() == rt::response_parser::outcome::done);
+  CHECK_FALSE(coded.keep_alive());
 }
 
 TEST_CASE("limits on target, header, trailers and body have a status each") {
