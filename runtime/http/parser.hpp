@@ -93,6 +93,8 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   [[nodiscard]] std::size_t longest_line() const noexcept { return std::max(limits_.target, limits_.target + 64); }
   void check_header();
   [[nodiscard]] bool take_authority();
+  /// Whether what is not whole yet may become so: else nobody waits for more of it.
+  [[nodiscard]] bool may_go_on(std::string_view unread) const noexcept;
   [[nodiscard]] int status_of(error_code const& e, std::string_view unread) const noexcept;
 
   void on_request_impl(boost::beast::http::verb, view method, view target, int version, error_code&) override;
@@ -169,6 +171,7 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   using view = boost::beast::string_view;
 
   void settle(error_code const& e);
+  [[nodiscard]] bool may_go_on(std::string_view unread) const;  // as request_parser's
 
   void on_request_impl(boost::beast::http::verb, view, view, int, error_code&) override {}
   void on_response_impl(int status, view, int, error_code&) override;
@@ -177,7 +180,7 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
   std::size_t on_body_impl(view body, error_code&) override;
   void on_chunk_header_impl(std::uint64_t size, view, error_code&) override {
-    chunk_header_ = true;
+    chunk_header_ = chunk_seen_ = true;
     chunk_left_ = size;
   }
   std::size_t on_chunk_body_impl(std::uint64_t, view body, error_code&) override;
@@ -204,6 +207,7 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   bool cut_ = false;                             // and has given it up
   std::uint64_t dropped_ = 0;
   bool chunk_header_ = false;  // one has just been taken
+  bool chunk_seen_ = false;
   std::uint64_t chunk_left_ = 0;  // of its data
   std::vector<std::pair<std::string, std::string>> fields_;
   std::string body_;

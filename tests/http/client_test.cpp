@@ -118,6 +118,24 @@ TEST_CASE("a connection is not used again when the request said close, or HTTP/1
   });
 }
 
+TEST_CASE("a response that is malformed ends the call although its connection stays open") {
+  weft::run([] {
+    std::string const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    std::vector<std::string> const all = {head + "2\nok\n0\n\n",
+                                          head + "2\r\nok\r\n0\r\n\n",
+                                          head + "zz\r\n",
+                                          head + "2;a=\"\r\nok\r\n0\r\n\r\n",
+                                          head + "2\r\nok\r\n0;a=\"\r\n\r\n",
+                                          "HTTP/1.1 200 OK\nContent-Length: 2\n\nok"};
+    upstream s(all);
+    http::client c({.request_timeout = 30s});
+    for (std::string const& bytes : all) {
+      CAPTURE(bytes);
+      CHECK(error_of(c.get(s.url())) == http::errc::bad_response);
+    }
+  });
+}
+
 TEST_CASE("a kept connection that the server has closed is replaced if the request may be repeated") {
   std::string const ok = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
   weft::run([&] {
