@@ -237,13 +237,14 @@ bool exchange::send(http::response const& r, response_frame f) {
     c_.written += part.length;
     sent = flush() && (part.length == 0 || c_.stream.write_file(part.file->fd.get(), part.offset, part.length));
   } else if (calls_back(form, f)) {
-    streamed const how = stream_body(c_, w_.out, r, form, until_);
+    stream_end const end = stream_body(c_, w_.out, r, form, until_, stream_);
     detach_readers();
-    if (how == streamed::unsent || how == streamed::late) {
+    if (end.how == streamed::unsent) {
       w_.out.resize(before);
-      return send(plain_response(how == streamed::late ? 503 : 500), f);
+      if (stream_ && stream_->fault() != 0) f.keep_alive = false;  // nothing can be read behind it
+      return send(plain_response(end.status), f);
     }
-    sent = how == streamed::whole;
+    sent = end.how == streamed::whole;
   }
   if (sent && f.keep_alive) return true;
   // What went out before a body that was cut is the client's, as all of the last response is. A client that did not read has had its time.

@@ -58,7 +58,8 @@ class body_reader {
   /// server_options::idle_timeout), weft::errc::eof (the client ended before its body did), or the connection's. After
   /// any of them the connection is closed behind the response; a handler that throws then answers with 400, 413 or 408.
   [[nodiscard]] result<std::size_t> read_some(net::mutable_buffer to);
-  /// All that is left, if it is no more than `most` bytes: http::errc::request_too_large otherwise.
+  /// All that is left, if it is no more than `most` bytes: http::errc::request_too_large otherwise. A handler that throws that (as
+  /// `.value()` does) answers with 413.
   [[nodiscard]] result<std::string> read_all(std::size_t most);
   /// The body's length, if it was announced by Content-Length. Does not wait.
   [[nodiscard]] std::optional<std::uint64_t> length() const;
