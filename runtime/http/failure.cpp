@@ -29,7 +29,7 @@ http::response response_to(std::exception_ptr const& thrown, std::string_view me
     std::rethrow_exception(thrown);
   } catch (http::error const& e) {
     int const status = status_of(e);
-    if (status >= 400 && status < 500) return http::response(status, e.what());
+    if (status < 500) return http::response(status, e.what());
     report_failure(method, path, e.what());
     return plain_response(status);
   } catch (std::exception const& e) {

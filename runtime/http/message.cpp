@@ -182,7 +182,8 @@ request::request(std::string_view method, std::string_view url, std::string body
   state_->method = state_->text.add(method);
   state_->target = state_->text.add(url);
   state_->body = std::move(body);
-  if (!state_->split_target()) state_->raw_path = state_->path = {};  // the client says errc::bad_url
+  if (!state_->split_target())
+    state_->raw_path = state_->path = {};  // whether it can be sent is not said here: see split_url
 }
 
 void request::stream(std::function<void(body_writer&)> write) { state_->write = std::move(write); }
@@ -270,7 +271,8 @@ response& response::header(std::string_view name, std::string_view value) & {
     fields_.erase(at, size);
   }
   if (type) type_ = {};
-  if (!connection) fields_ += line;  // the server writes Connection, after close_
+  if (!connection) fields_ += line;  // of that the server writes what it needs, after close_
+  else if (rt::has_option(value, "upgrade")) fields_ += "Connection: Upgrade\r\n";
   return *this;
 }
 response&& response::header(std::string_view name, std::string_view value) && { return std::move(header(name, value)); }

@@ -29,8 +29,8 @@ class whole_body;
 
 namespace weft::http {
 
-/// Thrown by a handler: the response has this status. The text is the response's body if the status is below 500, and a
-/// line on stderr otherwise.
+/// Thrown by a handler: the response has this status, which is one of 300 to 599; any other is answered with 500. The text is the
+/// response's body if the status is below 500, and a line on stderr otherwise.
 struct error : std::runtime_error {
   error(int status, std::string const& what) : std::runtime_error(what), status_(status) {}
   [[nodiscard]] int status() const noexcept { return status_; }
@@ -101,7 +101,8 @@ class request {
   [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
   /// Sets a field, in place of all of that name. Throws std::invalid_argument if name or value cannot stand in a header.
   request& header(std::string_view name, std::string_view value);
-  /// The first query parameter of that name, with percent escapes and '+' decoded.
+  /// The first query parameter of that name, with percent escapes and '+' decoded. One with an escape that is none, or of a null byte,
+  /// is given as it was sent, with nothing decoded: in C's strings it would end there, and be another one than was checked.
   [[nodiscard]] std::optional<std::string_view> query(std::string_view name) const;
   /// What the `{name}` of the route's pattern stood for, percent-decoded; empty if the pattern has no such name.
   [[nodiscard]] std::string_view param(std::string_view name) const;
@@ -155,7 +156,8 @@ class response {
   /// The first field of that name (compared without regard to case).
   [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
   /// Sets a field, in place of all of that name. Throws std::invalid_argument if name or value cannot stand in a header,
-  /// and for Content-Length and Transfer-Encoding, which the server writes.
+  /// and for Content-Length and Transfer-Encoding, which the server writes. It writes Connection, too: of that the options `close` and
+  /// `upgrade` (which 426 needs) are taken, and no others.
   response& header(std::string_view name, std::string_view value) &;
   response&& header(std::string_view name, std::string_view value) &&;
   /// Adds a field beside those of the same name (Set-Cookie). Throws likewise.
