@@ -108,7 +108,8 @@ void body_sink::trailer(std::string_view name, std::string_view value) {
   trailers_.append(name).append(": ").append(value).append("\r\n");
 }
 
-streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form, time_point until) {
+stream_end stream_body(http_connection& c, std::string& out, http::response const& r, body_form form, time_point until,
+                       request_stream const* body) {
   auto const write = [](void* to, std::string& first, std::string_view behind) {
     auto& connection = *static_cast<http_connection*>(to);
     // What the callback does between two writes, or when it has given up one, takes as long as it takes. A client that took nothing stays expired.
@@ -125,26 +126,29 @@ streamed stream_body(http_connection& c, std::string& out, http::response const&
   defer const tell([&] {
     if (!whole && sink.sent() && form == body_form::to_end) net::system::reset_on_close(c.stream.native_handle());
   });
+  int fault = 0;
   try {
     http::body_writer to = sink.writer();
     c.enter(connection_phase::working);
     if (until == time_point::max()) {
       http_access::writer(r)(to);
     } else if (!within(until - weft::now(), [&] { http_access::writer(r)(to); })) {
-      return sink.sent() ? streamed::cut : streamed::late;
+      return {sink.sent() ? streamed::cut : streamed::unsent, 503};
     }
     sink.finish();
     whole = !sink.broken();
-    return whole ? streamed::whole : streamed::cut;
+    return {whole ? streamed::whole : streamed::cut};
   } catch (cancelled const& e) {
     if (this_task::context().cancelled()) throw;  // the client has gone, or the grace of a shutdown has ended
     report_failure("streamed", "response", e.what());
   } catch (std::exception const& e) {
-    if (!sink.told()) report_failure("streamed", "response", e.what());  // a client that is gone is no failure of ours
+    fault = client_fault(e, body);
+    if (!sink.told() && fault == 0)
+      report_failure("streamed", "response", e.what());  // a client that is gone is no failure of ours
   } catch (...) {
     report_failure("streamed", "response", "an exception of unknown type");
   }
-  return sink.sent() ? streamed::cut : streamed::unsent;
+  return {sink.sent() ? streamed::cut : streamed::unsent, fault != 0 ? fault : 500};
 }
 
 }  // namespace weft::rt

@@ -11,16 +11,24 @@
 
 namespace weft::rt {
 
+class request_stream;
+
 /// Writes `out` and then `behind`, and empties `out`. In pieces, each of which counts as getting on. False: the client is gone.
 [[nodiscard]] bool write_out(http_connection& c, std::string& out, std::string_view behind = {});
 
 /// How streaming a body has ended: all of it is sent or in `out`; cut short, by either side; or the callback threw before
 /// anything was sent, or its time was up before that, so that another response can take its place.
-enum class streamed { whole, cut, unsent, late };
+enum class streamed { whole, cut, unsent };
 
-/// Sends `out` (the header) and the body that the response's callback writes, which is cancelled at `until`.
-[[nodiscard]] streamed stream_body(http_connection& c, std::string& out, http::response const& r, body_form form,
-                                   time_point until);
+struct stream_end {
+  streamed how;
+  int status = 500;  // of the response in its place
+};
+
+/// Sends `out` (the header) and the body that the response's callback writes, which is cancelled at `until`, and may read the
+/// request's `body`, if there is one.
+[[nodiscard]] stream_end stream_body(http_connection& c, std::string& out, http::response const& r, body_form form,
+                                     time_point until, request_stream const* body);
 
 /// Behind http::body_writer: collects, makes chunks, and gives both to a connection of a server or a client.
 class body_sink {

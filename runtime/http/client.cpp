@@ -55,13 +55,21 @@ bool may_be_repeated(std::string_view method) noexcept {
   return false;
 }
 
+/// What a server has received is passed on without what was said of the connection that it came by.
+bool stays_here(request_state const& q, std::string_view field) noexcept {
+  return q.received && (is_hop_by_hop(field) || q.has_connection_option(field));
+}
+
+/// By a field that is sent: then the server closes behind its answer, whether it says so or not (RFC 9112, 9.6).
+bool asks_to_close(request_state const& q) noexcept { return !q.received && q.has_connection_option("close"); }
+
 std::string header_of(request_state const& q, url_parts const& url) {
   std::string out;
   out.reserve(256);
   out.append(q.method).append(" ").append(url.target).append(" HTTP/1.1\r\n");
   if (!q.field("Host")) out.append("Host: ").append(url.host).append("\r\n");
   for (auto const& f : q.fields) {
-    if (equal_no_case(f.name, "Content-Length") || equal_no_case(f.name, "Transfer-Encoding")) continue;  // ours to say
+    if (is_one_of(f.name, {"Content-Length", "Transfer-Encoding"}) || stays_here(q, f.name)) continue;  // ours to say
     out.append(f.name).append(": ").append(f.value).append("\r\n");
   }
   if (q.write) {
@@ -265,22 +273,31 @@ class request_writing {
   join_handle<void> beside_;  // last: its destructor waits for what writes to the others
 };
 
-bool is_redirection(int status) noexcept {
-  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+/// What says something of a request's body, and nothing of a request without (RFC 9110, 15.4).
+bool is_of_body(std::string_view field) noexcept {
+  constexpr std::string_view content = "Content-";
+  return equal_no_case(field.substr(0, content.size()), content) ||
+         is_one_of(field, {"Digest", "Last-Modified", "Trailer", "Transfer-Encoding", "Expect"});
 }
 
-/// The request for `url` that follows `q`.
-http::request redirected(http::request const& q, int status, std::string const& url, std::string_view first_host) {
+bool is_secret(std::string_view field) noexcept {
+  return is_one_of(field, {"Authorization", "Cookie", "Cookie2", "Proxy-Authorization", "WWW-Authenticate"});
+}
+
+/// The request for `url` that follows `q`. `same_host`: nothing was said of another one than that which answered, so that a Host of the
+/// caller's own holds on.
+http::request redirected(http::request const& q, int status, std::string const& url, bool same_host,
+                         std::string_view first_host) {
   request_state const& from = http_access::state(q);
   bool const same = status == 307 || status == 308 || (status != 303 && from.method != "POST") || from.method == "HEAD";
   http::request next(same ? from.method : "GET", url, same ? from.body : std::string());
   request_state& to = http_access::state(next);
   if (same) to.write = from.write;
+  to.received = from.received;
   bool const here = equal_no_case(split_url(url).value_or(url_parts()).host, first_host);
   for (auto const& [name, value] : from.fields) {
-    bool const secret = equal_no_case(name, "Authorization") || equal_no_case(name, "Cookie");
-    bool const of_body = equal_no_case(name, "Content-Type") || equal_no_case(name, "Content-Encoding");
-    if (equal_no_case(name, "Host") || (secret && !here) || (of_body && !same)) continue;
+    if ((equal_no_case(name, "Host") && !same_host) || (is_secret(name) && !here) || (is_of_body(name) && !same))
+      continue;
     to.fields.push_back({to.text.add(name), to.text.add(value)});
   }
   return next;
@@ -293,11 +310,6 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
   // A time-out is the end of the call: nothing is sent twice for it.
   auto const fail = [](std::error_code e, bool untouched) {
     return outcome{std::unexpected(e), false, untouched && e != std::errc::timed_out};
-  };
-  response_parser::body_taker const taker = [&](int status, std::string_view piece) {
-    if (follows && is_redirection(status)) return false;
-    to(piece);
-    return true;
   };
   bool const timed = options.request_timeout != std::chrono::nanoseconds::max();
   auto const set_deadline = [&](time_point at) {
@@ -316,7 +328,7 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
   std::size_t begin = 0, end = 0;
   bool any = false;
   for (int interims = 0;; ++interims) {
-    response_parser parser(limits, q.method == "HEAD", to ? &taker : nullptr);
+    response_parser parser(limits, q.method == "HEAD", to ? &to : nullptr, follows);
     while (parser.state() == response_parser::outcome::more) {
       begin += parser.feed({buffer.data() + begin, end - begin});
       if (parser.state() != response_parser::outcome::more) break;
@@ -345,7 +357,7 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
       continue;
     }
     // What has been answered is mostly just being sent to its end. Who goes on to read says so by keeping the connection; Go waits as long.
-    bool const read_on = parser.keep_alive() && begin == end;
+    bool const read_on = parser.keep_alive() && begin == end && !asks_to_close(q);
     bool const reusable = writing.end(read_on ? 50ms : 0ns).has_value() && read_on;
     if (timed && reusable) set_deadline(time_point::max());
     return {parser.take(), reusable, false};
@@ -384,7 +396,7 @@ result<http::response> http_client::send(http::request& q, sink const& to) {
     auto const location = r ? r->header("Location") : std::nullopt;
     if (!follows || !location || !is_redirection(r->status())) return r;
     if (followed == options.max_redirects) return std::unexpected(make_error_code(http::errc::too_many_redirects));
-    q = redirected(q, r->status(), resolve_url(*url, *location), first_host);
+    q = redirected(q, r->status(), resolve_url(*url, *location), is_relative(*location), first_host);
   }
 }
 

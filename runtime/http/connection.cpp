@@ -71,7 +71,7 @@ class exchange {
   bool answer_streamed(request_parser& p, response_frame f);
   bool refuse(int status);
   http::response answer(request_stream* body = nullptr);
-  void require_final(http::response& r);
+  void make_sendable(http::response& r);
   void detach_readers() noexcept;
   void report(char const* what);
   bool send(http::response const& r, response_frame f);
@@ -107,7 +107,7 @@ bool exchange::one_request() {
   c_.enter_handler(w_.out);
   http::response r = answer();
   if (c_.phase() == connection_phase::owing) c_.settle(connection_phase::working);
-  require_final(r);
+  make_sendable(r);
   if (!calls_back(form_of(r, frame), frame)) detach_readers();
   frame.keep_alive = frame.keep_alive && !http_access::wants_close(r) && !draining();
   return send(r, frame);
@@ -168,7 +168,7 @@ bool exchange::answer_streamed(request_parser& p, response_frame f) {
   if (!flush()) return false;
   c_.enter(connection_phase::working);
   http::response r = answer(stream.get());
-  require_final(r);
+  make_sendable(r);
   if (!calls_back(form_of(r, f), f)) detach_readers();
   bool const goes_on = stream->begin_response();
   f.keep_alive = f.keep_alive && goes_on && !http_access::wants_close(r) && !draining();
@@ -237,13 +237,14 @@ bool exchange::send(http::response const& r, response_frame f) {
     c_.written += part.length;
     sent = flush() && (part.length == 0 || c_.stream.write_file(part.file->fd.get(), part.offset, part.length));
   } else if (calls_back(form, f)) {
-    streamed const how = stream_body(c_, w_.out, r, form, until_);
+    stream_end const end = stream_body(c_, w_.out, r, form, until_, stream_);
     detach_readers();
-    if (how == streamed::unsent || how == streamed::late) {
+    if (end.how == streamed::unsent) {
       w_.out.resize(before);
-      return send(plain_response(how == streamed::late ? 503 : 500), f);
+      if (stream_ && stream_->fault() != 0) f.keep_alive = false;  // nothing can be read behind it
+      return send(plain_response(end.status), f);
     }
-    sent = how == streamed::whole;
+    sent = end.how == streamed::whole;
   }
   if (sent && f.keep_alive) return true;
   // What went out before a body that was cut is the client's, as all of the last response is. A client that did not read has had its time.
@@ -272,8 +273,9 @@ http::response exchange::answer(request_stream* body) {
   return plain_response(500);
 }
 
-/// The client would wait for the final response behind an interim one.
-void exchange::require_final(http::response& r) {
+/// What came from another server was framed by that one. And the client would wait for the final response behind an interim one.
+void exchange::make_sendable(http::response& r) {
+  if (http_access::is_received(r)) http_access::drop_hop_by_hop(r);
   if (r.status() >= 200) return;
   report("an interim status is no answer");
   r = plain_response(500);

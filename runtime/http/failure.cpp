@@ -5,11 +5,23 @@
 #include "runtime/http/request_stream.hpp"
 #include "runtime/http/response_text.hpp"
 
+#include <weft/http/errc.hpp>
+
 #include <algorithm>
+#include <expected>
+#include <system_error>
 
 namespace weft::rt {
 
 int status_of(http::error const& e) noexcept { return e.status() >= 300 && e.status() <= 599 ? e.status() : 500; }
+
+int client_fault(std::exception const& thrown, request_stream const* body) noexcept {
+  if (body && body->fault() != 0) return body->fault();
+  auto const* const of_value = dynamic_cast<std::bad_expected_access<std::error_code> const*>(&thrown);
+  auto const* const of_call = dynamic_cast<std::system_error const*>(&thrown);
+  std::error_code const e = of_value ? of_value->error() : of_call ? of_call->code() : std::error_code();
+  return e == http::errc::request_too_large ? 413 : 0;
+}
 
 http::response response_to(std::exception_ptr const& thrown, std::string_view method, std::string_view path,
                            request_stream const* body) {
@@ -17,11 +29,11 @@ http::response response_to(std::exception_ptr const& thrown, std::string_view me
     std::rethrow_exception(thrown);
   } catch (http::error const& e) {
     int const status = status_of(e);
-    if (status >= 400 && status < 500) return http::response(status, e.what());
+    if (status < 500) return http::response(status, e.what());
     report_failure(method, path, e.what());
     return plain_response(status);
   } catch (std::exception const& e) {
-    if (body && body->fault() != 0) return plain_response(body->fault());
+    if (int const fault = client_fault(e, body); fault != 0) return plain_response(fault);
     report_failure(method, path, e.what());
     return plain_response(500);
   }

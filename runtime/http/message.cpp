@@ -23,7 +23,7 @@ void request_state::clear() noexcept {
   fields.clear();
   params.clear();
   query.clear();
-  query_split = false;
+  query_split = received = false;
   trailers.clear();
   stream.reset();
   detach_readers();
@@ -43,6 +43,7 @@ void request_state::copy_from(request_state const& other) {
   body = other.body;
   write = other.write;
   allow = other.allow;
+  received = other.received;
   [[maybe_unused]] bool const well_formed = split_target();  // the other's was split too
 }
 
@@ -51,6 +52,11 @@ std::optional<std::string_view> request_state::field(std::string_view name) cons
     if (equal_no_case(f.name, name)) return f.value;
   }
   return std::nullopt;
+}
+
+bool request_state::has_connection_option(std::string_view option) const noexcept {
+  return std::ranges::any_of(
+      fields, [&](text_pair const& f) { return equal_no_case(f.name, "Connection") && has_option(f.value, option); });
 }
 
 bool request_state::split_target() {
@@ -103,6 +109,24 @@ void http_access::add_field(http::response& r, std::string_view name, std::strin
   r.fields_.reserve(r.fields_.size() + name.size() + between.size() + value.size() +
                     end.size());  // so all of it or nothing
   r.fields_.append(name).append(between).append(value).append(end);
+}
+
+void http_access::drop_hop_by_hop(http::response& r) {
+  auto const for_each_line = [&r](auto f) {
+    for (std::string_view left = r.fields_; !left.empty();) {
+      std::string_view const line = left.substr(0, left.find("\r\n") + 2);
+      f(line, line.substr(0, line.find(':')));
+      left.remove_prefix(line.size());
+    }
+  };
+  std::string listed, kept;  // by the Connection fields
+  for_each_line([&](std::string_view line, std::string_view name) {
+    if (equal_no_case(name, "Connection")) listed.append(line, name.size() + 1, line.size() - name.size() - 3) += ',';
+  });
+  for_each_line([&](std::string_view line, std::string_view name) {
+    if (!is_hop_by_hop(name) && !equal_no_case(name, "Content-Length") && !has_option(listed, name)) kept += line;
+  });
+  r.fields_ = std::move(kept);
 }
 
 void check_field(char const* call, std::string_view name, std::string_view value) {
@@ -158,7 +182,8 @@ request::request(std::string_view method, std::string_view url, std::string body
   state_->method = state_->text.add(method);
   state_->target = state_->text.add(url);
   state_->body = std::move(body);
-  if (!state_->split_target()) state_->raw_path = state_->path = {};  // the client says errc::bad_url
+  if (!state_->split_target())
+    state_->raw_path = state_->path = {};  // whether it can be sent is not said here: see split_url
 }
 
 void request::stream(std::function<void(body_writer&)> write) { state_->write = std::move(write); }
@@ -246,7 +271,8 @@ response& response::header(std::string_view name, std::string_view value) & {
     fields_.erase(at, size);
   }
   if (type) type_ = {};
-  if (!connection) fields_ += line;  // the server writes Connection, after close_
+  if (!connection) fields_ += line;  // of that the server writes what it needs, after close_
+  else if (rt::has_option(value, "upgrade")) fields_ += "Connection: Upgrade\r\n";
   return *this;
 }
 response&& response::header(std::string_view name, std::string_view value) && { return std::move(header(name, value)); }

@@ -22,6 +22,11 @@ std::string line_of(std::string const& subject, int status, std::chrono::nanosec
          std::to_string(tenths % 10) + "ms";
 }
 
+rt::request_stream const* body_of(request const& q) noexcept {
+  rt::request_state const* const state = rt::http_access::state_or_null(q);  // null: moved away
+  return state ? state->stream.get() : nullptr;
+}
+
 void to_stderr(std::string_view line) { rt::write_error(std::string(line) + '\n'); }
 
 }  // namespace
@@ -40,8 +45,9 @@ middleware log_requests(std::function<void(std::string_view)> sink) {
       } catch (error const& e) {
         sink(line_of(subject, rt::status_of(e), weft::now() - began));
         throw;
-      } catch (std::exception const&) {
-        sink(line_of(subject, 500, weft::now() - began));
+      } catch (std::exception const& e) {
+        int const fault = rt::client_fault(e, body_of(q));
+        sink(line_of(subject, fault != 0 ? fault : 500, weft::now() - began));
         throw;
       }
     };
@@ -55,8 +61,7 @@ middleware recover() {
       try {
         return next(q);
       } catch (std::exception const&) {
-        rt::request_state const* const state = rt::http_access::state_or_null(q);  // null: moved away
-        return rt::response_to(std::current_exception(), method, path, state ? state->stream.get() : nullptr);
+        return rt::response_to(std::current_exception(), method, path, body_of(q));
       }
     };
   };

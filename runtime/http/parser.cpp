@@ -1,6 +1,7 @@
 // The parsers' decisions on top of Beast's grammar: see parser.hpp.
 #include "runtime/http/parser.hpp"
 
+#include "runtime/http/chunk_header.hpp"
 #include "runtime/sched/native_call.hpp"
 
 #include <boost/asio/buffer.hpp>
@@ -74,27 +75,6 @@ std::size_t later_minor_version_of_status(std::string_view line) noexcept {
   return later && line.substr(end).substr(0, 1).find_first_not_of(' ') == line.npos ? end - 1 : line.npos;
 }
 
-/// Beast's parser asserts that it is not called again for a last chunk of which it has fewer bytes than the shortest one has
-/// ("0\r\n\r\n"). More must come in any case, wherever in a chunked body we are.
-constexpr std::size_t shortest_last_chunk = 5;
-
-/// Whether a chunk's header can begin so: behind another chunk with the end of that one's line.
-bool may_begin_chunk(std::string_view s, bool behind_another) noexcept {
-  using enum character_set::alphanumeric;
-  static constexpr character_set hexadecimal(no, "0123456789abcdefABCDEF");
-  if (behind_another)
-    return std::string_view("\r\n").starts_with(s.substr(0, 2)) &&
-           hexadecimal.all_of(s.substr(std::min<std::size_t>(s.size(), 2), 1));
-  return hexadecimal.all_of(s.substr(0, 1));
-}
-
-bool has_bare_line_feed(std::string_view s) noexcept {
-  for (auto at = s.find('\n'); at != s.npos; at = s.find('\n', at + 1)) {
-    if (at == 0 || s[at - 1] != '\r') return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 std::size_t counted_body::take(std::string_view in) {
@@ -155,7 +135,7 @@ std::size_t request_parser::feed(std::string_view in) {
     if (header_done_ && by_length_) return taken + body_.take(rest);
     if (header_done_ && rest.empty()) return taken;
     if (header_done_ && chunk_left_ == 0 && rest.size() < shortest_last_chunk) {
-      if (!may_begin_chunk(rest, chunk_seen_)) refuse(400);  // nor will it with more behind it
+      if (!may_become_chunk_header(rest, chunk_seen_)) refuse(400);
       return taken;
     }
     error_code e;
@@ -185,13 +165,18 @@ std::size_t request_parser::feed(std::string_view in) {
       refuse(431);
     } else if (e) {  // more of a header, or of a chunk's header or the trailers
       if (unread > limits_.header) refuse(431);
-      else if (has_bare_line_feed(in.substr(taken))) refuse(400);  // its client sees a whole line there
+      else if (!may_go_on(in.substr(taken))) refuse(400);
       return taken;
     } else if (chunk_header_ && n > limits_.header) {  // as above, had it come in pieces
       refuse(431);
     }
   }
   return taken;
+}
+
+bool request_parser::may_go_on(std::string_view unread) const noexcept {
+  if (header_done_ && chunk_left_ == 0) return may_become_chunk_header(unread, chunk_seen_);
+  return !has_bare_line_feed(unread);
 }
 
 int request_parser::status_of(error_code const& e, std::string_view unread) const noexcept {
@@ -234,6 +219,7 @@ void request_parser::check_header() {
 /// A target in absolute form: its host counts, whatever the Host field says (RFC 9112, 3.2.2). False: it names none.
 bool request_parser::take_authority() {
   auto& q = into_;
+  q.received = true;
   bool const http = equal_no_case(q.scheme, "http") || equal_no_case(q.scheme, "https");
   if (!http || q.authority.empty() || q.authority.starts_with(':') || !is_authority(q.authority)) return false;
   for (auto& f : q.fields) {
@@ -303,11 +289,14 @@ std::size_t request_parser::on_chunk_body_impl(std::uint64_t, view body, error_c
 
 // ---- responses -----------------------------------------------------------------------------------------
 
-response_parser::response_parser(parse_limits const& limits, bool to_head, body_taker const* taker)
-    : limits_(limits), taker_(taker), to_head_(to_head) {
+bool is_redirection(int status) noexcept {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+response_parser::response_parser(parse_limits const& limits, bool to_head, body_taker const* taker, bool follows)
+    : limits_(limits), taker_(taker), to_head_(to_head), follows_(follows) {
   base::header_limit(beast_limit(limits.header));
-  if (taker) base::body_limit(boost::none);  // see add_to_body
-  else base::body_limit(limits.body);
+  base::body_limit(boost::none);  // see on_header_impl
   if (to_head) base::skip(true);
 }
 
@@ -316,7 +305,11 @@ std::size_t response_parser::feed(std::string_view in) {
   while (outcome_ == outcome::more) {
     std::string_view const rest = in.substr(taken);
     bool const in_body = header_done_;
-    if (rest.empty() || (in_body && base::chunked() && chunk_left_ == 0 && rest.size() < shortest_last_chunk)) break;
+    if (rest.empty()) break;
+    if (in_body && base::chunked() && chunk_left_ == 0 && rest.size() < shortest_last_chunk) {
+      if (!may_become_chunk_header(rest, chunk_seen_)) outcome_ = outcome::malformed;
+      break;
+    }
     error_code e;
     chunk_header_ = false;
     std::size_t n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
@@ -333,11 +326,17 @@ std::size_t response_parser::feed(std::string_view in) {
     if (header_size_ + (header_done_ ? 0 : unread) > limits_.header) outcome_ = outcome::too_large;
     if (e == beast_http::error::need_more) {
       if (unread > limits_.header) outcome_ = outcome::too_large;
+      else if (!may_go_on(in.substr(taken))) outcome_ = outcome::malformed;
       break;
     }
     settle(e);
   }
   return taken;
+}
+
+bool response_parser::may_go_on(std::string_view unread) const {
+  if (header_done_ && base::chunked() && chunk_left_ == 0) return may_become_chunk_header(unread, chunk_seen_);
+  return !has_bare_line_feed(unread);
 }
 
 void response_parser::end() {
@@ -349,6 +348,7 @@ void response_parser::end() {
 }
 
 void response_parser::settle(error_code const& e) {
+  if (cut_) return;
   if (e == beast_http::error::body_limit || e == beast_http::error::header_limit) outcome_ = outcome::too_large;
   else if (e) outcome_ = outcome::malformed;
   else if (base::is_done() && outcome_ == outcome::more) outcome_ = outcome::done;
@@ -358,6 +358,7 @@ http::response response_parser::take() {
   http::response r = http_access::make_response(status_);
   for (auto const& [name, value] : fields_) http_access::add_field(r, name, value);
   http_access::set_body(r, std::move(body_));
+  http_access::set_received(r);
   return r;
 }
 
@@ -369,9 +370,12 @@ void response_parser::on_response_impl(int status, view, int version, error_code
 
 void response_parser::on_field_impl(field f, view name, view value, error_code& e) {
   // Of other codings nobody has said here that they would be understood (TE), and what they hold is not the body.
-  if (f == field::transfer_encoding && !header_done_ && may_have_body() &&
-      !equal_no_case(trim_blanks(std_view(value)), "chunked"))
-    e = beast_http::error::bad_transfer_encoding;
+  if (f == field::transfer_encoding && !header_done_) {
+    coded_ = true;
+    if (may_have_body() && !equal_no_case(trim_blanks(std_view(value)), "chunked"))
+      e = beast_http::error::bad_transfer_encoding;
+  }
+  if (f == field::location) located_ = true;
   if (f == field::connection && !header_done_) {
     says_close_ = says_close_ || has_option(std_view(value), "close");
     says_keep_ = says_keep_ || has_option(std_view(value), "keep-alive");
@@ -379,8 +383,22 @@ void response_parser::on_field_impl(field f, view name, view value, error_code& 
   if (!header_done_) fields_.emplace_back(std_view(name), trim_blanks(std_view(value)));
 }
 
+void response_parser::on_header_impl(error_code& e) {
+  header_done_ = true;
+  drops_ = follows_ && located_ && is_redirection(status_);
+  if (drops_ || taker_) return;
+  base::body_limit(limits_.body);  // of what comes in chunks, or up to the end
+  if (auto const length = base::content_length(); may_have_body() && length && *length > limits_.body)
+    e = beast_http::error::body_limit;
+}
+
 void response_parser::add_to_body(view piece) {
-  if (taker_ && (*taker_)(status_, std_view(piece))) return;
+  if (drops_) {
+    dropped_ += piece.size();
+    if (dropped_ > most_dropped) cut_ = true, outcome_ = outcome::done;
+    return;
+  }
+  if (taker_) return (*taker_)(std_view(piece));
   if (body_.size() + piece.size() > limits_.body) outcome_ = outcome::too_large;
   else body_.append(piece.data(), piece.size());
 }

@@ -93,6 +93,8 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   [[nodiscard]] std::size_t longest_line() const noexcept { return std::max(limits_.target, limits_.target + 64); }
   void check_header();
   [[nodiscard]] bool take_authority();
+  /// Whether what is not whole yet may become so: else nobody waits for more of it.
+  [[nodiscard]] bool may_go_on(std::string_view unread) const noexcept;
   [[nodiscard]] int status_of(error_code const& e, std::string_view unread) const noexcept;
 
   void on_request_impl(boost::beast::http::verb, view method, view target, int version, error_code&) override;
@@ -131,17 +133,22 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   bool last_chunked_ = false;
 };
 
+/// Of those that a client may follow.
+[[nodiscard]] bool is_redirection(int status) noexcept;
+
 class response_parser final : private boost::beast::http::basic_parser<false> {
   using base = boost::beast::http::basic_parser<false>;
 
  public:
   enum class outcome { more, done, malformed, too_large };
 
-  using body_taker = std::function<bool(int status, std::string_view piece)>;
+  using body_taker = std::function<void(std::string_view piece)>;
+  static constexpr std::uint64_t most_dropped = 256 * 1024;
 
   /// For one response. `to_head`: it answers a HEAD request, and has no body whatever its header says. `taker`, if there is one, is
-  /// given the body, and says whether it wants it: what it does not is collected.
-  response_parser(parse_limits const& limits, bool to_head, body_taker const* taker = nullptr);
+  /// given the body, which is collected otherwise. `follows`: a redirection that says where to is followed, and nobody wants its body.
+  /// That is dropped, and counts as done when it has gone on for too long: the connection is good for nothing else then.
+  response_parser(parse_limits const& limits, bool to_head, body_taker const* taker = nullptr, bool follows = false);
 
   /// As request_parser's, but does not stop behind the header.
   std::size_t feed(std::string_view in);
@@ -150,7 +157,10 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
 
   [[nodiscard]] outcome state() const noexcept { return outcome_; }
   [[nodiscard]] bool started() const noexcept { return base::got_some(); }
-  [[nodiscard]] bool keep_alive() const { return base::keep_alive() && !says_close_ && (http11_ || says_keep_); }
+  /// Nor behind a Transfer-Encoding of HTTP/1.0, which does not know it: where that response ends is a guess (RFC 9112, 6.1).
+  [[nodiscard]] bool keep_alive() const {
+    return base::keep_alive() && !cut_ && !says_close_ && (http11_ || (says_keep_ && !coded_));
+  }
   [[nodiscard]] bool interim() const noexcept { return status_ / 100 == 1; }     // 1xx: another response follows
   [[nodiscard]] bool other_protocol() const noexcept { return status_ == 101; }  // but not that behind 101
   [[nodiscard]] http::response take();
@@ -161,15 +171,16 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   using view = boost::beast::string_view;
 
   void settle(error_code const& e);
+  [[nodiscard]] bool may_go_on(std::string_view unread) const;  // as request_parser's
 
   void on_request_impl(boost::beast::http::verb, view, view, int, error_code&) override {}
   void on_response_impl(int status, view, int, error_code&) override;
   void on_field_impl(field, view name, view value, error_code&) override;
-  void on_header_impl(error_code&) override { header_done_ = true; }
+  void on_header_impl(error_code&) override;
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
   std::size_t on_body_impl(view body, error_code&) override;
   void on_chunk_header_impl(std::uint64_t size, view, error_code&) override {
-    chunk_header_ = true;
+    chunk_header_ = chunk_seen_ = true;
     chunk_left_ = size;
   }
   std::size_t on_chunk_body_impl(std::uint64_t, view body, error_code&) override;
@@ -183,14 +194,21 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   parse_limits const& limits_;
   body_taker const* taker_;
   bool const to_head_;
+  bool const follows_;
   outcome outcome_ = outcome::more;
   int status_ = 0;
   std::size_t header_size_ = 0;
   bool header_done_ = false;
   bool http11_ = false;
   bool says_close_ = false, says_keep_ = false;  // options of the Connection fields
-  bool chunk_header_ = false;                    // one has just been taken
-  std::uint64_t chunk_left_ = 0;                 // of its data
+  bool coded_ = false;                           // has a Transfer-Encoding
+  bool located_ = false;                         // has a Location
+  bool drops_ = false;                           // the body
+  bool cut_ = false;                             // and has given it up
+  std::uint64_t dropped_ = 0;
+  bool chunk_header_ = false;  // one has just been taken
+  bool chunk_seen_ = false;
+  std::uint64_t chunk_left_ = 0;  // of its data
   std::vector<std::pair<std::string, std::string>> fields_;
   std::string body_;
 };

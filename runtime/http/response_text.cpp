@@ -41,6 +41,7 @@ std::string_view reason_of(int status) noexcept {
     case 416: return "Range Not Satisfiable";
     case 417: return "Expectation Failed";
     case 422: return "Unprocessable Content";
+    case 426: return "Upgrade Required";
     case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";
     case 500: return "Internal Server Error";
@@ -56,6 +57,8 @@ std::string_view reason_of(int status) noexcept {
 body_form form_of(http::response const& r, response_frame const& f) noexcept {
   if (r.status() < 200 || r.status() == 204 || r.status() == 304) return body_form::none;
   if (r.status() == 205) return body_form::empty;  // RFC 9110, 15.3.6
+  // The answer to a HEAD request that was passed on: nothing here knows the length of what GET gets.
+  if (f.head && http_access::is_received(r) && r.body_view().empty()) return body_form::none;
   if (!http_access::writer(r)) return body_form::counted;
   if (file_of(r)) return body_form::file;
   return f.http11 ? body_form::chunked : body_form::to_end;

@@ -57,6 +57,7 @@ struct request_state {
   std::vector<text_pair> params;  // names point into the route
   std::vector<text_pair> query;   // of raw_query, once query_split
   bool query_split = false;
+  bool received = false;  // by a server, with a target in absolute form: a client can pass it on
   std::string body;
   std::size_t body_read = 0;                      // by body_reader, of `body`
   std::vector<text_pair> trailers;                // of a chunked body that was read whole
@@ -71,6 +72,8 @@ struct request_state {
   }
   void copy_from(request_state const& other);
   [[nodiscard]] std::optional<std::string_view> field(std::string_view name) const noexcept;
+  /// Whether a Connection field has this option.
+  [[nodiscard]] bool has_connection_option(std::string_view option) const noexcept;
   /// Finds path and query in `target`, in any of the forms of RFC 9112, 3.2. False: it is malformed.
   [[nodiscard]] bool split_target();
   void split_query();
@@ -105,6 +108,11 @@ struct http_access {
   static auto const& writer(http::response const& r) noexcept { return r.write_; }
   static void set_body(http::response& r, std::string body) noexcept { r.body_ = std::move(body); }
   static http::response make_response(int status) { return http::response(status); }
+  /// It came from another server, with whatever fields that one has sent.
+  static void set_received(http::response& r) noexcept { r.received_ = true; }
+  static bool is_received(http::response const& r) noexcept { return r.received_; }
+  /// Takes out of such a response what was said of the connection that it came by, and of its length there.
+  static void drop_hop_by_hop(http::response& r);
 
   static std::shared_ptr<route_table> const& table(http::router const& r) noexcept { return r.table_; }
 };

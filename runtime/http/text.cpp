@@ -64,6 +64,11 @@ bool has_option(std::string_view list, std::string_view option) noexcept {
   return false;
 }
 
+bool is_hop_by_hop(std::string_view name) noexcept {
+  return is_one_of(name,
+                   {"Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade"});
+}
+
 bool is_field_name(std::string_view s) noexcept { return !s.empty() && token.all_of(s); }
 
 bool is_field_value(std::string_view s) noexcept {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -83,6 +84,13 @@ class character_set {
   return true;
 }
 
+[[nodiscard]] constexpr bool is_one_of(std::string_view name, std::initializer_list<std::string_view> names) noexcept {
+  for (std::string_view const n : names) {
+    if (equal_no_case(name, n)) return true;
+  }
+  return false;
+}
+
 [[nodiscard]] constexpr std::string_view trim_blanks(std::string_view s) noexcept {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
   while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
@@ -98,6 +106,9 @@ enum class plus_sign { itself, blank };
 
 /// Whether a field that is a list of tokens has this one.
 [[nodiscard]] bool has_option(std::string_view list, std::string_view option) noexcept;
+
+/// Fields of one connection, which who passes a message on leaves out, with those that its Connection field lists (RFC 9110, 7.6.1).
+[[nodiscard]] bool is_hop_by_hop(std::string_view name) noexcept;
 
 [[nodiscard]] bool is_field_name(std::string_view s) noexcept;   // a token of RFC 9110
 [[nodiscard]] bool is_field_value(std::string_view s) noexcept;  // no control characters, so none that ends a line

@@ -32,7 +32,34 @@ std::string without_dots(std::string_view path) {
   return out;
 }
 
+/// The same for an absolute URL, in whose authority no slash can be.
+std::string without_dots_in_path(std::string_view url) {
+  auto const path = std::min(url.find_first_of("/?", url.find("://") + 3), url.size());
+  auto const query = std::min(url.find('?', path), url.size());
+  return std::string(url.substr(0, path)) + without_dots(url.substr(path, query - path)) +
+         std::string(url.substr(query));
+}
+
+/// What is not of ASCII cannot stand in a request line.
+std::string escaped(std::string_view s) {
+  static constexpr char digits[] = "0123456789ABCDEF";
+  std::string out;
+  for (char const c : s) {
+    auto const u = static_cast<unsigned char>(c);
+    if (u < 0x80) out += c;
+    else (out += '%').append({digits[u >> 4], digits[u & 15]});
+  }
+  return out;
+}
+
+bool has_scheme(std::string_view location) noexcept {
+  auto const colon = location.find(':');
+  return colon != location.npos && colon < location.find_first_of("/?#");
+}
+
 }  // namespace
+
+bool is_relative(std::string_view location) noexcept { return !has_scheme(location) && !location.starts_with("//"); }
 
 result<url_parts> split_url(std::string_view url) {
   auto const bad = std::unexpected(make_error_code(http::errc::bad_url));
@@ -46,7 +73,8 @@ result<url_parts> split_url(std::string_view url) {
       std::ranges::none_of(url, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; });
   auto const end = std::min(url.find_first_of("/?"), url.size());
   std::string_view const authority = url.substr(0, end);
-  if (!plain || authority.empty() || authority.find('@') != authority.npos) return bad;
+  bool const ascii = std::ranges::all_of(authority, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  if (!plain || !ascii || authority.empty() || authority.find('@') != authority.npos) return bad;
   auto const colon = authority.rfind(':');
   bool const has_port = colon != authority.npos && authority.find(']', colon) == authority.npos;
   std::string_view const host = has_port ? authority.substr(0, colon) : authority;
@@ -56,17 +84,18 @@ result<url_parts> split_url(std::string_view url) {
   url_parts parts;
   parts.host = authority;
   parts.address = std::string(host) + ':' + (port.empty() ? "80" : std::string(port));
-  parts.target = url.substr(end);
+  parts.target = escaped(url.substr(end));
   if (!parts.target.starts_with('/')) parts.target.insert(0, 1, '/');
   return parts;
 }
 
 std::string resolve_url(url_parts const& base, std::string_view location) {
   location = location.substr(0, location.find('#'));
-  auto const colon = location.find(':');
-  bool const has_scheme = colon != location.npos && colon < location.find_first_of("/?");
-  if (has_scheme) return std::string(location);
-  if (location.starts_with("//")) return "http:" + std::string(location);
+  if (location.starts_with("//")) return without_dots_in_path("http:" + std::string(location));
+  if (has_scheme(location)) {
+    bool const with_host = location.substr(location.find(':')).starts_with("://");
+    return with_host ? without_dots_in_path(location) : std::string(location);
+  }
   std::string const origin = "http://" + base.host;
   if (location.empty()) return origin + base.target;
   std::string_view const path = std::string_view(base.target).substr(0, base.target.find('?'));

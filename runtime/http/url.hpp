@@ -14,8 +14,11 @@ struct url_parts {
   std::string target;   // path and query
 };
 
-/// errc::bad_url, errc::unsupported_scheme.
+/// errc::bad_url, errc::unsupported_scheme. Bytes of path and query that are not of ASCII are escaped.
 [[nodiscard]] result<url_parts> split_url(std::string_view url);
+
+/// Whether `location` says neither scheme nor host.
+[[nodiscard]] bool is_relative(std::string_view location) noexcept;
 
 /// What `location`, of a response to a request for `base`, refers to (RFC 3986, 5.2). Its fragment goes.
 [[nodiscard]] std::string resolve_url(url_parts const& base, std::string_view location);

@@ -1,7 +1,8 @@
 // The client's options: redirections, time-outs, bodies that come and go in pieces, how many connections are kept.
+#include "runtime/http/parser.hpp"
 #include "runtime/http/url.hpp"
 
-#include "tests/http/harness.hpp"
+#include "tests/http/upstream.hpp"
 
 #include "weft/chan.hpp"
 
@@ -13,6 +14,8 @@ using namespace http_test;
 namespace rt = weft::rt;
 
 namespace {
+
+constexpr std::size_t response_size = 2 * rt::response_parser::most_dropped;
 
 http::router routes() {
   http::router r;
@@ -105,6 +108,83 @@ TEST_CASE("what a location refers to") {
   CHECK(to("#z") == "http://h:1/a/b/c?q=1");
   CHECK(to("y:z") == "y:z");
   CHECK(to("/y:z") == "http://h:1/y:z");
+  CHECK(to("http://x/a/../b/./c?q=/../") == "http://x/b/c?q=/../");
+  CHECK(to("//x/../a/..") == "http://x/");
+  CHECK(to("http://x") == "http://x");
+  CHECK(to("http://x?a/../b") == "http://x?a/../b");
+  for (char const* here : {"/y", "y", "?z=http://x", "", "y/a:b", "#a:b"}) CHECK(rt::is_relative(here));
+  for (char const* away : {"http://h:1/", "//x", "y:z"}) CHECK_FALSE(rt::is_relative(away));
+}
+
+TEST_CASE("what is not of ASCII goes out escaped, and is no host") {
+  CHECK(rt::split_url("http://h/\xc3\xa9?\xff%20")->target == "/%C3%A9?%FF%20");
+  CHECK_FALSE(rt::split_url("http://h\xc3\xa9/"));
+  weft::run([] {
+    upstream s(
+        {"HTTP/1.1 302 Found\r\nLocation: /\xc3\xa9\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"});
+    http::client c({.max_redirects = 1});
+    CHECK(c.get(s.url() + "/\xe2\x82\xac")->status() == 204);
+    REQUIRE(s.requests.size() == 2);
+    CHECK(s.requests[0].starts_with("GET /%E2%82%AC HTTP/1.1\r\n"));
+    CHECK(s.requests[1].starts_with("GET /%C3%A9 HTTP/1.1\r\n"));
+  });
+}
+
+TEST_CASE("a redirection takes along what holds for the request that follows, and no more") {
+  auto const moved = [](int status, std::string const& to) {
+    return "HTTP/1.1 " + std::to_string(status) + " Moved\r\nLocation: " + to + "\r\nContent-Length: 0\r\n\r\n";
+  };
+  weft::run([&] {
+    upstream other({"HTTP/1.1 204 No Content\r\n\r\n"});
+    upstream s({moved(307, "/b"), moved(303, "c"), moved(302, other.url() + "/d")});
+    http::client c({.max_redirects = 3});
+    http::request q("POST", s.url() + "/a", "body");
+    for (char const* name :
+         {"Content-Type", "Content-Language", "content-foo", "Digest", "Last-Modified", "Trailer", "Expect"})
+      q.header(name, "of-body");
+    for (char const* name : {"Authorization", "Proxy-Authorization", "Cookie", "Cookie2", "Www-Authenticate"})
+      q.header(name, "secret");
+    q.header("Host", "mine").header("X-A", "1");
+    CHECK(c.send(q)->status() == 204);
+    REQUIRE(s.requests.size() == 3);
+    REQUIRE(other.requests.size() == 1);
+    auto const count = [](std::string_view text, std::string_view what) {
+      int n = 0;
+      for (auto at = text.find(what); at != text.npos; at = text.find(what, at + 1)) ++n;
+      return n;
+    };
+    CHECK(count(s.requests[1], "of-body") == 7);
+    CHECK(count(s.requests[2], "of-body") == 0);
+    for (auto const& r : s.requests) {
+      CHECK(has(r, "Host: mine\r\n"));
+      CHECK(count(r, "secret") == 5);
+      CHECK(has(r, "X-A: 1\r\n"));
+    }
+    CHECK(other.requests[0] == "GET /d HTTP/1.1\r\nHost: " + other.address() + "\r\nX-A: 1\r\n\r\n");
+  });
+}
+
+TEST_CASE("the body of a redirection that is followed is dropped, and the sink's if it is not") {
+  std::string const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+  weft::run([&] {
+    std::string const big(5000, 'x'), endless(response_size, 'x');
+    upstream s({"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 5000\r\n\r\n" + big, ok,
+                "HTTP/1.1 302 Found\r\nContent-Length: 5000\r\n\r\n" + big,
+                "HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n" + endless, ok});
+    http::client c({.request_timeout = 30s, .max_redirects = 1, .max_body_bytes = 1000});
+    CHECK(c.get(s.url())->body() == "ok");
+    CHECK(s.accepted == 1);
+    std::string all;
+    auto const sink = [&](std::string_view piece) { all += piece; };
+    auto const unfollowed = c.send(http::request("GET", s.url()), sink);
+    REQUIRE(unfollowed);
+    CHECK(unfollowed->status() == 302);
+    CHECK(all == big);
+    CHECK(std::exchange(all, {}).size() == 5000);
+    CHECK(c.send(http::request("GET", s.url()), sink)->status() == 200);  // although that body never ends
+    CHECK(all == "ok");
+    CHECK(s.accepted == 2);
+  });
 }
 
 TEST_CASE("a response that does not come in time is an error, and the next call is served on a new connection") {

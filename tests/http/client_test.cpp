@@ -1,5 +1,5 @@
 // The client: what it sends, how it keeps connections, and what it makes of bad servers.
-#include "tests/http/harness.hpp"
+#include "tests/http/upstream.hpp"
 
 #include <atomic>
 #include <map>
@@ -97,6 +97,42 @@ TEST_CASE("connections are kept and used again, but not after the server said cl
     CHECK(s.accepted == 1);
     CHECK(c.get(s.at)->body() == "1");
     CHECK(s.accepted == 2);
+  });
+}
+
+TEST_CASE("a connection is not used again when the request said close, or HTTP/1.0 sent chunks") {
+  weft::run([] {
+    std::string const ok = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
+    upstream s({ok,
+                "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n",
+                ok, ok});
+    http::client c;
+    http::request q("GET", s.url());
+    q.header("Connection", "x, Close");
+    CHECK(c.send(q)->body() == "1");
+    CHECK(c.get(s.url())->body() == "1");
+    CHECK(s.accepted == 2);
+    CHECK(c.get(s.url())->body() == "1");
+    CHECK(c.get(s.url())->body() == "1");
+    CHECK(s.accepted == 3);
+  });
+}
+
+TEST_CASE("a response that is malformed ends the call although its connection stays open") {
+  weft::run([] {
+    std::string const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    std::vector<std::string> const all = {head + "2\nok\n0\n\n",
+                                          head + "2\r\nok\r\n0\r\n\n",
+                                          head + "zz\r\n",
+                                          head + "2;a=\"\r\nok\r\n0\r\n\r\n",
+                                          head + "2\r\nok\r\n0;a=\"\r\n\r\n",
+                                          "HTTP/1.1 200 OK\nContent-Length: 2\n\nok"};
+    upstream s(all);
+    http::client c({.request_timeout = 30s});
+    for (std::string const& bytes : all) {
+      CAPTURE(bytes);
+      CHECK(error_of(c.get(s.url())) == http::errc::bad_response);
+    }
   });
 }
 

@@ -151,6 +151,12 @@ std::vector<attack> attacks() {
        "POST /p HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\n1;a=\"\r\"\r\nx\r\n0\r\n\r\n",
        {"400"},
        true},
+      {"a quoted chunk extension without end", chunked("5;a=\"\r\nhello\r\n0\r\n\r\n" + inner), {"400"}, true},
+      {"one in the last chunk", chunked("1\r\nx\r\n0;a=\"b\r\n\r\n"), {"400"}, true},
+      {"one of a streamed body",
+       "POST /streamed HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\n0;a=\"b\r\n\r\n",
+       {"400"},
+       true},
       // Request lines.
       {"no method", " /f HTTP/1.1\r\n" + h + "\r\n", {"400"}, true},
       {"a method that is no token", "G@T /f HTTP/1.1\r\n" + h + "\r\n", {"400"}, true},

@@ -39,13 +39,14 @@ TEST_CASE("text in an arena stays where it is while more is added") {
 }
 
 TEST_CASE("query parameters are decoded once, the first of a name counts") {
-  http::request q("GET", "http://h/p?a=1&b=%26%3d+x&&c&a=2&=e&bad=%zz#frag");
+  http::request q("GET", "http://h/p?a=1&b=%26%3d+x&&c&a=2&=e&bad=%zz&null=%41%00+#frag");
   CHECK(q.path() == "/p");
   CHECK(q.query("a") == "1");
   CHECK(q.query("b") == "&= x");
   CHECK(q.query("c") == "");
   CHECK(q.query("") == "e");
   CHECK(q.query("bad") == "%zz");
+  CHECK(q.query("null") == "%41%00+");  // not "A", as C would have it
   CHECK_FALSE(q.query("d"));
 }
 
@@ -89,6 +90,18 @@ TEST_CASE("response fields are set, added, replaced and found without regard to 
   CHECK(out ==
         "HTTP/1.1 200 OK\r\nDate: D\r\nContent-Length: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-a: "
         "2\r\ncontent-type: text/css\r\n\r\n");
+}
+
+TEST_CASE("of Connection a handler may say close and upgrade, and the server the rest") {
+  auto const lines = [](std::string_view value, rt::response_frame f) {
+    std::string out;
+    rt::append_header(out, http::response(426).header("Connection", "x").header("Connection", value), f, "D");
+    return out.substr(out.find("Length: 0\r\n") + 11);
+  };
+  CHECK(lines("Upgrade", {}) == "Connection: Upgrade\r\n\r\n");
+  CHECK(lines("close, upgrade", {.keep_alive = false}) == "Connection: close\r\nConnection: Upgrade\r\n\r\n");
+  CHECK(lines("close", {.keep_alive = false}) == "Connection: close\r\n\r\n");
+  CHECK(lines("X-A, keep-alive", {}) == "\r\n");
 }
 
 TEST_CASE("a response field can be added from a view of another") {

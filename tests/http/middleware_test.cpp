@@ -33,6 +33,7 @@ void add_routes(http::router& r) {
     throw std::runtime_error(std::string(mine.path()));
   });
   r.post("/read", [](http::request&, http::body_reader& body) { return body.read_all(100).value(); });
+  r.post("/whole", [](http::request& q) { return q.reader().read_all(1).value(); });
 }
 
 }  // namespace
@@ -62,9 +63,10 @@ TEST_CASE("log_requests says one line a request, with the status that the client
       CHECK(status_of(thrown) == 500);
       CHECK_FALSE(has(thrown, "secret"));
       CHECK(status_of(w.send(get("/take")).response()) == 500);
+      CHECK(status_of(w.send("POST /whole HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\nab").response()) == 413);
       std::vector<std::string> const lines = book->take();
       std::vector<std::string> const expected{"GET /hello?a=b 200", "GET /none 404", "GET /teapot 418",
-                                              "GET /throw 500", "GET /take 500"};
+                                              "GET /throw 500",     "GET /take 500", "POST /whole 413"};
       REQUIRE(lines.size() == expected.size());
       for (std::size_t i = 0; i < lines.size(); ++i) {
         CHECK(without_time(lines[i]) == expected[i]);

@@ -143,6 +143,13 @@ std::vector<refusal> refusals() {
        with("Transfer-Encoding: chunked\r\n",
             "1;a=\"\r\na\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\nX: \"\r\na\r\n0\r\n\r\n"),
        400},
+      {"a quoted extension without end", with("Transfer-Encoding: chunked\r\n", "1;a=\"\r\na\r\n0\r\n\r\n"), 400},
+      {"one that ends in an escape", with("Transfer-Encoding: chunked\r\n", "1;a=\"\\\r\na\r\n0\r\n\r\n"), 400},
+      {"one whose last quote is escaped", with("Transfer-Encoding: chunked\r\n", "1;a=\"\\\"\r\na\r\n0\r\n\r\n"), 400},
+      {"one in the last chunk", with("Transfer-Encoding: chunked\r\n", "0;a=\"b\r\n\r\n"), 400},
+      {"one in the last chunk behind another", with("Transfer-Encoding: chunked\r\n", "1\r\na\r\n0;a=\"\r\n\r\n"), 400},
+      {"a last chunk that ends in a bare line feed", with("Transfer-Encoding: chunked\r\n", "0\r\n\n"), 400},
+      {"a short chunk size that is none", with("Transfer-Encoding: chunked\r\n", "zz\r\n"), 400},
       {"a trailer that is none", with("Transfer-Encoding: chunked\r\n", "0\r\nX y\r\n\r\n"), 400},
       {"chunks in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
       {"HTTP/1.0 without a length, where a body may follow", "POST / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 411},
@@ -246,6 +253,10 @@ TEST_CASE("a response that says close is its connection's last, whatever else it
   CHECK(kept("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n"));
   CHECK_FALSE(kept("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nConnection: x, Close\r\n"));
   CHECK_FALSE(kept("HTTP/1.0 200 OK\r\nConnection: keep-alive, close\r\n"));
+  rt::response_parser coded(limits, false);  // which HTTP/1.0 knows nothing of
+  coded.feed("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+  REQUIRE(coded.state() == rt::response_parser::outcome::done);
+  CHECK_FALSE(coded.keep_alive());
 }
 
 TEST_CASE("limits on target, header, trailers and body have a status each") {
@@ -345,6 +356,44 @@ TEST_CASE("a response is read the same wherever it is split") {
       REQUIRE(r.body() == "abcde");
       REQUIRE(r.header("x") == "y");
     }
+  }
+}
+
+TEST_CASE("a response that can become none any more is malformed at once, wherever it is split") {
+  rt::parse_limits const limits;
+  std::string const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (std::string const& bytes :
+       {head + "2\nok\n0\n\n", head + "2\r\nok\n", head + "2\r\nok\r\n0\r\n\n", head + "0\r\n\n", head + "zz\r\n",
+        head + "2\r\nokz", head + "2;a=\"\r\nok\r\n0\r\n\r\n", head + "2\r\nok\r\n0;a=\"\r\n\r\n",
+        "HTTP/1.1 200 OK\nContent-Length: 2\n\nok"s, "HTTP/1.1 200 OK\r\nContent-Length: 2\n\nok"s}) {
+    CAPTURE(bytes);
+    for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
+      rt::response_parser p(limits, false);
+      std::string unread;
+      for (std::size_t given = 0; given < bytes.size() && p.state() == rt::response_parser::outcome::more;
+           given += piece) {
+        unread += bytes.substr(given, piece);
+        unread.erase(0, p.feed(unread));
+      }
+      CAPTURE(piece);
+      REQUIRE(p.state() == rt::response_parser::outcome::malformed);
+    }
+  }
+}
+
+TEST_CASE("quotes in a chunk's extension and in trailers are no reason to refuse a response") {
+  std::string const bytes =
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=\"\\\"\"\r\nok\r\n0;b=\"\"\r\nX: \"\r\n\r\n";
+  for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
+    rt::parse_limits const limits;
+    rt::response_parser p(limits, false);
+    std::string unread;
+    for (std::size_t given = 0; given < bytes.size(); given += piece) {
+      unread += bytes.substr(given, piece);
+      unread.erase(0, p.feed(unread));
+    }
+    REQUIRE(p.state() == rt::response_parser::outcome::done);
+    REQUIRE(p.take().body() == "ok");
   }
 }
 

@@ -52,6 +52,9 @@ http::router routes() {
       }
     });
   });
+  r.get("/error/{status}", [](http::request& q) -> http::response {
+    throw http::error(std::stoi(std::string(q.param("status"))), "text");
+  });
   r.get("/stream-cancelled/{when}", [](http::request& q) {
     return http::response(200, "text/plain", [late = q.param("when") == "late"](http::body_writer& w) {
       w.write("begun");
@@ -208,6 +211,10 @@ TEST_CASE("a handler that throws, or has no final status, gives 500, or its stat
     std::string const teapot = w.send(get("/teapot")).response();
     CHECK(status_of(teapot) == 418);
     CHECK(body_of(teapot) == "short and stout");
+    std::string const moved = w.send(get("/error/302")).response();
+    CHECK(status_of(moved) == 302);
+    CHECK(body_of(moved) == "text");
+    for (char const* none : {"/error/204", "/error/600"}) CHECK(status_of(w.send(get(none)).response()) == 500);
     std::string const overload = w.send(get("/overload")).response();
     CHECK(status_of(overload) == 503);
     CHECK_FALSE(has(overload, "secret"));

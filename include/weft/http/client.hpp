@@ -28,8 +28,9 @@ struct client_options {
   std::size_t max_idle_per_host = 64;
   std::size_t max_idle = 1024;  // of all hosts
   /// How many redirections one call follows; errc::too_many_redirects beyond. 0: none, the response is returned as it is.
-  /// 303, and a POST's 301 and 302, become a GET; 307 and 308 are sent again as they were. Authorization and Cookie
-  /// go to the host of the first request alone.
+  /// 303, and a POST's 301 and 302, become a GET, without what fields say of the body; 307 and 308 are sent again as they were.
+  /// Authorization, Proxy-Authorization, Cookie and the like go to the host of the first request alone, and a Host of the caller's
+  /// own holds as long as no redirection names a host. The body of one that is followed is dropped, whatever its size.
   unsigned max_redirects = 0;
   std::size_t max_header_bytes = 64 * 1024;
   std::size_t max_body_bytes = 64 * 1024 * 1024;
@@ -49,8 +50,8 @@ class client {
   /// new one, if its method may be repeated (RFC 9110, 9.2.2) and nothing of a response had come.
   [[nodiscard]] result<response> send(request q);
   /// The same, with the response's body given to `sink` piece by piece as it comes; the response has none then, and max_body_bytes does
-  /// not count. The next piece is read when `sink` returns. What it throws comes out of the call, and closes the connection. An
-  /// error may come behind some pieces.
+  /// not count; that of a redirection which is followed is not given. The next piece is read when `sink` returns. What it throws
+  /// comes out of the call, and closes the connection. An error may come behind some pieces.
   [[nodiscard]] result<response> send(request q, std::function<void(std::string_view)> sink);
 
  private:

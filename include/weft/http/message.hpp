@@ -29,8 +29,8 @@ class whole_body;
 
 namespace weft::http {
 
-/// Thrown by a handler: the response has this status. The text is the response's body if the status is below 500, and a
-/// line on stderr otherwise.
+/// Thrown by a handler: the response has this status, which is one of 300 to 599; any other is answered with 500. The text is the
+/// response's body if the status is below 500, and a line on stderr otherwise.
 struct error : std::runtime_error {
   error(int status, std::string const& what) : std::runtime_error(what), status_(status) {}
   [[nodiscard]] int status() const noexcept { return status_; }
@@ -58,7 +58,8 @@ class body_reader {
   /// server_options::idle_timeout), weft::errc::eof (the client ended before its body did), or the connection's. After
   /// any of them the connection is closed behind the response; a handler that throws then answers with 400, 413 or 408.
   [[nodiscard]] result<std::size_t> read_some(net::mutable_buffer to);
-  /// All that is left, if it is no more than `most` bytes: http::errc::request_too_large otherwise.
+  /// All that is left, if it is no more than `most` bytes: http::errc::request_too_large otherwise. A handler that throws that (as
+  /// `.value()` does) answers with 413.
   [[nodiscard]] result<std::string> read_all(std::size_t most);
   /// The body's length, if it was announced by Content-Length. Does not wait.
   [[nodiscard]] std::optional<std::uint64_t> length() const;
@@ -100,7 +101,8 @@ class request {
   [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
   /// Sets a field, in place of all of that name. Throws std::invalid_argument if name or value cannot stand in a header.
   request& header(std::string_view name, std::string_view value);
-  /// The first query parameter of that name, with percent escapes and '+' decoded.
+  /// The first query parameter of that name, with percent escapes and '+' decoded. One with an escape that is none, or of a null byte,
+  /// is given as it was sent, with nothing decoded: in C's strings it would end there, and be another one than was checked.
   [[nodiscard]] std::optional<std::string_view> query(std::string_view name) const;
   /// What the `{name}` of the route's pattern stood for, percent-decoded; empty if the pattern has no such name.
   [[nodiscard]] std::string_view param(std::string_view name) const;
@@ -136,6 +138,8 @@ class body_writer {
   rt::body_sink* sink_;
 };
 
+/// One that a client has received shows all fields of its server. A handler may return it: what they say of that connection (Connection
+/// and what that lists, Keep-Alive, Transfer-Encoding, Upgrade ...) and of the length is left out then (RFC 9110, 7.6.1).
 class response {
  public:
   /// With a body and no Content-Type header, text/plain is sent.
@@ -152,7 +156,8 @@ class response {
   /// The first field of that name (compared without regard to case).
   [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
   /// Sets a field, in place of all of that name. Throws std::invalid_argument if name or value cannot stand in a header,
-  /// and for Content-Length and Transfer-Encoding, which the server writes.
+  /// and for Content-Length and Transfer-Encoding, which the server writes. It writes Connection, too: of that the options `close` and
+  /// `upgrade` (which 426 needs) are taken, and no others.
   response& header(std::string_view name, std::string_view value) &;
   response&& header(std::string_view name, std::string_view value) &&;
   /// Adds a field beside those of the same name (Set-Cookie). Throws likewise.
@@ -163,6 +168,7 @@ class response {
   friend struct rt::http_access;
   int status_;
   bool close_ = false;     // the handler asked for Connection: close
+  bool received_ = false;  // by a client
   std::string_view type_;  // a Content-Type with static storage, used unless fields_ has one
   std::string body_;
   std::string fields_;  // "Name: value\r\n" each, as they go out

@@ -1,0 +1,43 @@
+// Beast waits for more also where more cannot make it right: what its sender has ended, by a line feed or a line, has come whole.
+#include "runtime/http/chunk_header.hpp"
+
+#include "runtime/http/text.hpp"
+
+#include <algorithm>
+
+namespace weft::rt {
+
+bool has_bare_line_feed(std::string_view s) noexcept {
+  for (auto at = s.find('\n'); at != s.npos; at = s.find('\n', at + 1)) {
+    if (at == 0 || s[at - 1] != '\r') return true;
+  }
+  return false;
+}
+
+namespace {
+
+/// Whether a quoted string begins in this line and does not end there: Beast looks for its end in the lines behind.
+bool leaves_quote_open(std::string_view line) noexcept {
+  bool open = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '"') open = !open;
+    else if (open && line[i] == '\\') ++i;
+  }
+  return open;
+}
+
+}  // namespace
+
+bool may_become_chunk_header(std::string_view unread, bool behind_another) noexcept {
+  using enum character_set::alphanumeric;
+  static constexpr character_set hexadecimal(no, "0123456789abcdefABCDEF");
+  if (has_bare_line_feed(unread)) return false;
+  if (behind_another) {
+    if (!std::string_view("\r\n").starts_with(unread.substr(0, 2))) return false;
+    unread.remove_prefix(std::min<std::size_t>(unread.size(), 2));
+  }
+  auto const end = unread.find("\r\n");
+  return hexadecimal.all_of(unread.substr(0, 1)) && (end == unread.npos || !leaves_quote_open(unread.substr(0, end)));
+}
+
+}  // namespace weft::rt

@@ -1,0 +1,20 @@
+// What has come where a header is due and is not whole: whether it can become so, or nobody need wait for more of it.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace weft::rt {
+
+/// Beast's parser asserts that it is not called again for a last chunk of which it has fewer bytes than the shortest one has
+/// ("0\r\n\r\n"). More must come in any case, wherever in a chunked body we are.
+inline constexpr std::size_t shortest_last_chunk = 5;
+
+/// Of a message's header, too: its sender sees the end of a line there.
+[[nodiscard]] bool has_bare_line_feed(std::string_view unread) noexcept;
+
+/// Of what is unread where a chunk's header is due and not whole yet, with trailers if it is the last chunk's: whether more behind it
+/// can make it whole. Behind another chunk it begins with the end of that one's line.
+[[nodiscard]] bool may_become_chunk_header(std::string_view unread, bool behind_another) noexcept;
+
+}  // namespace weft::rt
