@@ -232,7 +232,8 @@ TEST_CASE("a signal that comes while wait_signal is cancelled is returned, or ra
       });
       while (!begun) weft::yield();
       std::thread sends([] { send_to_self(SIGUSR2); });
-      for (int volatile turns = i % 37 * 400; turns > 0; turns = turns - 1) continue;
+      auto const until = weft::now() + std::chrono::microseconds(i % 37);
+      while (weft::now() < until) continue;
       waits.cancel();
       bool returned = false;
       try {
