@@ -380,6 +380,7 @@ with tempfile.TemporaryDirectory() as top:
     snapshots.snapshots_without_room(top)
     snapshots.a_snapshot_beyond_the_limit_of_files(top)
     snapshots.snapshots_that_cannot_be_written(top)
+    snapshots.handed_over(top)
     snapshots.killed_while_saving(top)
     tools()
     errors()
