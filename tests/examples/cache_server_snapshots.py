@@ -28,7 +28,7 @@ def kept_and_damaged(folder):
             if c.call("MGET", "kept", "late", "gone") != b"*3\r\n$3\r\nv\0\xff\r\n$1\r\nw\r\n$-1\r\n" or c.call("TTL", "kept") == b":-1\r\n":
                 fail(f"{name} does not bring back what was there")
             c.call("SET", "unsaved", "x")
-            c.send(encoded("SHUTDOWN", "NOSAVE"))
+            c.send(encoded("SHUTDOWN", "NOSAVE", "NOW", "FORCE"))
             c.rest()
             s.ended()
         with Server("--snapshot", path) as s:
@@ -147,6 +147,13 @@ def snapshots_that_cannot_be_written(folder):
         c.send(encoded("SHUTDOWN"))
         if c.rest() or "No such file" not in (err := s.ended()) or os.listdir(inner) != ["a.snapshot"]:
             fail(f"SHUTDOWN left {os.listdir(inner)} and said {err}")
+        c.close()
+    with Server("--snapshot", path) as s:
+        shutil.rmtree(inner)
+        c = Client(s.port)
+        c.send(encoded("SET", "k", "v") + encoded("SHUTDOWN", "FORCE"))
+        if c.rest() != b"+OK\r\n" or "No such file" not in (err := s.ended()):
+            fail(f"SHUTDOWN FORCE that cannot save says {err}")
         c.close()
 
 
