@@ -78,7 +78,7 @@ void remove_unfinished(std::filesystem::path const& file) {
 void snapshot_file::own() {
   if (path_.empty()) return;
   lock_.emplace(path_);
-  remove_unfinished(path_);
+  weft::blocking([&] { remove_unfinished(path_); });
 }
 
 void snapshot_file::write(store& from) {
@@ -136,9 +136,8 @@ void snapshot_file::save(store& from) {
 void snapshot_file::check() const {
   if (path_.empty()) return;
   std::error_code none;
-  auto const type = std::filesystem::status(path_, none).type();
-  if (type == std::filesystem::file_type::directory) errno = EISDIR;
-  else if (type != std::filesystem::file_type::regular && type != std::filesystem::file_type::not_found)
+  if (std::filesystem::is_directory(path_, none)) errno = EISDIR;
+  else if (std::filesystem::is_other(path_, none))
     throw std::runtime_error(path_.string() + " is no regular file");  // a pipe would be waited for
   else if (std::string fresh; descriptor(create_fresh(path_.string() + ".new", fresh)).get() >= 0) {
     ::unlink(fresh.c_str());

@@ -129,6 +129,7 @@ def a_snapshot_beyond_the_limit_of_files(folder):
 def snapshots_that_cannot_be_written(folder):
     refused(1, "--listen", "127.0.0.1:0", "--snapshot", folder, says=f"{folder} cannot be written: Is a directory")
     refused(1, "--listen", "127.0.0.1:0", "--snapshot", os.path.join(folder, "none", "a"), says="cannot be written: No such file")
+    refused(1, "--listen", "127.0.0.1:0", "--snapshot", os.path.join(folder, "a" * 300), says="cannot be written: File name too long")
     inner = os.path.join(folder, "inner")
     os.mkdir(inner)
     path = os.path.join(inner, "a.snapshot")
