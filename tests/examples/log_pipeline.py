@@ -420,7 +420,7 @@ def read_some(pipe, p):
 def files_beyond_the_limit(folder, log):
     """What is written beyond RLIMIT_FSIZE is an error like others."""
     def limited():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     for args in ([GENERATE, "--bytes", "5M", "--out", os.path.join(folder, "limited.json")],
                  [PIPELINE, log, "--out", os.path.join(folder, "limited")],
                  [PIPELINE, log, "--out", os.path.join(folder, "limited"), "--overwrite", "--by-line"]):
