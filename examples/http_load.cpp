@@ -278,11 +278,14 @@ static double cpu_seconds(int pid) {
   return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
-static std::string server_tasks(run_state const& s) {
+/// Nothing if the server does not say, or Ctrl-C comes meanwhile.
+static std::string server_tasks(run_state const& s) try {
   auto const r = weft::http::client({.request_timeout = 2s}).get("http://" + s.address + "/stats");
   auto const at = r && r->status() == 200 ? r->body_view().find("\"tasks\":") : std::string::npos;
   if (at == std::string::npos) return "";
   return r->body().substr(at + 8, r->body_view().find_first_not_of("0123456789", at + 8) - at - 8);
+} catch (weft::cancelled const&) {
+  return "";
 }
 
 static void row(char const* name, std::string const& value) {

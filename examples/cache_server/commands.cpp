@@ -1,6 +1,7 @@
 // Which command it is, and the answer when it is none.
 #include "commands.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <iostream>
@@ -67,14 +68,25 @@ void unknown(session& s, arguments args) {
 
 }  // namespace
 
+subcommand const* subcommand_of(session& s, std::string_view container, std::span<subcommand const> subs,
+                                arguments args) {
+  auto const found = std::ranges::find_if(subs, [&](subcommand const& c) { return is_word(args[1], c.name); });
+  if (found == subs.end())
+    s.out.error("ERR unknown subcommand '" + std::string(args[1].substr(0, 128)) + "'. Try " + std::string(container) +
+                " HELP.");
+  else if (!fits(found->arity, args.size()))
+    s.out.error("ERR wrong number of arguments for '" + lower(container) + '|' + lower(found->name) + "' command");
+  else return &*found;
+  return nullptr;
+}
+
 void execute(session& s, arguments args) {
   static command_table const table;
   ++s.commands;
   command const* const c = table.find(args[0]);
-  auto const n = static_cast<int>(args.size());
-  bool const fits = c != nullptr && (c->arity >= 0 ? n == c->arity : n >= -c->arity);
-  if (fits && (s.queued == nullptr || c->between == in_multi::at_once)) return c->run(s, args);
-  if (fits) return enqueue(s, *c, args);
+  bool const good = c != nullptr && fits(c->arity, args.size());
+  if (good && (s.queued == nullptr || c->between == in_multi::at_once)) return c->run(s, args);
+  if (good) return enqueue(s, *c, args);
   if (s.queued != nullptr) s.queued->broken = true;
   if (c == nullptr) return unknown(s, args);
   std::string const why = "wrong number of arguments for '" + lower(c->name) + "' command";

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -47,12 +48,27 @@ inline constexpr std::string_view no_room = "OOM command not allowed when used m
 /// What becomes of a command between MULTI and EXEC.
 enum class in_multi : std::uint8_t { queued, at_once, refused };
 
+[[nodiscard]] constexpr bool fits(int arity, std::size_t n) noexcept {
+  return arity >= 0 ? n == static_cast<std::size_t>(arity) : n >= static_cast<std::size_t>(-arity);
+}
+
+struct subcommand {
+  std::string_view name;  // upper case
+  int arity;              // as command's: with both names
+  void (*run)(session&, arguments);
+};
+
 struct command {
   std::string_view name;  // upper case, 8 letters at most
   int arity;              // arguments with the name; negative: at least so many
   void (*run)(session&, arguments);
   in_multi between = in_multi::queued;
+  std::span<subcommand const> subs = {};  // what its second argument may be, where it has one
 };
+
+/// The one that the second argument names; nullptr: there is none, or it has other arguments, and the error is given.
+[[nodiscard]] subcommand const* subcommand_of(session& s, std::string_view container, std::span<subcommand const> subs,
+                                              arguments args);
 
 [[nodiscard]] std::span<command const> string_commands() noexcept;
 [[nodiscard]] std::span<command const> key_commands() noexcept;

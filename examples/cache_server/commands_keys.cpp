@@ -104,7 +104,9 @@ void keys(session& s, arguments a) {
 void scan(session& s, arguments a) {
   std::uint64_t cursor = 0;
   auto const [end, failed] = std::from_chars(a[1].data(), a[1].data() + a[1].size(), cursor);
-  if (failed != std::errc() || end != a[1].data() + a[1].size()) return s.out.error("ERR invalid cursor");
+  // No cursor at all is the first one, as for strtoul.
+  if (!a[1].empty() && (failed != std::errc() || end != a[1].data() + a[1].size()))
+    return s.out.error("ERR invalid cursor");
   std::string_view pattern = "*";
   std::int64_t count = 10;
   bool other_type = false;

@@ -34,6 +34,8 @@ void quit(session& s, arguments) {
 void select_db(session& s, arguments a) {
   auto const n = integer_of(a[1]);
   if (!n) s.out.error(errors::not_integer);
+  else if (!std::in_range<std::int32_t>(*n))
+    s.out.error("ERR value is out of range, value must between -2147483648 and 2147483647");
   else if (*n != 0) s.out.error("ERR DB index is out of range");
   else s.out.ok();
 }
@@ -94,48 +96,64 @@ void hello(session& s, arguments a) {
   s.out.bulk("modules"), s.out.array(0);
 }
 
+void set_name(session& s, arguments a) {
+  if (!is_client_name(s, a[2])) return;
+  s.name = std::string(a[2]);
+  s.out.ok();
+}
+void get_name(session& s, arguments) {
+  if (s.name.empty()) s.out.null();
+  else s.out.bulk(s.name);
+}
+void client_id(session& s, arguments) { s.out.integer(static_cast<std::int64_t>(s.id)); }
+void client_info(session& s, arguments) {
+  s.out.text("id=" + std::to_string(s.id) + " name=" + s.name + " db=0 resp=" + std::to_string(s.out.version()) + "\n");
+}
+/// Of itself alone.
+void list_clients(session& s, arguments a) {
+  bool const chosen = a.size() >= 4 && (is_word(a[2], "ID") || (is_word(a[2], "TYPE") && a.size() == 4));
+  if (a.size() == 2 || chosen) client_info(s, a);
+  else s.out.error(errors::syntax);
+}
+void on_or_off(session& s, arguments a) {
+  if (is_word(a[2], "ON") || is_word(a[2], "OFF")) s.out.ok();
+  else s.out.error(errors::syntax);
+}
+void taken(session& s, arguments) { s.out.ok(); }
+constexpr subcommand client_subs[] = {
+    {"SETNAME", 3, set_name},   {"GETNAME", 2, get_name},   {"ID", 2, client_id},       {"INFO", 2, client_info},
+    {"LIST", -2, list_clients}, {"NO-EVICT", 3, on_or_off}, {"NO-TOUCH", 3, on_or_off}, {"SETINFO", 4, taken},
+};
 void client(session& s, arguments a) {
-  if (is_word(a[1], "SETNAME") && a.size() == 3) {
-    if (!is_client_name(s, a[2])) return;
-    s.name = std::string(a[2]);
-    s.out.ok();
-  } else if (is_word(a[1], "GETNAME")) {
-    if (s.name.empty()) s.out.null();
-    else s.out.bulk(s.name);
-  } else if (is_word(a[1], "ID")) {
-    s.out.integer(static_cast<std::int64_t>(s.id));
-  } else if (is_word(a[1], "SETINFO") || is_word(a[1], "NO-EVICT") || is_word(a[1], "NO-TOUCH")) {
-    s.out.ok();
-  } else if (is_word(a[1], "LIST") || is_word(a[1], "INFO")) {
-    s.out.bulk("id=" + std::to_string(s.id) + " name=" + s.name + " db=0 resp=" + std::to_string(s.out.version()) +
-               "\n");
-  } else {
-    s.out.error("ERR unknown subcommand '" + std::string(a[1]) + "'. Try CLIENT HELP.");
-  }
+  if (auto const* const sub = subcommand_of(s, "CLIENT", client_subs, a)) sub->run(s, a);
 }
 
+void count_commands(session& s, arguments) { s.out.integer(static_cast<std::int64_t>(command_count())); }
 /// redis-cli asks for the documentation of commands at its start; it can do without.
-void commands(session& s, arguments a) {
-  if (a.size() > 1 && is_word(a[1], "COUNT")) return s.out.integer(static_cast<std::int64_t>(command_count()));
-  if (a.size() > 1 && is_word(a[1], "DOCS")) return s.out.map(0);
-  if (a.size() > 1 && is_word(a[1], "LIST")) {
-    s.out.array(command_count());
-    for (auto const group : command_groups()) {
-      for (command const& c : group) s.out.bulk(c.name);
-    }
-    return;
+void no_documents(session& s, arguments) { s.out.map(0); }
+void no_details(session& s, arguments a) {
+  s.out.array(a.size() - 2);
+  for (std::size_t i = 2; i < a.size(); ++i) s.out.null();
+}
+void list_commands(session& s, arguments a) {
+  if (a.size() > 2) return s.out.error(errors::syntax);
+  s.out.array(command_count());
+  for (auto const group : command_groups()) {
+    for (command const& c : group) s.out.bulk(c.name);
   }
-  s.out.array(0);
+}
+constexpr subcommand command_subs[] = {
+    {"COUNT", 2, count_commands}, {"DOCS", -2, no_documents}, {"INFO", -2, no_details}, {"LIST", -2, list_commands}};
+void commands(session& s, arguments a) {
+  if (a.size() == 1) return s.out.array(0);
+  if (auto const* const sub = subcommand_of(s, "COMMAND", command_subs, a)) sub->run(s, a);
 }
 
-void config(session& s, arguments a) {
-  if (is_word(a[1], "RESETSTAT")) {
-    for (auto* n : {&s.server.commands, &s.server.connections, &s.server.hits, &s.server.misses}) *n = 0;
-    return s.out.ok();
-  }
-  if (!is_word(a[1], "GET") || a.size() < 3)
-    return s.out.error("ERR unknown subcommand or wrong number of arguments for '" + std::string(a[1]) +
-                       "'. Try CONFIG HELP.");
+void reset_counts(session& s, arguments) {
+  for (auto* n : {&s.server.commands, &s.server.connections, &s.server.hits, &s.server.misses}) *n = 0;
+  s.out.ok();
+}
+void get_config(session& s, arguments a) {
   std::pair<std::string_view, std::string> const all[] = {{"save", ""},
                                                           {"appendonly", "no"},
                                                           {"databases", "1"},
@@ -156,6 +174,11 @@ void config(session& s, arguments a) {
   for (auto const& [name, value] : found) s.out.bulk(name), s.out.bulk(value);
 }
 
+constexpr subcommand config_subs[] = {{"GET", -3, get_config}, {"RESETSTAT", 2, reset_counts}};
+void config(session& s, arguments a) {
+  if (auto const* const sub = subcommand_of(s, "CONFIG", config_subs, a)) sub->run(s, a);
+}
+
 void info(session& s, arguments a) {
   s.flush_counts();
   auto const t = s.count();
@@ -173,7 +196,7 @@ void info(session& s, arguments a) {
   if (section("Server"))
     out << "redis_version:" << version << "\r\nredis_mode:standalone\r\nprocess_id:" << getpid()
         << "\r\ntcp_port:" << s.server.port << "\r\nuptime_in_seconds:" << (s.now - s.server.started) / 1000 << "\r\n";
-  if (section("Clients")) out << "connected_clients:" << s.server.connected << "\r\n";
+  if (section("Clients")) out << "connected_clients:" << s.server.connected << "\r\nblocked_clients:0\r\n";
   if (section("Memory"))
     out << "used_memory:" << t.bytes << "\r\nmaxmemory:" << s.server.keys.max_bytes()
         << "\r\nmaxmemory_policy:" << s.server.policy_name << "\r\n";
@@ -188,7 +211,7 @@ void info(session& s, arguments a) {
         << "\r\nkeyspace_misses:" << s.server.misses << "\r\n";
   if (section("Replication")) out << "role:master\r\nconnected_slaves:0\r\n";
   if (section("Keyspace") && t.keys != 0) out << "db0:keys=" << t.keys << ",expires=" << t.mortal << ",avg_ttl=0\r\n";
-  s.out.bulk(out.view());
+  s.out.text(out.view());
 }
 
 bool can_save(session& s) {
@@ -232,29 +255,59 @@ void bgsave(session& s, arguments a) {
 
 void last_save(session& s, arguments) { s.out.integer(s.server.snapshots.last_save() / 1000); }
 
+struct end_options {
+  bool save = false, no_save = false, force = false, now = false, abort = false;
+};
+
+bool parse(session& s, arguments a, end_options& o) {
+  for (std::string_view const word : a.subspan(1)) {
+    if (is_word(word, "SAVE")) o.save = true;
+    else if (is_word(word, "NOSAVE")) o.no_save = true;
+    else if (is_word(word, "FORCE")) o.force = true;
+    else if (is_word(word, "NOW")) o.now = true;  // it waits for no replicas anyway
+    else if (is_word(word, "ABORT")) o.abort = true;
+    else return s.out.error(errors::syntax), false;
+  }
+  if ((o.save && o.no_save) || (o.abort && a.size() > 2)) return s.out.error(errors::syntax), false;
+  if (o.abort) return s.out.error("ERR No shutdown in progress."), false;
+  return true;
+}
+
 void shut_down(session& s, arguments a) {
-  bool const saves = a.size() == 1 || !is_word(a[1], "NOSAVE");
-  if (a.size() > 2 || (a.size() == 2 && saves && !is_word(a[1], "SAVE"))) return s.out.error(errors::syntax);
-  if (saves && s.server.snapshots.enabled()) {
+  end_options o;
+  if (!parse(s, a, o)) return;
+  auto at_end = o.no_save ? saving_at_end::nothing : saving_at_end::changes;
+  if (!o.no_save && s.server.snapshots.enabled()) {
     s.flush_counts();
     try {
       s.server.snapshots.save(s.server.keys);
     } catch (std::exception const& e) {
       std::cerr << "cache_server: " << e.what() << '\n';
-      return s.out.error("ERR Errors trying to SHUTDOWN. Check logs.");
+      if (!o.force) return s.out.error("ERR Errors trying to SHUTDOWN. Check logs.");
+      at_end = saving_at_end::nothing;
     }
   }
-  s.server.at_end = saves ? saving_at_end::changes : saving_at_end::nothing;
+  s.server.at_end = at_end;
   s.closing = true;
   s.server.stop();
 }
 
 constexpr command table[] = {
-    {"PING", -1, ping},       {"ECHO", 2, echo},          {"QUIT", -1, quit, in_multi::at_once},
-    {"SELECT", 2, select_db}, {"AUTH", -2, auth},         {"RESET", 1, reset, in_multi::at_once},
-    {"HELLO", -1, hello},     {"CLIENT", -2, client},     {"COMMAND", -1, commands},
-    {"CONFIG", -2, config},   {"INFO", -1, info},         {"SAVE", 1, save, in_multi::refused},
-    {"BGSAVE", -1, bgsave},   {"LASTSAVE", 1, last_save}, {"SHUTDOWN", -1, shut_down, in_multi::refused},
+    {"PING", -1, ping},
+    {"ECHO", 2, echo},
+    {"QUIT", -1, quit, in_multi::at_once},
+    {"SELECT", 2, select_db},
+    {"AUTH", -2, auth},
+    {"RESET", 1, reset, in_multi::at_once},
+    {"HELLO", -1, hello},
+    {"CLIENT", -2, client, in_multi::queued, client_subs},
+    {"COMMAND", -1, commands, in_multi::queued, command_subs},
+    {"CONFIG", -2, config, in_multi::queued, config_subs},
+    {"INFO", -1, info},
+    {"SAVE", 1, save, in_multi::refused},
+    {"BGSAVE", -1, bgsave},
+    {"LASTSAVE", 1, last_save},
+    {"SHUTDOWN", -1, shut_down, in_multi::refused},
 };
 
 }  // namespace

@@ -41,7 +41,7 @@ struct set_options {
 
 /// What is no option is found before a number that is none, as in Redis.
 bool parse(session& s, arguments a, set_options& o) {
-  std::size_t time = 0;  // which argument is one
+  std::size_t time = 0;  // which argument is one; of several of the same kind the last counts
   std::int64_t unit = 0;
   bool absolute = false;
   for (std::size_t i = 3; i < a.size(); ++i) {
@@ -51,7 +51,7 @@ bool parse(session& s, arguments a, set_options& o) {
     else if (is_word(a[i], "XX") && !o.if_new) o.if_there = true;
     else if (is_word(a[i], "GET")) o.give_old = true;
     else if (is_word(a[i], "KEEPTTL") && time == 0) o.keep = true;
-    else if (timed && time == 0 && !o.keep && i + 1 < a.size()) {
+    else if (timed && (time == 0 || lower(a[i]) == lower(a[time - 1])) && !o.keep && i + 1 < a.size()) {
       absolute = a[i].size() == 4;
       unit = seconds ? 1000 : 1;
       time = ++i;

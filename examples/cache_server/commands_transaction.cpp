@@ -85,6 +85,10 @@ std::span<command const> transaction_commands() noexcept { return table; }
 
 void enqueue(session& s, command const& c, arguments args) {
   transaction& all = *s.queued;
+  if (!c.subs.empty() && args.size() > 1 && subcommand_of(s, c.name, c.subs, args) == nullptr) {
+    all.broken = true;
+    return;
+  }
   all.bytes += 2 * sizeof(transaction::step);  // a vector that grows has twice as many
   for (std::string_view const a : args) all.bytes += sizeof(std::string) + a.size();
   if (c.between == in_multi::refused || all.bytes > most_queued) {

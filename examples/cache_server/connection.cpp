@@ -87,6 +87,7 @@ class executor {
       }
     }
     s_.flush_counts();
+    parser_.trim();
     return send();
   }
   /// Requests wait until the client has taken answers.

@@ -18,8 +18,8 @@ class command_parser {
  public:
   enum class status { command, incomplete, error };
 
-  static constexpr std::size_t longest_line = 64 * 1024;  // an inline command, or a count
-  static constexpr std::int64_t most_arguments = 1024 * 1024;
+  static constexpr std::size_t longest_line = 64 * 1024;            // an inline command, or a count
+  static constexpr std::int64_t most_arguments = 16 * 1024 * 1024;  // their places take 32 bytes each
   static constexpr std::int64_t longest_argument = 512LL * 1024 * 1024;
   static constexpr std::size_t longest_command = 1024UL * 1024 * 1024;
 
@@ -33,6 +33,11 @@ class command_parser {
   [[nodiscard]] std::size_t consumed() const noexcept { return at_; }
   /// As Redis words it, without the "-ERR ".
   [[nodiscard]] std::string const& error() const noexcept { return error_; }
+
+  /// Between two reads: gives back what a command of very many arguments has taken.
+  void trim() {
+    if (missing_ == none && places_.capacity() > 64UL * 1024) places_ = {}, args_ = {};
+  }
 
  private:
   status inline_command(std::string_view unread);

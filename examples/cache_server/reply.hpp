@@ -31,6 +31,12 @@ class reply {
     header('$', static_cast<std::int64_t>(text.size()));
     out_.append(text).append("\r\n");
   }
+  /// Text for people, which version 3 says it is.
+  void text(std::string_view text) {
+    if (version_ < 3) return bulk(text);
+    header('=', static_cast<std::int64_t>(text.size() + 4));
+    out_.append("txt:").append(text).append("\r\n");
+  }
   void bulk_number(std::int64_t n) {
     char digits[24];
     bulk({digits, static_cast<std::size_t>(std::to_chars(digits, digits + sizeof digits, n).ptr - digits)});

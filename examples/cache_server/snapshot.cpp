@@ -23,14 +23,21 @@ std::unique_ptr<snapshot_format> format_of(std::filesystem::path const& path) {
   throw std::runtime_error(path.string() + ": " + std::generic_category().message(errno));
 }
 
+std::filesystem::path folder_of(std::filesystem::path const& file) {
+  return file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
+}
+
 class descriptor {
  public:
+  explicit descriptor(int fd) noexcept : fd_(fd) {}
   descriptor(std::filesystem::path const& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
     if (fd_ < 0) failed(path);
   }
   descriptor(descriptor const&) = delete;
   descriptor& operator=(descriptor const&) = delete;
-  ~descriptor() { ::close(fd_); }
+  ~descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
   [[nodiscard]] int get() const noexcept { return fd_; }
 
  private:
@@ -46,12 +53,39 @@ void write_all(int fd, std::string_view text, std::filesystem::path const& path)
   }
 }
 
+/// Of a name that no other has: two servers write no file together, even where one of them knows nothing of locks.
+int create_fresh(std::string const& beside, std::string& name) {
+  for (int n = 0;; ++n) {
+    name = beside + '.' + std::to_string(::getpid()) + (n == 0 ? "" : '-' + std::to_string(n));
+    int const fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd >= 0 || errno != EEXIST || n == 1000) return fd;
+  }
+}
+
+/// "FILE.new.123", "FILE.new.123-1".
+void remove_unfinished(std::filesystem::path const& file) {
+  auto const begin = file.filename().string() + ".new.";
+  std::error_code failed;
+  for (auto const& entry : std::filesystem::directory_iterator(folder_of(file), failed)) {
+    auto const name = entry.path().filename().string();
+    if (name.starts_with(begin) && name.find_first_not_of("0123456789-", begin.size()) == name.npos)
+      ::unlink(entry.path().c_str());
+  }
+}
+
 }  // namespace
+
+void snapshot_file::own() {
+  if (path_.empty()) return;
+  lock_.emplace(path_);
+  weft::blocking([&] { remove_unfinished(path_); });
+}
 
 void snapshot_file::write(store& from) {
   auto const format = format_of(path_);
-  auto const fresh = path_.string() + ".new";
-  descriptor const file(fresh, O_WRONLY | O_CREAT | O_TRUNC);
+  std::string fresh;
+  descriptor const file(create_fresh(path_.string() + ".new", fresh));
+  if (file.get() < 0) failed(path_);
   bool renamed = false;
   weft::defer const removed([&] {  // full disks are a reason to fail: nothing is left there
     if (!renamed) ::unlink(fresh.c_str());
@@ -78,7 +112,7 @@ void snapshot_file::write(store& from) {
     if (::fsync(file.get()) != 0) failed(fresh);
     if (::rename(fresh.c_str(), path_.c_str()) != 0) failed(path_);
     renamed = true;
-    auto const folder = path_.has_parent_path() ? path_.parent_path() : std::filesystem::path(".");
+    auto const folder = folder_of(path_);
     descriptor const dir(folder, O_RDONLY | O_DIRECTORY);
     if (::fsync(dir.get()) != 0) failed(folder);
   });
@@ -101,14 +135,12 @@ void snapshot_file::save(store& from) {
 
 void snapshot_file::check() const {
   if (path_.empty()) return;
-  auto const fresh = path_.string() + ".new";
-  if (std::filesystem::is_directory(path_)) errno = EISDIR;
-  else if (int const fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644); fd >= 0) {
-    ::close(fd);
+  std::error_code none;
+  if (std::filesystem::is_directory(path_, none)) errno = EISDIR;
+  else if (std::filesystem::is_other(path_, none))
+    throw std::runtime_error(path_.string() + " is no regular file");  // a pipe would be waited for
+  else if (std::string fresh; descriptor(create_fresh(path_.string() + ".new", fresh)).get() >= 0) {
     ::unlink(fresh.c_str());
-    return;
-  } else if (errno == EEXIST) {  // of one that was killed; or of a server that saves now: nothing is done to it
-    descriptor const left(fresh, O_WRONLY);
     return;
   }
   throw std::runtime_error(path_.string() + " cannot be written: " + std::generic_category().message(errno));

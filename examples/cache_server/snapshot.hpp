@@ -1,10 +1,12 @@
 // The store in a file, whole or not at all.
 //
-// 1. The new snapshot is written to FILE.new, 2. synced to the disk, 3. renamed to FILE, 4. and the folder is synced. Killed before 3,
-// the old FILE is there and FILE.new is overwritten by the next one (a save that fails removes it); killed after it, the new one is there.
+// 1. The new snapshot is written to FILE.new.PROCESS, 2. synced to the disk, 3. renamed to FILE, 4. and the folder is synced. Killed before
+// 3, the old FILE is there, and the next server removes what was begun (a save that fails does so itself); killed after it, the new one is
+// there. No two servers do this at once: snapshot_lock.hpp.
 // Each shard is saved as it is at one moment, the shards one after the other.
 #pragma once
 
+#include "snapshot_lock.hpp"
 #include "store.hpp"
 
 #include <weft/semaphore.hpp>
@@ -15,6 +17,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -51,6 +54,13 @@ class snapshot_file {
   [[nodiscard]] bool enabled() const noexcept { return !path_.empty(); }
   [[nodiscard]] std::filesystem::path const& path() const noexcept { return path_; }
 
+  /// Keeps other servers from the file until the end, and removes what those before were killed over. Parks while one is at its end; throws
+  /// std::runtime_error if one goes on (snapshot_lock). To be called once, before load().
+  void own();
+  /// A successor may wait: what is saved from now on is the last.
+  void ends() noexcept {
+    if (lock_) lock_->ends();
+  }
   /// Throws std::runtime_error that names the file if it cannot be written: better at the start than when it is to be saved.
   void check() const;
 
@@ -72,6 +82,7 @@ class snapshot_file {
   void write(store& from);
 
   std::filesystem::path path_;
+  std::optional<snapshot_lock> lock_;
   weft::binary_semaphore one_{1};
   std::atomic<std::uint64_t> changes_{0};  // only who holds the permit takes off
   std::atomic<time_ms> last_save_{0};

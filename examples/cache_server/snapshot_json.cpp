@@ -92,7 +92,9 @@ class json_format final : public snapshot_format {
     auto const* const o = all.if_object();
     auto const* const entries = o != nullptr ? o->if_contains("entries") : nullptr;
     auto const* const version = o != nullptr ? o->if_contains("version") : nullptr;
-    if (entries == nullptr || !entries->is_array() || version == nullptr || *version != 1)
+    auto const* const format = o != nullptr ? o->if_contains("format") : nullptr;
+    if (entries == nullptr || !entries->is_array() || version == nullptr || *version != 1 || format == nullptr ||
+        *format != "weft-cache")
       damaged("it is not one of this program's");
     struct owned {
       std::string key, value;

@@ -32,8 +32,9 @@ void save_often(server_state& server, double seconds) {
 }  // namespace
 
 void load_snapshot(server_state& server) {
-  auto const [loaded, no_room] =
-      weft::blocking([&] { return server.snapshots.check(), server.snapshots.load(server.keys); });
+  weft::blocking([&] { server.snapshots.check(); });  // what names no file needs no lock beside it
+  server.snapshots.own();
+  auto const [loaded, no_room] = weft::blocking([&] { return server.snapshots.load(server.keys); });
   if (loaded != 0) std::cout << "loaded " << loaded << " keys from " << server.snapshots.path().string() << '\n';
   if (no_room != 0)
     std::cerr << "cache_server: " << no_room << " of " << loaded + no_room << " keys had no room under --max-bytes\n";
@@ -46,6 +47,7 @@ void start_upkeep(server_state& server, double save_seconds) {
 }
 
 void save_at_end(server_state& server) {
+  server.snapshots.ends();
   if (!server.snapshots.enabled() || server.at_end == saving_at_end::nothing) return;
   if (server.at_end == saving_at_end::all || server.snapshots.changes() != 0) server.snapshots.save(server.keys);
 }

@@ -5,7 +5,8 @@
 
 namespace cache {
 
-/// Loads the snapshot, if there is one, and says what came of it. Throws std::runtime_error if it is damaged or cannot be written.
+/// Waits for a server that is at its end with the same snapshot, loads it, if there is one, and says what came of it. Throws
+/// std::runtime_error if it is damaged, cannot be written, or is another's.
 void load_snapshot(server_state& server);
 
 /// Starts the tasks that remove what has expired and, where snapshots are on and `save_seconds` is not 0, save so often.

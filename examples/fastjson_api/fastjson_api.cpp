@@ -10,7 +10,7 @@
 //   cache_server & fastjson_api --cache 127.0.0.1:6379
 //   curl -d '{"name":"lamp","price":19.5}' http://127.0.0.1:8080/items/1
 //
-// SIGINT and SIGTERM end it once the requests in progress are answered; a second one changes nothing. Exit status: 0;
+// SIGINT and SIGTERM end it once the requests in progress are answered and the log is written; a second one changes nothing. Exit status: 0;
 // 1: cannot listen; 2: bad usage.
 #include "gateway.hpp"
 
@@ -101,7 +101,7 @@ int run(settings set) {
   log.write("info", "start",
             {{"listen", at->to_string()}, {"cache", set.cache}, {"workers", weft::current_metrics().workers}});
   server.serve(until);
-  log.write("info", "end", {{"requests", g.requests.load()}});
+  log.finish("info", "end", {{"requests", g.requests.load()}});
   return 0;
 }
 

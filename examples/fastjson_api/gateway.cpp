@@ -27,9 +27,10 @@ std::optional<http::response> ask(gateway& g, std::initializer_list<std::string_
                                   cache_answer::kind expected = cache_answer::text) {
   auto r = with_retries(g.retries, [&] { return g.cache.call(command); });
   if (!r) {
-    bool const late = r.error() == std::errc::timed_out;
     g.log.write("error", "cache", {{"command", *command.begin()}, {"error", r.error().message()}});
-    return failure(late ? 504 : 502, late ? "the cache does not answer in time" : "the cache cannot be reached");
+    if (r.error() == std::errc::timed_out) return failure(504, "the cache does not answer in time");
+    bool const answered = r.error() == std::errc::bad_message || r.error() == std::errc::message_size;
+    return failure(502, answered ? "the cache's answer is not understood" : "the cache cannot be reached");
   }
   if (r->is == cache_answer::error) {
     g.log.write("error", "cache", {{"command", *command.begin()}, {"error", r->value}});
@@ -77,6 +78,10 @@ http::response get_item(gateway& g, http::request& q) {
   cache_answer found{};
   if (auto failed = ask(g, {"GET", "item:" + std::string(q.param("id"))}, found)) return std::move(*failed);
   if (found.is == cache_answer::null) return failure(404, "no such item");
+  if (!is_json(found.value)) {
+    g.log.write("error", "cache", {{"command", "GET"}, {"error", "an item that is not JSON"}});
+    return failure(502, "what the cache has is no item");
+  }
   return json_text(200, std::move(found.value));
 }
 
@@ -93,6 +98,15 @@ http::response health(gateway& g) {
   return http::json({{"status", "ok"}, {"idle_connections", g.cache.idle()}});
 }
 
+/// Where no route answers, the router does, in plain text.
+http::response as_json(http::response r) {
+  if (r.header("Content-Type") == "application/json" || r.body_view().empty()) return r;
+  std::string_view const text = r.body_view();
+  auto out = failure(r.status(), text.substr(0, text.find('\n')));
+  if (auto const allow = r.header("Allow")) out.header("Allow", *allow);
+  return out;
+}
+
 /// A line for each request, with the id that the client gave it or the next number, which goes back to the client.
 http::handler logged(gateway& g, http::handler next) {
   return [&g, next = std::move(next)](http::request& q) {
@@ -106,7 +120,7 @@ http::handler logged(gateway& g, http::handler next) {
                   {{"id", id}, {"method", q.method()}, {"target", q.target()}, {"status", status}, {"ms", ms}});
     };
     try {
-      http::response r = next(q);
+      http::response r = as_json(next(q));
       say(r.status());
       return std::move(r).header("X-Request-Id", id);
     } catch (weft::cancelled const&) {

@@ -19,6 +19,9 @@ struct invalid {
 /// The item as it is stored and given back: with its id, without spaces.
 [[nodiscard]] std::expected<std::string, invalid> checked_item(std::string_view id, std::string_view body);
 
+/// Whether it may be given out as an item: others write to a cache, too.
+[[nodiscard]] bool is_json(std::string_view text);
+
 /// Letters, digits, '-' and '_', 64 at most.
 [[nodiscard]] bool is_id(std::string_view s) noexcept;
 

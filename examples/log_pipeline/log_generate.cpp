@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <iostream>
@@ -141,5 +142,6 @@ int main(int argc, char** argv) {
       .number("--malformed", set.malformed, "one line in so many is malformed; 0: none")
       .text("--out", set.out, "file to write; else standard output");
   if (auto const status = line.parse(argc, argv)) return *status;
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond RLIMIT_FSIZE is a write that failed
   return generate(set);
 }

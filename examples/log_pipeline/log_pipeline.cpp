@@ -5,8 +5,8 @@
 //   tail -f app.json | log_pipeline - --out /tmp/sorted
 //
 // Each line must be a JSON object with a "level" and a "service"; those at or above --level go to OUT/<service>.log, as they
-// are, malformed ones to OUT/rejected.lines. Ctrl-C stops the reading; what has been read is written to the end. Exit status: 0;
-// 1: failed, or --check found a difference; 2: bad usage; 130: interrupted.
+// are, malformed ones to OUT/rejected.lines. Ctrl-C stops the reading; what has been read is written to the end, and a further Ctrl-C
+// changes nothing. Exit status: 0; 1: failed, or --check found a difference; 2: bad usage; 130: interrupted.
 #include "check.hpp"
 #include "pipeline.hpp"
 
@@ -19,11 +19,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -73,6 +75,9 @@ int run(settings const& set) {
   std::size_t const workers = weft::current_metrics().workers;
   logs::job j(source, folder, set.least, set.parsers != 0 ? set.parsers : workers);
   auto const began = weft::now();
+  // with_signals listens to the first signal only; one that comes while what has been read is written, or told of, must not end all.
+  // Never destroyed, so that it kills nobody who is about to return 130.
+  static auto* const further = new std::optional(weft::signals({SIGINT, SIGTERM}));
   pump(j, set.by_line);
   double const seconds = std::chrono::duration<double>(weft::now() - began).count();
   logs::check_totals const totals{j.done.lines, j.done.below, j.done.malformed, j.done.kept};
@@ -85,6 +90,7 @@ int run(settings const& set) {
     return 130;
   }
   if (!set.check) return 0;
+  further->reset();
   bool const in_order = !set.by_line || j.parsers == 1;
   bool const same =
       weft::blocking([&] { return logs::check(set.input, folder, set.least, totals, in_order, std::cerr); });
@@ -114,6 +120,7 @@ int main(int argc, char** argv) {
   if (set.check && (set.input == "-" || std::filesystem::is_other(std::filesystem::status(set.input, none))))
     return line.refuse("--check", "needs a file to read again");
   examples::allow_all_descriptors();  // a file for each service
+  std::signal(SIGXFSZ, SIG_IGN);      // a file beyond RLIMIT_FSIZE is a write that failed
   set.least = static_cast<logs::level>(std::ranges::find(levels, least) - levels.begin());
   int const status =
       examples::or_say_why("log_pipeline", [&] { return weft::run({.workers = set.workers}, run, set); });

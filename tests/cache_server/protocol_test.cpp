@@ -76,7 +76,7 @@ TEST_CASE("a typed line has quotes and escapes as in a shell") {
 
 TEST_CASE("what breaks the protocol is named as Redis names it") {
   CHECK(error_of("*x\r\n") == "Protocol error: invalid multibulk length");
-  CHECK(error_of("*1048577\r\n") == "Protocol error: invalid multibulk length");
+  CHECK(error_of("*16777217\r\n") == "Protocol error: invalid multibulk length");
   CHECK(error_of("*99999999999999999999999\r\n") == "Protocol error: invalid multibulk length");
   CHECK(error_of("*1\r\nPING\r\n") == "Protocol error: expected '$', got 'P'");
   CHECK(error_of("*1\r\n$x\r\n") == "Protocol error: invalid bulk length");

@@ -1,15 +1,20 @@
 #include "examples/cache_server/snapshot.hpp"
 
 #include <weft/run.hpp>
+#include <weft/sim.hpp>
 #include <weft/task.hpp>
+#include <weft/time.hpp>
 
 #include "tests/support/catch.hpp"
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <optional>
+#include <set>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -24,6 +29,28 @@ struct folder {
   folder() { fs::create_directories(path); }
   ~folder() { fs::remove_all(path); }
 };
+
+/// Nothing can be written there as long as this lives.
+class elsewhere {
+ public:
+  explicit elsewhere(folder const& f) : from_(f.path), to_(f.path.string() + ".moved") { fs::rename(from_, to_); }
+  elsewhere(elsewhere const&) = delete;
+  elsewhere& operator=(elsewhere const&) = delete;
+  ~elsewhere() { fs::rename(to_, from_); }
+
+ private:
+  fs::path from_, to_;
+};
+
+bool save_fails(folder const& f, cache::snapshot_file& file, cache::store& from) {
+  elsewhere const moved(f);
+  try {
+    file.save(from);
+    return false;
+  } catch (std::runtime_error const&) {
+    return true;
+  }
+}
 
 using content = std::map<std::string, std::pair<std::string, cache::time_ms>>;
 
@@ -49,6 +76,12 @@ void fill(cache::store& s) {
   }
 }
 
+std::set<std::string> names_in(folder const& f) {
+  std::set<std::string> names;
+  for (auto const& entry : fs::directory_iterator(f.path)) names.insert(entry.path().filename().string());
+  return names;
+}
+
 std::string read(fs::path const& p) {
   std::ifstream in(p, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
@@ -67,7 +100,8 @@ TEST_CASE("what is saved is loaded again, in both formats") {
       file.save(from);
       CHECK(file.load(to).keys == 504);
       CHECK(content_of(to) == content_of(from));
-      CHECK_FALSE(fs::exists(f.path / (std::string(name) + ".new")));
+      CHECK(names_in(f) == std::set<std::string>{name});
+      fs::remove(file.path());
     });
   }
 }
@@ -100,6 +134,8 @@ TEST_CASE("of a damaged snapshot nothing is taken") {
       auto const of_one = [](char const* entry) {
         return R"({"format":"weft-cache","version":1,"entries":[)" + std::string(entry) + "]}";
       };
+      refused(R"({"format":"something-else","version":1,"entries":[]})");
+      refused(R"({"version":1,"entries":[]})");
       refused(of_one(R"({"key":"k","value":"v","expiry":1})"));
       refused(of_one(R"({"key":"k","key_hex":"6b","value":"v"})"));
       refused(of_one(R"({"key":"k","value":"v","value_hex":"77","expires":1})"));
@@ -114,8 +150,7 @@ TEST_CASE("a snapshot that cannot be written leaves the old one") {
     fill(from);
     cache::snapshot_file file(f.path / "a.snapshot");
     file.save(from);
-    fs::create_directory(f.path / "a.snapshot.new");  // nothing can be written there
-    CHECK_THROWS_AS(file.save(from), std::runtime_error);
+    CHECK(save_fails(f, file, from));
     CHECK_FALSE(file.last_ok());
     CHECK_FALSE(file.saving());
     CHECK(file.load(to).keys == 504);
@@ -129,10 +164,8 @@ TEST_CASE("changes stay counted until a save has succeeded") {
     fill(from);
     cache::snapshot_file file(f.path / "a.snapshot");
     file.changed(3);
-    fs::create_directory(f.path / "a.snapshot.new");
-    CHECK_THROWS_AS(file.save(from), std::runtime_error);
+    CHECK(save_fails(f, file, from));
     CHECK(file.changes() == 3);
-    fs::remove(f.path / "a.snapshot.new");
     file.save(from);
     CHECK(file.changes() == 0);
   });
@@ -170,9 +203,7 @@ TEST_CASE("while a save goes on the last one's outcome stands, and then its own"
       CHECK(file.last_ok());
     };
     save_and_look(true);
-    fs::create_directory(f.path / "a.snapshot.new");
-    CHECK_THROWS_AS(file.save(from), std::runtime_error);
-    fs::remove(f.path / "a.snapshot.new");
+    CHECK(save_fails(f, file, from));
     save_and_look(false);
   });
 }
@@ -186,11 +217,42 @@ TEST_CASE("a save that fails leaves no file, and it is known before") {
     CHECK_NOTHROW(file.check());
     CHECK_NOTHROW(none.check());
     CHECK_THROWS_AS(nowhere.check(), std::runtime_error);
-    std::ofstream(f.path / "a.snapshot.new") << "of one that was killed";
-    CHECK_NOTHROW(file.check());
     fs::create_directories(file.path() / "in use");  // cannot be renamed over
     CHECK_THROWS_AS(file.check(), std::runtime_error);
     CHECK_THROWS_AS(file.save(from), std::runtime_error);
-    CHECK_FALSE(fs::exists(f.path / "a.snapshot.new"));
+    CHECK(names_in(f) == std::set<std::string>{"a.snapshot"});
   });
+}
+
+TEST_CASE("what a server was killed over is removed by the next, and nothing else") {
+  folder const f;
+  for (auto const* name :
+       {"a.snapshot", "a.snapshot.new", "a.snapshot.new.1", "a.snapshot.new.12-3", "a.snapshot.new.txt"})
+    std::ofstream(f.path / name) << "x";
+  weft::run([&] {
+    cache::snapshot_file file(f.path / "a.snapshot");
+    file.own();
+    CHECK(names_in(f) ==
+          std::set<std::string>{"a.snapshot", "a.snapshot.lock", "a.snapshot.new", "a.snapshot.new.txt"});
+  });
+  CHECK_FALSE(fs::exists(f.path / "a.snapshot.lock"));
+}
+
+TEST_CASE("a snapshot is not shared: a successor waits some seconds, and as long as it takes for a server that ends") {
+  folder const f;
+  weft::sim::run({}, [&] {
+    std::optional<cache::snapshot_lock> owner(f.path / "a.snapshot");
+    auto const began = weft::now();
+    CHECK_THROWS_WITH(cache::snapshot_lock(f.path / "a.snapshot"),
+                      Catch::Matchers::EndsWith(" is in use by another server, process " + std::to_string(getpid())));
+    CHECK(weft::now() - began < std::chrono::seconds(10));
+    CHECK_NOTHROW(cache::snapshot_lock(f.path / "other.snapshot"));
+    owner->ends();
+    auto successor = weft::spawn([&] { cache::snapshot_lock const mine(f.path / "a.snapshot"); });
+    weft::sleep_for(std::chrono::hours(1));
+    CHECK_FALSE(successor.done());
+    owner.reset();
+    CHECK_NOTHROW(successor.join());
+  });
+  CHECK(names_in(f).empty());
 }

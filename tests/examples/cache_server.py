@@ -78,9 +78,17 @@ def answers_as_redis():
         c = Client(s.port)
         if c.call("HELLO", 3)[:1] != b"%" or c.call("GET", "none") != b"_\r\n" or c.call("CONFIG", "GET", "port")[:1] != b"%":
             fail("version 3 of the protocol is not spoken")
+        for asks in (("INFO",), ("CLIENT", "INFO"), ("CLIENT", "LIST")):
+            if (have := c.call(*asks)).split(b"\r\n", 1)[1][:4] != b"txt:" or have[:1] != b"=":
+                fail(f"in version 3 {asks} gives {have[:40]}")
+        if b"\r\nblocked_clients:0\r\n" not in c.call("INFO", "clients"):
+            fail("INFO does not say what redis-cli --stat asks for")
         big = os.urandom(3_000_000)
         if c.call("SET", "big", big) != b"+OK\r\n" or c.call("GET", "big") != b"$3000000\r\n" + big + b"\r\n":
             fail("a large value does not come back")
+        many = 1000 if SHORT else 600_000
+        if c.call("MSET", *[word for i in range(many) for word in (f"many{i}", i)]) != b"+OK\r\n" or c.call("GET", f"many{many - 1}")[:1] != b"$":
+            fail("MSET of many keys fails")
         c.send(encoded("MGET", *["big"] * 30) + encoded("QUIT"))
         if len(c.rest()) < 90_000_000:
             fail("a large answer does not come whole")
@@ -380,6 +388,7 @@ with tempfile.TemporaryDirectory() as top:
     snapshots.snapshots_without_room(top)
     snapshots.a_snapshot_beyond_the_limit_of_files(top)
     snapshots.snapshots_that_cannot_be_written(top)
+    snapshots.handed_over(top)
     snapshots.killed_while_saving(top)
     tools()
     errors()

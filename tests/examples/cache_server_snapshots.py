@@ -1,8 +1,10 @@
 """What cache_server.py looks at in snapshots: nothing is lost by signals, kills, full disks and small limits."""
+import glob
 import os
 import random
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -26,7 +28,7 @@ def kept_and_damaged(folder):
             if c.call("MGET", "kept", "late", "gone") != b"*3\r\n$3\r\nv\0\xff\r\n$1\r\nw\r\n$-1\r\n" or c.call("TTL", "kept") == b":-1\r\n":
                 fail(f"{name} does not bring back what was there")
             c.call("SET", "unsaved", "x")
-            c.send(encoded("SHUTDOWN", "NOSAVE"))
+            c.send(encoded("SHUTDOWN", "NOSAVE", "NOW", "FORCE"))
             c.rest()
             s.ended()
         with Server("--snapshot", path) as s:
@@ -127,13 +129,17 @@ def a_snapshot_beyond_the_limit_of_files(folder):
 def snapshots_that_cannot_be_written(folder):
     refused(1, "--listen", "127.0.0.1:0", "--snapshot", folder, says=f"{folder} cannot be written: Is a directory")
     refused(1, "--listen", "127.0.0.1:0", "--snapshot", os.path.join(folder, "none", "a"), says="cannot be written: No such file")
+    refused(1, "--listen", "127.0.0.1:0", "--snapshot", os.path.join(folder, "a" * 300), says="cannot be written: File name too long")
     inner = os.path.join(folder, "inner")
     os.mkdir(inner)
     path = os.path.join(inner, "a.snapshot")
+    os.mkfifo(path)
+    refused(1, "--listen", "127.0.0.1:0", "--snapshot", path, says=f"{path} is no regular file")
+    os.unlink(path)
     with Server("--snapshot", path) as s:
-        if os.listdir(inner):
-            fail("to see whether it can write, the server leaves a file")
-        os.rmdir(inner)
+        if os.listdir(inner) != ["a.snapshot.lock"]:
+            fail(f"to see whether it can write, the server leaves {os.listdir(inner)}")
+        shutil.rmtree(inner)
         c = Client(s.port)
         c.call("SET", "k", "v")
         if (have := c.call("SHUTDOWN")) != b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n" or c.call("GET", "k") != b"$1\r\nv\r\n":
@@ -143,6 +149,47 @@ def snapshots_that_cannot_be_written(folder):
         if c.rest() or "No such file" not in (err := s.ended()) or os.listdir(inner) != ["a.snapshot"]:
             fail(f"SHUTDOWN left {os.listdir(inner)} and said {err}")
         c.close()
+    with Server("--snapshot", path) as s:
+        shutil.rmtree(inner)
+        c = Client(s.port)
+        c.send(encoded("SET", "k", "v") + encoded("SHUTDOWN", "FORCE"))
+        if c.rest() != b"+OK\r\n" or "No such file" not in (err := s.ended()):
+            fail(f"SHUTDOWN FORCE that cannot save says {err}")
+        c.close()
+
+
+def handed_over(folder):
+    """Two servers never have one snapshot: a second waits for the end of the first, and has all of it; it is refused if the first goes on."""
+    path = os.path.join(folder, "handed.snapshot")
+    listen = ("--listen", "127.0.0.1:0", "--snapshot", path)
+    with Server("--snapshot", path) as first:
+        c = Client(first.port)
+        c.send(b"".join(encoded("SET", f"k{i}", "v" * 1000) for i in range(5000)))
+        for _ in range(5000):
+            c.answer()
+        waits = f"cache_server: {path} is in use by another server: waiting for its end\n"
+        p = subprocess.run([SERVER, *listen], capture_output=True, text=True, timeout=LIMIT)
+        refusal = f"cache_server: {path} is in use by another server, process {first.process.pid}\n"
+        if (p.returncode, p.stdout, p.stderr) != (1, "", waits + refusal):
+            fail(f"a second server gave {p.returncode}: {p.stdout}{p.stderr}")
+        c.close()
+        with subprocess.Popen([SERVER, *listen], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
+            if (line := second.stderr.readline()) != waits:
+                fail(f"a second server says {line}")
+            first.process.send_signal(signal.SIGTERM)
+            if (line := second.stdout.readline()) != f"loaded 5000 keys from {path}\n":
+                fail(f"a successor says {line}{second.stderr.read()}")
+            first.ended()
+            second.send_signal(signal.SIGTERM)
+            if second.wait(timeout=LIMIT) != 0:
+                fail(f"a successor ends with {second.returncode}")
+    if names := [name for name in os.listdir(folder) if name.startswith("handed.") and name != "handed.snapshot"]:
+        fail(f"{names} are left")
+
+
+def unfinished(path):
+    """Whether a new snapshot is there that has not got its name yet."""
+    return bool(glob.glob(glob.escape(path) + ".new.*"))
 
 
 def killed_while_saving(folder):
@@ -172,12 +219,12 @@ def killed_while_saving(folder):
         c.send(encoded("SAVE"))
         # From the moment when the new file is there, a random while.
         deadline = time.monotonic() + LIMIT
-        while not os.path.exists(path + ".new") and not select_ready(c):
+        while not unfinished(path) and not select_ready(c):
             if time.monotonic() > deadline:
                 fail("the save does not begin")
         time.sleep(rng.random() * 0.015)
         s.kill()
-        killed_within += os.path.exists(path + ".new")
+        killed_within += unfinished(path)
         c.close()
         with Server("--snapshot", path) as after:
             c = Client(after.port)
@@ -185,6 +232,8 @@ def killed_while_saving(folder):
             if len(first) != 1 or not saved <= int(min(first)) <= generation:
                 fail(f"round {round_}: generations {sorted(first)}, {saved} was saved and {generation} begun")
             generation = max(generation, int(min(first)))
+            if unfinished(path):
+                fail("what a server was killed over is left there")
             c.send(encoded("SHUTDOWN", "NOSAVE"))
             c.rest()
             after.ended()

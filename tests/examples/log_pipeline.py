@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -377,6 +378,57 @@ def interrupted(folder, log):
             fail(f"SIGINT lost or added lines {mode}")
 
 
+def interrupted_again(folder, log):
+    """Signals that come while what has been read is written change nothing. A pipe that is read in small pieces makes that last."""
+    with open(log, "rb") as f:
+        lines = [line for line in f.read().split(b"\n") if b'"service":"search"' in line]
+    os.mkfifo(fifo := os.path.join(folder, "slow"))
+    for mode in ([], ["--by-line"]):
+        out = os.path.join(folder, "again" + "".join(mode))
+        os.mkdir(out)
+        os.symlink(fifo, os.path.join(out, "search.log"))
+        slow = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        feeder = subprocess.Popen(["cat", log, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # and there the input stays open
+        p = subprocess.Popen([PIPELINE, "-", "--out", out, "--overwrite", "--level", "trace", *mode], stdin=feeder.stdout, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+        got = read_some(slow, p)
+        p.send_signal(signal.SIGINT)
+        while p.poll() is None:
+            p.send_signal(signal.SIGTERM)
+            got += read_some(slow, p)
+        got += b"".join(iter(lambda: os.read(slow, 65536), b""))
+        os.close(slow)
+        said, errors = p.communicate()
+        feeder.kill()
+        feeder.communicate()
+        if p.returncode != 130 or b"interrupted" not in errors or b" kept, " not in said:
+            fail(f"further signals gave {p.returncode}: {said.decode()}{errors.decode()}")
+        if not got.endswith(b"\n") or not set(got.split(b"\n")[:-1]) <= set(lines):
+            fail(f"further signals cut a line {mode}")
+
+
+def read_some(pipe, p):
+    """At most a page; nothing once the program has ended."""
+    while not select.select([pipe], [], [], 0.01)[0] and p.poll() is None:
+        pass
+    try:
+        return os.read(pipe, 4096)
+    except BlockingIOError:
+        return b""
+
+
+def files_beyond_the_limit(folder, log):
+    """What is written beyond RLIMIT_FSIZE is an error like others."""
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    for args in ([GENERATE, "--bytes", "5M", "--out", os.path.join(folder, "limited.json")],
+                 [PIPELINE, log, "--out", os.path.join(folder, "limited")],
+                 [PIPELINE, log, "--out", os.path.join(folder, "limited"), "--overwrite", "--by-line"]):
+        p = subprocess.run(args, preexec_fn=limited, capture_output=True, text=True, timeout=LIMIT)
+        if p.returncode != 1 or p.stderr.count("\n") != 1 or "File too large" not in p.stderr:
+            fail(f"{args} with a limit of files gave {p.returncode}: {p.stdout}{p.stderr}")
+
+
 with tempfile.TemporaryDirectory() as top:
     odd_lines(top)
     log_file = same_everywhere(top)
@@ -386,4 +438,6 @@ with tempfile.TemporaryDirectory() as top:
     followed(top)
     many_services(top)
     interrupted(top, log_file)
+    interrupted_again(top, log_file)
+    files_beyond_the_limit(top, log_file)
 print("log_pipeline: passed")

@@ -129,6 +129,22 @@ with socket.create_server(("127.0.0.1", 0)) as silent:
     if p.returncode != 1 or "2 x no answer within" not in p.stdout or not re.search(r"  due, but not sent +1?[0-9]\n", p.stdout):
         fail(f"http_load gave {p.returncode} where nothing answers: {p.stdout}{p.stderr}")
 
+# Ctrl-C while the server is asked how many tasks it has, and does not say.
+with socket.create_server(("127.0.0.1", 0)) as silent:
+    p = subprocess.Popen([LOAD, "--url", f"http://127.0.0.1:{silent.getsockname()[1]}/", "--connections", "1"], stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    silent.settimeout(LIMIT)
+    connections = [silent.accept()[0] for _ in range(2)]
+    connections[1].settimeout(LIMIT)
+    if not connections[1].recv(4096).startswith(b"GET /stats "):
+        fail("http_load does not ask for the server's tasks")
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=LIMIT)
+    if p.returncode != 1 or err != "" or not re.search(r"  requests +[01]\n", out):
+        fail(f"http_load gave {p.returncode} for Ctrl-C at its first question: {out}{err}")
+    for connection in connections:
+        connection.close()
+
 p = subprocess.run([LOAD, "--url", "http://[::1]/", "--connections", "1", "--duration", "1ms"], capture_output=True, text=True, timeout=LIMIT)
 if "Invalid argument" in p.stdout:  # whoever is there, if anybody
     fail(f"http_load does not know the port of http://[::1]/: {p.stdout}{p.stderr}")
