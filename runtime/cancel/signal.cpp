@@ -273,7 +273,10 @@ receiver<int> signals(std::initializer_list<int> which) { return subscribe(which
 
 int wait_signal(std::initializer_list<int> which) {
   receiver<int> const from = subscribe(which, true);
-  return *from.recv();  // the subscription keeps a sender: it cannot be closed
+  int const first = *from.recv();  // the subscription keeps a sender: it cannot be closed
+  while (from.try_recv()) {
+  }  // what came beside it was caught as well; where the wait is cancelled it is raised again
+  return first;
 }
 
 std::pair<context, cancel_fn> with_signals(context parent, std::initializer_list<int> which) {

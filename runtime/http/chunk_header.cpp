@@ -30,14 +30,19 @@ bool leaves_quote_open(std::string_view line) noexcept {
 
 bool may_become_chunk_header(std::string_view unread, bool behind_another) noexcept {
   using enum character_set::alphanumeric;
-  static constexpr character_set hexadecimal(no, "0123456789abcdefABCDEF");
-  if (has_bare_line_feed(unread)) return false;
+  static constexpr character_set hexadecimal(no, "0123456789abcdefABCDEF"), zeroes(no, "0");
   if (behind_another) {
     if (!std::string_view("\r\n").starts_with(unread.substr(0, 2))) return false;
     unread.remove_prefix(std::min<std::size_t>(unread.size(), 2));
   }
   auto const end = unread.find("\r\n");
-  return hexadecimal.all_of(unread.substr(0, 1)) && (end == unread.npos || !leaves_quote_open(unread.substr(0, end)));
+  std::string_view const line = unread.substr(0, end);
+  if (!hexadecimal.all_of(line.substr(0, 1)) || line.contains('\n')) return false;
+  if (end == unread.npos) return true;
+  if (leaves_quote_open(line)) return false;
+  // Behind the line of the last chunk there are trailers, behind any other data.
+  std::string_view const digits = line.substr(0, line.find_first_not_of("0123456789abcdefABCDEF"));
+  return !zeroes.all_of(digits) || !has_bare_line_feed(unread.substr(end));
 }
 
 }  // namespace weft::rt

@@ -13,6 +13,11 @@ inline constexpr std::size_t shortest_last_chunk = 5;
 /// Of a message's header, too: its sender sees the end of a line there.
 [[nodiscard]] bool has_bare_line_feed(std::string_view unread) noexcept;
 
+/// Of a chunk's extensions. Beast takes others in a quoted string; whoever sees the end of a line there sees another message behind it.
+[[nodiscard]] inline bool stays_in_line(std::string_view extensions) noexcept {
+  return extensions.find_first_of("\r\n") == extensions.npos;
+}
+
 /// Of what is unread where a chunk's header is due and not whole yet, with trailers if it is the last chunk's: whether more behind it
 /// can make it whole. Behind another chunk it begins with the end of that one's line.
 [[nodiscard]] bool may_become_chunk_header(std::string_view unread, bool behind_another) noexcept;

@@ -55,21 +55,13 @@ bool may_be_repeated(std::string_view method) noexcept {
   return false;
 }
 
-/// What a server has received is passed on without what was said of the connection that it came by.
-bool stays_here(request_state const& q, std::string_view field) noexcept {
-  return q.received && (is_hop_by_hop(field) || q.has_connection_option(field));
-}
-
-/// By a field that is sent: then the server closes behind its answer, whether it says so or not (RFC 9112, 9.6).
-bool asks_to_close(request_state const& q) noexcept { return !q.received && q.has_connection_option("close"); }
-
 std::string header_of(request_state const& q, url_parts const& url) {
   std::string out;
   out.reserve(256);
   out.append(q.method).append(" ").append(url.target).append(" HTTP/1.1\r\n");
   if (!q.field("Host")) out.append("Host: ").append(url.host).append("\r\n");
   for (auto const& f : q.fields) {
-    if (is_one_of(f.name, {"Content-Length", "Transfer-Encoding"}) || stays_here(q, f.name)) continue;  // ours to say
+    if (is_one_of(f.name, {"Content-Length", "Transfer-Encoding"})) continue;  // ours to say
     out.append(f.name).append(": ").append(f.value).append("\r\n");
   }
   if (q.write) {
@@ -293,7 +285,6 @@ http::request redirected(http::request const& q, int status, std::string const& 
   http::request next(same ? from.method : "GET", url, same ? from.body : std::string());
   request_state& to = http_access::state(next);
   if (same) to.write = from.write;
-  to.received = from.received;
   bool const here = equal_no_case(split_url(url).value_or(url_parts()).host, first_host);
   for (auto const& [name, value] : from.fields) {
     if ((equal_no_case(name, "Host") && !same_host) || (is_secret(name) && !here) || (is_of_body(name) && !same))
@@ -357,7 +348,7 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
       continue;
     }
     // What has been answered is mostly just being sent to its end. Who goes on to read says so by keeping the connection; Go waits as long.
-    bool const read_on = parser.keep_alive() && begin == end && !asks_to_close(q);
+    bool const read_on = parser.keep_alive() && begin == end && !q.has_connection_option("close");
     bool const reusable = writing.end(read_on ? 50ms : 0ns).has_value() && read_on;
     if (timed && reusable) set_deadline(time_point::max());
     return {parser.take(), reusable, false};
@@ -386,6 +377,7 @@ result<http::response> http_client::send_once(request_state const& q, url_parts 
 
 result<http::response> http_client::send(http::request& q, sink const& to) {
   (void)cancellation_point();  // also for what is no URL
+  http_access::state(q).leave_connection();
   std::string const first_host = split_url(q.target()).value_or(url_parts()).host;
   for (unsigned followed = 0;; ++followed) {
     request_state const& state = http_access::state(q);

@@ -275,7 +275,7 @@ http::response exchange::answer(request_stream* body) {
 
 /// What came from another server was framed by that one. And the client would wait for the final response behind an interim one.
 void exchange::make_sendable(http::response& r) {
-  if (http_access::is_received(r)) http_access::drop_hop_by_hop(r);
+  http_access::leave_connection(r);
   if (r.status() >= 200) return;
   report("an interim status is no answer");
   r = plain_response(500);

@@ -111,7 +111,23 @@ void http_access::add_field(http::response& r, std::string_view name, std::strin
   r.fields_.append(name).append(between).append(value).append(end);
 }
 
-void http_access::drop_hop_by_hop(http::response& r) {
+namespace {
+/// Host is of the message, whatever its sender says of the connection.
+bool is_of_connection(std::string_view name, listed_options const& listed) noexcept {
+  return is_hop_by_hop(name) || (listed.contains(name) && !equal_no_case(name, "Host"));
+}
+}  // namespace
+
+void request_state::leave_connection() {
+  if (!std::exchange(received, false)) return;
+  listed_options listed;
+  for (text_pair const& f : fields)
+    if (equal_no_case(f.name, "Connection")) listed.add(f.value);
+  std::erase_if(fields, [&](text_pair const& f) { return is_of_connection(f.name, listed); });
+}
+
+void http_access::leave_connection(http::response& r) {
+  if (!r.received_ || std::exchange(r.left_connection_, true)) return;
   auto const for_each_line = [&r](auto f) {
     for (std::string_view left = r.fields_; !left.empty();) {
       std::string_view const line = left.substr(0, left.find("\r\n") + 2);
@@ -119,12 +135,13 @@ void http_access::drop_hop_by_hop(http::response& r) {
       left.remove_prefix(line.size());
     }
   };
-  std::string listed, kept;  // by the Connection fields
+  listed_options listed;
+  std::string kept;
   for_each_line([&](std::string_view line, std::string_view name) {
-    if (equal_no_case(name, "Connection")) listed.append(line, name.size() + 1, line.size() - name.size() - 3) += ',';
+    if (equal_no_case(name, "Connection")) listed.add(line.substr(name.size() + 1, line.size() - name.size() - 3));
   });
   for_each_line([&](std::string_view line, std::string_view name) {
-    if (!is_hop_by_hop(name) && !equal_no_case(name, "Content-Length") && !has_option(listed, name)) kept += line;
+    if (!is_of_connection(name, listed) && !equal_no_case(name, "Content-Length")) kept += line;
   });
   r.fields_ = std::move(kept);
 }
@@ -208,6 +225,7 @@ request& request::header(std::string_view name, std::string_view value) {
   rt::check_field("weft::http::request::header", name, value);
   rt::text_pair const fresh{state_->text.add(name),
                             state_->text.add(value)};  // first: name may be a view of a field that goes
+  state_->leave_connection();  // what its sender said of the connection holds for its sender's fields
   std::erase_if(state_->fields, [&](rt::text_pair const& f) { return rt::equal_no_case(f.name, fresh.name); });
   state_->fields.push_back(fresh);
   return *this;
@@ -263,8 +281,10 @@ response& response::header(std::string_view name, std::string_view value) & {
     return *this;
   }
   std::string const line = rt::field_line(name, value);
+  bool const upgrade = connection && rt::has_option(value, "upgrade");
   if (connection) close_ = rt::has_option(value, "close");
   std::string const key = line.substr(0, name.size());
+  http_access::leave_connection(*this);  // what another server said of its connection holds for its fields
   for (;;) {
     auto const [at, size] = rt::find_line(fields_, key);
     if (at == std::string::npos) break;
@@ -272,15 +292,21 @@ response& response::header(std::string_view name, std::string_view value) & {
   }
   if (type) type_ = {};
   if (!connection) fields_ += line;  // of that the server writes what it needs, after close_
-  else if (rt::has_option(value, "upgrade")) fields_ += "Connection: Upgrade\r\n";
+  else if (upgrade) fields_ += "Connection: Upgrade\r\n";
   return *this;
 }
 response&& response::header(std::string_view name, std::string_view value) && { return std::move(header(name, value)); }
 
 response& response::add_header(std::string_view name, std::string_view value) & {
-  if (rt::equal_no_case(name, "Connection") || rt::equal_no_case(name, "Content-Type")) return header(name, value);
+  if (rt::equal_no_case(name, "Content-Type")) return header(name, value);
   rt::check_response_field(name, value);
-  fields_ += rt::field_line(name, value);
+  std::string line = rt::field_line(name, value);
+  if (rt::equal_no_case(name, "Connection")) {  // as header() has it
+    close_ = close_ || rt::has_option(value, "close");
+    line = rt::has_option(value, "upgrade") ? "Connection: Upgrade\r\n" : "";
+  }
+  http_access::leave_connection(*this);
+  fields_ += line;
   return *this;
 }
 response&& response::add_header(std::string_view name, std::string_view value) && {

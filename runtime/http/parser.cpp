@@ -275,8 +275,7 @@ std::size_t request_parser::on_body_impl(view body,
 }
 
 void request_parser::on_chunk_header_impl(std::uint64_t size, view extensions, error_code& e) {
-  // Beast takes them in a quoted string; others see the end of a line there, and another request behind it.
-  if (extensions.find_first_of("\r\n") != extensions.npos) e = beast_http::error::bad_chunk_extension;
+  if (!stays_in_line(std_view(extensions))) e = beast_http::error::bad_chunk_extension;
   chunk_header_ = chunk_seen_ = true;
   chunk_left_ = size;
 }
@@ -386,6 +385,8 @@ void response_parser::on_field_impl(field f, view name, view value, error_code& 
 void response_parser::on_header_impl(error_code& e) {
   header_done_ = true;
   drops_ = follows_ && located_ && is_redirection(status_);
+  if (drops_ && may_have_body() && (base::need_eof() || base::content_length().value_or(0) > most_dropped))
+    cut_ = true, outcome_ = outcome::done;  // the connection is good for nothing else in any case
   if (drops_ || taker_) return;
   base::body_limit(limits_.body);  // of what comes in chunks, or up to the end
   if (auto const length = base::content_length(); may_have_body() && length && *length > limits_.body)
@@ -401,6 +402,12 @@ void response_parser::add_to_body(view piece) {
   if (taker_) return (*taker_)(std_view(piece));
   if (body_.size() + piece.size() > limits_.body) outcome_ = outcome::too_large;
   else body_.append(piece.data(), piece.size());
+}
+
+void response_parser::on_chunk_header_impl(std::uint64_t size, view extensions, error_code& e) {
+  if (!stays_in_line(std_view(extensions))) e = beast_http::error::bad_chunk_extension;
+  chunk_header_ = chunk_seen_ = true;
+  chunk_left_ = size;
 }
 
 std::size_t response_parser::on_body_impl(view body, error_code&) {

@@ -179,10 +179,7 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   void on_header_impl(error_code&) override;
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
   std::size_t on_body_impl(view body, error_code&) override;
-  void on_chunk_header_impl(std::uint64_t size, view, error_code&) override {
-    chunk_header_ = chunk_seen_ = true;
-    chunk_left_ = size;
-  }
+  void on_chunk_header_impl(std::uint64_t size, view extensions, error_code&) override;
   std::size_t on_chunk_body_impl(std::uint64_t, view body, error_code&) override;
   void on_finish_impl(error_code&) override {}
 

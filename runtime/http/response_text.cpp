@@ -106,7 +106,7 @@ void append_header(std::string& out, http::response const& r, response_frame con
   bool const typed = !fields.empty() && r.header("Content-Type");
   bool const dated = !fields.empty() && r.header("Date");
   std::string_view type = http_access::type(r);
-  if (type.empty() && !typed && form == body_form::counted && !r.body_view().empty())
+  if (type.empty() && !typed && form == body_form::counted && !r.body_view().empty() && !http_access::is_received(r))
     type = "text/plain; charset=utf-8";
   constexpr std::size_t all_names = 160;  // what follows, but for the pieces added here, each at its longest
   std::size_t const before = out.size();

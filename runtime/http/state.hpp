@@ -72,6 +72,8 @@ struct request_state {
   }
   void copy_from(request_state const& other);
   [[nodiscard]] std::optional<std::string_view> field(std::string_view name) const noexcept;
+  /// Of one that was received: drops what its sender has said of the connection that it came by. Then it is like one that was made here.
+  void leave_connection();
   /// Whether a Connection field has this option.
   [[nodiscard]] bool has_connection_option(std::string_view option) const noexcept;
   /// Finds path and query in `target`, in any of the forms of RFC 9112, 3.2. False: it is malformed.
@@ -111,8 +113,8 @@ struct http_access {
   /// It came from another server, with whatever fields that one has sent.
   static void set_received(http::response& r) noexcept { r.received_ = true; }
   static bool is_received(http::response const& r) noexcept { return r.received_; }
-  /// Takes out of such a response what was said of the connection that it came by, and of its length there.
-  static void drop_hop_by_hop(http::response& r);
+  /// Takes out of such a response, once, what was said of the connection that it came by, and of its length there.
+  static void leave_connection(http::response& r);
 
   static std::shared_ptr<route_table> const& table(http::router const& r) noexcept { return r.table_; }
 };

@@ -64,9 +64,28 @@ bool has_option(std::string_view list, std::string_view option) noexcept {
   return false;
 }
 
+namespace {
+bool before(std::string_view a, std::string_view b) noexcept {
+  return std::ranges::lexicographical_compare(a, b, {}, ascii_lower, ascii_lower);
+}
+}  // namespace
+
+void listed_options::add(std::string_view list) {
+  for (std::string_view left = list; !left.empty();) {
+    auto const comma = std::min(left.find(','), left.size());
+    if (auto const one = trim_blanks(left.substr(0, comma)); !one.empty()) all_.push_back(one);
+    left.remove_prefix(std::min(left.size(), comma + 1));
+  }
+  std::ranges::sort(all_, before);
+}
+
+bool listed_options::contains(std::string_view option) const noexcept {
+  return std::ranges::binary_search(all_, option, before);
+}
+
 bool is_hop_by_hop(std::string_view name) noexcept {
-  return is_one_of(name,
-                   {"Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade"});
+  return is_one_of(name, {"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
+                          "TE", "Trailer", "Transfer-Encoding", "Upgrade"});
 }
 
 bool is_field_name(std::string_view s) noexcept { return !s.empty() && token.all_of(s); }

@@ -107,6 +107,16 @@ enum class plus_sign { itself, blank };
 /// Whether a field that is a list of tokens has this one.
 [[nodiscard]] bool has_option(std::string_view list, std::string_view option) noexcept;
 
+/// The options of several lists, of which there may be many in a peer's header. Views of them.
+class listed_options {
+ public:
+  void add(std::string_view list);
+  [[nodiscard]] bool contains(std::string_view option) const noexcept;
+
+ private:
+  std::vector<std::string_view> all_;  // sorted
+};
+
 /// Fields of one connection, which who passes a message on leaves out, with those that its Connection field lists (RFC 9110, 7.6.1).
 [[nodiscard]] bool is_hop_by_hop(std::string_view name) noexcept;
 

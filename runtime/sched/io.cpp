@@ -224,9 +224,10 @@ bool io_close(io_slot& s) noexcept {
   // Operations in progress, and who waits through a duplicate, keep the connection, but the peer should not have to wait for
   // them to be scheduled.
   bool const watched = s.named.load(std::memory_order_relaxed) && io_watch::close_all(s.fd);
-  // Nor who wants to listen at the address next: a simulated network gives that back at once.
+  // Nor who wants to listen at the address next, which a simulated network gives back at once. But the socket may be another process's, too, if
+  // its number was told.
   if ((watched || (s.uses.load(std::memory_order_relaxed) & ~io_slot::closing_bit) > 1) &&
-      (s.kind <= io_kind::socket || (s.kind == io_kind::listener && !is_simulated(s.fd)))) {
+      (s.kind <= io_kind::socket || (s.kind == io_kind::listener && ours && !is_simulated(s.fd)))) {
     shut_down(s.fd);
   }
   ready_all(woken);

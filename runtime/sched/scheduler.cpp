@@ -14,6 +14,7 @@ namespace {
 constexpr std::int64_t poll_every_ns = 50'000;       // a busy processor looks at the network this often
 constexpr std::int64_t poll_behind_ns = 10'000'000;  // while tasks wait in the global queue; as Go's monitor
 constexpr std::int64_t even_every_ns = 50'000;
+constexpr std::uint64_t sweep_every = 8;  // picks, while there are many dead timers
 // Tasks that run for so long on average: another worker gets the data of the next one warm in less.
 constexpr std::int64_t long_run_ns = 2'000;
 constexpr std::int64_t linger_ns = 3'000;
@@ -119,7 +120,7 @@ task* scheduler::find_now(worker& w, processor& p) {
     note_time(w, p, now);
     p.runs.add(now, p.tick, 0);
     try_monitor_again(now);
-    run_timers(w, p, p, now);
+    if (run_timers(w, p, p, now)) p.look_at = p.tick + sweep_every;
     if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
       (void)release_loops(p);  // S2
     if (heed_lock_waits(w, p, now)) [[unlikely]]

@@ -389,7 +389,7 @@ class scheduler {
   alignas(64) std::atomic<std::uint32_t> searching_{0};
   alignas(64) std::atomic<std::uint32_t> idle_{0};  // processors in the idle list
   std::atomic<std::uint32_t> aside_{0};             // A2; written under lock_
-  std::atomic<bool> polling_{false};                // a processor looks at the network in passing
+  alignas(64) std::atomic<bool> polling_{false};    // a processor looks at the network in passing
   alignas(64) std::atomic<std::int64_t> poll_until_{
       0};                                         // when the sleeper in the poller will wake; 0: nobody sleeps there
   std::atomic<std::int64_t> timer_until_{never};  // the same for the one that sleeps for a timer on its futex

@@ -98,7 +98,6 @@ place reserve_place(scheduler* otherwise) noexcept {
   }
   if (!room) at.heap = nullptr;
   at.sched->want_monitor();
-  if (room) relieve(*at.sched, *at.heap);
   return at;
 }
 
@@ -240,6 +239,7 @@ bool start_source(clock_source& s, std::int64_t first_ns, std::int64_t period_ns
   }
   close_finished(finished);
   if (tell) at.sched->timer_changed(when);
+  if (timed) relieve(*at.sched, *at.heap);
   return was;
 }
 

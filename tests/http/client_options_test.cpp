@@ -119,7 +119,7 @@ TEST_CASE("what a location refers to") {
 TEST_CASE("what is not of ASCII goes out escaped, and is no host") {
   CHECK(rt::split_url("http://h/\xc3\xa9?\xff%20")->target == "/%C3%A9?%FF%20");
   CHECK_FALSE(rt::split_url("http://h\xc3\xa9/"));
-  weft::run([] {
+  weft::run(weft::options{.workers = 1}, [] {
     upstream s(
         {"HTTP/1.1 302 Found\r\nLocation: /\xc3\xa9\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"});
     http::client c({.max_redirects = 1});
@@ -134,7 +134,7 @@ TEST_CASE("a redirection takes along what holds for the request that follows, an
   auto const moved = [](int status, std::string const& to) {
     return "HTTP/1.1 " + std::to_string(status) + " Moved\r\nLocation: " + to + "\r\nContent-Length: 0\r\n\r\n";
   };
-  weft::run([&] {
+  weft::run(weft::options{.workers = 1}, [&] {
     upstream other({"HTTP/1.1 204 No Content\r\n\r\n"});
     upstream s({moved(307, "/b"), moved(303, "c"), moved(302, other.url() + "/d")});
     http::client c({.max_redirects = 3});
@@ -166,7 +166,7 @@ TEST_CASE("a redirection takes along what holds for the request that follows, an
 
 TEST_CASE("the body of a redirection that is followed is dropped, and the sink's if it is not") {
   std::string const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-  weft::run([&] {
+  weft::run(weft::options{.workers = 1}, [&] {
     std::string const big(5000, 'x'), endless(response_size, 'x');
     upstream s({"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 5000\r\n\r\n" + big, ok,
                 "HTTP/1.1 302 Found\r\nContent-Length: 5000\r\n\r\n" + big,

@@ -101,7 +101,7 @@ TEST_CASE("connections are kept and used again, but not after the server said cl
 }
 
 TEST_CASE("a connection is not used again when the request said close, or HTTP/1.0 sent chunks") {
-  weft::run([] {
+  weft::run(weft::options{.workers = 1}, [] {
     std::string const ok = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
     upstream s({ok,
                 "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n",
@@ -119,7 +119,7 @@ TEST_CASE("a connection is not used again when the request said close, or HTTP/1
 }
 
 TEST_CASE("a response that is malformed ends the call although its connection stays open") {
-  weft::run([] {
+  weft::run(weft::options{.workers = 1}, [] {
     std::string const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     std::vector<std::string> const all = {head + "2\nok\n0\n\n",
                                           head + "2\r\nok\r\n0\r\n\n",

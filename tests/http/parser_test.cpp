@@ -340,6 +340,21 @@ TEST_CASE("a response is read the same wherever it is split") {
   rt::parse_limits const limits;
   std::string const chunked =
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+  std::string const lines =  // the data of chunks may begin with the end of a line
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n1\r\n\n\r\n00\r\n\r\n";
+  for (std::size_t piece = 1; piece <= lines.size(); ++piece) {
+    rt::response_parser p(limits, false);
+    std::string unread;
+    for (std::size_t given = 0; given < lines.size(); given += piece) {
+      unread += lines.substr(given, piece);
+      unread.erase(0, p.feed(unread));
+    }
+    REQUIRE(p.state() == rt::response_parser::outcome::done);
+    REQUIRE(p.take().body() == "\n");
+    auto const q = parse(with("Transfer-Encoding: chunked\r\n", "1\r\n\n\r\n3;a=b\r\n\nab\r\n0\r\n\r\n"), piece);
+    REQUIRE(q->done);
+    REQUIRE(q->state.body == "\n\nab");
+  }
   std::string const counted = "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nX: y\r\n\r\nabcde";
   std::string const to_end = "HTTP/1.0 200 \r\nX: y\r\n\r\nabcde";
   for (auto const& bytes : {chunked, counted, to_end}) {
@@ -364,7 +379,8 @@ TEST_CASE("a response that can become none any more is malformed at once, wherev
   std::string const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
   for (std::string const& bytes :
        {head + "2\nok\n0\n\n", head + "2\r\nok\n", head + "2\r\nok\r\n0\r\n\n", head + "0\r\n\n", head + "zz\r\n",
-        head + "2\r\nokz", head + "2;a=\"\r\nok\r\n0\r\n\r\n", head + "2\r\nok\r\n0;a=\"\r\n\r\n",
+        head + "2\r\nokz", head + "2;a=\"\n\"\r\nok\r\n0\r\n\r\n", head + "0;a=\"\n\"\r\n\r\n",
+        head + "2;a=\"\r\nok\r\n0\r\n\r\n", head + "2\r\nok\r\n0;a=\"\r\n\r\n",
         "HTTP/1.1 200 OK\nContent-Length: 2\n\nok"s, "HTTP/1.1 200 OK\r\nContent-Length: 2\n\nok"s}) {
     CAPTURE(bytes);
     for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {

@@ -132,3 +132,35 @@ TEST_CASE("a request for a whole URL is sent on without what it says of its conn
     CHECK(behind.accepted == 1);  // whose client asked to close is not the server behind
   });
 }
+
+TEST_CASE("what a handler says of its own is no field of the connection that the message came by, and Host never is") {
+  in_a_task([] {
+    upstream behind({"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: X-Own, X-Hop\r\nX-Hop: 1\r\n\r\n1"});
+    http::client c;
+    auto make = [&] {
+      http::router r;
+      r.handle("*", "/{path...}", [&](http::request& q) {
+        q.header("X-User", "ann");
+        auto answer = c.send(q).value();
+        answer.add_header("X-Own", "2").add_header("Connection", "Upgrade").add_header("Connection", "close");
+        return answer;
+      });
+      return r;
+    };
+    std::string got;
+    auto f = [&](std::string const& at, auto&) {
+      got =
+          wire(at)
+              .send("GET " + behind.url() + "/p HTTP/1.1\r\nHost: t\r\nConnection: Host, X-User\r\nX-User: eve\r\n\r\n")
+              .rest();
+    };
+    beside_server(make, {}, f);
+    REQUIRE(behind.requests.size() == 1);
+    CHECK(behind.requests[0] == "GET /p HTTP/1.1\r\nHost: " + behind.address() + "\r\nX-User: ann\r\n\r\n");
+    CHECK(has(got, "X-Own: 2\r\n"));
+    CHECK_FALSE(has(got, "X-Hop"));
+    CHECK(has(got, "Connection: close\r\n"));
+    CHECK(has(got, "Connection: Upgrade\r\n"));
+    CHECK_FALSE(has(got, "Content-Type"));  // the server behind did not say
+  });
+}

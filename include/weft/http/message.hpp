@@ -167,9 +167,10 @@ class response {
  private:
   friend struct rt::http_access;
   int status_;
-  bool close_ = false;     // the handler asked for Connection: close
-  bool received_ = false;  // by a client
-  std::string_view type_;  // a Content-Type with static storage, used unless fields_ has one
+  bool close_ = false;            // the handler asked for Connection: close
+  bool received_ = false;         // by a client
+  bool left_connection_ = false;  // and has no field any more that says something of the connection that it came by
+  std::string_view type_;         // a Content-Type with static storage, used unless fields_ has one
   std::string body_;
   std::string fields_;  // "Name: value\r\n" each, as they go out
   std::function<void(body_writer&)> write_;
