@@ -36,7 +36,9 @@ class command_parser {
 
   /// Between two reads: gives back what a command of very many arguments has taken.
   void trim() {
-    if (missing_ == none && places_.capacity() > 64UL * 1024) places_ = {}, args_ = {};
+    if (missing_ != none || places_.capacity() <= 64UL * 1024) return;
+    decltype(places_)().swap(places_);  // = {} would keep the memory
+    decltype(args_)().swap(args_);
   }
 
  private:

@@ -62,14 +62,22 @@ int create_fresh(std::string const& beside, std::string& name) {
   }
 }
 
+bool is_number(std::string_view s) noexcept {
+  return !s.empty() && s.size() <= 7 && s.front() != '0' && s.find_first_not_of("0123456789") == s.npos;
+}
+bool is_ours(std::string_view behind_new) noexcept {
+  auto const dash = behind_new.find('-');
+  return is_number(behind_new.substr(0, dash)) && (dash == behind_new.npos || is_number(behind_new.substr(dash + 1)));
+}
+
 /// "FILE.new.123", "FILE.new.123-1".
 void remove_unfinished(std::filesystem::path const& file) {
   auto const begin = file.filename().string() + ".new.";
   std::error_code failed;
-  for (auto const& entry : std::filesystem::directory_iterator(folder_of(file), failed)) {
-    auto const name = entry.path().filename().string();
-    if (name.starts_with(begin) && name.find_first_not_of("0123456789-", begin.size()) == name.npos)
-      ::unlink(entry.path().c_str());
+  std::filesystem::directory_iterator at(folder_of(file), failed);
+  for (; !failed && at != std::filesystem::directory_iterator(); at.increment(failed)) {
+    auto const name = at->path().filename().string();
+    if (name.starts_with(begin) && is_ours(std::string_view(name).substr(begin.size()))) ::unlink(at->path().c_str());
   }
 }
 

@@ -79,7 +79,8 @@ void json_log::write_batch(std::vector<line>& batch) {
     for (text.clear(); to < batch.size() && (from == to || text.size() + batch[to].text.size() <= most); ++to)
       text += batch[to].text;
     try {
-      for (std::string_view rest = text; !rest.empty() && write_some(rest, most); cut_ = !rest.empty()) {
+      for (std::string_view rest = text; !rest.empty() && write_some(rest, most);
+           cut_ = !rest.empty() && rest.size() < text.size()) {
       }
     } catch (weft::cancelled const&) {
       for (; from < batch.size(); ++from) drop(batch[from]);

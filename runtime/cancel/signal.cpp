@@ -275,7 +275,7 @@ int wait_signal(std::initializer_list<int> which) {
   receiver<int> const from = subscribe(which, true);
   int const first = *from.recv();  // the subscription keeps a sender: it cannot be closed
   while (from.try_recv()) {
-  }  // what came beside it was caught as well; where the wait is cancelled it is raised again
+  }  // what has come to the channel beside it was caught as well; where the wait is cancelled it is raised again
   return first;
 }
 

@@ -39,6 +39,7 @@ bool may_become_chunk_header(std::string_view unread, bool behind_another) noexc
   std::string_view const line = unread.substr(0, end);
   if (!hexadecimal.all_of(line.substr(0, 1)) || line.contains('\n')) return false;
   if (end == unread.npos) return true;
+  if (line.empty()) return false;
   if (leaves_quote_open(line)) return false;
   // Behind the line of the last chunk there are trailers, behind any other data.
   std::string_view const digits = line.substr(0, line.find_first_not_of("0123456789abcdefABCDEF"));

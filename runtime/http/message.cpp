@@ -119,15 +119,17 @@ bool is_of_connection(std::string_view name, listed_options const& listed) noexc
 }  // namespace
 
 void request_state::leave_connection() {
-  if (!std::exchange(received, false)) return;
+  if (!received) return;
   listed_options listed;
   for (text_pair const& f : fields)
     if (equal_no_case(f.name, "Connection")) listed.add(f.value);
+  listed.sort();
   std::erase_if(fields, [&](text_pair const& f) { return is_of_connection(f.name, listed); });
+  received = false;
 }
 
 void http_access::leave_connection(http::response& r) {
-  if (!r.received_ || std::exchange(r.left_connection_, true)) return;
+  if (!r.received_ || r.left_connection_) return;
   auto const for_each_line = [&r](auto f) {
     for (std::string_view left = r.fields_; !left.empty();) {
       std::string_view const line = left.substr(0, left.find("\r\n") + 2);
@@ -140,10 +142,12 @@ void http_access::leave_connection(http::response& r) {
   for_each_line([&](std::string_view line, std::string_view name) {
     if (equal_no_case(name, "Connection")) listed.add(line.substr(name.size() + 1, line.size() - name.size() - 3));
   });
+  listed.sort();
   for_each_line([&](std::string_view line, std::string_view name) {
     if (!is_of_connection(name, listed) && !equal_no_case(name, "Content-Length")) kept += line;
   });
   r.fields_ = std::move(kept);
+  r.left_connection_ = true;
 }
 
 void check_field(char const* call, std::string_view name, std::string_view value) {
@@ -277,14 +281,16 @@ response& response::header(std::string_view name, std::string_view value) & {
   bool const type = rt::equal_no_case(name, "Content-Type"), connection = rt::equal_no_case(name, "Connection");
   if (fields_.empty() && !connection) {  // nothing goes
     http_access::add_field(*this, name, value);
+    left_connection_ = true;
     if (type) type_ = {};
     return *this;
   }
   std::string const line = rt::field_line(name, value);
   bool const upgrade = connection && rt::has_option(value, "upgrade");
-  if (connection) close_ = rt::has_option(value, "close");
+  bool const close = connection && rt::has_option(value, "close");
   std::string const key = line.substr(0, name.size());
   http_access::leave_connection(*this);  // what another server said of its connection holds for its fields
+  if (connection) close_ = close;
   for (;;) {
     auto const [at, size] = rt::find_line(fields_, key);
     if (at == std::string::npos) break;
@@ -302,10 +308,13 @@ response& response::add_header(std::string_view name, std::string_view value) & 
   rt::check_response_field(name, value);
   std::string line = rt::field_line(name, value);
   if (rt::equal_no_case(name, "Connection")) {  // as header() has it
-    close_ = close_ || rt::has_option(value, "close");
     line = rt::has_option(value, "upgrade") ? "Connection: Upgrade\r\n" : "";
+    bool const close = rt::has_option(value, "close");
+    http_access::leave_connection(*this);
+    close_ = close_ || close;
+  } else {
+    http_access::leave_connection(*this);
   }
-  http_access::leave_connection(*this);
   fields_ += line;
   return *this;
 }

@@ -76,8 +76,9 @@ void listed_options::add(std::string_view list) {
     if (auto const one = trim_blanks(left.substr(0, comma)); !one.empty()) all_.push_back(one);
     left.remove_prefix(std::min(left.size(), comma + 1));
   }
-  std::ranges::sort(all_, before);
 }
+
+void listed_options::sort() noexcept { std::ranges::sort(all_, before); }
 
 bool listed_options::contains(std::string_view option) const noexcept {
   return std::ranges::binary_search(all_, option, before);

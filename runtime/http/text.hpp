@@ -111,10 +111,11 @@ enum class plus_sign { itself, blank };
 class listed_options {
  public:
   void add(std::string_view list);
+  void sort() noexcept;  // once all are there
   [[nodiscard]] bool contains(std::string_view option) const noexcept;
 
  private:
-  std::vector<std::string_view> all_;  // sorted
+  std::vector<std::string_view> all_;
 };
 
 /// Fields of one connection, which who passes a message on leaves out, with those that its Connection field lists (RFC 9110, 7.6.1).

@@ -120,7 +120,8 @@ task* scheduler::find_now(worker& w, processor& p) {
     note_time(w, p, now);
     p.runs.add(now, p.tick, 0);
     try_monitor_again(now);
-    if (run_timers(w, p, p, now)) p.look_at = p.tick + sweep_every;
+    std::int64_t const queued = p.queue.size();
+    if (run_timers(w, p, p, now) && p.queue.size() <= queued) p.look_at = p.tick + sweep_every;
     if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
       (void)release_loops(p);  // S2
     if (heed_lock_waits(w, p, now)) [[unlikely]]

@@ -16,8 +16,9 @@ namespace weft::rt {
 
 namespace {
 // Tasks wait meanwhile, and there may be millions: one that computes has stopped a timer each half microsecond. A part of them at least,
-// so that these go faster than others come.
-constexpr std::size_t few_dead = 512, part_of_dead = 8;
+// so that these go faster than others come; but of those that leave a task behind, which destroys a context's values, no more than a round of picks runs.
+constexpr std::size_t few_dead = 512, part_of_dead = 32;
+constexpr std::int64_t few_tasks = 64;
 }  // namespace
 
 bool scheduler::has_timers_to_run(processor const& of, std::int64_t now) const noexcept {
@@ -37,9 +38,10 @@ bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int6
     std::array<due_entry, 32> due;
     w.fires_timers = true;
     std::size_t const enough = std::max(few_dead, of.timers.dead() / part_of_dead);
+    std::int64_t const queued = holds.queue.size();
     std::size_t dead = 0;
     while (has_timers_to_run(of, now)) {  // E4
-      left = dead >= enough && of.timers.next_deadline() > now;
+      left = (dead >= enough || holds.queue.size() > queued + few_tasks) && of.timers.next_deadline() > now;
       if (left) break;
       bystander::scope const nothing_to_tell(w.wakes);
       std::size_t const n = of.timers.collect(now, due.data(), due.size());

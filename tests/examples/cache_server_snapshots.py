@@ -174,15 +174,18 @@ def handed_over(folder):
             fail(f"a second server gave {p.returncode}: {p.stdout}{p.stderr}")
         c.close()
         with subprocess.Popen([SERVER, *listen], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
-            if (line := second.stderr.readline()) != waits:
-                fail(f"a second server says {line}")
-            first.process.send_signal(signal.SIGTERM)
-            if (line := second.stdout.readline()) != f"loaded 5000 keys from {path}\n":
-                fail(f"a successor says {line}{second.stderr.read()}")
-            first.ended()
-            second.send_signal(signal.SIGTERM)
-            if second.wait(timeout=LIMIT) != 0:
-                fail(f"a successor ends with {second.returncode}")
+            try:
+                if (line := second.stderr.readline()) != waits:
+                    fail(f"a second server says {line}")
+                first.process.send_signal(signal.SIGTERM)
+                if (line := second.stdout.readline()) != f"loaded 5000 keys from {path}\n":
+                    fail(f"a successor says {line}")
+                first.ended()
+                second.send_signal(signal.SIGTERM)
+                if second.wait(timeout=LIMIT) != 0:
+                    fail(f"a successor ends with {second.returncode}")
+            finally:
+                second.kill()
     if names := [name for name in os.listdir(folder) if name.startswith("handed.") and name != "handed.snapshot"]:
         fail(f"{names} are left")
 

@@ -154,6 +154,8 @@ std::vector<refusal> refusals() {
       {"chunks in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
       {"HTTP/1.0 without a length, where a body may follow", "POST / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 411},
       {"the same, put", "PUT / HTTP/1.0\r\n\r\nabc", 411},
+      {"a chunk without a size, and no more", with("Transfer-Encoding: chunked\r\n", "\r\n"), 400},
+      {"the same behind another", with("Transfer-Encoding: chunked\r\n", "2\r\nok\r\n\r\n"), 400},
       {"a chunk without a size", with("Transfer-Encoding: chunked\r\n", "\r\nabc\r\n"), 400},
       {"a chunk size that is none", with("Transfer-Encoding: chunked\r\n", "xyz\r\nabc\r\n"), 400},
       {"a chunk longer than it says by little", with("Transfer-Encoding: chunked\r\n", "2\r\nabc"), 400},
@@ -379,9 +381,10 @@ TEST_CASE("a response that can become none any more is malformed at once, wherev
   std::string const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
   for (std::string const& bytes :
        {head + "2\nok\n0\n\n", head + "2\r\nok\n", head + "2\r\nok\r\n0\r\n\n", head + "0\r\n\n", head + "zz\r\n",
-        head + "2\r\nokz", head + "2;a=\"\n\"\r\nok\r\n0\r\n\r\n", head + "0;a=\"\n\"\r\n\r\n",
-        head + "2;a=\"\r\nok\r\n0\r\n\r\n", head + "2\r\nok\r\n0;a=\"\r\n\r\n",
-        "HTTP/1.1 200 OK\nContent-Length: 2\n\nok"s, "HTTP/1.1 200 OK\r\nContent-Length: 2\n\nok"s}) {
+        head + "\r\n", head + "\r\n\r\n", head + "2\r\nok\r\n\r\n", head + "2\r\nokz",
+        head + "2;a=\"\n\"\r\nok\r\n0\r\n\r\n", head + "0;a=\"\n\"\r\n\r\n", head + "2;a=\"\r\nok\r\n0\r\n\r\n",
+        head + "2\r\nok\r\n0;a=\"\r\n\r\n", "HTTP/1.1 200 OK\nContent-Length: 2\n\nok"s,
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\n\nok"s}) {
     CAPTURE(bytes);
     for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
       rt::response_parser p(limits, false);

@@ -139,10 +139,10 @@ class body_writer {
 };
 
 /// One that a client has received shows all fields of its server. A handler may return it: what they say of that connection (Connection
-/// and what that lists, Keep-Alive, Transfer-Encoding, Upgrade ...) and of the length is left out then (RFC 9110, 7.6.1).
+/// and what that lists, Keep-Alive, Transfer-Encoding, Upgrade ...) and of the length is left out then, or when a field is set (RFC 9110, 7.6.1).
 class response {
  public:
-  /// With a body and no Content-Type header, text/plain is sent.
+  /// With a body and no Content-Type header, text/plain is sent (not with one that a client has received).
   response(int status, std::string body = {});
   /// A response whose body `write` produces while it is sent: in chunks to HTTP/1.1, else up to the end of the
   /// connection. An exception out of `write` cuts the connection, so that the client can tell.
