@@ -80,7 +80,7 @@ void json_log::write_batch(std::vector<line>& batch) {
       text += batch[to].text;
     try {
       for (std::string_view rest = text; !rest.empty() && write_some(rest, most);
-           cut_ = !rest.empty() && rest.size() < text.size()) {
+           cut_ = !rest.empty() && rest.data() != text.data() && rest.data()[-1] != '\n') {
       }
     } catch (weft::cancelled const&) {
       for (; from < batch.size(); ++from) drop(batch[from]);

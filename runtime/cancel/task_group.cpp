@@ -139,19 +139,18 @@ void leave_group(group_core& g) noexcept {
 void failed_in_group(group_core& g) noexcept {
   std::exception_ptr e = std::current_exception();
   bool is_closed_channel = false;
-  bool is_unwound = false;  // of a deadlocked run: nobody is there to be told
   try {
     throw;
   } catch (cancelled const&) {
     if (g.current().cancelled()) return;
-    is_unwound = rt::scheduler::is_unwound(rt::current_task()->sched);
   } catch (closed_channel const&) {
     if (g.current().cancelled())
       return;  // a neighbour was cancelled too, and let go of its end before this task was woken
     is_closed_channel = true;
   } catch (...) {
   }
-  if (!g.options.cancel_on_error && g.options.on_error && !is_unwound) {
+  // In a deadlocked run nobody is there to be told.
+  if (!g.options.cancel_on_error && g.options.on_error && !rt::scheduler::is_unwound(rt::current_task()->sched)) {
     uncancellable const shield;
     try {
       std::lock_guard const hold(g.reporting);

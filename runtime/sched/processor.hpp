@@ -32,6 +32,9 @@ struct counters {
 /// the rest of the park. Wraps after 52 days.
 constexpr std::uint32_t coarse_time(std::int64_t ns) noexcept { return static_cast<std::uint32_t>(ns >> 20); }
 
+/// What scheduler::run_timers has left of the dead timers: none, some, or some since the others have left tasks enough behind.
+enum class swept : std::uint8_t { all, in_part, into_tasks };
+
 /// How long its holder's tasks run from one pick to the next, on average over the last few dozen. Time without a task does not count.
 class run_length {
  public:

@@ -120,12 +120,11 @@ task* scheduler::find_now(worker& w, processor& p) {
     note_time(w, p, now);
     p.runs.add(now, p.tick, 0);
     try_monitor_again(now);
-    std::int64_t const queued = p.queue.size();
-    if (run_timers(w, p, p, now) && p.queue.size() <= queued) p.look_at = p.tick + sweep_every;
+    if (run_timers(w, p, p, now, true) == swept::in_part) p.look_at = p.tick + sweep_every;
     if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
       (void)release_loops(p);  // S2
     if (heed_lock_waits(w, p, now)) [[unlikely]]
-      run_timers(w, p, p, now = clock_ns());
+      (void)run_timers(w, p, p, now = clock_ns());
     even_out(w, p, now);
     // What the network wakes goes to the ring, and the global queue gets its large share when that is empty. So those in the global
     // queue go first: connections that always have something to do would keep the ring filled, and one task in 61 would be one of them. Where the
@@ -148,7 +147,7 @@ task* scheduler::find_now(worker& w, processor& p) {
   try_monitor_again(now);
   w.leaves_timers = false;
   for (unsigned i = 0; i < processor_count_; ++i)
-    if (run_timers(w, p, processors_[i], now)) w.leaves_timers = true;
+    if (run_timers(w, p, processors_[i], now) != swept::all) w.leaves_timers = true;
   even_out(w, p, now);
   if (task* t = p.queue.pop(single())) return t;
   // Who finds nothing will sleep in the poller and sees what is ready there; a look before that is for those who have not looked for long.

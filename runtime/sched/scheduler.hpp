@@ -251,8 +251,8 @@ class scheduler {
   [[nodiscard]] task* linger(worker& w, processor& p) noexcept;
   [[nodiscard]] task* steal(worker& w, processor& p, bool last_round) noexcept;
   [[nodiscard]] bool work_anywhere(std::int64_t now) noexcept;
-  /// Those that are due, and some that are dead. True: of these there are more.
-  bool run_timers(worker& w, processor& holds, processor& of, std::int64_t now);
+  /// Those that are due, and some that are dead; of these a part, where many, if tasks are to run as well: so they go faster than others come.
+  swept run_timers(worker& w, processor& holds, processor& of, std::int64_t now, bool busy = false);
   [[nodiscard]] bool has_timers_to_run(processor const& of, std::int64_t now) const noexcept;
   void poll_network(worker& w, std::int64_t timeout_ns);
   void set_ids_aside(spawn_store& of) noexcept;

@@ -15,10 +15,12 @@
 namespace weft::rt {
 
 namespace {
-// Tasks wait meanwhile, and there may be millions: one that computes has stopped a timer each half microsecond. A part of them at least,
-// so that these go faster than others come; but of those that leave a task behind, which destroys a context's values, no more than a round of picks runs.
-constexpr std::size_t few_dead = 512, part_of_dead = 32;
-constexpr std::int64_t few_tasks = 64;
+// A sweep of dead ones, with nothing due, ends after so many: tasks wait meanwhile, and there may be millions.
+constexpr std::size_t few_dead = 512;
+// Or when it has made about as many tasks, which destroy contexts' values, as run between two looks.
+constexpr std::uint64_t few_tasks = 64;
+// What a collect counts for beside what it takes out: it looks at others.
+constexpr std::size_t look_counts = 8;
 }  // namespace
 
 bool scheduler::has_timers_to_run(processor const& of, std::int64_t now) const noexcept {
@@ -27,36 +29,43 @@ bool scheduler::has_timers_to_run(processor const& of, std::int64_t now) const n
   return of.timers.needs_collect(now);
 }
 
-bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int64_t now) {
-  if (!has_timers_to_run(of, now)) return false;
+swept scheduler::run_timers(worker& w, processor& holds, processor& of, std::int64_t now, bool busy) {
+  if (!has_timers_to_run(of, now)) return swept::all;
   bool any = false;
-  bool left = false;
+  swept result = swept::all;
   holds.count.firing += 1;                       // E1
   light_fence();                                 // E2
   if (!over_.load(std::memory_order_relaxed)) {  // E3
     constexpr std::size_t ahead = 4;
     std::array<due_entry, 32> due;
     w.fires_timers = true;
-    std::size_t const enough = std::max(few_dead, of.timers.dead() / part_of_dead);
-    std::int64_t const queued = holds.queue.size();
-    std::size_t dead = 0;
+    std::size_t const enough = busy ? std::max(few_dead, of.timers.dead() / 32) : few_dead;
+    std::size_t spent = 0;
+    std::uint64_t made = 0;
     while (has_timers_to_run(of, now)) {  // E4
-      left = (dead >= enough || holds.queue.size() > queued + few_tasks) && of.timers.next_deadline() > now;
-      if (left) break;
+      if (of.timers.next_deadline() > now) {
+        if (made >= few_tasks) result = swept::into_tasks;
+        else if (spent >= enough) result = swept::in_part;
+        if (result != swept::all) break;
+      }
       bystander::scope const nothing_to_tell(w.wakes);
       std::size_t const n = of.timers.collect(now, due.data(), due.size());
+      spent += look_counts;
       for (std::size_t i = 0; i < n; ++i) {
         if (i + ahead < n) {  // what firing and letting go of it touch
           prefetch_to_write(due[i + ahead].owner);
           prefetch_to_write(static_cast<char*>(due[i + ahead].owner) + 64);
         }
+        std::uint64_t before = holds.count.spawned;
         if (due[i].fire != nullptr) {
           holds.count.timers += 1;
           due[i].fire(*due[i].node, due[i].owner, due[i].generation);
+          before = holds.count.spawned;
         } else {
-          ++dead;
+          ++spent;
         }
         due[i].release(due[i].owner);
+        made += holds.count.spawned - before;
       }
       any |= n != 0;
     }
@@ -65,7 +74,7 @@ bool scheduler::run_timers(worker& w, processor& holds, processor& of, std::int6
   }
   holds.count.fired.publish(holds.count.fired.get() + 1);  // E5
   wake_shutdown();
-  return left;
+  return result;
 }
 
 std::int64_t scheduler::wakes_at(std::int64_t until) noexcept {

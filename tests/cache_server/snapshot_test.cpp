@@ -226,14 +226,14 @@ TEST_CASE("a save that fails leaves no file, and it is known before") {
 
 TEST_CASE("what a server was killed over is removed by the next, and nothing else") {
   folder const f;
-  for (auto const* name :
-       {"a.snapshot", "a.snapshot.new", "a.snapshot.new.1", "a.snapshot.new.12-3", "a.snapshot.new.txt"})
+  for (auto const* name : {"a.snapshot", "a.snapshot.new", "a.snapshot.new.1", "a.snapshot.new.12-3",
+                           "a.snapshot.new.txt", "a.snapshot.new.2024-01-31", "a.snapshot.new.007"})
     std::ofstream(f.path / name) << "x";
   weft::run([&] {
     cache::snapshot_file file(f.path / "a.snapshot");
     file.own();
-    CHECK(names_in(f) ==
-          std::set<std::string>{"a.snapshot", "a.snapshot.lock", "a.snapshot.new", "a.snapshot.new.txt"});
+    CHECK(names_in(f) == std::set<std::string>{"a.snapshot", "a.snapshot.lock", "a.snapshot.new", "a.snapshot.new.007",
+                                               "a.snapshot.new.2024-01-31", "a.snapshot.new.txt"});
   });
   CHECK_FALSE(fs::exists(f.path / "a.snapshot.lock"));
 }
