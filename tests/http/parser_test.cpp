@@ -23,6 +23,15 @@ struct parsed {
   rt::request_state state;
 };
 
+/// Gives the parser `bytes` in pieces of `piece`, as a client does.
+void feed(rt::response_parser& p, std::string_view bytes, std::size_t piece) {
+  std::string unread;
+  for (std::size_t given = 0; given < bytes.size() && p.state() == rt::response_parser::outcome::more; given += piece) {
+    unread += bytes.substr(given, piece);
+    unread.erase(0, p.feed(unread));
+  }
+}
+
 /// Feeds `bytes` in pieces of `piece`, as a connection does: what was not taken comes again.
 std::unique_ptr<parsed> parse(std::string_view bytes, std::size_t piece, rt::parse_limits const& limits = {}) {
   auto p = std::make_unique<parsed>();
@@ -346,11 +355,7 @@ TEST_CASE("a response is read the same wherever it is split") {
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n1\r\n\n\r\n00\r\n\r\n";
   for (std::size_t piece = 1; piece <= lines.size(); ++piece) {
     rt::response_parser p(limits, false);
-    std::string unread;
-    for (std::size_t given = 0; given < lines.size(); given += piece) {
-      unread += lines.substr(given, piece);
-      unread.erase(0, p.feed(unread));
-    }
+    feed(p, lines, piece);
     REQUIRE(p.state() == rt::response_parser::outcome::done);
     REQUIRE(p.take().body() == "\n");
     auto const q = parse(with("Transfer-Encoding: chunked\r\n", "1\r\n\n\r\n3;a=b\r\n\nab\r\n0\r\n\r\n"), piece);
@@ -362,11 +367,7 @@ TEST_CASE("a response is read the same wherever it is split") {
   for (auto const& bytes : {chunked, counted, to_end}) {
     for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
       rt::response_parser p(limits, false);
-      std::string unread;
-      for (std::size_t given = 0; given < bytes.size(); given += piece) {
-        unread += bytes.substr(given, piece);
-        unread.erase(0, p.feed(unread));
-      }
+      feed(p, bytes, piece);
       if (bytes == to_end) p.end();
       REQUIRE(p.state() == rt::response_parser::outcome::done);
       auto const r = p.take();
@@ -388,12 +389,7 @@ TEST_CASE("a response that can become none any more is malformed at once, wherev
     CAPTURE(bytes);
     for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
       rt::response_parser p(limits, false);
-      std::string unread;
-      for (std::size_t given = 0; given < bytes.size() && p.state() == rt::response_parser::outcome::more;
-           given += piece) {
-        unread += bytes.substr(given, piece);
-        unread.erase(0, p.feed(unread));
-      }
+      feed(p, bytes, piece);
       CAPTURE(piece);
       REQUIRE(p.state() == rt::response_parser::outcome::malformed);
     }
@@ -406,11 +402,7 @@ TEST_CASE("quotes in a chunk's extension and in trailers are no reason to refuse
   for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
     rt::parse_limits const limits;
     rt::response_parser p(limits, false);
-    std::string unread;
-    for (std::size_t given = 0; given < bytes.size(); given += piece) {
-      unread += bytes.substr(given, piece);
-      unread.erase(0, p.feed(unread));
-    }
+    feed(p, bytes, piece);
     REQUIRE(p.state() == rt::response_parser::outcome::done);
     REQUIRE(p.take().body() == "ok");
   }
@@ -420,11 +412,7 @@ TEST_CASE("a response of a later minor version of HTTP/1 is taken for one of 1.1
   rt::parse_limits const limits;
   auto const read = [&](std::string const& bytes, std::size_t piece) {
     rt::response_parser p(limits, false);
-    std::string unread;
-    for (std::size_t given = 0; given < bytes.size(); given += piece) {
-      unread += bytes.substr(given, piece);
-      unread.erase(0, p.feed(unread));
-    }
+    feed(p, bytes, piece);
     CHECK((p.state() != rt::response_parser::outcome::done || p.keep_alive()));
     return p.state() == rt::response_parser::outcome::done ? p.take().body() : std::string("none");
   };

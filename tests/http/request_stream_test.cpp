@@ -1,4 +1,5 @@
 // Handlers that read their request's body as it comes: what they see, what the client is told, and what becomes of the rest.
+#include "tests/http/given_back.hpp"
 #include "tests/http/harness.hpp"
 
 #include "weft/chan.hpp"
@@ -46,15 +47,7 @@ http::router routes() {
     return all ? *all : error_name(all.error());
   });
   r.post("/throw", [](http::request&, http::body_reader&) -> http::response { throw http::error(409, "not now"); });
-  r.post("/back", [](http::request&, http::body_reader& body) {
-    return http::response(200, "text/plain", [body](http::body_writer& w) mutable {
-      char some[64];
-      while (std::size_t const n = body.read_some(std::span(some)).value()) {
-        w.write({some, n});
-        w.flush();
-      }
-    });
-  });
+  r.post("/back", given_back);
   r.post("/whole", [](http::request& q) {
     http::body_reader body = q.reader();
     return std::to_string(*body.length()) + " " + read_by(body, 3) + " " +

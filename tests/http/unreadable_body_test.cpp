@@ -1,7 +1,7 @@
 // Bodies that a handler, or the callback of its response, will not or cannot take: what the client is told.
+#include "tests/http/given_back.hpp"
 #include "tests/http/harness.hpp"
 
-#include <span>
 #include <utility>
 
 using namespace http_test;
@@ -21,15 +21,7 @@ http::router routes() {
     return http::response(200, "text/plain",
                           [body](http::body_writer& w) mutable { w.write(body.read_all(5).value()); });
   });
-  r.post("/back", [](http::request&, http::body_reader& body) {
-    return http::response(200, "text/plain", [body](http::body_writer& w) mutable {
-      char some[64];
-      while (std::size_t const n = body.read_some(std::span(some)).value()) {
-        w.write({some, n});
-        w.flush();
-      }
-    });
-  });
+  r.post("/back", given_back);
   return r;
 }
 
