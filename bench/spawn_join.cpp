@@ -1,10 +1,12 @@
 // What it costs to start a task and to wait for its end.
 //
 //   spawn_join      one task spawns a million empty ones and waits for all of them by a wait_group
+//   group_join      the same with a task_group, whose tasks may fail and can be cancelled together
 //   spawn_one_join  one task spawns one and joins it by its handle, again and again
 #include <cstdint>
 
 #include <weft/task.hpp>
+#include <weft/task_group.hpp>
 #include <weft/wait_group.hpp>
 
 #include "measure.hpp"
@@ -24,6 +26,20 @@ void spawn_join(benchmark::State& state) {
   });
 }
 BENCHMARK(spawn_join)->Apply(bench::workers_as_asked);
+
+void group_join(benchmark::State& state) {
+  constexpr std::int64_t tasks = 1'000'000;
+  bench::run(state, tasks, [&state] {
+    auto const round = [] {
+      weft::task_group all;
+      for (std::int64_t i = 0; i < tasks; ++i) all.spawn([] {});
+      all.wait();
+    };
+    round();
+    for (auto _ : state) round();
+  });
+}
+BENCHMARK(group_join)->Apply(bench::workers_as_asked);
 
 void spawn_one_join(benchmark::State& state) {
   bench::run(state, 1, [&state] {

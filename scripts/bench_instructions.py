@@ -15,7 +15,7 @@ import tempfile
 
 from bench_kit import ROOT, Failed
 
-OPERATIONS = ["ping_pong", "buffered", "yield", "spawn_join", "go", "select_2", "select_8", "fork", "lock"]
+OPERATIONS = ["ping_pong", "buffered", "yield", "spawn_join", "go", "group", "select_2", "select_8", "fork", "lock"]
 
 
 def arguments(argv):

@@ -16,6 +16,7 @@
 #include <weft/run.hpp>
 #include <weft/select.hpp>
 #include <weft/task.hpp>
+#include <weft/task_group.hpp>
 #include <weft/wait_group.hpp>
 
 namespace {
@@ -78,6 +79,14 @@ message go(message n) {
   return sum;
 }
 
+message group(message n) {
+  message sum = 0;
+  weft::task_group all;
+  for (message i = 0; i < n; ++i) all.spawn([&sum] { ++sum; });
+  all.wait();
+  return sum;
+}
+
 message lock(message n) {
   weft::mutex m;
   message sum = 0;
@@ -124,6 +133,7 @@ std::map<std::string, message (*)(message)> const operations = {
     {"buffered", buffered},
     {"yield", yielding},
     {"spawn_join", spawn_join},
+    {"group", group},
     {"go", go},
     {"lock", lock},
     {"fork", forks},

@@ -1,8 +1,7 @@
-// task_group: a counter of tasks with a context, a limit, the first exception and a bounded list of the others.
+// task_group: a number of places with a context, a limit, the first exception and a bounded list of the others.
 //
-// All of it is guarded by one lock; a task's last act is to take itself out under it (leave_group). Whoever waits for the end looks at
-// the counter under the lock too, so that a group is not destroyed before the last task is done with it; the waiters that this makes
-// ready are on other stacks.
+// The places are one word, group_places.hpp, whose steps Y1 to Y8 are named here; the rest is guarded by one lock. A task's last act is to give
+// its place back (leave_group).
 //
 // The limit hands places on: a task that leaves while somebody waits in spawn() gives its place to the first of them, who does not
 // count himself again. So a place is never free while somebody waits, and spawns are served first come, first served.
@@ -23,6 +22,7 @@
 
 #include "runtime/base/check.hpp"
 #include "runtime/base/lock.hpp"
+#include "runtime/cancel/group_places.hpp"
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/task.hpp"
@@ -34,15 +34,16 @@ namespace weft::detail {
 class group_core {
  public:
   group_core(context of, group_options o)
-      : parent(std::move(of)), options(std::move(o)), limit(options.limit), own(with_cancel(parent).first) {}
+      : parent(std::move(of)), options(std::move(o)), limit(options.limit), own(with_cancel(parent).first) {
+    places.limit(limit != 0);
+  }
 
   context const parent;
   group_options const options;
   mutex reporting;  // around on_error: one at a time
   rt::object_lock lock;
-  std::size_t running WEFT_GUARDED_BY(lock) = 0;  // places taken
+  group_places places;
   std::size_t limit WEFT_GUARDED_BY(lock);
-  bool open WEFT_GUARDED_BY(lock) = false;  // something was spawned since the last wait()
   std::exception_ptr first WEFT_GUARDED_BY(lock);
   bool first_is_closed_channel WEFT_GUARDED_BY(lock) = false;
   std::vector<std::exception_ptr> others WEFT_GUARDED_BY(lock);  // of the tasks that run now, as far as there is memory
@@ -54,6 +55,10 @@ class group_core {
   [[nodiscard]] context current() noexcept {
     rt::guard const hold(lock);
     return own;
+  }
+  /// The caller has a place, and current() stays what it is.
+  [[nodiscard]] rt::cancel_node* current_of_member() const noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
+    return own.node();
   }
   void cancel(std::exception_ptr cause) noexcept {
     context const of = current();
@@ -74,33 +79,32 @@ class group_core {
     }
     return nullptr;
   }
-  [[nodiscard]] bool has_room() const noexcept WEFT_REQUIRES(lock) { return limit == 0 || running < limit; }
+  [[nodiscard]] bool has_room() const noexcept WEFT_REQUIRES(lock) { return limit == 0 || places.taken() < limit; }
 
   /// Waits for the last task. False: `self` is a waiter that ignores cancellation, or else weft::cancelled is due.
   void wait_for_end(rt::waiter& self, bool cancellable) WEFT_NO_THREAD_SAFETY_ANALYSIS {
     lock.lock();
-    if (running == 0) return lock.unlock();
+    if (!places.queue()) return lock.unlock();  // Y6
     rt::wait_record r;
     if (rt::wait_in(self, waiting, lock, r, never, rt::wait_reason::task_group, this, cancellable) == rt::how::cancel)
       rt::throw_cancelled();
-    lock.lock();  // the task that left last is done with this object once it has unlocked
+    lock.lock();  // the task that left last, by Y4, is done with this object once it has unlocked
     lock.unlock();
   }
 };
 
 // No analysis: wait_in releases the lock.
 void enter_group(group_core& g) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  if (g.places.enter()) return;  // Y1
   g.lock.lock();
-  g.open = true;
-  if (g.limit == 0) {
-    ++g.running;
-    return g.lock.unlock();
-  }
+  bool const limited = g.limit != 0;
+  if (!limited) g.places.enter_locked();  // Y2: Y7 has kept it from Y1
   g.lock.unlock();
+  if (!limited) return;
   rt::waiter& self = rt::cancellation_point();
   g.lock.lock();
   if (g.has_room()) {
-    ++g.running;
+    g.places.enter_locked();  // Y2
     return g.lock.unlock();
   }
   rt::wait_record r;
@@ -110,14 +114,9 @@ void enter_group(group_core& g) WEFT_NO_THREAD_SAFETY_ANALYSIS {
 
 rt::task* create_in_group(group_core& g, std::optional<guest>& in, body_ops const& ops, task_options* options,
                           std::source_location place) {
-  context const under = g.current();
+  rt::cancel_node* const under = g.current_of_member();
   try {
-    rt::scheduler* const s = in.emplace(under.node()->sched).scheduler();
-    rt::task* t = create_task(s, ops, options, place);
-    rt::retain(under.node());
-    rt::cancel_node* before = t->inherit(under.node());
-    if (!before->is_root) rt::drop(before);  // tasks do not count roots
-    return t;
+    return create_task_under(*under, *in.emplace(under->sched).scheduler(), ops, options, place);
   } catch (...) {
     leave_group(g);
     throw;
@@ -125,13 +124,17 @@ rt::task* create_in_group(group_core& g, std::optional<guest>& in, body_ops cons
 }
 
 void leave_group(group_core& g) noexcept {
+  if (g.places.leave()) return;  // Y3
   rt::ready_list woken;
-  g.lock.lock();
+  g.lock.lock();  // Y4
   rt::wait_record* next =
-      g.limit == 0 || g.running <= g.limit ? rt::pop_claimed(g.spawning, rt::how::partner) : nullptr;
-  if (next != nullptr) woken.push(*next->who);
-  else if (--g.running == 0)
+      g.limit == 0 || g.places.taken() <= g.limit ? rt::pop_claimed(g.spawning, rt::how::partner) : nullptr;
+  if (next != nullptr) {
+    woken.push(*next->who);
+  } else if (g.places.leave_locked()) {
     while (rt::wait_record* r = rt::pop_claimed(g.waiting, rt::how::partner)) woken.push(*r->who);
+    g.places.let_go();  // Y5
+  }
   g.lock.unlock();
   rt::ready_all(woken);
 }
@@ -195,12 +198,7 @@ task_group::task_group(context parent, group_options options)
 task_group::~task_group() {
   std::exception_ptr unseen;
   std::vector<std::exception_ptr> others, seen;  // destroyed without the lock
-  bool open = false;
-  {
-    rt::guard const hold(core_->lock);
-    open = core_->open;
-  }
-  if (open) core_->cancel(nullptr);
+  if (core_->places.in_use()) core_->cancel(nullptr);
   core_->wait_for_end(rt::uncancellable_waiter_at_last(), false);
   {
     rt::guard const hold(core_->lock);
@@ -219,12 +217,14 @@ void task_group::limit(std::size_t n) {
   {
     rt::guard const hold(g.lock);
     g.limit = n;
+    g.places.limit(true);  // the number stands still
     while (g.has_room()) {
       rt::wait_record* r = rt::pop_claimed(g.spawning, rt::how::partner);
       if (r == nullptr) break;
-      ++g.running;
+      g.places.enter_locked();
       woken.push(*r->who);
     }
+    if (n == 0) g.places.limit(false);
   }
   rt::ready_all(woken);
 }
@@ -239,10 +239,10 @@ void task_group::wait() {
   std::vector<std::exception_ptr> before;  // destroyed without the lock
   {
     rt::guard const hold(g.lock);
-    if (g.running == 0) {
-      g.open = false;
+    if (g.places.rest()) {  // Y7
       // Unless somebody else who has waited was first, and tasks may be spawned under what he has put there.
       if (fresh && g.own.node() == seen.node()) std::swap(g.own, *fresh);
+      g.places.resume();  // Y8
     }
     first = std::exchange(g.first, nullptr);
     before.swap(g.others);

@@ -101,23 +101,34 @@ __attribute__((noinline)) void heed(task& t, task_options& options) {
 
 }  // namespace
 
-task* create_task(scheduler* sched, body_ops const& ops, task_options* options, std::source_location place) {
-  worker* const w = current_worker();
-  if (sched == nullptr) {
-    if (w == nullptr) throw no_runtime();
-    sched = w->sched;
-  }
-  sched->refuse_if_out_of_stacks(options != nullptr ? options->stack_size : 0);
-  task* t = make_task_on(*sched, w, ops);
+namespace {
+
+/// `inherit` says under what: a counted context, or the root. It may throw.
+template <class Inherit>
+task* create(scheduler& s, worker* w, body_ops const& ops, task_options* options, std::source_location place,
+             Inherit inherit) {
+  s.refuse_if_out_of_stacks(options != nullptr ? options->stack_size : 0);
+  task* t = make_task_on(s, w, ops);
   t->place = place;
   try {
-    (void)t->inherit(inherit_context(*sched, w));
+    (void)t->inherit(inherit());
     if (options != nullptr) heed(*t, *options);
   } catch (...) {
     abandon(t);
     throw;
   }
   return t;
+}
+
+}  // namespace
+
+task* create_task(scheduler* sched, body_ops const& ops, task_options* options, std::source_location place) {
+  worker* const w = current_worker();
+  if (sched == nullptr) {
+    if (w == nullptr) throw no_runtime();
+    sched = w->sched;
+  }
+  return create(*sched, w, ops, options, place, [&] { return inherit_context(*sched, w); });
 }
 
 namespace {
@@ -137,8 +148,27 @@ __attribute__((always_inline)) inline cancel_node* context_at_hand(worker const&
   return counted && parent.credit == 0 ? nullptr : n;
 }
 
+/// Whether a block and a number for a task are at hand. What make_at_once() then takes calls nothing, and so its callers take no frame.
+__attribute__((always_inline)) inline bool is_at_hand(worker& w, body_ops const& ops) noexcept {
+  return list_of(w.store.tasks, ops.size_class).head != nullptr && w.store.next_id != w.store.last_id;
+}
+
+/// is_at_hand(). A task of the worker's runtime, under no context yet.
+template <bool WithHandle>
+__attribute__((always_inline)) inline task* make_at_once(worker& w, body_ops const& ops,
+                                                         std::source_location place) noexcept {
+  std::size_t const cls = ops.size_class;
+  auto& blocks = list_of(w.store.tasks, cls);
+  task_id const id = w.store.next_id;
+  w.store.next_id = id + 1;
+  task* const t = pop_task_block(blocks, blocks.head, cls);
+  begin_task(*w.sched, t, ops, WithHandle);
+  t->id = id;
+  t->place = place;
+  return t;
+}
+
 /// create_task() by a task for its own runtime, without options, where all that it takes is at hand. Else null, and nothing has happened.
-/// Calls nothing, and so takes no frame.
 template <bool WithHandle>
 __attribute__((always_inline)) inline task* create_at_once(body_ops const& ops, std::source_location place) noexcept {
   worker* const w = current_worker();
@@ -149,20 +179,10 @@ __attribute__((always_inline)) inline task* create_at_once(body_ops const& ops, 
     return nullptr;
   bool counted = true;
   cancel_node* const n = context_at_hand(*w, *parent, counted);
-  if (n == nullptr) [[unlikely]]
-    return nullptr;
-  std::size_t const cls = ops.size_class;
-  auto& blocks = list_of(w->store.tasks, cls);
-  task* const first = blocks.head;
-  task_id const id = w->store.next_id;
-  if (first == nullptr || id == w->store.last_id) [[unlikely]]
+  if (n == nullptr || !is_at_hand(*w, ops)) [[unlikely]]
     return nullptr;
   parent->credit = static_cast<std::uint16_t>(parent->credit - (counted ? 1 : 0));
-  w->store.next_id = id + 1;
-  task* const t = pop_task_block(blocks, first, cls);
-  begin_task(*w->sched, t, ops, WithHandle);
-  t->id = id;
-  t->place = place;
+  task* const t = make_at_once<WithHandle>(*w, ops, place);
   (void)t->inherit(n);
   return t;
 }
@@ -192,6 +212,21 @@ task* create_task_to_join(body_ops const& ops, std::source_location place) {
   if (t == nullptr) [[unlikely]]
     return create_after_all<true>(ops, place);
   return t;
+}
+
+task* create_task_under(cancel_node& under, scheduler& s, body_ops const& ops, task_options* options,
+                        std::source_location place) {
+  worker* const w = current_worker();
+  if (options == nullptr && w != nullptr && w->sched == &s && !s.starving() && is_at_hand(*w, ops)) [[likely]] {
+    retain(&under);
+    task* const t = make_at_once<false>(*w, ops, place);
+    (void)t->inherit(&under);
+    return t;
+  }
+  return create(s, w, ops, options, place, [&under] {
+    retain(&under);
+    return &under;
+  });
 }
 
 }  // namespace weft::detail

@@ -255,6 +255,36 @@ TEST_CASE("groups are made, used and destroyed by many tasks at once") {
   });
 }
 
+TEST_CASE("a group is cancelled, waited for and limited anew while others spawn into it, and no task is lost") {
+  with_workers([] {
+    weft::task_group g;
+    std::atomic<int> spawned{0}, ended{0}, spawners{4};
+    std::vector<weft::join_handle<void>> others;
+    for (int i = 0; i < 4; ++i)
+      others.push_back(weft::spawn([&] {
+        for (int n = 0; n < 2'000; ++n) {
+          g.spawn([&] {
+            if (weft::this_task::id() % 4 == 0) weft::yield();
+            ++ended;
+          });
+          ++spawned;
+        }
+        --spawners;
+      }));
+    for (std::size_t round = 0; spawners != 0; ++round) {
+      g.limit(round % 3);
+      if (round % 2 == 0) g.cancel();
+      g.wait();
+    }
+    for (auto& o : others) o.join();
+    g.limit(0);
+    g.wait();
+    CHECK_FALSE(g.ctx().cancelled());
+    CHECK(spawned == 4 * 2'000);
+    CHECK(ended == spawned);
+  });
+}
+
 TEST_CASE("a closed_channel that another exception has led to does not hide it, whichever came first") {
   with_workers([] {
     for (int i = 0; i < 50; ++i) {

@@ -140,4 +140,6 @@ TEST_CASE("each execution of the idle protocol holds and each mutation of it is 
 TEST_CASE("each execution of the walk gate holds and each mutation of it is caught") { examine(walk); }
 TEST_CASE("each execution of close against select holds and each mutation of it is caught") { examine(selecting); }
 
+TEST_CASE("each execution of a group's places holds and each mutation of them is caught") { examine(group_places); }
+
 TEST_CASE("the explorer finds what the memory model allows and nothing else") { litmus(); }

@@ -21,7 +21,7 @@ struct protocol {
   std::span<harmless const> harmless_ones;
 };
 
-extern protocol const hand_over, biased_locking, biased_holding, waiting, running, idle, walk, selecting;
+extern protocol const hand_over, biased_locking, biased_holding, waiting, running, idle, walk, selecting, group_places;
 
 /// The explorer's own test.
 void litmus();

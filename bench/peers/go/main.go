@@ -28,6 +28,7 @@ type benchmark struct {
 
 var benchmarks = []benchmark{
 	{"spawn_join", 1_000_000, spawnJoin},
+	{"group_join", 1_000_000, groupJoin},
 	{"spawn_one_join", 1, spawnOneJoin},
 	{"yield_2", 1_000_000, func(n int) { yieldAmong(n, 2, 500_000) }},
 	{"yield_1000", 1_000_000, func(n int) { yieldAmong(n, 1000, 1000) }},

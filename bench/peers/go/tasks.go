@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 func spawnJoin(n int) {
@@ -17,6 +20,18 @@ func spawnJoin(n int) {
 			go all.Done()
 		}
 		all.Wait()
+	}
+}
+
+func groupJoin(n int) {
+	for ; n > 0; n-- {
+		all, _ := errgroup.WithContext(context.Background())
+		for range 1_000_000 {
+			all.Go(func() error { return nil })
+		}
+		if err := all.Wait(); err != nil {
+			panic(err)
+		}
 	}
 }
 

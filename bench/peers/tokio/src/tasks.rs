@@ -2,7 +2,7 @@ use crate::{benchmark, Benchmark, Work};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::*};
 use std::sync::Arc;
 use tokio::sync::{Mutex, Notify};
-use tokio::task::yield_now;
+use tokio::task::{yield_now, JoinSet};
 
 /// Waits for many tasks. Leaked, so that a task that counts it down needs no reference count of its own.
 #[derive(Default)]
@@ -38,6 +38,18 @@ async fn spawn_tasks(n: u64, tasks: usize) {
             tokio::spawn(async { group.done() });
         }
         group.wait().await;
+    }
+}
+
+async fn join_set(n: u64, tasks: usize) {
+    for _ in 0..n {
+        let mut all = JoinSet::new();
+        for _ in 0..tasks {
+            all.spawn(async {});
+        }
+        while let Some(ended) = all.join_next().await {
+            ended.unwrap();
+        }
     }
 }
 
@@ -173,6 +185,7 @@ async fn blocked(n: u64, announced: bool) {
 pub fn all() -> Vec<Benchmark> {
     let mut out = vec![
         benchmark("spawn_join", 1_000_000, |n| spawn_tasks(n, 1_000_000)),
+        benchmark("group_join", 1_000_000, |n| join_set(n, 1_000_000)),
         benchmark("spawn_one_join", 1, spawn_one_join),
         benchmark("yield_2", 1_000_000, |n| yield_among(n, 2, 500_000)),
         benchmark("yield_1000", 1_000_000, |n| yield_among(n, 1000, 1000)),
