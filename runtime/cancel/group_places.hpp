@@ -72,9 +72,7 @@ class group_places {
   [[nodiscard]] bool queue() noexcept {
     std::uint64_t state = state_.load(std::memory_order_acquire);  // Y6
     while (state / one != 0)
-      if (state_.compare_exchange_weak(state, state | queued, std::memory_order_relaxed,  // Y6
-                                       std::memory_order_acquire))
-        return true;
+      if (state_.compare_exchange_weak(state, state | queued, std::memory_order_acquire)) return true;  // Y6
     return false;
   }
 
