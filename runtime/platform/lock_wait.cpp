@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "runtime/base/count_up.hpp"
 #include "runtime/base/lock.hpp"
 #include "runtime/platform/biased_lock.hpp"
 #include "runtime/platform/platform.hpp"
@@ -23,9 +24,19 @@ constexpr std::int64_t first_sleep_ns = 50'000, longest_sleep_ns = 1'000'000;
 // switch.
 thread_local constinit std::atomic<std::uint64_t> pauses_waited __attribute__((tls_model("initial-exec"))) = 0;
 
+thread_local constinit std::atomic<std::uint32_t>* told_of_naps __attribute__((tls_model("initial-exec"))) = nullptr;
+
 // Atomic for ThreadSanitizer, to which the tasks of one thread are strangers; the thread alone writes it.
 void count_pauses(std::uint64_t n) noexcept {
   pauses_waited.store(pauses_waited.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+}
+
+/// Until `word` is another one or somebody wakes this thread, but no longer than `ns`.
+void nap(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t ns) noexcept {
+  std::atomic<std::uint32_t>* const told = told_of_naps;
+  if (told != nullptr) count_up(*told, std::memory_order_release);
+  (void)futex_wait_until(word, expected, monotonic_ns() + ns);
+  if (told != nullptr) count_up(*told, std::memory_order_release);
 }
 
 void spin(unsigned pauses) noexcept {
@@ -44,6 +55,8 @@ double measure_pause() noexcept {
 }
 }  // namespace
 
+__attribute__((noinline)) void tell_lock_naps(std::atomic<std::uint32_t>* naps) noexcept { told_of_naps = naps; }
+
 __attribute__((noinline)) std::int64_t lock_waited_ns() noexcept {
   std::uint64_t const pauses = pauses_waited.load(std::memory_order_relaxed);
   if (pauses == 0) return 0;
@@ -60,10 +73,10 @@ void object_lock::lock_slow() noexcept {
         word_.compare_exchange_weak(seen, 1, std::memory_order_acquire, std::memory_order_relaxed))  // step 1
       return;
   }
-  for (std::int64_t nap = first_sleep_ns; word_.exchange(2, std::memory_order_acquire) != 0;  // step 3
-       nap = std::min(2 * nap, longest_sleep_ns)) {
+  for (std::int64_t ns = first_sleep_ns; word_.exchange(2, std::memory_order_acquire) != 0;  // step 3
+       ns = std::min(2 * ns, longest_sleep_ns)) {
     count_pauses(last_pause);  // however long: the holder may have been preempted
-    (void)futex_wait_until(word_, 2, monotonic_ns() + nap);
+    nap(word_, 2, ns);
   }
 }
 
@@ -79,9 +92,9 @@ std::uint8_t bias_policy::wait_while(std::atomic<std::uint8_t>& word, std::uint8
     spin(pause);
   }
   std::atomic<std::uint32_t> nobody_wakes{0};  // the owner writes the word and no more
-  for (std::int64_t nap = first_sleep_ns;; nap = std::min(2 * nap, longest_sleep_ns)) {
+  for (std::int64_t ns = first_sleep_ns;; ns = std::min(2 * ns, longest_sleep_ns)) {
     if (std::uint8_t const seen = word.load(std::memory_order_acquire); seen != value) return seen;
-    (void)futex_wait_until(nobody_wakes, 0, monotonic_ns() + nap);
+    nap(nobody_wakes, 0, ns);
   }
 }
 

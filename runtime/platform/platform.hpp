@@ -32,6 +32,9 @@ void futex_wake(std::atomic<std::uint32_t> const& word, int count) noexcept;
 // About how long the calling thread has waited for object_locks until now. A sleep counts for little, since whoever waits that long
 // waits for a thread that the operating system has preempted.
 std::int64_t lock_waited_ns() noexcept;
+// From now on *naps is counted up before and after each sleep of the calling thread for an object_lock or a biased one: odd while it
+// sleeps, release. Null: nobody is told.
+void tell_lock_naps(std::atomic<std::uint32_t>* naps) noexcept;
 
 // ---- clocks ----------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,16 @@ void scheduler::wake_if_idle(processor* mine) noexcept {
 
 void scheduler::wake_one_searcher() noexcept {
   std::uint32_t none = 0;
-  if (!searching_.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) return;
+  if (searching_.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) wake_searcher();
+}
+
+void scheduler::wake_another_searcher() noexcept {
+  searching_.fetch_add(1, std::memory_order_seq_cst);
+  wake_searcher();
+}
+
+/// It is counted already.
+void scheduler::wake_searcher() noexcept {
   worker* woken = nullptr;
   bool from_poller = false;
   {

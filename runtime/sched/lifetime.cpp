@@ -210,6 +210,7 @@ bool scheduler::leave_as_spare(worker& w) noexcept {
     remove_idle_locked(w);
     threads_.store(running - 1, std::memory_order_relaxed);
     w.thread_id = 0;
+    tell_lock_naps(nullptr);
     set_current_worker(nullptr);
     before = std::exchange(leaving_, std::move(w.thread));
     w.unused_next = std::exchange(unused_workers_, &w);  // from here on w may be another thread's
@@ -264,6 +265,7 @@ void scheduler::thread_main(worker& w) noexcept {
   w.errno_pointer = globals.errno_pointer;
   w.thread_id = current_thread_id();
   w.clock = current_thread_clock().id;
+  tell_lock_naps(&w.naps);
   init_native(w.native);
   if (w.held() != nullptr) note_rest(w);
   tsan_release(&w.sched);  // what was set up until now, for the tasks: see switching.cpp
@@ -275,6 +277,7 @@ void scheduler::thread_main(worker& w) noexcept {
     run_on_stack(w, t);
   }
   tsan_ignore_end();
+  tell_lock_naps(nullptr);
   set_current_worker(nullptr);  // and no look at w: it may be another thread's
   live_threads_.fetch_sub(1, std::memory_order_acq_rel);
 }
@@ -361,7 +364,9 @@ void scheduler::shutdown(std::int64_t grace_ns) {
       call_detached();  // D5
       round = detail::deadline_in(between_rounds_ns);
     }
-    if (drained_.load(std::memory_order_acquire) != 0 && !all_over()) drained_.store(0, std::memory_order_seq_cst);
+    if (drained_.load(std::memory_order_acquire) == 0 || all_over()) continue;
+    drained_.store(0, std::memory_order_relaxed);
+    full_fence();  // pairs with that of wake_shutdown_if_over: either it is over at D4, or the word is 1 again
   }
   stop_threads();  // D7
   // Now, and not in the destructor, which may be long in coming: others wait for what they look for here.

@@ -6,7 +6,8 @@
 //   V2 the holder's CPU time (0.2 us). seq and CPU time are what they were at the last look: the worker stands still.
 //   V3 blocked: it has stood still for blocked_after, or has been in this task for hog_after without a section, and the kernel says that
 //      its thread sleeps (S or D; 2.5 us, so it is asked last). In state R without CPU time the thread was preempted: left alone,
-//      another thread on the same core would not run either.
+//      another thread on the same core would not run either. Nor does a nap in one of weft's own locks count: another thread would run the next
+//      task into the same lock.
 //   V4 hog: the task has used hog_after x (1 + hogs / processors) of CPU time. The factor keeps a program of nothing but long
 //      computations from becoming a thread for each of them at once.
 //   V5 nothing to hand on and another processor idle: skip. Not for ever, if the worker is blocked: a processor that stays held keeps this
@@ -21,11 +22,14 @@
 // Backing up. Workers wake nobody for a task that they will run next themselves, arm timers without telling the sleeper in the
 // poller, and look at the network only between tasks. All of that is right as long as tasks come back to the scheduler soon. When one does not
 // (a processor whose tick has not moved between two looks, with something in its queue, a timer that is overdue, or a poller that nobody
-// sleeps in), and there is an idle processor, the monitor wakes a searcher, which steals, fires or polls.
+// sleeps in), and there is an idle processor, the monitor wakes a searcher, which steals, fires or polls. A searcher keeps others from being woken,
+// by I3; one whose thread the operating system does not run would so keep everybody. So where something is left out at two looks in a row, and no
+// processor has been taken in between, another one is woken beside it.
 //
 // A task that comes back to the scheduler each few milliseconds is none of these, but looks at timers and the global queue each 61st time
 // only, and one that joins what it spawns runs that before others that are queued. So where something is overdue at two looks in a row
-// the holder is told to look around at its next pick (look_at).
+// the holder is told to look around at its next pick (look_at). Nor does the network wait for that 61st time: where nobody sleeps in the poller and nobody
+// has looked for 10 ms (Go's monitor polls by itself then), one holder after the other is told so.
 //
 // It also gives back the memory of stacks that nobody has needed for a second (stack_pool.hpp, P2): a few at each look, all of
 // them if nothing goes on.
@@ -53,6 +57,7 @@ constexpr std::uint32_t sleeping = 1, napping = 2;
 // V5: how long a blocked worker may keep a processor that nobody needs.
 constexpr std::int64_t keeps_idle_ns = 10'000'000;
 constexpr std::int64_t retry_every_ns = 10'000'000;
+constexpr std::int64_t poll_overdue_ns = 10'000'000;
 constexpr std::int64_t trim_period_ns = 1'000'000'000;
 constexpr std::size_t trimmed_at_once = 32;  // 50 us
 }  // namespace
@@ -175,11 +180,31 @@ class monitor {
       left_out |= same_task && (p.queue.peek_next() != nullptr || !p.queue.ring_empty() || unattended);
       left_out |= p.timers.next_deadline() <= now;
     }
+    if (unattended) look_for_network(now);
     left_out &= s_.idle_.load(std::memory_order_relaxed) != 0;
-    if (left_out) s_.wake_if_idle(nullptr);
     acted |= left_out && !left_out_;  // if it comes again nobody could be woken for it
+    if (left_out) wake(left_out_);
     left_out_ = left_out;
     return acted;
+  }
+
+  /// A searcher, for what is left out; `again`: as it was at the last look.
+  void wake(bool again) noexcept {
+    bool const in_vain = again && s_.taken_.get() == taken_;
+    if (in_vain) s_.wake_another_searcher();
+    else s_.wake_if_idle(nullptr);
+    taken_ = s_.taken_.get();
+  }
+
+  void look_for_network(std::int64_t now) noexcept {
+    std::int64_t last = 0;
+    for (unsigned i = 0; i < s_.processor_count_; ++i) last = std::max(last, s_.processors_[i].last_poll.get());
+    if (now - last < poll_overdue_ns) return;
+    for (unsigned i = 0; i < s_.processor_count_; ++i) {
+      next_to_poll_ = (next_to_poll_ + 1) % s_.processor_count_;
+      if (views_[next_to_poll_].holder != nullptr) break;
+    }
+    s_.processors_[next_to_poll_].look_at = 0;
   }
 
   void count_dry() noexcept {
@@ -240,7 +265,10 @@ class monitor {
       if (v.still != now) due_ = std::min(due_, blocked_after_ - (now - v.still));
       return false;
     }
+    std::uint32_t const naps = v.holder->naps.load(std::memory_order_acquire);
+    if ((naps & 1) != 0) return false;
     char const state = thread_state(thread);
+    if (v.holder->naps.load(std::memory_order_relaxed) != naps) return false;
     if (state == 0) return for_long && stands_still;  // no /proc: can only be told from a preempted one by time
     return state == 'S' || state == 'D';
   }
@@ -278,7 +306,8 @@ class monitor {
   std::int64_t const hog_after_;
   std::vector<view> views_;
   watchdog dog_;
-  std::uint64_t taken_ = 0;           // scheduler::taken_ when nothing went on last
+  std::uint64_t taken_ = 0;           // scheduler::taken_ when nothing went on last, or something was left out
+  unsigned next_to_poll_ = 0;         // the processor whose holder was last told to look at the network
   unsigned dry_ = 0;                  // processors whose queues were found empty since the last look
   bool left_out_ = false;             // the last look woke a searcher
   bool trimming_ = false;             // the pool has stacks that are to be trimmed now

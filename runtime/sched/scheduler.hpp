@@ -281,6 +281,8 @@ class scheduler {
   // idle.cpp
   void wake_if_idle(processor* mine) noexcept;  // I2, I3
   void wake_one_searcher() noexcept;
+  void wake_another_searcher() noexcept;  // whoever searches; the monitor
+  void wake_searcher() noexcept;
   void stop_searching(worker& w) noexcept;
   [[nodiscard]] bool go_idle(worker& w);  // true: has a processor again; false: the scheduler stops
   [[nodiscard]] bool leave_idle(worker& w) noexcept;
@@ -290,13 +292,11 @@ class scheduler {
   void remove_idle_locked(worker& w) noexcept WEFT_REQUIRES(lock_);
   [[nodiscard]] bool take_processor(worker& w) noexcept;
   void sleep_in_poller(worker& w, std::int64_t limit);
-  /// Until its wakeups or the runtime's end. False: `until` came first.
-  bool sleep_until_woken(worker& w, std::int64_t until) noexcept;
-  [[nodiscard]] bool sleep_on_futex(worker& w,
-                                    std::int64_t limit);  // true: slept as a spare for as long as a spare lives
+  bool sleep_until_woken(worker& w, std::int64_t until) noexcept;    // or the runtime's end; false: `until` came first
+  [[nodiscard]] bool sleep_on_futex(worker& w, std::int64_t limit);  // true: as a spare, for as long as a spare lives
   // quiescence.cpp
-  [[nodiscard]] std::int64_t time_to_ask_locked(worker& w) noexcept
-      WEFT_REQUIRES(lock_);  // never: not this worker, not now
+  // never: not this worker, not now
+  [[nodiscard]] std::int64_t time_to_ask_locked(worker& w) noexcept WEFT_REQUIRES(lock_);
   void ask_whether_dead() noexcept;
 
   [[nodiscard]] std::int64_t earliest_timer() const noexcept;

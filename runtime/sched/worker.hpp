@@ -94,6 +94,7 @@ struct alignas(64) worker : hand_over_words<processor, process_fences> {
 
   // Sleeping; guarded by the scheduler's lock but for `wakeups`.
   std::atomic<std::uint32_t> wakeups{0};  // futex word: 0 asleep (idle, or aside) or about to be, 1 woken
+  std::atomic<std::uint32_t> naps{0};     // of its thread: tell_lock_naps
   bool in_idle_list = false;
   bool in_poller = false;
   owned<bool> searching;  // counted in scheduler::searching_

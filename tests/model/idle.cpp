@@ -224,6 +224,34 @@ struct second_task final : idling<2, 2> {
   }
 };
 
+/// Worker 1 was woken to search, and its thread does not run for long; workers 2 and 3 sleep. Worker 0 queues two tasks while the monitor wakes
+/// another searcher, and worker 1 finds something after all.
+struct late_searcher final : idling<4, 4> {
+  late_searcher() {
+    hold(0, 0), hold(1, 1);
+    s_.searching_.store(1);
+    workers_[1].searching = true;
+    for (unsigned i = 2; i < 4; ++i) {
+      s_.give_idle_processor_locked(&s_.processors_[i]);
+      s_.add_idle_locked(workers_[i]);
+    }
+  }
+  [[nodiscard]] unsigned threads() const override { return 3; }
+  void run(unsigned thread) override {
+    if (thread == 1) return s_.stop_searching(workers_[1]);
+    if (thread == 2) return s_.wake_another_searcher();
+    processor& p = *workers_[0].held();
+    for (int i = 0; i < 2; ++i) (void)p.queue.push(fresh());
+    s_.wake_if_idle(&p);
+  }
+  void end() override {
+    unsigned woken = 0;
+    for (unsigned i = 2; i < 4; ++i) woken += workers_[i].held() != nullptr && workers_[i].searching ? 1 : 0;
+    check(woken != 0, "the monitor has woken nobody");
+    check(s_.searching_.load() == woken, "another number of searchers is counted than there are");
+  }
+};
+
 /// Two searchers stop at once, with something or without.
 struct two_searchers final : idling<2, 2> {
   two_searchers() {
@@ -286,6 +314,7 @@ constexpr scenario scenarios[] = {
     {"a searcher stops while another worker goes idle", make<searcher_stops>, true, true, 2, true},
     {"two searchers give up while a busy worker queues two tasks", make<searchers_give_up>, true, true, 2, true},
     {"a second task comes while the searcher that found the first stops", make<second_task>, true, false, 2, true},
+    {"a searcher's thread does not run, and the monitor wakes another", make<late_searcher>, true, false, 3, true},
     {"two plain threads wake somebody", make<two_wakers>, true, false, 255, true},
     {"two searchers stop", make<two_searchers>, true, false, 3, true},
     {"a plain thread queues two tasks for one worker", make<outside_publisher<1, 2>>, true, false, 2, true},
@@ -302,9 +331,10 @@ constexpr harmless harmless_ones[] = {
      "who sees too many idle processors finds out under lock_"},
     {"wake_one_searcher: searching_.compare_exchange_strong", change::relaxed,
      "its lock_ orders it against a sleeper's I4"},
-    {"wake_one_searcher: searching_.fetch_sub", change::relaxed, "the same"},
-    {"wake_one_searcher: searching_.fetch_sub", change::split,
+    {"wake_searcher: searching_.fetch_sub", change::relaxed, "the same"},
+    {"wake_searcher: searching_.fetch_sub", change::split,
      "would need a third thread between the two: beyond the bounds"},
+    {"wake_another_searcher: searching_.fetch_add", change::relaxed, "its lock_ orders it against a sleeper's I4"},
     {"hold_locked: p.holder.store", change::none, "for the monitor, which is not in these programs"},
     {"hold_locked: w.proc.store", change::none, "the worker takes lock_ before it looks"},
     {"assign_locked: w.wakeups.store", change::none, "the worker takes lock_ after it has slept"},

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -160,5 +161,40 @@ TEST_CASE("handlers that have been short and begin to compute run beside each ot
     handlers.wait();
     client.join();
     CHECK(computing == 2 * long_rounds);
+  });
+}
+
+TEST_CASE("a socket is looked at in time beside tasks that compute and yield") {
+  // One pick in 61 looks at the network by itself. Counted in picks, not by the clock; it is the monitor that asks for one earlier.
+  with_worker_count(1, [] {
+    auto [near, far] = tcp_pair();
+    weft::wait_group all;
+    std::atomic<bool> over = false;
+    std::atomic<int> picks = 0;
+    all.go([to = std::move(far)]() mutable { send_back(std::move(to)); });
+    for (int i = 0; i != 4; ++i)
+      all.go([&] {
+        for (; !over; ++picks) {
+          auto const until = std::chrono::steady_clock::now() + std::chrono::microseconds(900);
+          while (std::chrono::steady_clock::now() < until) {
+          }
+          weft::yield();
+        }
+      });
+    constexpr int rounds = 20;
+    int taken = 0;
+    std::thread client([&, to = std::move(near)]() mutable {
+      for (int i = 0; i != rounds; ++i) {
+        for (int const at = picks; picks - at < 3 + i;) std::this_thread::yield();
+        int const before = picks;
+        if (!round_trip(to)) break;
+        taken += picks - before;
+      }
+      over = true;
+    });
+    all.wait();
+    client.join();
+    INFO("a round trip takes " << taken / rounds << " picks");
+    CHECK(taken / rounds < 40);
   });
 }

@@ -151,6 +151,38 @@ TEST_CASE("of two workers that wait for locks most of the time one stands aside,
   lock_waits::much_is_one_in = usual;
 }
 
+TEST_CASE("a worker that sleeps for one of weft's own locks keeps its processor") {
+  // Another thread would run the next task into the same lock. A round is longer than hog_after, but takes little CPU time.
+  with_worker_count(1, [] {
+    weft::rt::object_lock lock;
+    std::atomic<int> held{0}, waited{0};
+    constexpr int rounds = 5;
+    std::atomic<bool> over{false};
+    weft::wait_group beside;  // what another thread could run
+    beside.go([&] {
+      while (!over.load()) weft::yield();
+    });
+    std::thread other([&] {
+      for (int i = 0; i < rounds; ++i) {
+        while (waited.load() != i) std::this_thread::yield();
+        lock.lock();
+        held.store(i + 1);
+        std::this_thread::sleep_for(30ms);
+        lock.unlock();
+      }
+    });
+    for (int i = 0; i < rounds; ++i) {
+      while (held.load() != i + 1) weft::yield();
+      take_and_release(lock, 1);
+      waited.store(i + 1);
+    }
+    other.join();
+    over.store(true);
+    beside.wait();
+    CHECK(weft::current_metrics().hand_overs == 0);
+  });
+}
+
 TEST_CASE("a worker alone does not stand aside, however long it waits for locks") {
   with_worker_count(1, [] {
     weft::rt::object_lock lock;

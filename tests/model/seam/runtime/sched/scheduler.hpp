@@ -56,6 +56,8 @@ class scheduler {
   // ---- idle.cpp, hand_over.cpp ----
   void wake_if_idle(processor* mine) noexcept;
   void wake_one_searcher() noexcept;
+  void wake_another_searcher() noexcept;
+  void wake_searcher() noexcept;
   void wake_worker(worker& w, bool from_poller) noexcept;
   void stop_searching(worker& w) noexcept;
   void timer_changed(std::int64_t when) noexcept;
