@@ -144,7 +144,8 @@ void network::stop_listening(open_socket& s) noexcept {
   if (!std::exchange(s.listening, false)) return;
   s.bound = {};
   for (auto const& c : std::exchange(s.accepted, {})) c->close(connection::side::server, true);
-  for (auto const& c : std::exchange(s.beyond, {})) c->refuse(ECONNREFUSED);
+  for (auto& c : std::exchange(s.beyond, {}))
+    if (!c->is_given_up()) arrived(std::move(c));  // at another that shares the address, or at nobody
 }
 
 rt::io_slot* network::slot_of(int fd) noexcept {
@@ -188,8 +189,7 @@ void network::arrived(std::shared_ptr<connection> who) noexcept {
     return who->refuse(no_file ? ENOENT : ECONNREFUSED);
   }
   if (to->accepted.size() >= to->backlog) {
-    if (to->family == AF_UNIX) return who->refuse(EAGAIN);
-    who->unanswered();
+    if (to->family != AF_UNIX) who->unanswered();
     to->beyond.push_back(std::move(who));
     return;
   }
