@@ -115,9 +115,14 @@ result<fd_stream> fd_stream::adopt(int fd) {
       }
     }
   }
+  if (own <= 2 && !rt::io_claim_standard(own)) {
+    own = system::duplicate(fd);
+    if (own < 0) return system_failure(own);
+  }
   rt::io_slot* slot = rt::io_open(own, *kind);
   if (slot == nullptr) {
-    if (own != fd) ::close(own);
+    if (own <= 2) rt::io_unclaim_standard(own);
+    else if (own != fd) ::close(own);
     return fail(std::errc::not_enough_memory);
   }
   slot->keep_open = own <= 2;

@@ -162,6 +162,14 @@ result<std::vector<endpoint>> wait_for_name(std::string const& host,
   return std::move(request->found);
 }
 
+/// The one spelling of a name that can be compared: case does not matter, nor the point of the root.
+std::string canonical(std::string name) {
+  if (name.ends_with('.')) name.pop_back();
+  for (char& c : name)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return name;
+}
+
 endpoint with_port(endpoint e, std::uint16_t port) noexcept {
   sockaddr_storage a{};
   std::copy_n(static_cast<unsigned char const*>(e.data()), e.size(), reinterpret_cast<unsigned char*>(&a));
@@ -179,12 +187,13 @@ result<std::vector<endpoint>> resolve_until(std::string_view address, bool liste
   auto const numeric = [&](char const* host) { return numeric_endpoint(host, parts->port); };
   if (parts->numeric) return std::vector{numeric_endpoint(parts->host, parts->port)};
   if (parts->host.empty() && listening) return std::vector{numeric("::"), numeric("0.0.0.0")};
-  if (parts->host.empty() || parts->host == "localhost") return std::vector{numeric("127.0.0.1"), numeric("::1")};
+  std::string const name = canonical(parts->host);
+  if (name.empty() || name == "localhost") return std::vector{numeric("127.0.0.1"), numeric("::1")};
   if (rt::current_simulation() != nullptr) {
     sockaddr_in a{};
     a.sin_family = AF_INET;
     a.sin_port = htons(parts->port);
-    a.sin_addr = rt::network_of_run().address_of(parts->host);
+    a.sin_addr = rt::network_of_run().address_of(name);
     return std::vector{endpoint::from_sockaddr(&a, sizeof a)};
   }
   auto found = wait_for_name(parts->host, until);

@@ -222,6 +222,7 @@ bool is_terminal_master(int fd) noexcept {
 
 int is_ready(int fd, short events) noexcept {
   if (is_simulated(fd)) return network_of_run().poll(fd, events) != 0;
+  if (fd < 0) return -EBADF;  // poll(2) passes over it
   pollfd one{fd, events, 0};
   int const got = retried([&] { return ::poll(&one, 1, 0); });
   if (got > 0 && (one.revents & POLLNVAL) != 0) return -EBADF;

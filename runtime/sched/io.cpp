@@ -82,6 +82,8 @@ class slot_store {
 
 constinit slot_store store;
 
+std::atomic<bool> standard_claimed[3] = {};  // acquire and release: whose slot is gone has left the poller
+
 /// One of `count` less. True: it was the last. Who has the last one is alone, and need not count it down: that would be a locked
 /// instruction, of which a short connection has few others. acquire: pairs with the release of those before.
 bool drop_last(std::atomic<std::uint32_t>& count) noexcept {
@@ -221,13 +223,12 @@ bool io_close(io_slot& s) noexcept {
   for (io_side& side : s.sides) claim_all(side.waiters, how::close, woken);
   wake_threads_locked(s);
   s.lock.unlock();
-  // Operations in progress, and who waits through a duplicate, keep the connection, but the peer should not have to wait for
-  // them to be scheduled.
+  // Operations in progress, and who waits through a duplicate, keep the socket, but the peer should not have to wait for them to be
+  // scheduled, nor who wants to listen at the address next. Where the number was told there may be duplicates that others go on with, in
+  // another process maybe; a simulated socket has none but those.
   bool const watched = s.named.load(std::memory_order_relaxed) && io_watch::close_all(s.fd);
-  // Nor who wants to listen at the address next, which a simulated network gives back at once. But the socket may be another process's, too, if
-  // its number was told.
   if ((watched || (s.uses.load(std::memory_order_relaxed) & ~io_slot::closing_bit) > 1) &&
-      (s.kind <= io_kind::socket || (s.kind == io_kind::listener && ours && !is_simulated(s.fd)))) {
+      s.kind <= io_kind::listener && (ours || is_simulated(s.fd))) {
     shut_down(s.fd);
   }
   ready_all(woken);
@@ -235,10 +236,14 @@ bool io_close(io_slot& s) noexcept {
   return true;
 }
 
+bool io_claim_standard(int fd) noexcept { return !standard_claimed[fd].exchange(true, std::memory_order_acq_rel); }
+void io_unclaim_standard(int fd) noexcept { standard_claimed[fd].store(false, std::memory_order_release); }
+
 void io_leave(io_slot& s) noexcept {
   // acq_rel: the last one to leave closes after all others' system calls
   if (s.uses.fetch_sub(1, std::memory_order_acq_rel) != (io_slot::closing_bit | 1)) return;
-  if (!s.keep_open) close_descriptor(s.fd);
+  if (s.keep_open) io_unclaim_standard(s.fd);
+  else close_descriptor(s.fd);
   unref(s);
 }
 

@@ -132,6 +132,10 @@ void io_release(io_slot& s) noexcept;
 /// Closes; true if this call was the first to. Wakes every waiter with errc::closed. Never blocks.
 bool io_close(io_slot& s) noexcept;
 
+/// A standard descriptor's number (0, 1, 2) for one slot with keep_open, until that is closed: a poller takes a number once. False: another has it.
+[[nodiscard]] bool io_claim_standard(int fd) noexcept;
+void io_unclaim_standard(int fd) noexcept;  // for who has found no memory for the slot
+
 /// The last operation has left a slot that is closed, or the other way round. For io_use and io_close.
 void io_leave(io_slot& s) noexcept;
 

@@ -48,6 +48,16 @@ bool is_any(net::endpoint const& e) noexcept {
   }
 }
 
+net::endpoint without_mapping(net::endpoint const& e) noexcept {
+  auto const mapped = as<sockaddr_in6>(e);
+  if (family_of(e) != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&mapped.sin6_addr)) return e;
+  sockaddr_in plain{};
+  plain.sin_family = AF_INET;
+  plain.sin_port = mapped.sin6_port;
+  std::memcpy(&plain.sin_addr, mapped.sin6_addr.s6_addr + 12, sizeof plain.sin_addr);
+  return from(plain);
+}
+
 net::endpoint local_instead_of_any(net::endpoint const& e) noexcept {
   if (!is_any(e)) return e;
   if (family_of(e) == AF_INET) {

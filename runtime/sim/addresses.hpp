@@ -12,6 +12,8 @@ namespace weft::sim {
 
 /// 0.0.0.0 or [::].
 [[nodiscard]] bool is_any(net::endpoint const& e) noexcept;
+/// The IPv4 address that ::ffff:0:0/96 stands for; others as they are.
+[[nodiscard]] net::endpoint without_mapping(net::endpoint const& e) noexcept;
 /// This machine's address instead of any.
 [[nodiscard]] net::endpoint local_instead_of_any(net::endpoint const& e) noexcept;
 

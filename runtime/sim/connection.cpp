@@ -107,7 +107,7 @@ void connection::deliver(side from, message what, std::string const& bytes) noex
       sender.delivered += bytes.size();
       return report(to.slot, {.tag = 0, .readable = true, .writable = false, .hangup = false, .error = false});
     case message::end:
-      to.ended = true;
+      to.ended = to.end_came = true;
       return report(to.slot, {.tag = 0, .readable = true, .writable = false, .hangup = true, .error = false});
     case message::reset: return break_off(other(from), to.ended && !local_ ? EPIPE : ECONNRESET);
   }
@@ -207,7 +207,7 @@ std::ptrdiff_t connection::recv(side s, void* to, std::size_t n) noexcept {
 
 int connection::shut_write(side s) noexcept {
   half& me = of(s);
-  if (!open_ || (me.broken && !local_)) return -ENOTCONN;
+  if (!open_ || is_over(s)) return -ENOTCONN;
   if (!std::exchange(me.shut, true)) me.out.post(message::end, {});
   return 0;
 }

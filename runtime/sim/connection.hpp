@@ -75,6 +75,10 @@ class connection : public std::enable_shared_from_this<connection> {
   int shut_write(side s) noexcept;
   void shut_read(side s) noexcept;
   void close(side s, bool by_reset) noexcept;
+  /// Broken, or ended by both sides: Linux knows no connection any more.
+  [[nodiscard]] bool is_over(side s) const noexcept {
+    return !local_ && (of(s).broken || (client_.end_came && server_.end_came));
+  }
   [[nodiscard]] int take_error(side s) noexcept;  // SO_ERROR as -errno, or 0
   [[nodiscard]] short events(side s) const noexcept;
   [[nodiscard]] std::uint64_t delivered(side s) const noexcept { return of(s).delivered; }
@@ -118,10 +122,11 @@ class connection : public std::enable_shared_from_this<connection> {
     std::size_t read = 0;
     std::uint64_t delivered = 0;  // of what it sent
     rt::io_slot* slot = nullptr;
-    int error = 0;        // to be told once
-    bool ended = false;   // all that the peer sends has come
-    bool shut = false;    // this side sends no more
-    bool broken = false;  // by a reset or by giving up
+    int error = 0;          // to be told once
+    bool ended = false;     // no more is to come: all that the peer sends has come, or this side does not read any more
+    bool end_came = false;  // the peer's
+    bool shut = false;      // this side sends no more
+    bool broken = false;    // by a reset or by giving up
     bool closed = false;
     bool full = false;  // was told that there was no room
 

@@ -26,11 +26,12 @@ void put(net::endpoint const& e, sockaddr_storage& address, socklen_t& length) n
   length = e.size();
 }
 
-/// What Linux has against sending a datagram there: 0 or -errno. IPv6 sockets send to both families.
-int objection(int own_family, net::endpoint const& to) noexcept {
+/// What Linux has against sending a datagram there: 0 or -errno. IPv6 sockets send to both families, but for those that have an IPv6 address.
+int objection(int own_family, net::endpoint const& own, net::endpoint const& to) noexcept {
   int const family = family_of(to);
   if (own_family == AF_INET && to.size() < sizeof(sockaddr_in)) return -EINVAL;
   if (own_family == AF_INET && family != AF_INET) return -EAFNOSUPPORT;
+  if (family_of(own) == AF_INET6 && !is_any(own) && family_of(without_mapping(to)) == AF_INET) return -ENETUNREACH;
   return to.port() == 0 ? -EINVAL : 0;  // what has no ports says 0
 }
 
@@ -76,7 +77,7 @@ void network::give_port(net::endpoint& place, open_socket const& to) noexcept {
 int network::bind(int fd, void const* address, socklen_t length) noexcept {
   rt::tsan_ignore const run_data;
   open_socket& s = *find(fd);
-  net::endpoint place = net::endpoint::from_sockaddr(address, length);
+  net::endpoint place = without_mapping(net::endpoint::from_sockaddr(address, length));
   if (s.family != AF_UNIX && place.port() == 0) give_port(place, s);
   if (is_taken(place, s)) return -EADDRINUSE;
   s.bound = place;
@@ -113,6 +114,7 @@ int network::name(int fd, bool remote, sockaddr_storage& address, socklen_t& len
   open_socket const& s = *find(fd);
   net::endpoint e = s.bound;
   if (s.stream) {
+    if (remote && s.stream->is_over(s.side)) return -ENOTCONN;
     e = s.stream->names[static_cast<std::size_t>(s.side) ^ (remote ? 1u : 0u)];
   } else if (remote) {
     return -ENOTCONN;
@@ -131,11 +133,19 @@ in_addr network::address_of(std::string_view host) noexcept {
 void network::close(int fd) noexcept {
   rt::tsan_ignore const run_data;
   auto const at = open_.find(fd);
-  open_socket const s = std::move(at->second);
+  open_socket s = std::move(at->second);
   open_.erase(at);
   if (s.stream) s.stream->close(s.side, s.resets);
-  for (auto const& c : s.accepted) c->close(connection::side::server, true);
-  for (auto const& c : s.beyond) c->refuse(ECONNREFUSED);
+  stop_listening(s);
+}
+
+/// The address is free from then on.
+void network::stop_listening(open_socket& s) noexcept {
+  if (!std::exchange(s.listening, false)) return;
+  s.bound = {};
+  for (auto const& c : std::exchange(s.accepted, {})) c->close(connection::side::server, true);
+  for (auto& c : std::exchange(s.beyond, {}))
+    if (!c->is_given_up()) arrived(std::move(c));  // at another that shares the address, or at nobody
 }
 
 rt::io_slot* network::slot_of(int fd) noexcept {
@@ -158,7 +168,7 @@ int network::connect(int fd, void const* address, socklen_t length) noexcept {
   rt::tsan_release(this);
   open_socket& s = *find(fd);
   bool const local = s.family == AF_UNIX;
-  net::endpoint const target = local_instead_of_any(net::endpoint::from_sockaddr(address, length));
+  net::endpoint const target = local_instead_of_any(without_mapping(net::endpoint::from_sockaddr(address, length)));
   destination& here = *this;
   auto const c = std::make_shared<connection>(weather_, here, local);
   c->names = {sender_name(s, target), target};
@@ -179,8 +189,7 @@ void network::arrived(std::shared_ptr<connection> who) noexcept {
     return who->refuse(no_file ? ENOENT : ECONNREFUSED);
   }
   if (to->accepted.size() >= to->backlog) {
-    if (to->family == AF_UNIX) return who->refuse(EAGAIN);
-    who->unanswered();
+    if (to->family != AF_UNIX) who->unanswered();
     to->beyond.push_back(std::move(who));
     return;
   }
@@ -235,7 +244,11 @@ std::ptrdiff_t network::send(int fd, iovec const* parts, std::size_t n) noexcept
 int network::shutdown(int fd, int how) noexcept {
   rt::tsan_ignore const run_data;
   rt::tsan_release(this);
-  open_socket const& s = *find(fd);
+  open_socket& s = *find(fd);
+  if (s.listening) {
+    stop_listening(s);
+    return 0;
+  }
   if (!s.stream) return -ENOTCONN;
   if (how == SHUT_RDWR) s.stream->shut_read(s.side);
   return s.stream->shut_write(s.side);
@@ -289,9 +302,10 @@ std::ptrdiff_t network::send_to(int fd, void const* from, std::size_t n, void co
   rt::tsan_ignore const run_data;
   rt::tsan_release(this);
   if (n > longest_datagram) return -EMSGSIZE;
-  net::endpoint const to = local_instead_of_any(net::endpoint::from_sockaddr(address, length));
+  net::endpoint const named = net::endpoint::from_sockaddr(address, length);
   open_socket& s = *find(fd);
-  if (int const e = objection(s.family, to); e != 0) return e;
+  if (int const e = objection(s.family, s.bound, named); e != 0) return e;
+  net::endpoint const to = local_instead_of_any(without_mapping(named));
   datagram const what{sender_name(s, to), std::string(static_cast<char const*>(from), n)};
   std::uint32_t const fate = weather_.loss();
   for (std::uint32_t copies = fate == 0 ? 1 : (fate - 1) * 2; copies != 0; --copies) {

@@ -102,7 +102,8 @@ TEST_CASE("a socket is adopted, what is no descriptor is not") {
   CHECK(read_all(b) == "hi");
   CHECK(net::fd_stream::adopt(-1).error() == std::errc::bad_file_descriptor);
   CHECK(net::fd_stream::adopt(10'000).error() == std::errc::bad_file_descriptor);
-  CHECK(net::wait_readable(-1, 1ms).error());
+  for (auto const patience : {0ms, 1ms, -1ms})
+    CHECK(net::wait_readable(-1, patience).error() == std::errc::bad_file_descriptor);
   CHECK(net::wait_readable(10'000).error() == std::errc::bad_file_descriptor);
 }
 
@@ -196,6 +197,38 @@ TEST_CASE("standard input is read without making it non-blocking, and is not clo
   ::close(fds[0]);
   REQUIRE(::write(fds[1], "ty", 2) == 2);
   REQUIRE(::write(fds[1], "ped", 3) == 3);
+  ::close(fds[1]);
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  CHECK(status == 0);
+}
+
+TEST_CASE("several streams of standard input wait for it at once") {
+  // In a process of its own, whose standard input is a pipe.
+  if (!can_fork) return;
+  int fds[2];
+  REQUIRE(::pipe2(fds, O_CLOEXEC) == 0);
+  ::pid_t const child = ::fork();
+  if (child == 0) {
+    ::dup2(fds[0], 0);
+    ::close(fds[0]);
+    ::_exit(weft::run([&] {
+      auto one = net::fd_stream::adopt(0).value(), other = net::fd_stream::adopt(0).value();
+      auto const read = [](net::fd_stream& s) {
+        char room[1];
+        return s.read_some(room).value_or(0);
+      };
+      auto first = weft::spawn(read, std::ref(one)), second = weft::spawn(read, std::ref(other));
+      until_parked(2);
+      bool good = ::write(fds[1], "ab", 2) == 2 && first.join() + second.join() == 2;
+      one.close();
+      other.close();
+      auto again = net::fd_stream::adopt(0).value();  // none of them has closed it
+      good = good && again.native_handle() == 0 && ::write(fds[1], "c", 1) == 1 && read(again) == 1;
+      return good ? 0 : 1;
+    }));
+  }
+  ::close(fds[0]);
   ::close(fds[1]);
   int status = -1;
   ::waitpid(child, &status, 0);

@@ -187,7 +187,7 @@ TEST_CASE("accept makes pauses while it is forbidden") {
 }
 
 TEST_CASE("an address can be listened at again as soon as close has come back, whoever waits to accept there") {
-  with_workers([] {
+  auto const body = [] {
     for (int i = 0; i < 50; ++i) {
       auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
       auto const place = listener.local_endpoint().to_string();
@@ -202,5 +202,10 @@ TEST_CASE("an address can be listened at again as soon as close has come back, w
       CHECK(next);
       CHECK(accepting.join() <= 1);
     }
-  });
+  };
+  with_workers(body);
+  for (std::uint64_t seed = 0; seed != simulated_seeds; ++seed) {
+    INFO("in a simulated run, seed " << seed);
+    weft::sim::run(seed, body);
+  }
 }

@@ -322,3 +322,38 @@ TEST_CASE("where a write finds that the connection was reset, a read does not sa
     CHECK(end.error() == std::errc::connection_reset);
   });
 }
+
+TEST_CASE(
+    "a duplicate that was made of a stream's descriptor goes on when the stream is closed, whoever reads from that") {
+  on_the_machine([](auto where) {
+    auto [stream, peer] = tcp_pair();
+    int const duplicate = ::dup(stream.native_handle());
+    REQUIRE(duplicate >= 0);
+    auto reading = where.start([&s = stream] {
+      char room[1];
+      return error_of(s.read_some(room));
+    });
+    until_parked(1);
+    stream.close();
+    CHECK(reading.get() == weft::errc::closed);
+    CHECK(::send(duplicate, "on", 2, MSG_NOSIGNAL) == 2);
+    ::close(duplicate);
+    CHECK(read_all(peer) == "on");
+  });
+}
+
+TEST_CASE("a connection that both sides have ended has no peer") {
+  everywhere([](auto) {
+    auto [a, b] = tcp_pair();
+    REQUIRE(a.shutdown_write());
+    CHECK(read_all(b).empty());
+    CHECK(b.remote_endpoint() == a.local_endpoint());
+    REQUIRE(b.shutdown_write());
+    CHECK(read_all(a).empty());
+    for (net::tcp_stream* const s : {&a, &b}) {
+      CHECK(s->shutdown_write().error() == std::errc::not_connected);
+      CHECK_FALSE(s->remote_endpoint());
+      CHECK(s->local_endpoint());
+    }
+  });
+}

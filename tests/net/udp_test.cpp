@@ -142,6 +142,35 @@ TEST_CASE("what no IPv4 socket can reach is refused as such") {
   });
 }
 
+TEST_CASE("no IPv4 address can be reached from an IPv6 one") {
+  everywhere([](auto) {
+    auto a = net::udp_socket::bind("[::1]:0");
+    if (!a) return;  // a machine without IPv6
+    for (auto const* const text : {"127.0.0.1:9", "[::ffff:127.0.0.1]:9"})
+      CHECK(a->send_to("x", net::endpoint::parse(text).value()).error() == std::errc::network_unreachable);
+  });
+}
+
+TEST_CASE("an IPv4 address in its form of IPv6 is that address") {
+  everywhere([](auto) {
+    auto a = net::udp_socket::bind("[::ffff:127.0.0.1]:0");
+    if (!a) return;  // a machine without IPv6
+    auto const port = std::to_string(a->local_endpoint().port());
+    CHECK(net::udp_socket::bind("127.0.0.1:" + port).error() == std::errc::address_in_use);
+    auto b = net::udp_socket::bind("127.0.0.1:0").value();
+    REQUIRE(b.send_to("plain", a->local_endpoint()));
+    char room[16];
+    auto const [n, from] = a->recv_from(room).value();
+    CHECK(n == 5);
+    CHECK(from == b.local_endpoint());
+    auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+    auto const client =
+        net::tcp_stream::connect("[::ffff:127.0.0.1]:" + std::to_string(listener.local_endpoint().port()));
+    REQUIRE(client);
+    CHECK(client->remote_endpoint() == listener.local_endpoint());
+  });
+}
+
 TEST_CASE("what is nobody's address is refused as such") {
   everywhere([](auto) {
     auto a = net::udp_socket::bind("127.0.0.1:0").value();

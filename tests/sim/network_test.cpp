@@ -206,7 +206,8 @@ TEST_CASE("names have addresses of their own, in the order in which they are fir
   sim::run(1, [] {
     CHECK(net::resolve("b.example:80").value().at(0).to_string() == "10.0.0.1:80");
     CHECK(net::resolve("a.example:81").value().at(0).to_string() == "10.0.0.2:81");
-    CHECK(net::resolve("b.example:82").value().at(0).to_string() == "10.0.0.1:82");
+    for (auto const* const same : {"b.example:82", "B.Example:82", "b.example.:82"})
+      CHECK(net::resolve(same).value().at(0).to_string() == "10.0.0.1:82");
     auto listener = net::tcp_listener::bind("a.example:7").value();
     CHECK(net::tcp_stream::connect("b.example:7").error() == std::errc::connection_refused);
     auto client = net::tcp_stream::connect("a.example:7").value();
@@ -301,6 +302,29 @@ TEST_CASE("datagrams overtake one another, and with losses some never come and s
   CHECK(*lengths.rbegin() > 4);
 }
 
+TEST_CASE(
+    "who connects to a unix socket whose backlog is full waits for room, and finds no file when the listener closes") {
+  for (std::uint64_t seed = 0; seed != 16; ++seed) {
+    sim::run(seed, [] {
+      auto listener = net::unix_listener::bind("/a/path", {.backlog = 0}).value();
+      auto first = net::unix_stream::connect("/a/path").value();
+      CHECK(net::unix_stream::connect("/a/path", 1s).error() == std::errc::timed_out);
+      auto const connect = [] {
+        auto const made = net::unix_stream::connect("/a/path");
+        return made ? std::error_code() : made.error();
+      };
+      auto second = weft::spawn(connect);
+      sim::wait_idle();
+      REQUIRE(listener.accept());
+      CHECK_FALSE(second.join());
+      auto third = weft::spawn(connect);
+      sim::wait_idle();
+      listener.close();
+      CHECK(third.join() == std::errc::no_such_file_or_directory);
+    });
+  }
+}
+
 TEST_CASE("a path is a name without a file") {
   std::string const path = "/no/such/folder/at-all.sock";
   sim::run(1, [&] {
@@ -342,6 +366,13 @@ TEST_CASE("all tasks that wait for sockets of one another are a deadlock") {
                              });
                              char room[1];
                              (void)p.server.read_some(room);
+                           }),
+                  weft::deadlock);
+  CHECK_THROWS_AS(sim::run(1,
+                           [] {
+                             auto listener = net::unix_listener::bind("@full", {.backlog = 0}).value();
+                             auto first = net::unix_stream::connect("@full").value();
+                             (void)net::unix_stream::connect("@full");  // nobody will make room
                            }),
                   weft::deadlock);
 }
