@@ -155,7 +155,10 @@ stream_end stream_body(http_connection& c, std::string& out, http::response cons
 
 namespace weft::http {
 
-void body_writer::write(std::string_view bytes) { sink_->write(bytes); }
+void body_writer::write(std::string_view bytes) {
+  (void)rt::cancellation_point();  // also where they are only buffered
+  sink_->write(bytes);
+}
 void body_writer::flush() { sink_->flush(); }
 void body_writer::trailer(std::string_view name, std::string_view value) { sink_->trailer(name, value); }
 

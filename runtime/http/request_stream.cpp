@@ -3,6 +3,7 @@
 
 #include "runtime/http/body_sink.hpp"
 #include "runtime/http/state.hpp"
+#include "runtime/sched/wait.hpp"
 
 #include <weft/defer.hpp>
 #include <weft/http/errc.hpp>
@@ -142,6 +143,7 @@ namespace weft::http {
 using rt::request_state;
 
 result<std::size_t> body_reader::read_some(net::mutable_buffer to) {
+  (void)rt::cancellation_point();  // also where the bytes have come already
   std::span<char> const room{reinterpret_cast<char*>(to.bytes.data()), to.bytes.size()};
   if (stream_) return stream_->read_some(room);
   request_state* const q = whole_->get();
@@ -152,6 +154,7 @@ result<std::size_t> body_reader::read_some(net::mutable_buffer to) {
 }
 
 result<std::string> body_reader::read_all(std::size_t most) {
+  (void)rt::cancellation_point();
   auto const too_large = std::unexpected(make_error_code(errc::request_too_large));
   if (auto const announced = length(); stream_ && announced && *announced > most) return too_large;
   std::string all;

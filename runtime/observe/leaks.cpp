@@ -35,6 +35,7 @@
 #include "runtime/observe/report.hpp"
 #include "runtime/observe/standstill.hpp"
 #include "runtime/platform/platform.hpp"
+#include "runtime/sched/wait.hpp"
 #include "runtime/sched/worker.hpp"
 
 namespace weft {
@@ -157,6 +158,7 @@ std::string as_text(std::vector<leak> const& all) {
 
 std::vector<leak> leaks(detail::patience patience) {
   rt::scheduler& s = rt::here();
+  (void)rt::cancellation_point();  // whoever need not wait, too
   bool const rests = rt::wait_until(patience, [&] { return rt::at_rest(s); });
   rt::census all = rt::take_census(&s);
   if (rests) rt::leave_out_caller(all.tasks);
@@ -172,6 +174,7 @@ leak_guard::leak_guard(std::function<void(std::string const&)> on_leak, detail::
 
 std::vector<leak> leak_guard::check() const {
   rt::scheduler& s = rt::here();
+  (void)rt::cancellation_point();
   task_id const self = this_task::id();
   rt::census all;
   auto const look = [&] {

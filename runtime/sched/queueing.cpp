@@ -125,8 +125,10 @@ __attribute__((noinline)) void scheduler::start_elsewhere(task* t, worker* w) no
   }
   section const inside(w);
   processor* p = inside.proc();
-  // A spawner that has lost its processor feeds the others one task at a time, at several times the cost: it takes one that is to be had.
-  if (p == nullptr && sim_ == nullptr) p = acquire_processor(*w);
+  // A spawner that has lost its processor feeds the others one task at a time, at several times the cost: it takes one that is to be had. Not on
+  // the native stack: there a worker without one stands in the idle list, and what it starts (of a cancellation that unwinds a deadlock) is
+  // for whoever is woken.
+  if (p == nullptr && sim_ == nullptr && w->on.get() != nullptr) p = acquire_processor(*w);
   if (p != nullptr) return start_on(*w, *p, t);
   note_spawn(nullptr);
   global_.push(t);

@@ -159,6 +159,8 @@ inline std::vector<call> calls_that_could_go_ahead() {
       {"parallel_for", [] { weft::parallel_for(std::vector<int>(), [](int) {}); }},
       {"parallel_map", [] { weft::parallel_map(std::vector{1}, [](int n) { return n; }); }},
       {"race", [] { weft::race([] { weft::sleep_for(0s); }); }},
+      {"leaks", [] { (void)weft::leaks(0s); }},
+      {"leak_guard::check", [] { (void)weft::leak_guard([](auto const&) {}, 0s).check(); }},
       {"wait_signal", [] { (void)weft::wait_signal({SIGUSR2}); }},
   };
 }

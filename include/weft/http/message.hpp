@@ -124,7 +124,8 @@ class request {
 /// Where a streamed response, or a client's streamed request, writes. Valid while the callback runs, in its task.
 class body_writer {
  public:
-  /// Sends `bytes` as far as buffering asks for it: may park. Throws std::system_error if the other side is gone.
+  /// Sends `bytes` as far as buffering asks for it: may park, and is a cancellation point in any case. Throws std::system_error if the other
+  /// side is gone.
   void write(std::string_view bytes);
   /// Sends what is buffered. May park; throws likewise.
   void flush();

@@ -63,7 +63,7 @@ class server {
 
   /// Stops accepting, closes idle connections, lets requests in progress end and answers them with Connection: close.
   /// After `grace` the contexts of the remaining handlers are cancelled and their connections closed. Parks until all have
-  /// ended or are closed; may be called twice and from several tasks: the earliest end counts.
+  /// ended or are closed, whether the caller is cancelled or not; may be called twice and from several tasks: the earliest end counts.
   void shutdown(weft::detail::patience grace);
 
  private:
