@@ -122,6 +122,15 @@ void remove_overflow_report() noexcept {
 }
 
 alternate_stack::alternate_stack() noexcept {
+  sigset_t faults;
+  sigset_t before;
+  ::sigemptyset(&faults);
+  ::sigemptyset(&blocked_);
+  for (int const signal : signals) ::sigaddset(&faults, signal);
+  if (::pthread_sigmask(SIG_UNBLOCK, &faults, &before) == 0)
+    for (int const signal : signals)
+      if (::sigismember(&before, signal) == 1) ::sigaddset(&blocked_, signal);
+
   stack_t there{};
   constexpr std::size_t enough = 32 * 1024;  // the unwinder and the report need about a third
   if (::sigaltstack(nullptr, &there) == 0 && (there.ss_flags & SS_DISABLE) == 0 && there.ss_size >= enough) return;
@@ -137,6 +146,7 @@ alternate_stack::alternate_stack() noexcept {
 }
 
 alternate_stack::~alternate_stack() {
+  ::pthread_sigmask(SIG_BLOCK, &blocked_, nullptr);
   if (memory_ == nullptr) return;
   stack_t now{};
   if (::sigaltstack(nullptr, &now) == 0 && now.ss_sp == memory_) {

@@ -92,6 +92,27 @@ TEST_CASE("an overflow on another thread is reported too") {
   CHECK(end.errors.find("stack overflow in task 17") != end.errors.npos);
 }
 
+TEST_CASE("an overflow is reported where the program had blocked all signals, which are blocked again afterwards") {
+  sigset_t all;
+  ::sigfillset(&all);
+  auto const end = run_child([&all] {
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    return overflow_a_stack(guard_kind::mprotect);
+  });
+  CHECK(end.errors.find("stack overflow in task 17") != end.errors.npos);
+
+  auto const later = run_child([&all] {
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    {
+      alternate_stack const signals;
+    }
+    sigset_t now;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &now);
+    return ::sigismember(&now, SIGSEGV) == 1 && ::sigismember(&now, SIGBUS) == 1 ? 0 : 1;
+  });
+  CHECK(later.exit_code == 0);
+}
+
 TEST_CASE("any other fault goes to the handler that was there before") {
   auto const end = run_child([] {
     ::signal(SIGSEGV, count_and_leave);
