@@ -59,7 +59,11 @@ set(weft_errno_definition __const__=__pure__)
 function(weft_library target name)
   weft_target(${target})
   target_compile_features(${target} PUBLIC cxx_std_23)
+  # What a project that has weft in a folder of its own may set for all of its targets, and these do not follow. Nothing in the headers says what
+  # is exported, so all is. For a CMAKE_CXX_STANDARD that the compiler does not know CMake gives no flag at all. Files are compiled one by one:
+  # system headers that contradict each other, and names that several files have for themselves.
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name}
+    CXX_STANDARD 23 CXX_VISIBILITY_PRESET default VISIBILITY_INLINES_HIDDEN OFF UNITY_BUILD OFF
     POSITION_INDEPENDENT_CODE ON VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
   target_include_directories(${target}
     PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>"

@@ -22,6 +22,7 @@
 #include <stop_token>
 #include <system_error>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 #include <weft/chan.hpp>
@@ -33,12 +34,20 @@
 namespace weft {
 
 namespace detail {
+/// Names a key by its address; by its type, too, since libraries whose symbols are hidden, or that are loaded as plug-ins, have one each.
+struct context_key_name {
+  std::type_info const* type;  // null without RTTI
+};
 template <class K>
-inline constexpr char context_key = 0;  // its address names the key
+#if defined(__GXX_RTTI)
+inline constexpr context_key_name context_key{&typeid(K)};
+#else
+inline constexpr context_key_name context_key{nullptr};
+#endif
 
-[[nodiscard]] rt::cancel_node* context_with_value(rt::cancel_node* parent, void const* key,
+[[nodiscard]] rt::cancel_node* context_with_value(rt::cancel_node* parent, context_key_name const* key,
                                                   std::shared_ptr<void> value);
-[[nodiscard]] void* context_value(rt::cancel_node* from, void const* key) noexcept;
+[[nodiscard]] void* context_value(rt::cancel_node* from, context_key_name const* key) noexcept;
 void retain_context(rt::cancel_node*) noexcept;
 void release_context(rt::cancel_node*) noexcept;
 }  // namespace detail

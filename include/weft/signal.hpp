@@ -12,6 +12,9 @@
 // A subscription goes with the last receiver of signals(), with the return of wait_signal(), and, with_signals(), when the
 // context is cancelled (by the signal, its cancel_fn or its parent) or its last handle has gone.
 //
+// Signal masks are the program's: a signal that all of its threads block, workers included, which begin with the mask of the thread
+// that made the runtime, does not come here either.
+//
 // All may be called from tasks of any runtime and from plain threads. They throw std::system_error for what cannot be caught:
 // SIGKILL, SIGSTOP, the signals of a fault in the program (SIGSEGV, SIGBUS, SIGFPE, SIGILL), a number that is no signal.
 #pragma once

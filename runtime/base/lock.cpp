@@ -10,7 +10,8 @@
 namespace weft::rt {
 namespace {
 
-constexpr unsigned tracked_most = 256;  // select may hold many; what is beyond is not checked
+constexpr unsigned tracked_most =
+    32;  // select may hold more, of which those are not checked; more would not fit where a plug-in with weft is loaded
 
 struct held_locks {
   unsigned count = 0;

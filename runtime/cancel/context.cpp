@@ -47,6 +47,11 @@ context share(rt::cancel_node& n) noexcept {
   return context(&n);
 }
 
+/// One key, named in one library or in two.
+bool same_key(detail::context_key_name const& a, detail::context_key_name const& b) noexcept {
+  return &a == &b || (a.type != nullptr && b.type != nullptr && *a.type == *b.type);
+}
+
 /// Whose a context below `parent` is: the caller's runtime's, on a plain thread the parent's, which may be gone (guest.cpp).
 rt::scheduler* scheduler_below(rt::cancel_node const& parent) noexcept {
   rt::scheduler* s = current_scheduler();
@@ -60,16 +65,16 @@ namespace detail {
 void retain_context(rt::cancel_node* n) noexcept { rt::retain(n); }
 void release_context(rt::cancel_node* n) noexcept { rt::drop(n); }
 
-rt::cancel_node* context_with_value(rt::cancel_node* parent, void const* key, std::shared_ptr<void> value) {
+rt::cancel_node* context_with_value(rt::cancel_node* parent, context_key_name const* key, std::shared_ptr<void> value) {
   rt::cancel_node* n = rt::make_context(scheduler_below(*parent), parent);
   n->key = key;
   n->value = std::move(value);
   return n;
 }
 
-void* context_value(rt::cancel_node* from, void const* key) noexcept {
+void* context_value(rt::cancel_node* from, context_key_name const* key) noexcept {
   for (rt::cancel_node* n = from; n != nullptr; n = n->parent)
-    if (n->key == key) return n->value.get();
+    if (n->key != nullptr && same_key(*n->key, *key)) return n->value.get();
   return nullptr;
 }
 

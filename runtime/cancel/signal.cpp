@@ -34,6 +34,7 @@
 #include "runtime/base/check.hpp"
 #include "runtime/base/lock.hpp"
 #include "runtime/chan/channel.hpp"
+#include "runtime/platform/descriptor.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/platform/thread.hpp"
 #include "runtime/sched/cancel_node.hpp"
@@ -120,7 +121,7 @@ class registry {
 
  private:
   registry() {
-    int const fd = rt::fault(rt::fault_kind::eventfd) ? -1 : ::eventfd(0, EFD_CLOEXEC);
+    int const fd = rt::fault(rt::fault_kind::eventfd) ? -1 : rt::above_standard(::eventfd(0, EFD_CLOEXEC));
     if (fd < 0) throw std::system_error(errno, std::generic_category(), "weft: cannot make the descriptor for signals");
     try {
       // A handler on the thread would be as good as any, but a program may count on its own threads.

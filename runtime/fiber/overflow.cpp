@@ -24,6 +24,9 @@ constinit object_lock install_lock;
 constinit unsigned installs = 0;                             // guarded by install_lock
 constinit std::atomic<overflow_describe> describe{nullptr};  // written under install_lock, read in the handler
 struct sigaction previous[2];                                // written before our handler is in place, read in it
+// Guarded by install_lock: what the program had put above our handler when that was to go, null if nothing. It may call ours, as
+// what stood below it.
+void (*left_above[2])(int, siginfo_t*, void*) = {};
 
 int index_of(int signal) noexcept { return signal == signals[0] ? 0 : 1; }
 
@@ -91,7 +94,13 @@ void install_overflow_report(overflow_describe ask) noexcept {
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     ::sigemptyset(&action.sa_mask);
-    WEFT_CHECK(::sigaction(signal, nullptr, &previous[index_of(signal)]) == 0, "no signal action to be had");
+    struct sigaction now{};
+    WEFT_CHECK(::sigaction(signal, nullptr, &now) == 0, "no signal action to be had");
+    // Put above itself, or above what calls it, ours would pass a fault round in a circle.
+    auto*& above = left_above[index_of(signal)];
+    if (now.sa_sigaction == on_fault || (above != nullptr && now.sa_sigaction == above)) continue;
+    above = nullptr;
+    previous[index_of(signal)] = now;
     WEFT_CHECK(::sigaction(signal, &action, nullptr) == 0, "the overflow handler cannot be installed");
   }
 }
@@ -103,12 +112,25 @@ void remove_overflow_report() noexcept {
   describe.store(nullptr, std::memory_order_release);
   for (int const signal : signals) {
     struct sigaction now{};
-    if (::sigaction(signal, nullptr, &now) == 0 && now.sa_sigaction == on_fault)
-      ::sigaction(signal, &previous[index_of(signal)], nullptr);
+    if (::sigaction(signal, nullptr, &now) != 0) continue;
+    struct sigaction const& before = previous[index_of(signal)];
+    bool const others =
+        now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN && now.sa_sigaction != before.sa_sigaction;
+    left_above[index_of(signal)] = others && now.sa_sigaction != on_fault ? now.sa_sigaction : nullptr;
+    if (now.sa_sigaction == on_fault) ::sigaction(signal, &before, nullptr);
   }
 }
 
 alternate_stack::alternate_stack() noexcept {
+  sigset_t faults;
+  sigset_t before;
+  ::sigemptyset(&faults);
+  ::sigemptyset(&blocked_);
+  for (int const signal : signals) ::sigaddset(&faults, signal);
+  if (::pthread_sigmask(SIG_UNBLOCK, &faults, &before) == 0)
+    for (int const signal : signals)
+      if (::sigismember(&before, signal) == 1) ::sigaddset(&blocked_, signal);
+
   stack_t there{};
   constexpr std::size_t enough = 32 * 1024;  // the unwinder and the report need about a third
   if (::sigaltstack(nullptr, &there) == 0 && (there.ss_flags & SS_DISABLE) == 0 && there.ss_size >= enough) return;
@@ -124,6 +146,7 @@ alternate_stack::alternate_stack() noexcept {
 }
 
 alternate_stack::~alternate_stack() {
+  ::pthread_sigmask(SIG_BLOCK, &blocked_, nullptr);
   if (memory_ == nullptr) return;
   stack_t now{};
   if (::sigaltstack(nullptr, &now) == 0 && now.ss_sp == memory_) {

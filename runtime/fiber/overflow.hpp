@@ -8,6 +8,8 @@
 // Everything in it is async-signal-safe; current_calls is called once at installation, since the unwinder sets itself up in its first call.
 #pragma once
 
+#include <signal.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -30,7 +32,8 @@ using overflow_describe = bool (*)(void* fault_address, overflow_info& info);
 void install_overflow_report(overflow_describe describe) noexcept;
 void remove_overflow_report() noexcept;
 
-// The calling thread's alternate signal stack while this lives. Keeps one that is there and large enough.
+// The calling thread's alternate signal stack while this lives, and its mask lets the signals of a fault through: the kernel ends a process
+// that faults with its signal blocked, without a word. Keeps a stack that is there and large enough.
 class alternate_stack {
  public:
   alternate_stack() noexcept;
@@ -41,6 +44,7 @@ class alternate_stack {
  private:
   static constexpr std::size_t size = 64 * 1024;
   void* memory_ = nullptr;  // null: nothing installed by us
+  sigset_t blocked_;        // of the signals of a fault those that were
 };
 
 }  // namespace weft::rt

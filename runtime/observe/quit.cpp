@@ -33,6 +33,7 @@
 #include "runtime/base/message.hpp"
 #include "runtime/observe/report.hpp"
 #include "runtime/observe/reports.hpp"
+#include "runtime/platform/descriptor.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/platform/thread.hpp"
 #include "runtime/sched/scheduler.hpp"
@@ -109,7 +110,7 @@ void install_locked(watch& w) noexcept WEFT_REQUIRES(w.lock) {
       w.before.sa_handler != SIG_DFL)
     return;
   if (wake_fd.load(std::memory_order_relaxed) < 0) {
-    int const fd = fault(fault_kind::eventfd) ? -1 : ::eventfd(0, EFD_CLOEXEC);
+    int const fd = fault(fault_kind::eventfd) ? -1 : above_standard(::eventfd(0, EFD_CLOEXEC));
     if (fd < 0) return warn("SIGQUIT will end the program without a list of its tasks: no descriptor");
     wake_fd.store(fd, std::memory_order_relaxed);
   }

@@ -4,6 +4,7 @@
 
 #include "runtime/base/check.hpp"
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/platform/descriptor.hpp"
 #include "runtime/platform/fault.hpp"
 
 #include <sys/epoll.h>
@@ -64,9 +65,9 @@ int wait_for(int epoll_fd, epoll_event* events, int max, std::int64_t timeout_ns
 
 std::error_code poller::open() noexcept {
   WEFT_CHECK(epoll_fd_ < 0, "the poller is open already");
-  epoll_fd_ = fault(fault_kind::epoll_create) ? -1 : ::epoll_create1(EPOLL_CLOEXEC);
+  epoll_fd_ = fault(fault_kind::epoll_create) ? -1 : above_standard(::epoll_create1(EPOLL_CLOEXEC));
   if (epoll_fd_ < 0) return last_error();
-  event_fd_ = fault(fault_kind::eventfd) ? -1 : ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  event_fd_ = fault(fault_kind::eventfd) ? -1 : above_standard(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   epoll_event event{};
   event.events = EPOLLIN;  // level-triggered: only a blocking wait takes it away
   event.data.u64 = reserved_tag;

@@ -34,6 +34,10 @@
 #include "runtime/sched/wait.hpp"
 #include "runtime/timer/timer_heap.hpp"
 
+namespace weft::detail {
+struct context_key_name;
+}
+
 namespace weft::rt {
 
 struct task;
@@ -117,7 +121,7 @@ struct cancel_node {
 
   // Set at creation.
   std::int64_t deadline = never;
-  void const* key = nullptr;
+  detail::context_key_name const* key = nullptr;
   std::shared_ptr<void> value;
   timer_node* timer = nullptr;  // with a deadline of its own
 

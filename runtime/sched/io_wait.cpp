@@ -8,6 +8,7 @@
 #include <weft/error.hpp>
 
 #include "runtime/base/check.hpp"
+#include "runtime/platform/descriptor.hpp"
 #include "runtime/platform/fault.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/io.hpp"
@@ -49,7 +50,9 @@ std::error_code park_locked(io_slot& s, io_direction d, waiter& self, std::int64
   }
 }
 
-int make_eventfd() noexcept { return fault(fault_kind::eventfd) ? -1 : ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+int make_eventfd() noexcept {
+  return fault(fault_kind::eventfd) ? -1 : above_standard(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
 
 // Not a thread_local object: one that has gone would leave its number, which is another descriptor's by then, to a wait in a destructor that
 // runs later at the thread's end. There it is made anew.

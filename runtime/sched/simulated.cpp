@@ -22,6 +22,8 @@
 #include "runtime/sched/simulated_network.hpp"
 #include "runtime/sched/switching.hpp"
 
+constinit std::atomic<unsigned> weft::detail::simulations{0};
+
 namespace weft::rt {
 
 namespace {

@@ -50,6 +50,20 @@ int overflow_a_stack(guard_kind guard) {
 
 void count_and_leave(int) { ::_exit(77); }
 
+// A handler as crash reporters install it: it says that it was there and calls what stood before it.
+struct sigaction below;
+void note_and_pass_on(int signal, siginfo_t* info, void* context) {
+  [[maybe_unused]] ssize_t const n = ::write(STDERR_FILENO, "noted\n", 6);
+  below.sa_sigaction(signal, info, context);
+}
+
+void install_reporter() {
+  struct sigaction action{};
+  action.sa_sigaction = note_and_pass_on;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  ::sigaction(SIGSEGV, &action, &below);
+}
+
 int volatile* nowhere = nullptr;
 
 }  // namespace
@@ -76,6 +90,27 @@ TEST_CASE("an overflow on another thread is reported too") {
   INFO(end.errors);
   CHECK(end.signal == SIGSEGV);
   CHECK(end.errors.find("stack overflow in task 17") != end.errors.npos);
+}
+
+TEST_CASE("an overflow is reported where the program had blocked all signals, which are blocked again afterwards") {
+  sigset_t all;
+  ::sigfillset(&all);
+  auto const end = run_child([&all] {
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    return overflow_a_stack(guard_kind::mprotect);
+  });
+  CHECK(end.errors.find("stack overflow in task 17") != end.errors.npos);
+
+  auto const later = run_child([&all] {
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    {
+      alternate_stack const signals;
+    }
+    sigset_t now;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &now);
+    return ::sigismember(&now, SIGSEGV) == 1 && ::sigismember(&now, SIGBUS) == 1 ? 0 : 1;
+  });
+  CHECK(later.exit_code == 0);
 }
 
 TEST_CASE("any other fault goes to the handler that was there before") {
@@ -123,4 +158,35 @@ TEST_CASE("the last removal puts the earlier handler back") {
     return now.sa_handler == count_and_leave ? 0 : 2;
   });
   CHECK(end.exit_code == 0);
+}
+
+TEST_CASE("a handler that was put above, and calls what was there, is called once also after the next installation") {
+  auto const end = run_child([] {
+    ::signal(SIGSEGV, count_and_leave);
+    alternate_stack const signals;
+    install_overflow_report(describe);
+    install_reporter();
+    remove_overflow_report();
+    install_overflow_report(describe);
+    *nowhere = 1;
+    return 0;
+  });
+  CHECK(end.exit_code == 77);
+  CHECK(end.errors == "noted\n");
+}
+
+TEST_CASE("who puts back the handler of a report that has been removed does not make it its own predecessor") {
+  auto const end = run_child([] {
+    ::signal(SIGSEGV, count_and_leave);
+    alternate_stack const signals;
+    install_overflow_report(describe);
+    install_reporter();
+    remove_overflow_report();
+    ::sigaction(SIGSEGV, &below, nullptr);
+    install_overflow_report(describe);
+    *nowhere = 1;
+    return 0;
+  });
+  CHECK(end.exit_code == 77);
+  CHECK(end.errors.empty());
 }

@@ -1,5 +1,6 @@
 #include "runtime/poll/poller.hpp"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -217,6 +218,29 @@ TEST_CASE("a time-out is never early", "[poll]") {
     REQUIRE(p.wait(ns, out, 1) == 0);
     REQUIRE((std::chrono::steady_clock::now() - before).count() >= ns);
   }
+}
+
+TEST_CASE("a program that was started without standard descriptors may open these behind a poller", "[poll]") {
+  std::array<int, 3> kept{};
+  for (int fd = 0; fd < 3; ++fd) {
+    kept.at(static_cast<std::size_t>(fd)) = ::fcntl(fd, F_DUPFD_CLOEXEC, 100);
+    ::close(fd);
+  }
+  poller p;
+  bool const opened = !p.open();
+  for (int fd = 0; fd < 3; ++fd) {
+    int const before = kept.at(static_cast<std::size_t>(fd));
+    ::close(fd);
+    if (before < 0) continue;
+    ::dup2(before, fd);
+    ::close(before);
+  }
+  REQUIRE(opened);
+  pair s;
+  REQUIRE_FALSE(p.add(s.mine, 7));
+  auto const e = look(p);
+  REQUIRE(e);
+  CHECK(e->tag == 7);
 }
 
 TEST_CASE("a poller can be closed and opened again", "[poll]") {

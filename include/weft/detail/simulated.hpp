@@ -5,8 +5,9 @@
 
 namespace weft::detail {
 
-/// Simulated runs in progress in this process. Written by them alone.
-inline constinit std::atomic<unsigned> simulations{0};
+/// Simulated runs in progress in this process. Written by them alone. Not an inline variable: of such each program and library whose
+/// symbols are hidden has its own.
+extern constinit std::atomic<unsigned> simulations;
 
 /// In a task of a simulated run, outside of the runtime: the seed says whether another task goes on now. Anywhere else: nothing.
 void preempt() noexcept;
