@@ -4,10 +4,12 @@
 #include "weft/chan.hpp"
 #include "weft/context.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <vector>
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 using namespace http_test;
 
@@ -49,6 +51,35 @@ TEST_CASE("shutdown under load cuts no request") {
       CHECK_FALSE(net::tcp_stream::connect(at));
     });
   }
+}
+
+TEST_CASE("a request of a connection that has not been accepted yet is answered") {
+  weft::options o;
+  o.workers = 1;
+  weft::run(o, [] {
+    http::router r;
+    r.get("/x", [] { return std::string("late"); });
+    http::server server(r);
+    net::endpoint const at = *server.listen("127.0.0.1:0");
+    auto serving = weft::spawn([&] { server.serve(); });
+    weft::sleep_for(1ms);  // it waits for connections
+    std::vector<int> clients;
+    for (int i = 0; i != 20; ++i) {  // without a wait in which the server could accept them
+      int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      REQUIRE(::connect(fd, static_cast<sockaddr const*>(at.data()), at.size()) == 0);
+      std::string const request = get("/x");
+      REQUIRE(::send(fd, request.data(), request.size(), 0) == static_cast<ssize_t>(request.size()));
+      clients.push_back(fd);
+    }
+    server.shutdown(10s);
+    serving.join();
+    for (int const fd : clients) {
+      char answer[1024];
+      ssize_t const n = ::recv(fd, answer, sizeof answer, MSG_DONTWAIT);
+      CHECK(body_of({answer, static_cast<std::size_t>(std::max<ssize_t>(n, 0))}) == "late");
+      ::close(fd);
+    }
+  });
 }
 
 TEST_CASE("a request in progress is finished within the grace, and told that it was the last") {
