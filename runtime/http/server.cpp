@@ -328,6 +328,12 @@ bool http_server::sweep() {
         continue;
       }
       if (at - c->seen_at < limit_of(p)) continue;
+      // What has come and nobody has read yet says that this machine stood still, not the client. A header's time counts as it is.
+      bool const waits = p == connection_phase::idle || p == connection_phase::body;
+      if (waits && net::system::is_ready(c->stream.native_handle(), POLLIN) > 0) {
+        c->seen_at = at;
+        continue;
+      }
       c->expired.store(activity, std::memory_order_release);  // pairs with is_expired's acquire
       if (p == connection_phase::writing) c->stream.set_write_deadline(now);
       else c->stream.set_read_deadline(now);

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <vector>
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -254,6 +255,31 @@ TEST_CASE("a connection that stands still is closed: idle in silence, within a r
     CHECK(status_of(half.rest()) == 408);
     CHECK(status_of(body.rest()) == 408);
     CHECK(body_of(slow.response()) == "slow");
+  });
+}
+
+TEST_CASE(
+    "a request that came in time is answered although the machine then stood still for longer than the time-out") {
+  weft::options o;
+  o.workers = 1;
+  o.hog_after = o.blocked_after = std::chrono::hours(1);
+  weft::run(o, [] {
+    http::router r;
+    r.get("/x", [] { return std::string("in time"); });
+    http::server server(r, {.idle_timeout = 1s});
+    std::string const at = server.listen("127.0.0.1:0")->to_string();
+    auto serving = weft::spawn([&] { server.serve(); });
+    wire w(at);
+    CHECK(body_of(w.send(get("/x")).response()) == "in time");
+    weft::sleep_for(400ms);  // so that the connection has been seen idle
+    std::string const request = get("/x");
+    REQUIRE(::send(w.stream().native_handle(), request.data(), request.size(), 0) >
+            0);  // without a look at the network
+    (void)::poll(nullptr, 0, 1500);
+    weft::sleep_for(200ms);  // longer than until the next sweep
+    CHECK(body_of(w.response()) == "in time");
+    server.shutdown(1s);
+    serving.join();
   });
 }
 
