@@ -197,8 +197,9 @@ bool exchange::may_lose_its_end() const noexcept {
 }
 
 /// The client may still be sending what nobody will read: take it in for a second, and for as long as each further one
-/// sees the client acknowledge some of the response. Only the connection's own time counts: a shutdown's poke moves the
-/// deadline as well.
+/// sees the client acknowledge some of the response. Of one that sends very much no more is taken in then, and the connection stays for as
+/// long: the kernels' buffers fill, so that a program that reads when it cannot write (a proxy with an upload) finds the response, where
+/// a reset would meet it in the middle of its writing. Only the connection's own time counts: a shutdown's poke moves the deadline as well.
 void exchange::linger() {
   if (!c_.stream.shutdown_write()) return;
   w_.grow_in(input::first_large_buffer, 0);
@@ -206,16 +207,22 @@ void exchange::linger() {
   std::uint64_t left = net::system::unacknowledged(fd, c_.written);
   time_point until = weft::now() + lingering;
   c_.stream.set_read_deadline(until);
-  for (std::size_t dropped = 0; dropped < lingering_bytes;) {
-    auto const n = c_.stream.read_some(std::span(w_.in.get(), w_.in_size));
-    if (n ? *n == 0 : n.error() != std::errc::timed_out) return;
-    dropped += n.value_or(0);
+  for (std::size_t dropped = 0;;) {
+    bool got = false;
+    if (dropped < lingering_bytes) {
+      auto const n = c_.stream.read_some(std::span(w_.in.get(), w_.in_size));
+      if (n ? *n == 0 : n.error() != std::errc::timed_out) return;
+      dropped += n.value_or(0);
+      got = n.has_value();
+    } else {
+      weft::sleep_until(until);
+    }
     if (time_point const now = weft::now(); now >= until) {
       std::uint64_t const still = net::system::unacknowledged(fd, c_.written);
       if (still == 0 || still >= left) return;
       left = still;
       until = now + lingering;
-    } else if (n) {
+    } else if (got) {
       continue;
     }
     c_.stream.set_read_deadline(until);

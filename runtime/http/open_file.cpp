@@ -63,13 +63,18 @@ std::variant<open_file, no_file> open_beneath(descriptor const& root, std::strin
   bool const of_folder = path.empty();
   std::string_view const name = of_folder ? index : path;
   if (!is_served(name)) return no_file::absent;
-  // O_NONBLOCK: opening a pipe that nobody writes to would wait.
-  open_file file{step(at, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, error), 0, 0, 0};
+  // Looked at before it is opened: that is an act of its own for a pipe, whose writer would find a reader who goes away, and for a device.
   struct stat what{};
+  auto const served = [&] { return S_ISREG(what.st_mode); };
+  std::string const one(name);
+  if (::fstatat(at, one.c_str(), &what, AT_SYMLINK_NOFOLLOW) != 0) return judge(errno);
+  if (S_ISDIR(what.st_mode) && !of_folder) return no_file::folder;
+  if (!served()) return no_file::absent;
+  // O_NONBLOCK and another look: it may have been replaced, and opening a pipe that nobody writes to would wait.
+  open_file file{step(at, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, error), 0, 0, 0};
   if (file.fd.get() < 0) return judge(error);
   if (::fstat(file.fd.get(), &what) != 0) return judge(errno);
-  if (S_ISDIR(what.st_mode) && !of_folder) return no_file::folder;
-  if (!S_ISREG(what.st_mode)) return no_file::absent;
+  if (!served()) return no_file::absent;
   file.size = static_cast<std::uint64_t>(what.st_size);
   file.modified = what.st_mtim.tv_sec;
   file.modified_ns = static_cast<std::uint32_t>(what.st_mtim.tv_nsec);

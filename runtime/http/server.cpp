@@ -2,7 +2,8 @@
 //
 // Shutdown, with g the end of the grace:
 //   1. draining is set: from now on each response says Connection: close and is its connection's last.
-//   2. The listeners are closed, which ends the accept loops.
+//   2. What waits at the listeners is accepted, since it may have sent a request that would be lost with it. Then they are closed, which ends
+//      the accept loops.
 //   3. Every connection is poked: its read deadline is put into the past. One that waits idle wakes, gives its client
 //      `lingering` to be told by a response (a request may be on its way, and closing now would lose it), and ends. One that is busy
 //      takes the deadline back and goes on; it sees `draining` when it has answered. Repeated every `poke_interval`, for those
@@ -44,6 +45,7 @@ constexpr auto lingering = 50ms;
 constexpr auto poke_interval = 100ms;
 constexpr auto after_force = 1s;  // for cancelled handlers to unwind
 constexpr auto accept_retry = 10ms;
+constexpr std::size_t most_waiting = net::listen_options().backlog;
 constexpr auto look_interval = 250ms;  // while handlers run
 constexpr std::chrono::nanoseconds probe_after = 500ms;
 constexpr std::size_t most_lost = 256;  // a sweep
@@ -112,6 +114,7 @@ void http_server::serve(context const* until) {
     if (serving_) throw std::logic_error("weft::http::server::serve: called twice");
     serving_ = true;
     cancel_connections_ = connections.second;
+    connections_ = connections.first;
   }
   try {
     auto clock = weft::spawn([this] { keep_time(); });
@@ -152,21 +155,34 @@ void http_server::accept_from(net::tcp_listener& listener, context const& connec
       weft::sleep_for(accept_retry);
       continue;
     }
-    if (live_.fetch_add(1) == 0) {
-      std::lock_guard const held(lock_);  // keep_time may be between its look and its wait
-      changed_.notify_all();
-    }
-    try {
-      scoped_context const in(connections);
-      // A task with a handle has a context of its own for all that its handlers start: see cancel_lost().
-      weft::spawn([self = shared_from_this(), s = std::move(*stream)]() mutable {
-        self->run_connection(std::move(s));
-      }).detach();
-    } catch (std::exception const& e) {  // no stack or no memory for one more: the others go on
-      ended();
-      report_failure("accept", "", e.what());
-      weft::sleep_for(accept_retry);
-    }
+    start_connection(std::move(*stream), connections);
+  }
+}
+
+/// As many as can have waited: others that come meanwhile are too late.
+void http_server::accept_waiting(net::tcp_listener& listener) {
+  for (std::size_t n = 0; n != most_waiting && live_ < options.max_connections; ++n) {
+    auto stream = listener.take_waiting();
+    if (!stream) return;
+    start_connection(std::move(*stream), *connections_);
+  }
+}
+
+void http_server::start_connection(net::tcp_stream stream, context const& connections) {
+  if (live_.fetch_add(1) == 0) {
+    std::lock_guard const held(lock_);  // keep_time may be between its look and its wait
+    changed_.notify_all();
+  }
+  try {
+    scoped_context const in(connections);
+    // A task with a handle has a context of its own for all that its handlers start: see cancel_lost().
+    weft::spawn([self = shared_from_this(), s = std::move(stream)]() mutable {
+      self->run_connection(std::move(s));
+    }).detach();
+  } catch (std::exception const& e) {  // no stack or no memory for one more: the others go on
+    ended();
+    report_failure("accept", "", e.what());
+    weft::sleep_for(accept_retry);
   }
 }
 
@@ -312,6 +328,12 @@ bool http_server::sweep() {
         continue;
       }
       if (at - c->seen_at < limit_of(p)) continue;
+      // What has come and nobody has read yet says that this machine stood still, not the client. A header's time counts as it is.
+      bool const waits = p == connection_phase::idle || p == connection_phase::body;
+      if (waits && net::system::is_ready(c->stream.native_handle(), POLLIN) > 0) {
+        c->seen_at = at;
+        continue;
+      }
       c->expired.store(activity, std::memory_order_release);  // pairs with is_expired's acquire
       if (p == connection_phase::writing) c->stream.set_write_deadline(now);
       else c->stream.set_read_deadline(now);
@@ -350,7 +372,15 @@ void http_server::shutdown(std::chrono::nanoseconds grace) {
   draining = true;  // 1
   std::unique_lock held(lock_);
   stop_at_ = std::min(stop_at_, detail::time_after(grace));
-  for (auto& l : listeners_) l->close();  // 2
+  if (serving_) {
+    held.unlock();  // listeners_ is constant from now on
+    for (auto& l : listeners_) {
+      accept_waiting(*l);  // 2
+      l->close();
+    }
+    held.lock();
+  }
+  for (auto& l : listeners_) l->close();
   changed_.notify_all();
   auto const none_left = [this] { return live_ == 0; };
   while (!none_left() && weft::now() < stop_at_) {

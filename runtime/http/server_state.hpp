@@ -48,6 +48,8 @@ struct http_server : std::enable_shared_from_this<http_server> {
   class registration;
 
   void accept_from(net::tcp_listener& listener, context const& connections);
+  void accept_waiting(net::tcp_listener& listener);
+  void start_connection(net::tcp_stream stream, context const& connections);
   void run_connection(net::tcp_stream&& stream);
   void ended() noexcept;
   void keep_time();
@@ -71,6 +73,7 @@ struct http_server : std::enable_shared_from_this<http_server> {
   bool finished_ = false;                                      // guarded by lock_: a shutdown is through
   time_point stop_at_ = time_point::max();                     // guarded by lock_: the end of the grace
   std::optional<cancel_fn> cancel_connections_;                // guarded by lock_
+  std::optional<context> connections_;                         // guarded by lock_; constant once serving
 };
 
 }  // namespace weft::rt

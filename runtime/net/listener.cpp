@@ -121,6 +121,17 @@ result<tcp_stream> tcp_listener::accept() {
   return tcp_stream(std::move(*handle));
 }
 
+std::optional<tcp_stream> tcp_listener::take_waiting() noexcept {
+  rt::io_use const use(handle_.slot());
+  if (!use) return std::nullopt;
+  int fd;
+  do fd = system::accept(handle_.slot()->fd);
+  while (fd < 0 && judge(-fd) == after_failure::again);
+  if (fd < 0) return std::nullopt;
+  auto handle = own_descriptor(fd, io_kind::tcp);
+  return handle ? std::optional(tcp_stream(std::move(*handle))) : std::nullopt;
+}
+
 endpoint tcp_listener::local_endpoint() const noexcept { return socket_name(handle_.slot(), false); }
 int tcp_listener::native_handle() const noexcept { return expose(handle_.slot()); }
 void tcp_listener::close() noexcept { close_handle(handle_); }

@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -101,6 +102,24 @@ TEST_CASE("files below the root are served, and nothing else") {
     });
   }
   CHECK_THROWS_AS(http::files((t.base / "none").string()), std::system_error);
+}
+
+TEST_CASE("a pipe below the root is not opened: who waits to write to it would find a reader, and lose it") {
+  tree const t;
+  auto const routes = [&] {
+    http::router r;
+    r.get("/f/{path...}", http::files((t.base / "root").string()));
+    return r;
+  };
+  with_server_on_the_machine(routes, {}, [&](std::string const& at, auto&) {
+    // An open by the server would be an event of this.
+    int const watch = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    REQUIRE(::inotify_add_watch(watch, (t.base / "root").c_str(), IN_OPEN | IN_CLOSE) >= 0);
+    CHECK(status_of(wire(at).send(get("/f/pipe")).response()) == 404);
+    char events[1024];
+    CHECK(::read(watch, events, sizeof events) < 0);
+    ::close(watch);
+  });
 }
 
 TEST_CASE("a part of a file, and a file only if it has changed") {

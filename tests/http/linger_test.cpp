@@ -114,3 +114,19 @@ TEST_CASE("a shutdown waits for the tail of a response although the client goes 
     ending.join();
   });
 }
+
+TEST_CASE("who writes for as long as that is possible before reading finds the answer to an upload that is refused") {
+  with_server_on_the_machine(large_routes{1}, {}, [](std::string const& at, auto&) {
+    wire w(at);
+    w.send("POST /large HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000000\r\n\r\n");
+    std::string const piece(1'000'000, 'x');
+    weft::result<void> written;
+    for (int i = 0; i != 1000 && written; ++i) {
+      w.stream().set_write_deadline(weft::now() + 200ms);
+      written = w.stream().write_all(piece);
+    }
+    REQUIRE_FALSE(written);
+    CHECK(written.error() == std::errc::timed_out);  // and no reset
+    CHECK(status_of(w.response()) == 413);
+  });
+}

@@ -4,10 +4,13 @@
 #include "weft/chan.hpp"
 #include "weft/context.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <vector>
 
+#include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 using namespace http_test;
 
@@ -49,6 +52,35 @@ TEST_CASE("shutdown under load cuts no request") {
       CHECK_FALSE(net::tcp_stream::connect(at));
     });
   }
+}
+
+TEST_CASE("a request of a connection that has not been accepted yet is answered") {
+  weft::options o;
+  o.workers = 1;
+  weft::run(o, [] {
+    http::router r;
+    r.get("/x", [] { return std::string("late"); });
+    http::server server(r);
+    net::endpoint const at = *server.listen("127.0.0.1:0");
+    auto serving = weft::spawn([&] { server.serve(); });
+    weft::sleep_for(1ms);  // it waits for connections
+    std::vector<int> clients;
+    for (int i = 0; i != 20; ++i) {  // without a wait in which the server could accept them
+      int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      REQUIRE(::connect(fd, static_cast<sockaddr const*>(at.data()), at.size()) == 0);
+      std::string const request = get("/x");
+      REQUIRE(::send(fd, request.data(), request.size(), 0) == static_cast<ssize_t>(request.size()));
+      clients.push_back(fd);
+    }
+    server.shutdown(10s);
+    serving.join();
+    for (int const fd : clients) {
+      char answer[1024];
+      ssize_t const n = ::recv(fd, answer, sizeof answer, MSG_DONTWAIT);
+      CHECK(body_of({answer, static_cast<std::size_t>(std::max<ssize_t>(n, 0))}) == "late");
+      ::close(fd);
+    }
+  });
 }
 
 TEST_CASE("a request in progress is finished within the grace, and told that it was the last") {
@@ -223,6 +255,31 @@ TEST_CASE("a connection that stands still is closed: idle in silence, within a r
     CHECK(status_of(half.rest()) == 408);
     CHECK(status_of(body.rest()) == 408);
     CHECK(body_of(slow.response()) == "slow");
+  });
+}
+
+TEST_CASE(
+    "a request that came in time is answered although the machine then stood still for longer than the time-out") {
+  weft::options o;
+  o.workers = 1;
+  o.hog_after = o.blocked_after = std::chrono::hours(1);
+  weft::run(o, [] {
+    http::router r;
+    r.get("/x", [] { return std::string("in time"); });
+    http::server server(r, {.idle_timeout = 1s});
+    std::string const at = server.listen("127.0.0.1:0")->to_string();
+    auto serving = weft::spawn([&] { server.serve(); });
+    wire w(at);
+    CHECK(body_of(w.send(get("/x")).response()) == "in time");
+    weft::sleep_for(400ms);  // so that the connection has been seen idle
+    std::string const request = get("/x");
+    REQUIRE(::send(w.stream().native_handle(), request.data(), request.size(), 0) >
+            0);  // without a look at the network
+    (void)::poll(nullptr, 0, 1500);
+    weft::sleep_for(200ms);  // longer than until the next sweep
+    CHECK(body_of(w.response()) == "in time");
+    server.shutdown(1s);
+    serving.join();
   });
 }
 

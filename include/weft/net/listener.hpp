@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -10,6 +11,9 @@
 
 namespace weft::detail {
 class serving;
+}
+namespace weft::rt {
+struct http_server;
 }
 
 namespace weft::net {
@@ -43,8 +47,11 @@ class tcp_listener {
 
  private:
   friend detail::serving;  // waits for its close
+  friend rt::http_server;  // takes what waits before it closes
 
   explicit tcp_listener(detail::io_handle handle) noexcept : handle_(std::move(handle)) {}
+  /// A connection that is there already. Never waits.
+  [[nodiscard]] std::optional<tcp_stream> take_waiting() noexcept;
 
   detail::io_handle handle_;
 };
