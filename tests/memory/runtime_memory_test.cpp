@@ -196,6 +196,20 @@ TEST_CASE("the monitor needs no memory", "[memory]") {
   });
 }
 
+TEST_CASE("a worker that has nothing to do needs no memory", "[memory]") {
+  auto const end = run_child([] {
+    auto const never_sent = weft::make_chan<int>();
+    weft::runtime r({.workers = 1});
+    fail_on const worker("weft-0");
+    r.go([&] { never_sent.recv(); });
+    ::usleep(50'000);  // it looks whether anything can ever happen again, where no plain thread has waited yet
+    ::_exit(0);        // not as a runtime ends: there may have been no stack for the task
+    return 0;
+  });
+  INFO(end.errors);
+  CHECK(end.signal == 0);
+}
+
 TEST_CASE("a handle's stop waits for the memory that it needs", "[memory]") {
   constexpr long times = 4;
   bool failed = true;
