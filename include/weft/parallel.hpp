@@ -177,7 +177,14 @@ auto race(F&&... f) -> std::common_type_t<std::invoke_result_t<F>...> {
         if (win()) won.emplace();
       } else {
         out r = std::invoke(std::forward<decltype(each)>(each));
-        if (win()) won.emplace(std::move(r));
+        if (win()) {
+          try {
+            won.emplace(std::move(r));
+          } catch (...) {  // no result of this one's, as if it had thrown itself: another may win
+            taken.store(false, std::memory_order_relaxed);
+            throw;
+          }
+        }
       }
       group.cancel();
     };

@@ -118,6 +118,7 @@ std::size_t topic::send(element_batch& batch, topic_hook* hook) WEFT_NO_THREAD_S
   ready_list woken;
   subscription* gone = nullptr;
   std::size_t missing = 0;
+  if (hook != nullptr) (void)rt::uncancellable_waiter();  // it may wait for a lock, and cannot throw
   {
     std::lock_guard const order(order_);
     if (closed_) throw closed_channel();
@@ -164,6 +165,7 @@ std::size_t topic::send(element_batch& batch, topic_hook* hook) WEFT_NO_THREAD_S
 void topic::close() noexcept WEFT_NO_THREAD_SAFETY_ANALYSIS {
   ready_list woken;
   std::vector<subscription*> all;
+  (void)rt::uncancellable_waiter_at_last();  // the lock below may wait, and must not throw
   {
     std::lock_guard const order(order_);
     closed_ = true;

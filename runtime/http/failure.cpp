@@ -49,7 +49,7 @@ http::response response_to(std::exception_ptr const& thrown, std::string_view me
   message line;
   line << "weft: http: ";
   add(line, method);
-  line << " ";
+  if (!path.empty()) line << " ";
   add(line, path);
   line << ": ";
   add(line, what ? what : "");

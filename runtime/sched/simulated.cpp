@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -44,6 +45,39 @@ simulated_network& network_of_run() noexcept {
 
 // ---- the run --------------------------------------------------------------------------------------------------------
 
+namespace {
+
+/// The calling thread is the run's worker until the end of the block, also if the first task cannot be made.
+class simulated_thread {
+ public:
+  simulated_thread(scheduler& of, worker& w) : run_(of) {
+    detail::simulations.fetch_add(1, std::memory_order_relaxed);
+    tsan_ignore_begin();
+    w.owner = new_lock_owner();
+    set_current_worker(&w);
+    thread_globals const globals = current_thread_globals();
+    w.exceptions = globals.exceptions;
+    w.errno_pointer = globals.errno_pointer;
+    w.thread_id = current_thread_id();
+    w.clock = current_thread_clock().id;
+    init_native(w.native);
+    tsan_release(&w.sched);
+  }
+  ~simulated_thread() {
+    tsan_ignore_end();
+    set_current_worker(nullptr);
+    drop_starts_of(run_);
+    detail::simulations.fetch_sub(1, std::memory_order_relaxed);
+  }
+  simulated_thread(simulated_thread const&) = delete;
+  simulated_thread& operator=(simulated_thread const&) = delete;
+
+ private:
+  scheduler& run_;
+};
+
+}  // namespace
+
 void scheduler::run_simulated(void (*body)(void*), void* arg) {
   // In a process that has never had a second thread libstdc++ counts shared_ptrs without locked instructions; to ThreadSanitizer, for
   // which tasks are threads, these are races.
@@ -62,33 +96,27 @@ void scheduler::run_simulated(void (*body)(void*), void* arg) {
   w->store.next_id = 1;
   w->store.last_id = ~task_id{0};
   p.coarse_now = coarse_time(s.now.load(std::memory_order_relaxed));
-  detail::simulations.fetch_add(1, std::memory_order_relaxed);
-  tsan_ignore_begin();
-  w->owner = new_lock_owner();
-  set_current_worker(w);
   alternate_stack const signals;
-  thread_globals const globals = current_thread_globals();
-  w->exceptions = globals.exceptions;
-  w->errno_pointer = globals.errno_pointer;
-  w->thread_id = current_thread_id();
-  w->clock = current_thread_clock().id;
-  init_native(w->native);
-  tsan_release(&w->sched);
-  auto call = [body, arg] { body(arg); };
-  s.first = detail::spawn_on(this, nullptr, {}, call);
-  join_handle<void> handle(s.first);
-  for (;;) {
-    (void)arrive();
-    task* t = w->handoff.take();
-    if (t == nullptr) t = find_work(*w);
-    if (t == nullptr) break;
-    run_on_stack(*w, t);
+  join_handle<void> handle;
+  {
+    simulated_thread const here(*this, *w);
+    auto call = [body, arg] { body(arg); };
+    s.first = detail::spawn_on(this, nullptr, {}, call);
+    handle = join_handle<void>(s.first);
+    // Tasks stand on stacks that this loop alone goes on with: without memory they can neither go on nor be unwound.
+    try {
+      for (;;) {
+        (void)arrive();
+        task* t = w->handoff.take();
+        if (t == nullptr) t = find_work(*w);
+        if (t == nullptr) break;
+        run_on_stack(*w, t);
+      }
+    } catch (std::bad_alloc const&) {
+      fatal("out of memory in a simulated run");
+    }
+    s.network->end();
   }
-  s.network->end();
-  tsan_ignore_end();
-  set_current_worker(nullptr);
-  drop_starts_of(*this);
-  detail::simulations.fetch_sub(1, std::memory_order_relaxed);
   (void)all_ended();  // acquires what the tasks did
   if (s.failure != nullptr) std::rethrow_exception(s.failure);
   if (s.too_long)

@@ -10,6 +10,7 @@
 
 #include "runtime/base/check.hpp"
 #include "runtime/base/insist.hpp"
+#include "runtime/base/lasting.hpp"
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/cancel_node.hpp"
@@ -41,10 +42,8 @@ struct waiter_pool {
   std::atomic<thread_waiter*> all{nullptr};  // pushed under lock; only grows
   thread_waiter* free = nullptr;
 };
-waiter_pool& pool() {
-  static auto* p = new waiter_pool;  // never destroyed: threads may outlive static destruction
-  return *p;
-}
+constinit lasting<waiter_pool> all_waiters;  // threads may outlive static destruction
+waiter_pool& pool() noexcept { return all_waiters.value; }
 
 struct thread_waiter_holder {
   thread_waiter* mine;

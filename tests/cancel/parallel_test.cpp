@@ -175,6 +175,26 @@ TEST_CASE("in a race an exception loses against a value, and without one the fir
   });
 }
 
+TEST_CASE("in a race a result whose move throws loses against one that arrives") {
+  struct fragile {
+    int n;
+    explicit fragile(int number) : n(number) {}
+    fragile(fragile&& other) : n(other.n) {
+      if (n == 1) throw std::runtime_error("a move");
+    }
+  };
+  with_workers([] {
+    auto const live = [] { return weft::current_metrics().live; };
+    CHECK(weft::race([] { return fragile(1); },
+                     [=] {
+                       while (live() != 2) weft::yield();  // until the other task has ended
+                       return fragile(2);
+                     })
+              .n == 2);
+    CHECK_THROWS_WITH(weft::race([] { return fragile(1); }), "a move");
+  });
+}
+
 TEST_CASE("a race that is cancelled throws, and its tasks have ended") {
   with_workers([] {
     std::atomic<int> ended{0};

@@ -1,6 +1,7 @@
 // Want of memory where a runtime begins, waits and ends: on plain threads, on the runtime's own, in what must
 // not throw.
 
+#include <weft/sim.hpp>
 #include <weft/weft.hpp>
 
 #include <signal.h>
@@ -18,6 +19,7 @@
 #include "tests/memory/failing.hpp"
 #include "tests/memory/process.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/child.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
 using namespace std::chrono_literals;
@@ -194,6 +196,20 @@ TEST_CASE("the monitor needs no memory", "[memory]") {
   });
 }
 
+TEST_CASE("a worker that has nothing to do needs no memory", "[memory]") {
+  auto const end = run_child([] {
+    auto const never_sent = weft::make_chan<int>();
+    weft::runtime r({.workers = 1});
+    fail_on const worker("weft-0");
+    r.go([&] { never_sent.recv(); });
+    ::usleep(50'000);  // it looks whether anything can ever happen again, where no plain thread has waited yet
+    ::_exit(0);        // not as a runtime ends: there may have been no stack for the task
+    return 0;
+  });
+  INFO(end.errors);
+  CHECK(end.signal == 0);
+}
+
 TEST_CASE("a handle's stop waits for the memory that it needs", "[memory]") {
   constexpr long times = 4;
   bool failed = true;
@@ -259,4 +275,48 @@ TEST_CASE("the end of a task group on a plain thread waits for the memory that i
     r.shutdown();
   }
   CHECK_FALSE(failed);
+}
+
+TEST_CASE("a simulated run that has no memory throws before it begins, or ends the process", "[memory]") {
+  constexpr int whole = 0, thrown = 10, unusable = 11;
+  int begun = 0, aborted = 0, end = thrown;
+  for (long n = 0; n < most && end != whole; ++n) {
+    INFO("allocation " << n);
+    child_end const child = run_child([n] {
+      ::alarm(10);
+      bool began = false;
+      fail_after(n);
+      try {
+        weft::sim::run(1, [&] {
+          began = true;
+          auto const c = weft::make_chan<int>();
+          auto const sender = weft::spawn([c] {
+            weft::sleep_for(1h);
+            c.send(1);
+          });
+          c.recv();
+        });
+        return stop_failing() ? thrown : whole;  // what failed was done without
+      } catch (std::bad_alloc const&) {
+        (void)stop_failing();
+        if (began) return thrown;  // out of the program itself
+      }
+      // The thread is its own again.
+      auto const c = weft::make_chan<int>(1);
+      c.send(1);
+      return weft::run([&] { return c.recv(); }) == 1 ? thrown : unusable;
+    });
+    INFO("signal " << child.signal << ", status " << child.exit_code << "\n" << child.errors);
+    if (child.signal != 0) {
+      CHECK(child.signal == SIGABRT);  // SIGALRM: it hung
+      ++aborted;
+    } else {
+      end = child.exit_code;
+      CHECK((end == whole || end == thrown));
+      ++begun;
+    }
+  }
+  CHECK(end == whole);
+  CHECK(begun > 5);
+  CHECK(aborted > 0);
 }

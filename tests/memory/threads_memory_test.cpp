@@ -1,14 +1,17 @@
 // Want of memory for the threads beside a runtime's own: that for signals, those that look up names.
 
+#include <weft/detail/topic.hpp>
 #include <weft/net.hpp>
 #include <weft/weft.hpp>
 
 #include <signal.h>
 
+#include <atomic>
 #include <chrono>
 #include <new>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -95,4 +98,32 @@ TEST_CASE("a name is looked up after whatever want of memory", "[memory]") {
       REQUIRE_FALSE(failed);
     }
   });
+}
+
+TEST_CASE("a broadcast is closed on a plain thread without memory for its wait", "[memory]") {
+  weft::detail::topic of(weft::detail::ops_of<int>, 1);
+  struct sending : weft::detail::topic_hook {
+    std::atomic<bool> begun{false}, closing{false};
+  } hook;
+  hook.run = [](weft::detail::topic_hook& h) noexcept {
+    auto& self = static_cast<sending&>(h);
+    self.begun = true;
+    while (!self.closing) std::this_thread::yield();
+    std::this_thread::sleep_for(10ms);  // close() waits for the lock that this send holds
+  };
+  std::thread sender([&] {
+    int value = 1;
+    weft::detail::send_to_all(of, value, &hook);
+  });
+  while (!hook.begun) std::this_thread::yield();
+  bool failed = false;
+  std::thread([&] {
+    fail_after(0, 4);
+    hook.closing = true;
+    of.close();
+    failed = stop_failing();
+  }).join();
+  sender.join();
+  CHECK(failed);
+  CHECK_THROWS_AS(weft::detail::send_to_all(of, 2), weft::closed_channel);
 }

@@ -55,6 +55,25 @@ TEST_CASE("an error in one direction of copy_both ends the other and is what it 
   });
 }
 
+TEST_CASE("an exception in one direction of copy_both ends the other and comes out") {
+  struct failing {
+    net::tcp_stream& stream;
+    weft::result<std::size_t> read_some(net::mutable_buffer) { throw std::runtime_error("a stream of the user's"); }
+    auto write_all(std::span<std::byte const> from) { return stream.write_all(from); }
+    auto shutdown_write() { return stream.shutdown_write(); }
+    void close() { stream.close(); }
+  };
+  with_workers([] {
+    auto [client, near] = tcp_pair();
+    auto [far, server] = tcp_pair();
+    failing at_far{far};
+    CHECK_THROWS_WITH(weft::within(10s, [&] { return net::copy_both(near, at_far); }), "a stream of the user's");
+    CHECK(near.native_handle() == -1);
+    CHECK(read_all(client).empty());
+    CHECK(read_all(server).empty());
+  });
+}
+
 TEST_CASE("serve gives each connection a task, and one that throws harms no other") {
   with_workers([] {
     auto listener = net::tcp_listener::bind("127.0.0.1:0").value();

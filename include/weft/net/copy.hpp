@@ -32,17 +32,27 @@ result<std::uint64_t> copy(A& from, B& to) {
 
 namespace weft::detail {
 
-/// One direction of copy_both.
+/// One direction of copy_both. A cancellation leaves the streams to their owner; whatever else ends it ends the other direction too.
 template <class A, class B>
 [[nodiscard]] result<void> pass_on(A& from, B& to) {
-  auto const n = net::copy(from, to);
-  if (n) {
-    (void)to.shutdown_write();  // a peer that is gone already has no use for it
-    return {};
+  auto const end_both = [&] {
+    from.close();
+    to.close();
+  };
+  try {
+    auto const n = net::copy(from, to);
+    if (n) {
+      (void)to.shutdown_write();  // a peer that is gone already has no use for it
+      return {};
+    }
+    end_both();
+    return std::unexpected(n.error());
+  } catch (cancelled const&) {
+    throw;
+  } catch (...) {  // no memory, or a stream of the user's: the other direction might wait for ever
+    end_both();
+    throw;
   }
-  from.close();  // ends the other direction too
-  to.close();
-  return std::unexpected(n.error());
 }
 
 }  // namespace weft::detail
@@ -50,8 +60,8 @@ template <class A, class B>
 namespace weft::net {
 
 /// Joins two streams: what comes from one goes to the other, both ways, until both have ended. The end of one direction is passed on
-/// (shutdown_write) while the other goes on. An error in either direction closes both streams and is returned. Inside a
-/// runtime only: one direction runs in a task of its own.
+/// (shutdown_write) while the other goes on. An error in either direction closes both streams and is returned; so does an exception
+/// but weft::cancelled, and comes out. Inside a runtime only: one direction runs in a task of its own.
 template <class A, class B>
 result<void> copy_both(A& a, B& b) {
   auto back = weft::spawn([&a, &b] { return detail::pass_on(b, a); });

@@ -49,7 +49,7 @@ class stream_base {
 
   /// Writes `length` bytes of a file from `offset` on, without a copy through the program (sendfile). errc::eof if the file
   /// ends before. The file's own offset stays. Reading from the disk may block: the other tasks go on. std::errc::invalid_argument for
-  /// what sendfile cannot read, and for terminals and the standard descriptors.
+  /// what sendfile cannot read, a file that is open for appending to be written to, terminals and the standard descriptors.
   [[nodiscard]] result<void> write_file(int file, std::uint64_t offset, std::uint64_t length);
 
   /// Tells the peer that no more will come; reading goes on.
