@@ -183,20 +183,21 @@ bool scheduler::go_idle(worker& w) {
     }
     bool mine = false;
     bool leaves = false;
-    std::int64_t ask_at = never;
+    std::int64_t ask_at = never, feed_at = never;
     {
       guard hold(lock_);
       if (!w.in_idle_list) return true;
       ask_at = time_to_ask_locked(w);
+      feed_at = time_to_feed_locked();
       if (poll_sleeper_ == nullptr && idle_processors_ != nullptr) {
         poll_sleeper_ = &w;
         w.in_poller = mine = true;
       }
     }
     if (mine) {
-      sleep_in_poller(w, ask_at);
+      sleep_in_poller(w, std::min(ask_at, feed_at));
     } else {
-      leaves = sleep_on_futex(w, ask_at);
+      leaves = sleep_on_futex(w, std::min(ask_at, feed_at));
     }
     {
       guard hold(lock_);
@@ -205,6 +206,7 @@ bool scheduler::go_idle(worker& w) {
     }
     if (leaves && leave_as_spare(w)) return false;
     if (ask_at != never && clock_ns() >= ask_at) ask_whether_dead();
+    if (feed_at != never) feed_without_monitor();
   }
 }
 

@@ -190,10 +190,10 @@ class monitor {
 
   /// A searcher, for what is left out; `again`: as it was at the last look.
   void wake(bool again) noexcept {
-    bool const in_vain = again && s_.taken_.get() == taken_;
+    bool const in_vain = again && s_.taken_.get() == taken_by_then_;
     if (in_vain) s_.wake_another_searcher();
     else s_.wake_if_idle(nullptr);
-    taken_ = s_.taken_.get();
+    taken_by_then_ = s_.taken_.get();
   }
 
   void look_for_network(std::int64_t now) noexcept {
@@ -306,7 +306,8 @@ class monitor {
   std::int64_t const hog_after_;
   std::vector<view> views_;
   watchdog dog_;
-  std::uint64_t taken_ = 0;           // scheduler::taken_ when nothing went on last, or something was left out
+  std::uint64_t taken_ = 0;           // scheduler::taken_ when nothing went on last
+  std::uint64_t taken_by_then_ = 0;   // the same, when something was left out last
   unsigned next_to_poll_ = 0;         // the processor whose holder was last told to look at the network
   unsigned dry_ = 0;                  // processors whose queues were found empty since the last look
   bool left_out_ = false;             // the last look woke a searcher

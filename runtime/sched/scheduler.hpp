@@ -364,11 +364,11 @@ class scheduler {
   void note_starving_locked() noexcept WEFT_REQUIRES(lock_);
   void starve(task* t) noexcept;  // t could not get a stack: it waits until one is free
   bool feed_starving() noexcept;  // true: some can have their stacks now
+  [[nodiscard]] std::int64_t time_to_feed_locked() const noexcept WEFT_REQUIRES(lock_);  // never: the monitor does it
+  void feed_without_monitor() noexcept;
   [[nodiscard]] bool stack_can_be_had(std::size_t size) noexcept;  // 0: the default
   bool release_loops(processor& p) noexcept;  // gives up all that it keeps, and feeds the starving: as feed_starving
-  [[nodiscard]] bool keeps_from_starving_locked(processor const& p) const noexcept WEFT_REQUIRES(lock_) {
-    return starving_.load(std::memory_order_relaxed) && p.loops.get() != nullptr;
-  }
+  [[nodiscard]] bool keeps_from_starving_locked(processor const& p) const noexcept WEFT_REQUIRES(lock_);
   void give_up_loops(processor& p) noexcept;  // before going idle while tasks starve
 
   options options_;

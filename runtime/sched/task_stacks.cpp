@@ -9,7 +9,7 @@
 //       has it do soon: a task that does nothing but yield ends no other, and begins none
 //   S3  who puts a stack back, and who has found one, feeds the oldest task of each stack size for which there is one now: a list a size,
 //       since a large stack that is not to be had is no reason for a small one to wait. The monitor does so each ten milliseconds: memory may
-//       be free again without a stack having come back
+//       be free again without a stack having come back. So do workers that sleep, where the system, for the same want, gave the monitor no thread
 //   S4  if nobody could be fed for a second, and all processors are idle, with no stack in use, at each of the monitor's looks in a second, or
 //       everything else waits for what these tasks would do (deadlock.cpp), nothing will ever run again, and that is fatal. Not at the first
 //       look: a refusal may be a moment's, and a worker between two tasks has no stack either. A simulated run, which has one thread and
@@ -30,6 +30,7 @@ namespace weft::rt {
 
 namespace {
 constexpr std::uint32_t loops_kept = 64;  // suspended loops in a processor's cache
+constexpr std::int64_t feed_again_ns = 10'000'000;
 }  // namespace
 
 stack* scheduler::take_loop(processor& p) noexcept {
@@ -161,6 +162,19 @@ bool scheduler::feed_starving() noexcept {  // S3
   }
   if (fed) wake_if_idle(nullptr);
   return fed;
+}
+
+bool scheduler::keeps_from_starving_locked(processor const& p) const noexcept {  // S2
+  return starving_.load(std::memory_order_relaxed) && p.loops.get() != nullptr;
+}
+
+std::int64_t scheduler::time_to_feed_locked() const noexcept {  // S3
+  return starving_.load(std::memory_order_relaxed) && !monitor_.joinable() ? clock_ns() + feed_again_ns : never;
+}
+
+void scheduler::feed_without_monitor() noexcept {  // S3, S5
+  rouse_monitor();
+  if (starving() && !feed_starving()) starve_for_long(false);
 }
 
 void scheduler::give_up_loops(processor& p) noexcept {  // S2

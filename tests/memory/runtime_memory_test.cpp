@@ -12,6 +12,7 @@
 #include <chrono>
 #include <memory>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -55,11 +56,11 @@ __attribute__((noinline)) void spawn_deeper(weft::runtime& r, int levels, std::a
 }  // namespace
 
 TEST_CASE("a runtime that has no memory to begin with throws or does without, and leaves nothing", "[memory]") {
-  constexpr int tokens = 4;
+  constexpr int deep = 8;  // twice the tokens: they come to their turns in no order
   {
     weft::runtime first({.workers = 2});  // what the process keeps is made now
     std::atomic<int> ran{0};
-    spawn_deeper(first, tokens, ran);
+    spawn_deeper(first, deep, ran);
   }
   bool failed = true;
   int thrown = 0;
@@ -72,8 +73,8 @@ TEST_CASE("a runtime that has no memory to begin with throws or does without, an
       weft::runtime r({.workers = 2});
       failed = stop_failing();
       std::atomic<int> ran{0};
-      spawn_deeper(r, tokens, ran);
-      CHECK(ran == tokens);
+      spawn_deeper(r, deep, ran);
+      CHECK(ran == deep);
     } catch (std::bad_alloc const&) {
       failed = stop_failing();
       ++thrown;
@@ -194,6 +195,34 @@ TEST_CASE("the monitor needs no memory", "[memory]") {
     all.wait();
     CHECK(ran == 16);
   });
+}
+
+TEST_CASE("a task that could have no stack begins when there is memory, though the monitor could have no thread",
+          "[memory]") {
+  // The worker has none for the slab of the first stack, nor for the monitor, which would try again for it.
+  auto const never_ready = weft::make_chan<int>();
+  weft::task_options const large{.stack_size = 16 << 20};  // of which none is left from an earlier runtime
+  weft::runtime r({.workers = 1});
+  std::atomic<bool> begun{false};
+  std::atomic<int> refused{0};
+  {
+    fail_on const worker("weft-0");
+    r.go(large, [&] {
+      begun = true;
+      never_ready.recv();
+    });
+    while (refused == 0) {  // until it is known to have been refused
+      try {
+        r.go(large, [] {});
+        std::this_thread::yield();
+      } catch (std::system_error const&) {
+        ++refused;
+      }
+    }
+    CHECK_FALSE(begun);
+  }
+  while (!begun) std::this_thread::yield();
+  r.spawn(large, [] {}).join();
 }
 
 TEST_CASE("a worker that has nothing to do needs no memory", "[memory]") {

@@ -9,6 +9,8 @@
 #include "runtime/base/check.hpp"
 #include "tests/model/protocols.hpp"
 
+constinit std::atomic<unsigned> weft::detail::simulations{0};
+
 namespace model {
 namespace {
 

@@ -95,6 +95,8 @@ class scheduler {
   void release_loops(processor&) noexcept {}
   bool keeps_from_starving_locked(processor const&) const noexcept { return false; }
   std::int64_t time_to_ask_locked(worker&) noexcept { return never; }
+  std::int64_t time_to_feed_locked() const noexcept { return never; }
+  void feed_without_monitor() noexcept {}
   bool leave_as_spare(worker&) noexcept { return false; }
   void ask_whether_dead() noexcept {}
 
