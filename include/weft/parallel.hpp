@@ -4,11 +4,11 @@
 //     auto answer = weft::race([&] { return ask(a); }, [&] { return ask(b); });
 #pragma once
 
-#include <atomic>
 #include <deque>
 #include <exception>
 #include <functional>
 #include <iterator>
+#include <mutex>
 #include <optional>
 #include <ranges>
 #include <tuple>
@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <weft/detail/countdown.hpp>
+#include <weft/mutex.hpp>
 #include <weft/task_group.hpp>
 
 namespace weft {
@@ -162,29 +163,25 @@ template <class... F>
 auto race(F&&... f) -> std::common_type_t<std::invoke_result_t<F>...> {
   using out = std::common_type_t<std::invoke_result_t<F>...>;
   using stored = std::conditional_t<std::is_void_v<out>, std::monostate, out>;
-  std::optional<stored> won;  // written by the winner, read when all have ended
+  std::optional<stored> won;  // written once, under `winning`; read when all have ended
   std::exception_ptr first;   // written by on_error, which is called by one at a time
-  std::atomic<bool> taken{false};
+  mutex winning;
   context const parent = detail::inherited_context();
   {
     task_group group(parent, {.cancel_on_error = false, .on_error = [&](std::exception_ptr e) {
                                 if (first == nullptr) first = std::move(e);
                               }});
     auto const run = [&](auto&& each) {
-      auto const win = [&] { return !taken.exchange(true, std::memory_order_relaxed); };
+      auto const win = [&](auto&&... result) {
+        std::lock_guard const hold(winning);
+        if (!won) won.emplace(std::move(result)...);  // who throws here has no result, and another may win
+      };
       if constexpr (std::is_void_v<out>) {
         (void)std::invoke(std::forward<decltype(each)>(each));
-        if (win()) won.emplace();
+        win();
       } else {
         out r = std::invoke(std::forward<decltype(each)>(each));
-        if (win()) {
-          try {
-            won.emplace(std::move(r));
-          } catch (...) {  // no result of this one's, as if it had thrown itself: another may win
-            taken.store(false, std::memory_order_relaxed);
-            throw;
-          }
-        }
+        win(std::move(r));
       }
       group.cancel();
     };

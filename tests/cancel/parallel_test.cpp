@@ -195,6 +195,29 @@ TEST_CASE("in a race a result whose move throws loses against one that arrives")
   });
 }
 
+TEST_CASE("in a race a result comes while another one's move is about to throw, and wins") {
+  struct slow_to_move {
+    int n;
+    std::atomic<bool>& other_came;
+    slow_to_move(int number, std::atomic<bool>& other) : n(number), other_came(other) {}
+    slow_to_move(slow_to_move&& other) : n(other.n), other_came(other.other_came) {
+      if (n == 2) return;
+      while (!other_came) weft::yield();
+      for (int i = 0; i < 10; ++i) weft::yield();  // what it does next has its turns
+      throw std::runtime_error("a move");
+    }
+  };
+  with_workers([] {
+    std::atomic<bool> came{false};
+    CHECK(weft::race([&] { return slow_to_move(1, came); },
+                     [&] {
+                       came = true;
+                       return slow_to_move(2, came);
+                     })
+              .n == 2);
+  });
+}
+
 TEST_CASE("a race that is cancelled throws, and its tasks have ended") {
   with_workers([] {
     std::atomic<int> ended{0};

@@ -12,10 +12,10 @@
 #include <chrono>
 #include <memory>
 #include <new>
-#include <system_error>
 #include <thread>
 #include <utility>
 
+#include "runtime/observe/runtime_list.hpp"
 #include "runtime/sched/global_queue.hpp"
 #include "tests/memory/failing.hpp"
 #include "tests/memory/process.hpp"
@@ -199,30 +199,21 @@ TEST_CASE("the monitor needs no memory", "[memory]") {
 
 TEST_CASE("a task that could have no stack begins when there is memory, though the monitor could have no thread",
           "[memory]") {
-  // The worker has none for the slab of the first stack, nor for the monitor, which would try again for it.
-  auto const never_ready = weft::make_chan<int>();
-  weft::task_options const large{.stack_size = 16 << 20};  // of which none is left from an earlier runtime
+  // The worker has no memory for the slab of the first stack of that size, nor for the monitor, which would try again for it.
   weft::runtime r({.workers = 1});
+  auto const in_want = [] {
+    weft::rt::runtime_list& all = weft::rt::runtime_list::of_process();
+    weft::rt::guard const hold(all.lock);
+    return !all.all([](weft::rt::scheduler& s) { return !s.starving(); });
+  };
   std::atomic<bool> begun{false};
-  std::atomic<int> refused{0};
   {
     fail_on const worker("weft-0");
-    r.go(large, [&] {
-      begun = true;
-      never_ready.recv();
-    });
-    while (refused == 0) {  // until it is known to have been refused
-      try {
-        r.go(large, [] {});
-        std::this_thread::yield();
-      } catch (std::system_error const&) {
-        ++refused;
-      }
-    }
+    r.go({.stack_size = 16 << 20}, [&] { begun = true; });
+    while (!in_want()) std::this_thread::yield();
     CHECK_FALSE(begun);
   }
   while (!begun) std::this_thread::yield();
-  r.spawn(large, [] {}).join();
 }
 
 TEST_CASE("a worker that has nothing to do needs no memory", "[memory]") {
