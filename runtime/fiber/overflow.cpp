@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <utility>
 
 namespace weft::rt {
 namespace {
@@ -24,9 +25,16 @@ constinit object_lock install_lock;
 constinit unsigned installs = 0;                             // guarded by install_lock
 constinit std::atomic<overflow_describe> describe{nullptr};  // written under install_lock, read in the handler
 struct sigaction previous[2];                                // written before our handler is in place, read in it
-// Guarded by install_lock: what the program had put above our handler when that was to go, null if nothing. It may call ours, as
-// what stood below it.
-void (*left_above[2])(int, siginfo_t*, void*) = {};
+// What the program had put above our handler when that was to go stays, and may call ours as what stood below it. Ours is put above that the next time, so
+// a fault may come round: it goes to what stood below ours before all of these then.
+struct sigaction bottom[2];  // as `previous`
+bool stayed_above[2] = {};   // guarded by install_lock
+struct passing {
+  void const* context = nullptr;  // of the fault that this thread is passing on
+  void const* frame =
+      nullptr;  // of our handler. One that is left by a jump leaves this behind: a fault that comes round has its frame below
+};
+thread_local constinit passing on_the_way __attribute__((tls_model("initial-exec")));
 
 int index_of(int signal) noexcept { return signal == signals[0] ? 0 : 1; }
 
@@ -53,8 +61,7 @@ void report(overflow_info const& found) noexcept {
 }
 
 // O1. The faulting instruction runs again when the handler returns; a signal that somebody sent must be sent again.
-void pass_on(int signal, siginfo_t* info, void* context) noexcept {
-  struct sigaction const& before = previous[index_of(signal)];
+void pass_on(struct sigaction const& before, int signal, siginfo_t* info, void* context) noexcept {
   if ((before.sa_flags & SA_SIGINFO) != 0) {
     before.sa_sigaction(signal, info, context);
   } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
@@ -75,7 +82,11 @@ void on_fault(int signal, siginfo_t* info, void* context) noexcept {
     report(found);  // O2
     put_default_back(signal);
   } else {
-    pass_on(signal, info, context);
+    passing const now{context, __builtin_frame_address(0)};
+    bool const comes_round = on_the_way.context == context && now.frame < on_the_way.frame;
+    passing const outer = std::exchange(on_the_way, now);
+    pass_on((comes_round ? bottom : previous)[index_of(signal)], signal, info, context);
+    on_the_way = outer;
   }
   errno = kept;
 }
@@ -96,11 +107,9 @@ void install_overflow_report(overflow_describe ask) noexcept {
     ::sigemptyset(&action.sa_mask);
     struct sigaction now{};
     WEFT_CHECK(::sigaction(signal, nullptr, &now) == 0, "no signal action to be had");
-    // Put above itself, or above what calls it, ours would pass a fault round in a circle.
-    auto*& above = left_above[index_of(signal)];
-    if (now.sa_sigaction == on_fault || (above != nullptr && now.sa_sigaction == above)) continue;
-    above = nullptr;
+    if (now.sa_sigaction == on_fault) continue;  // the program has put it back: what stood below it does
     previous[index_of(signal)] = now;
+    if (!stayed_above[index_of(signal)]) bottom[index_of(signal)] = now;
     WEFT_CHECK(::sigaction(signal, &action, nullptr) == 0, "the overflow handler cannot be installed");
   }
 }
@@ -113,11 +122,8 @@ void remove_overflow_report() noexcept {
   for (int const signal : signals) {
     struct sigaction now{};
     if (::sigaction(signal, nullptr, &now) != 0) continue;
-    struct sigaction const& before = previous[index_of(signal)];
-    bool const others =
-        now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN && now.sa_sigaction != before.sa_sigaction;
-    left_above[index_of(signal)] = others && now.sa_sigaction != on_fault ? now.sa_sigaction : nullptr;
-    if (now.sa_sigaction == on_fault) ::sigaction(signal, &before, nullptr);
+    if (now.sa_sigaction == on_fault) ::sigaction(signal, &previous[index_of(signal)], nullptr);
+    else stayed_above[index_of(signal)] = true;
   }
 }
 

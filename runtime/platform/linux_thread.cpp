@@ -1,5 +1,6 @@
 // Linux: futexes, clocks, membarrier, threads. See platform.hpp for the contract.
 #include "runtime/base/check.hpp"
+#include "runtime/platform/descriptor.hpp"
 #include "runtime/platform/platform.hpp"
 
 #include <fcntl.h>
@@ -153,7 +154,7 @@ char thread_state(int thread_id) noexcept {
   kept_errno const kept;
   char path[48];
   std::snprintf(path, sizeof path, "/proc/self/task/%d/stat", thread_id);
-  int const file = ::open(path, O_RDONLY | O_CLOEXEC);
+  int const file = above_standard(::open(path, O_RDONLY | O_CLOEXEC));
   if (file < 0) return 0;
   // "17 (name) S ...": the name has at most 15 characters and may hold brackets; what follows holds none.
   char text[96];
@@ -166,7 +167,7 @@ char thread_state(int thread_id) noexcept {
 
 unsigned process_threads() noexcept {
   kept_errno const kept;
-  int const file = ::open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  int const file = above_standard(::open("/proc/self/stat", O_RDONLY | O_CLOEXEC));
   if (file < 0) return 0;
   char text[1024];
   ssize_t const length = ::read(file, text, sizeof text - 1);

@@ -24,16 +24,17 @@ constexpr std::int64_t first_sleep_ns = 50'000, longest_sleep_ns = 1'000'000;
 // switch.
 thread_local constinit std::atomic<std::uint64_t> pauses_waited __attribute__((tls_model("initial-exec"))) = 0;
 
-thread_local constinit std::atomic<std::uint32_t>* told_of_naps __attribute__((tls_model("initial-exec"))) = nullptr;
+// Both are atomic for ThreadSanitizer, to which the tasks of one thread are strangers; the thread alone writes them.
+thread_local constinit std::atomic<std::atomic<std::uint32_t>*> told_of_naps
+    __attribute__((tls_model("initial-exec"))) = nullptr;
 
-// Atomic for ThreadSanitizer, to which the tasks of one thread are strangers; the thread alone writes it.
 void count_pauses(std::uint64_t n) noexcept {
   pauses_waited.store(pauses_waited.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
 }
 
 /// Until `word` is another one or somebody wakes this thread, but no longer than `ns`.
 void nap(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t ns) noexcept {
-  std::atomic<std::uint32_t>* const told = told_of_naps;
+  std::atomic<std::uint32_t>* const told = told_of_naps.load(std::memory_order_relaxed);
   if (told != nullptr) count_up(*told, std::memory_order_release);
   (void)futex_wait_until(word, expected, monotonic_ns() + ns);
   if (told != nullptr) count_up(*told, std::memory_order_release);
@@ -55,7 +56,9 @@ double measure_pause() noexcept {
 }
 }  // namespace
 
-__attribute__((noinline)) void tell_lock_naps(std::atomic<std::uint32_t>* naps) noexcept { told_of_naps = naps; }
+__attribute__((noinline)) void tell_lock_naps(std::atomic<std::uint32_t>* naps) noexcept {
+  told_of_naps.store(naps, std::memory_order_relaxed);
+}
 
 __attribute__((noinline)) std::int64_t lock_waited_ns() noexcept {
   std::uint64_t const pauses = pauses_waited.load(std::memory_order_relaxed);

@@ -100,6 +100,19 @@ struct cancel_node {
   cancel_node* const parent;                    // counted
   std::atomic<spread_shards*> spread{nullptr};  // not null: who registers from now on does so there; installed once
 
+  // The done channel, made by the channel layer at first use: closed under `lock`, in stage closing_done.
+  std::atomic<void*> done_channel{nullptr};
+  void (*close_done)(void*) noexcept = nullptr;  // constant once done_channel is set
+  void (*release_done)(void*) noexcept = nullptr;
+
+  // Set at creation.
+  std::int64_t deadline = never;
+  detail::context_key_name const* key = nullptr;
+  std::shared_ptr<void> value;
+  timer_node* timer = nullptr;  // with a deadline of its own
+
+  // At the other end than `stage`, which all tasks read: who makes a context below this one or lets go of it, and those that park or end on
+  // several workers, write what follows.
   ranked_lock lock{lock_rank::context_node};
   cancel_kind kind = cancel_kind::none;  // guarded by lock; constant once it is set in `stage`
   std::exception_ptr cause;              // the same
@@ -113,19 +126,6 @@ struct cancel_node {
       nullptr;                        // guarded by lock; the one that serves std::stop_token; dangles once kind is set
   cancel_node* visit_next = nullptr;  // owned by the one cancellation that set the parent's `kind`
   cancel_node* work_next = nullptr;   // owned by the one cancellation that set `kind` here
-
-  // The done channel, made by the channel layer at first use: closed under `lock`, in stage closing_done.
-  std::atomic<void*> done_channel{nullptr};
-  void (*close_done)(void*) noexcept = nullptr;  // constant once done_channel is set
-  void (*release_done)(void*) noexcept = nullptr;
-
-  // Set at creation.
-  std::int64_t deadline = never;
-  detail::context_key_name const* key = nullptr;
-  std::shared_ptr<void> value;
-  timer_node* timer = nullptr;  // with a deadline of its own
-
-  // At the other end than `stage`, which all tasks read: those that park or end on several workers write these.
   context_shard first_shard;
   std::atomic<bool> crowded{false};  // first_shard was found locked: a hint
   std::atomic<std::uint32_t> refs;

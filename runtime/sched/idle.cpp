@@ -205,7 +205,7 @@ bool scheduler::go_idle(worker& w) {
       if (!w.in_idle_list) return true;
     }
     if (leaves && leave_as_spare(w)) return false;
-    if (ask_at != never && clock_ns() >= ask_at) ask_whether_dead();
+    if (ask_at != never && clock_ns() >= std::min(ask_at, feed_at)) ask_whether_dead();
     if (feed_at != never) feed_without_monitor();
   }
 }

@@ -164,7 +164,7 @@ bool scheduler::new_worker_locked(processor& p, bool searching) noexcept {
   for (int tries_left = tries_for_first_worker - 1;; --tries_left) {
     started = try_new_worker_locked(p, searching, tries_left <= 0);
     if (started || threads_.load(std::memory_order_relaxed) != 0 || stopping_.load(std::memory_order_relaxed)) break;
-    // Nobody else starts the first one meanwhile: the caller is the one searcher, and p stands in no list.
+    // p stands in no list meanwhile, and who else comes here, as the monitor's second searcher does, has another one.
     lock_.unlock();
     std::this_thread::sleep_for(between_tries);
     lock_.lock();

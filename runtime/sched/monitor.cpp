@@ -23,7 +23,7 @@
 // poller, and look at the network only between tasks. All of that is right as long as tasks come back to the scheduler soon. When one does not
 // (a processor whose tick has not moved between two looks, with something in its queue, a timer that is overdue, or a poller that nobody
 // sleeps in), and there is an idle processor, the monitor wakes a searcher, which steals, fires or polls. A searcher keeps others from being woken,
-// by I3; one whose thread the operating system does not run would so keep everybody. So where something is left out at two looks in a row, and no
+// by I3; one whose thread the operating system does not run would so keep everybody. So where something is left out at all looks in a millisecond, and no
 // processor has been taken in between, another one is woken beside it.
 //
 // A task that comes back to the scheduler each few milliseconds is none of these, but looks at timers and the global queue each 61st time
@@ -183,16 +183,20 @@ class monitor {
     if (unattended) look_for_network(now);
     left_out &= s_.idle_.load(std::memory_order_relaxed) != 0;
     acted |= left_out && !left_out_;  // if it comes again nobody could be woken for it
-    if (left_out) wake(left_out_);
+    if (left_out) wake(now);
     left_out_ = left_out;
     return acted;
   }
 
-  /// A searcher, for what is left out; `again`: as it was at the last look.
-  void wake(bool again) noexcept {
-    bool const in_vain = again && s_.taken_.get() == taken_by_then_;
-    if (in_vain) s_.wake_another_searcher();
-    else s_.wake_if_idle(nullptr);
+  /// A searcher, for what is left out; another one if that has been so, and no processor has been taken, for as long as a wake-up may be late.
+  void wake(std::int64_t now) noexcept {
+    if (!left_out_ || s_.taken_.get() != taken_by_then_) left_out_since_ = now;
+    if (now - left_out_since_ < longest_ns) {
+      s_.wake_if_idle(nullptr);
+    } else {
+      s_.wake_another_searcher();
+      left_out_since_ = now;
+    }
     taken_by_then_ = s_.taken_.get();
   }
 
@@ -307,7 +311,8 @@ class monitor {
   std::vector<view> views_;
   watchdog dog_;
   std::uint64_t taken_ = 0;           // scheduler::taken_ when nothing went on last
-  std::uint64_t taken_by_then_ = 0;   // the same, when something was left out last
+  std::uint64_t taken_by_then_ = 0;   // the same, at the last look that found something left out
+  std::int64_t left_out_since_ = 0;   // by all looks, and none of them saw one taken
   unsigned next_to_poll_ = 0;         // the processor whose holder was last told to look at the network
   unsigned dry_ = 0;                  // processors whose queues were found empty since the last look
   bool left_out_ = false;             // the last look woke a searcher

@@ -175,6 +175,16 @@ TEST_CASE("a handler that was put above, and calls what was there, is called onc
   CHECK(end.errors == "noted\n");
 }
 
+TEST_CASE("an overflow is reported beside a handler that was put above, and calls nothing, in an earlier runtime") {
+  auto const end = run_child([] {
+    install_overflow_report(describe);
+    ::signal(SIGSEGV, count_and_leave);
+    remove_overflow_report();
+    return overflow_a_stack(guard_kind::mprotect);
+  });
+  CHECK(end.errors.find("stack overflow in task 17") != end.errors.npos);
+}
+
 TEST_CASE("who puts back the handler of a report that has been removed does not make it its own predecessor") {
   auto const end = run_child([] {
     ::signal(SIGSEGV, count_and_leave);
