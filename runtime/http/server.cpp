@@ -248,7 +248,7 @@ void http_server::keep_time() {
 }
 
 bool http_server::client_is_gone(http_connection& c, std::uint32_t activity, std::int64_t handling_for) noexcept {
-  int const fd = c.stream.native_handle();
+  int const fd = stream_access::descriptor_of(c.stream);
   short const state = net::system::hang_up(fd);
   if ((state & (POLLERR | POLLHUP)) != 0) return true;
   connection_phase const p = http_connection::phase_of(activity);
@@ -315,7 +315,7 @@ bool http_server::sweep() {
         continue;
       }
       if (p == connection_phase::writing) {  // a large write to a slow reader gets on without an end
-        std::uint64_t const acked = net::system::bytes_acked(c->stream.native_handle());
+        std::uint64_t const acked = net::system::bytes_acked(stream_access::descriptor_of(c->stream));
         if (std::exchange(c->acked, acked) != acked) {
           c->seen_at = at;
           continue;
@@ -330,7 +330,7 @@ bool http_server::sweep() {
       if (at - c->seen_at < limit_of(p)) continue;
       // What has come and nobody has read yet says that this machine stood still, not the client. A header's time counts as it is.
       bool const waits = p == connection_phase::idle || p == connection_phase::body;
-      if (waits && net::system::is_ready(c->stream.native_handle(), POLLIN) > 0) {
+      if (waits && net::system::is_ready(stream_access::descriptor_of(c->stream), POLLIN) > 0) {
         c->seen_at = at;
         continue;
       }
