@@ -5,6 +5,7 @@
 #include "runtime/http/state.hpp"
 
 #include "runtime/base/check.hpp"
+#include "runtime/net/scratch.hpp"
 #include "runtime/net/system.hpp"
 #include "runtime/platform/platform.hpp"
 #include "runtime/sched/wait.hpp"
@@ -124,7 +125,8 @@ stream_end stream_body(http_connection& c, std::string& out, http::response cons
   // A body whose end is the end of the connection would look whole: a reset tells. Chunks without a last one tell by themselves.
   bool whole = false;
   defer const tell([&] {
-    if (!whole && sink.sent() && form == body_form::to_end) net::system::reset_on_close(c.stream.native_handle());
+    if (!whole && sink.sent() && form == body_form::to_end)
+      net::system::reset_on_close(stream_access::descriptor_of(c.stream));
   });
   int fault = 0;
   try {

@@ -15,6 +15,7 @@
 #include "runtime/http/parser.hpp"
 #include "runtime/http/state.hpp"
 #include "runtime/http/url.hpp"
+#include "runtime/net/scratch.hpp"
 #include "runtime/net/system.hpp"
 #include "runtime/sched/task.hpp"
 #include "runtime/sched/wait.hpp"
@@ -127,7 +128,7 @@ std::optional<net::tcp_stream> http_client::take(std::string const& address) {
       --kept_;
       if (at->second.empty()) idle_.erase(at);
     }
-    if (net::system::is_ready(found->native_handle(), POLLIN | POLLRDHUP) == 0) return found;
+    if (net::system::is_ready(stream_access::descriptor_of(*found), POLLIN | POLLRDHUP) == 0) return found;
   }
 }
 

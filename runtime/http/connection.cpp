@@ -10,6 +10,7 @@
 #include "runtime/http/response_text.hpp"
 #include "runtime/http/server_state.hpp"
 #include "runtime/http/workspace.hpp"
+#include "runtime/net/scratch.hpp"
 #include "runtime/net/system.hpp"
 
 #include <weft/context.hpp>
@@ -77,6 +78,7 @@ class exchange {
   bool send(http::response const& r, response_frame f);
   bool flush() { return write_out(c_, w_.out); }
   [[nodiscard]] bool may_lose_its_end() const noexcept;
+  [[nodiscard]] std::uint64_t unacknowledged() const noexcept;
   void linger();
   [[nodiscard]] bool draining() const noexcept { return s_.draining.load(std::memory_order_relaxed); }
 
@@ -192,8 +194,12 @@ bool exchange::refuse(int status) {
 bool exchange::may_lose_its_end() const noexcept {
   if (!in_.empty() || rest_may_come_) return true;
   if (c_.written <= first_window) return false;
-  int const fd = c_.stream.native_handle();
-  return net::system::unacknowledged(fd, c_.written) != 0 || net::system::is_ready(fd, POLLIN) != 0;
+  return unacknowledged() != 0 || net::system::is_ready(stream_access::descriptor_of(c_.stream), POLLIN) != 0;
+}
+
+/// Of the response, by the client. 0 if the stream is closed: the server may be destroyed while its connection waits.
+std::uint64_t exchange::unacknowledged() const noexcept {
+  return net::system::unacknowledged(stream_access::descriptor_of(c_.stream), c_.written);
 }
 
 /// The client may still be sending what nobody will read: take it in for a second, and for as long as each further one
@@ -203,8 +209,7 @@ bool exchange::may_lose_its_end() const noexcept {
 void exchange::linger() {
   if (!c_.stream.shutdown_write()) return;
   w_.grow_in(input::first_large_buffer, 0);
-  int const fd = c_.stream.native_handle();
-  std::uint64_t left = net::system::unacknowledged(fd, c_.written);
+  std::uint64_t left = unacknowledged();
   time_point until = weft::now() + lingering;
   c_.stream.set_read_deadline(until);
   for (std::size_t dropped = 0;;) {
@@ -218,7 +223,7 @@ void exchange::linger() {
       weft::sleep_until(until);
     }
     if (time_point const now = weft::now(); now >= until) {
-      std::uint64_t const still = net::system::unacknowledged(fd, c_.written);
+      std::uint64_t const still = unacknowledged();
       if (still == 0 || still >= left) return;
       left = still;
       until = now + lingering;

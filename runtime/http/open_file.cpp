@@ -42,9 +42,8 @@ no_file judge(int error) noexcept {
   }
 }
 
-descriptor step(int folder, std::string_view name, int flags, int& error) {
-  std::string const one(name);
-  descriptor opened(::openat(folder, one.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
+descriptor step(int folder, std::string const& name, int flags, int& error) {
+  descriptor opened(::openat(folder, name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
   error = opened.get() < 0 ? errno : 0;
   return opened;
 }
@@ -56,7 +55,7 @@ std::variant<open_file, no_file> open_beneath(descriptor const& root, std::strin
   int at = root.get(), error = 0;
   for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/')) {
     if (!is_served(path.substr(0, slash))) return no_file::absent;
-    folder = step(at, path.substr(0, slash), O_PATH | O_DIRECTORY, error);
+    folder = step(at, std::string(path.substr(0, slash)), O_PATH | O_DIRECTORY, error);
     if ((at = folder.get()) < 0) return judge(error);
     path.remove_prefix(slash + 1);
   }
@@ -71,7 +70,7 @@ std::variant<open_file, no_file> open_beneath(descriptor const& root, std::strin
   if (S_ISDIR(what.st_mode) && !of_folder) return no_file::folder;
   if (!served()) return no_file::absent;
   // O_NONBLOCK and another look: it may have been replaced, and opening a pipe that nobody writes to would wait.
-  open_file file{step(at, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, error), 0, 0, 0};
+  open_file file{step(at, one, O_RDONLY | O_NONBLOCK | O_NOCTTY, error), 0, 0, 0};
   if (file.fd.get() < 0) return judge(error);
   if (::fstat(file.fd.get(), &what) != 0) return judge(errno);
   if (!served()) return no_file::absent;

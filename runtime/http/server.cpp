@@ -3,7 +3,7 @@
 // Shutdown, with g the end of the grace:
 //   1. draining is set: from now on each response says Connection: close and is its connection's last.
 //   2. What waits at the listeners is accepted, since it may have sent a request that would be lost with it. Then they are closed, which ends
-//      the accept loops.
+//      the accept loops. Until these have ended, no connection left does not mean that none will start.
 //   3. Every connection is poked: its read deadline is put into the past. One that waits idle wakes, gives its client
 //      `lingering` to be told by a response (a request may be on its way, and closing now would lose it), and ends. One that is busy
 //      takes the deadline back and goes on; it sees `draining` when it has answered. Repeated every `poke_interval`, for those
@@ -45,8 +45,8 @@ constexpr auto lingering = 50ms;
 constexpr auto poke_interval = 100ms;
 constexpr auto after_force = 1s;  // for cancelled handlers to unwind
 constexpr auto accept_retry = 10ms;
-constexpr std::size_t most_waiting = net::listen_options().backlog;
-constexpr auto look_interval = 250ms;  // while handlers run
+constexpr std::size_t most_waiting = net::listen_options().backlog + 1;  // Linux keeps one more
+constexpr auto look_interval = 250ms;                                    // while handlers run
 constexpr std::chrono::nanoseconds probe_after = 500ms;
 constexpr std::size_t most_lost = 256;  // a sweep
 
@@ -113,6 +113,7 @@ void http_server::serve(context const* until) {
     if (listeners_.empty()) throw std::logic_error("weft::http::server::serve: listen() comes first");
     if (serving_) throw std::logic_error("weft::http::server::serve: called twice");
     serving_ = true;
+    if (task const* const self = current_task()) runtime_ = self->sched;
     cancel_connections_ = connections.second;
     connections_ = connections.first;
   }
@@ -143,6 +144,15 @@ void http_server::serve(context const* until) {
 }
 
 void http_server::accept_from(net::tcp_listener& listener, context const& connections) {
+  {
+    std::lock_guard const held(lock_);
+    ++accepting_;
+  }
+  defer const at_end([this] {
+    std::lock_guard const held(lock_);
+    --accepting_;
+    changed_.notify_all();
+  });
   while (!draining) {
     if (live_ >= options.max_connections) {
       std::unique_lock held(lock_);
@@ -155,20 +165,23 @@ void http_server::accept_from(net::tcp_listener& listener, context const& connec
       weft::sleep_for(accept_retry);
       continue;
     }
-    start_connection(std::move(*stream), connections);
+    if (!start_connection(std::move(*stream), connections)) weft::sleep_for(accept_retry);
   }
 }
 
 /// As many as can have waited: others that come meanwhile are too late.
 void http_server::accept_waiting(net::tcp_listener& listener) {
   for (std::size_t n = 0; n != most_waiting && live_ < options.max_connections; ++n) {
+    {
+      std::lock_guard const held(lock_);
+      if (weft::now() >= stop_at_) return;
+    }
     auto stream = listener.take_waiting();
-    if (!stream) return;
-    start_connection(std::move(*stream), *connections_);
+    if (!stream || !start_connection(std::move(*stream), *connections_)) return;
   }
 }
 
-void http_server::start_connection(net::tcp_stream stream, context const& connections) {
+bool http_server::start_connection(net::tcp_stream stream, context const& connections) {
   if (live_.fetch_add(1) == 0) {
     std::lock_guard const held(lock_);  // keep_time may be between its look and its wait
     changed_.notify_all();
@@ -179,10 +192,11 @@ void http_server::start_connection(net::tcp_stream stream, context const& connec
     weft::spawn([self = shared_from_this(), s = std::move(stream)]() mutable {
       self->run_connection(std::move(s));
     }).detach();
+    return true;
   } catch (std::exception const& e) {  // no stack or no memory for one more: the others go on
     ended();
     report_failure("accept", "", e.what());
-    weft::sleep_for(accept_retry);
+    return false;
   }
 }
 
@@ -248,7 +262,7 @@ void http_server::keep_time() {
 }
 
 bool http_server::client_is_gone(http_connection& c, std::uint32_t activity, std::int64_t handling_for) noexcept {
-  int const fd = c.stream.native_handle();
+  int const fd = stream_access::descriptor_of(c.stream);
   short const state = net::system::hang_up(fd);
   if ((state & (POLLERR | POLLHUP)) != 0) return true;
   connection_phase const p = http_connection::phase_of(activity);
@@ -315,7 +329,7 @@ bool http_server::sweep() {
         continue;
       }
       if (p == connection_phase::writing) {  // a large write to a slow reader gets on without an end
-        std::uint64_t const acked = net::system::bytes_acked(c->stream.native_handle());
+        std::uint64_t const acked = net::system::bytes_acked(stream_access::descriptor_of(c->stream));
         if (std::exchange(c->acked, acked) != acked) {
           c->seen_at = at;
           continue;
@@ -330,7 +344,7 @@ bool http_server::sweep() {
       if (at - c->seen_at < limit_of(p)) continue;
       // What has come and nobody has read yet says that this machine stood still, not the client. A header's time counts as it is.
       bool const waits = p == connection_phase::idle || p == connection_phase::body;
-      if (waits && net::system::is_ready(c->stream.native_handle(), POLLIN) > 0) {
+      if (waits && net::system::is_ready(stream_access::descriptor_of(c->stream), POLLIN) > 0) {
         c->seen_at = at;
         continue;
       }
@@ -372,17 +386,20 @@ void http_server::shutdown(std::chrono::nanoseconds grace) {
   draining = true;  // 1
   std::unique_lock held(lock_);
   stop_at_ = std::min(stop_at_, detail::time_after(grace));
-  if (serving_) {
+  task const* const self = current_task();
+  if (self && self->sched == runtime_) {  // elsewhere connections cannot be started
+    ++accepting_;
     held.unlock();  // listeners_ is constant from now on
     for (auto& l : listeners_) {
       accept_waiting(*l);  // 2
       l->close();
     }
     held.lock();
+    --accepting_;
   }
   for (auto& l : listeners_) l->close();
   changed_.notify_all();
-  auto const none_left = [this] { return live_ == 0; };
+  auto const none_left = [this] { return live_ == 0 && accepting_ == 0; };
   while (!none_left() && weft::now() < stop_at_) {
     held.unlock();
     poke_all();  // 3

@@ -23,6 +23,8 @@
 
 namespace weft::rt {
 
+class scheduler;
+
 struct http_server : std::enable_shared_from_this<http_server> {
   http_server(std::shared_ptr<route_table> t, http::server_options const& o);
 
@@ -49,7 +51,7 @@ struct http_server : std::enable_shared_from_this<http_server> {
 
   void accept_from(net::tcp_listener& listener, context const& connections);
   void accept_waiting(net::tcp_listener& listener);
-  void start_connection(net::tcp_stream stream, context const& connections);
+  [[nodiscard]] bool start_connection(net::tcp_stream stream, context const& connections);
   void run_connection(net::tcp_stream&& stream);
   void ended() noexcept;
   void keep_time();
@@ -70,10 +72,12 @@ struct http_server : std::enable_shared_from_this<http_server> {
   condition_variable changed_;  // live_ has become 0 or less than the maximum; the fields below have changed
   std::vector<std::unique_ptr<net::tcp_listener>> listeners_;  // guarded by lock_; constant once serving
   bool serving_ = false;                                       // guarded by lock_
-  bool finished_ = false;                                      // guarded by lock_: a shutdown is through
-  time_point stop_at_ = time_point::max();                     // guarded by lock_: the end of the grace
-  std::optional<cancel_fn> cancel_connections_;                // guarded by lock_
-  std::optional<context> connections_;                         // guarded by lock_; constant once serving
+  scheduler const* runtime_ = nullptr;                         // guarded by lock_: the one that serves
+  std::size_t accepting_ = 0;               // guarded by lock_: who may hold a connection that live_ does not count yet
+  bool finished_ = false;                   // guarded by lock_: a shutdown is through
+  time_point stop_at_ = time_point::max();  // guarded by lock_: the end of the grace
+  std::optional<cancel_fn> cancel_connections_;  // guarded by lock_
+  std::optional<context> connections_;           // guarded by lock_; constant once serving
 };
 
 }  // namespace weft::rt

@@ -188,7 +188,7 @@ result<std::vector<endpoint>> resolve_until(std::string_view address, bool liste
   if (parts->numeric) return std::vector{numeric_endpoint(parts->host, parts->port)};
   if (parts->host.empty() && listening) return std::vector{numeric("::"), numeric("0.0.0.0")};
   std::string const name = canonical(parts->host);
-  if (name.empty() || name == "localhost") return std::vector{numeric("127.0.0.1"), numeric("::1")};
+  if (parts->host.empty() || name == "localhost") return std::vector{numeric("127.0.0.1"), numeric("::1")};
   if (rt::current_simulation() != nullptr) {
     sockaddr_in a{};
     a.sin_family = AF_INET;

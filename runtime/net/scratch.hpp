@@ -41,6 +41,10 @@ struct stream_access {
   /// As s.read_some, into the scratch of the thread that the caller is on when the bytes have come: a view of what has been read, empty at the
   /// end of the stream. std::errc::not_enough_memory if there is no scratch. A cancellation point. Only from a task.
   [[nodiscard]] static result<std::span<char>> read_to_scratch(net::stream_base& s);
+
+  /// As s.native_handle(), for who asks the kernel something at once and neither keeps nor duplicates the number: the stream is closed as one of
+  /// which no duplicates can exist.
+  [[nodiscard]] static int descriptor_of(net::stream_base const& s) noexcept;
 };
 
 }  // namespace weft::rt

@@ -197,4 +197,9 @@ result<std::span<char>> stream_access::read_to_scratch(net::stream_base& s) {
   return std::span(reinterpret_cast<char*>(scratch.data()), *n);
 }
 
+int stream_access::descriptor_of(net::stream_base const& s) noexcept {
+  io_use const use(s.handle_.slot());
+  return use ? s.handle_.slot()->fd : -1;
+}
+
 }  // namespace weft::rt

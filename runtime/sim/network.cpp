@@ -264,8 +264,8 @@ short network::poll(int fd, short events) noexcept {
 
 std::uint64_t network::bytes_acked(int fd) noexcept {
   rt::tsan_ignore const run_data;
-  open_socket const& s = *find(fd);
-  return s.stream ? s.stream->delivered(s.side) : 0;
+  open_socket const* const s = find(fd);
+  return s && s->stream ? s->stream->delivered(s->side) : 0;
 }
 
 void network::reset_on_close(int fd) noexcept { find(fd)->resets = true; }

@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <thread>
 #include <vector>
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 using namespace http_test;
@@ -76,11 +78,57 @@ TEST_CASE("a request of a connection that has not been accepted yet is answered"
     serving.join();
     for (int const fd : clients) {
       char answer[1024];
-      ssize_t const n = ::recv(fd, answer, sizeof answer, MSG_DONTWAIT);
+      timeval const patience{10, 0};
+      REQUIRE(::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+      ssize_t const n = ::recv(fd, answer, sizeof answer, 0);
       CHECK(body_of({answer, static_cast<std::size_t>(std::max<ssize_t>(n, 0))}) == "late");
       ::close(fd);
     }
   });
+}
+
+TEST_CASE("a shutdown from a plain thread, or another runtime, starts no connection there") {
+  for (bool by_thread : {true, false}) {
+    CAPTURE(by_thread);
+    weft::options o;
+    o.workers = 1;
+    o.hog_after = o.blocked_after = std::chrono::hours(1);  // so that it stays on its thread
+    weft::run(o, [&] {
+      std::thread::id const here = std::this_thread::get_id();
+      std::atomic<int> elsewhere{0};
+      http::router r;
+      r.get("/x", [&] {
+        if (std::this_thread::get_id() != here) ++elsewhere;
+        return std::string("x");
+      });
+      http::server server(r);
+      net::endpoint const at = *server.listen("127.0.0.1:0");
+      auto serving = weft::spawn([&] { server.serve(); });
+      weft::sleep_for(1ms);  // it waits for connections
+      std::vector<int> clients;
+      for (int i = 0; i != 20; ++i) {
+        int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        REQUIRE(::connect(fd, static_cast<sockaddr const*>(at.data()), at.size()) == 0);
+        std::string const request = get("/x");
+        REQUIRE(::send(fd, request.data(), request.size(), 0) == static_cast<ssize_t>(request.size()));
+        clients.push_back(fd);
+      }
+      std::thread other([&] {
+        if (by_thread) server.shutdown(10s);
+        else weft::run(o, [&] { server.shutdown(10s); });
+      });
+      for (bool listens = true; listens;) {  // the server's own tasks do not run meanwhile
+        int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        listens = ::connect(fd, static_cast<sockaddr const*>(at.data()), at.size()) == 0;
+        ::close(fd);
+        (void)::poll(nullptr, 0, 1);
+      }
+      serving.join();
+      other.join();
+      for (int const fd : clients) ::close(fd);
+      CHECK(elsewhere == 0);
+    });
+  }
 }
 
 TEST_CASE("a request in progress is finished within the grace, and told that it was the last") {
@@ -266,17 +314,17 @@ TEST_CASE(
   weft::run(o, [] {
     http::router r;
     r.get("/x", [] { return std::string("in time"); });
-    http::server server(r, {.idle_timeout = 1s});
+    http::server server(r, {.idle_timeout = 3s});
     std::string const at = server.listen("127.0.0.1:0")->to_string();
     auto serving = weft::spawn([&] { server.serve(); });
     wire w(at);
     CHECK(body_of(w.send(get("/x")).response()) == "in time");
-    weft::sleep_for(400ms);  // so that the connection has been seen idle
+    weft::sleep_for(800ms);  // two sweeps, so that the connection has been seen idle
     std::string const request = get("/x");
     REQUIRE(::send(w.stream().native_handle(), request.data(), request.size(), 0) >
             0);  // without a look at the network
-    (void)::poll(nullptr, 0, 1500);
-    weft::sleep_for(200ms);  // longer than until the next sweep
+    (void)::poll(nullptr, 0, 3500);
+    weft::sleep_for(600ms);  // longer than until the next sweep
     CHECK(body_of(w.response()) == "in time");
     server.shutdown(1s);
     serving.join();

@@ -182,19 +182,22 @@ TEST_CASE("a socket is looked at in time beside tasks that compute and yield") {
         }
       });
     constexpr int rounds = 20;
-    int taken = 0;
+    std::vector<int> taken;
     std::thread client([&, to = std::move(near)]() mutable {
       for (int i = 0; i != rounds; ++i) {
         for (int const at = picks; picks - at < 3 + i;) std::this_thread::yield();
         int const before = picks;
         if (!round_trip(to)) break;
-        taken += picks - before;
+        taken.push_back(picks - before);
       }
       over = true;
     });
     all.wait();
     client.join();
-    INFO("a round trip takes " << taken / rounds << " picks");
-    CHECK(taken / rounds < 40);
+    REQUIRE(taken.size() == rounds);
+    // The median: in some rounds the client itself has to wait for the machine.
+    std::ranges::nth_element(taken, taken.begin() + rounds / 2);
+    INFO("a round trip takes " << taken[rounds / 2] << " picks");
+    CHECK(taken[rounds / 2] < 40);
   });
 }

@@ -61,7 +61,8 @@ class server {
   /// Serves until `until` is cancelled, then shuts down with `shutdown_grace` and returns. If the calling task is cancelled: as above.
   void serve(context until);
 
-  /// Stops accepting, closes idle connections, lets requests in progress end and answers them with Connection: close.
+  /// Accepts what has connected (called in the runtime that serves; nothing at max_connections, or without descriptors or memory), then no
+  /// more. Closes idle connections, lets requests in progress end and answers them with Connection: close.
   /// After `grace` the contexts of the remaining handlers are cancelled and their connections closed. Parks until all have
   /// ended or are closed, whether the caller is cancelled or not; may be called twice and from several tasks: the earliest end counts.
   void shutdown(weft::detail::patience grace);
