@@ -35,7 +35,7 @@ namespace weft {
 
 namespace detail {
 /// Names a key by its address; by its type, too, since libraries whose symbols are hidden, or that are loaded as plug-ins, have one each. Types that are
-/// local to a file or a function are told apart by the address alone.
+/// local to a file or a function, and those of templates, are told apart by the address alone.
 struct context_key_name {
   std::type_info const* type;  // null without RTTI
 };

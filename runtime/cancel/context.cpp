@@ -4,9 +4,11 @@
 #include <weft/detail/guest.hpp>
 #include <weft/detail/simulated.hpp>
 
+#include <charconv>
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <system_error>
 #include <typeinfo>
 
 #include "runtime/base/check.hpp"
@@ -49,17 +51,24 @@ context share(rt::cancel_node& n) noexcept {
   return context(&n);
 }
 
-/// Whether the name may be that of different types in two files: of what stands in an unnamed namespace or in a function. GCC's type_info tells them
-/// apart, Clang's does not.
-bool is_of_one_file(std::type_info const& type) noexcept {
-  std::string_view const name = type.name();  // as the Itanium ABI mangles it
-  return name.starts_with('Z') || name.find("_GLOBAL__N_") != name.npos || name.find("IZ") != name.npos;
+/// Whether one name is one type in all files, as the Itanium ABI mangles it: identifiers alone, none of them an unnamed namespace. Types in functions, lambdas'
+/// and those of templates that take them may have one name in two files; GCC's type_info tells these apart, Clang's does not.
+bool is_plain(std::string_view name) noexcept {
+  if (name.starts_with('N') && name.ends_with('E')) name = name.substr(1, name.size() - 2);
+  while (!name.empty()) {
+    std::size_t length = 0;
+    auto const [end, error] = std::from_chars(name.data(), name.data() + name.size(), length);
+    name.remove_prefix(static_cast<std::size_t>(end - name.data()));
+    if (error != std::errc() || length > name.size() || name.starts_with("_GLOBAL__N")) return false;
+    name.remove_prefix(length);
+  }
+  return true;
 }
 
 /// One key, named in one library or in two.
 bool same_key(detail::context_key_name const& a, detail::context_key_name const& b) noexcept {
   if (&a == &b) return true;
-  return a.type != nullptr && b.type != nullptr && *a.type == *b.type && !is_of_one_file(*a.type);
+  return a.type != nullptr && b.type != nullptr && *a.type == *b.type && is_plain(a.type->name());
 }
 
 /// Whose a context below `parent` is: the caller's runtime's, on a plain thread the parent's, which may be gone (guest.cpp).

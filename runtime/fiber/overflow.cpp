@@ -11,6 +11,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <utility>
@@ -24,17 +26,11 @@ constexpr int frames_most = 48;  // an endless recursion repeats itself long bef
 constinit object_lock install_lock;
 constinit unsigned installs = 0;                             // guarded by install_lock
 constinit std::atomic<overflow_describe> describe{nullptr};  // written under install_lock, read in the handler
-struct sigaction previous[2];                                // written before our handler is in place, read in it
-// What the program had put above our handler when that was to go stays, and may call ours as what stood below it. Ours is put above that the next time, so
-// a fault may come round: it goes to what stood below ours before all of these then.
-struct sigaction bottom[2];  // as `previous`
-bool stayed_above[2] = {};   // guarded by install_lock
-struct passing {
-  void const* context = nullptr;  // of the fault that this thread is passing on
-  void const* frame =
-      nullptr;  // of our handler. One that is left by a jump leaves this behind: a fault that comes round has its frame below
-};
-thread_local constinit passing on_the_way __attribute__((tls_model("initial-exec")));
+// What the program had put above our handler when that was to go stays, and may call ours as what stood below it, or put it back. So the next time another
+// entry of ours goes above that: each knows for good what stood below it, and no fault comes round. Where all are taken what stands there stays on top.
+constexpr unsigned entries_most = 8;
+struct sigaction previous[entries_most][2];  // below each entry; written before it is in place, read in it
+unsigned entries_taken[2] = {};              // of each signal; guarded by install_lock
 
 int index_of(int signal) noexcept { return signal == signals[0] ? 0 : 1; }
 
@@ -62,6 +58,7 @@ void report(overflow_info const& found) noexcept {
 
 // O1. The faulting instruction runs again when the handler returns; a signal that somebody sent must be sent again.
 void pass_on(struct sigaction const& before, int signal, siginfo_t* info, void* context) noexcept {
+  if ((before.sa_flags & static_cast<int>(SA_RESETHAND)) != 0) put_default_back(signal);
   if ((before.sa_flags & SA_SIGINFO) != 0) {
     before.sa_sigaction(signal, info, context);
   } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
@@ -74,7 +71,7 @@ void pass_on(struct sigaction const& before, int signal, siginfo_t* info, void* 
   }
 }
 
-void on_fault(int signal, siginfo_t* info, void* context) noexcept {
+void take_fault(unsigned entry, int signal, siginfo_t* info, void* context) noexcept {
   int const kept = errno;
   overflow_info found;
   overflow_describe const ask = describe.load(std::memory_order_acquire);
@@ -82,13 +79,21 @@ void on_fault(int signal, siginfo_t* info, void* context) noexcept {
     report(found);  // O2
     put_default_back(signal);
   } else {
-    passing const now{context, __builtin_frame_address(0)};
-    bool const comes_round = on_the_way.context == context && now.frame < on_the_way.frame;
-    passing const outer = std::exchange(on_the_way, now);
-    pass_on((comes_round ? bottom : previous)[index_of(signal)], signal, info, context);
-    on_the_way = outer;
+    pass_on(previous[entry][index_of(signal)], signal, info, context);
   }
   errno = kept;
+}
+
+using fault_handler = void (*)(int, siginfo_t*, void*);
+template <unsigned... Entry>
+constexpr std::array<fault_handler, entries_most> make_entries(std::integer_sequence<unsigned, Entry...>) {
+  return {+[](int signal, siginfo_t* info, void* context) { take_fault(Entry, signal, info, context); }...};
+}
+constexpr auto entries = make_entries(std::make_integer_sequence<unsigned, entries_most>());
+
+/// Which of ours it is; entries_most: none.
+unsigned entry_of(struct sigaction const& action) noexcept {
+  return static_cast<unsigned>(std::ranges::find(entries, action.sa_sigaction) - entries.begin());
 }
 
 }  // namespace
@@ -101,15 +106,17 @@ void install_overflow_report(overflow_describe ask) noexcept {
   void* frame[1];
   (void)current_calls(frame, 1);  // the unwinder sets itself up, which a signal handler may not do
   for (int const signal : signals) {
-    struct sigaction action{};
-    action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    ::sigemptyset(&action.sa_mask);
     struct sigaction now{};
     WEFT_CHECK(::sigaction(signal, nullptr, &now) == 0, "no signal action to be had");
-    if (now.sa_sigaction == on_fault) continue;  // the program has put it back: what stood below it does
-    previous[index_of(signal)] = now;
-    if (!stayed_above[index_of(signal)]) bottom[index_of(signal)] = now;
+    unsigned& taken = entries_taken[index_of(signal)];
+    // One of ours may be there, where the program has put it back.
+    if (entry_of(now) != entries_most || taken == entries_most) continue;
+    previous[taken][index_of(signal)] = now;
+    struct sigaction action{};
+    action.sa_sigaction = entries[taken];
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    ::sigemptyset(&action.sa_mask);
+    ++taken;
     WEFT_CHECK(::sigaction(signal, &action, nullptr) == 0, "the overflow handler cannot be installed");
   }
 }
@@ -122,8 +129,10 @@ void remove_overflow_report() noexcept {
   for (int const signal : signals) {
     struct sigaction now{};
     if (::sigaction(signal, nullptr, &now) != 0) continue;
-    if (now.sa_sigaction == on_fault) ::sigaction(signal, &previous[index_of(signal)], nullptr);
-    else stayed_above[index_of(signal)] = true;
+    unsigned const entry = entry_of(now);
+    if (entry == entries_most) continue;
+    ::sigaction(signal, &previous[entry][index_of(signal)], nullptr);
+    entries_taken[index_of(signal)] = entry;
   }
 }
 

@@ -75,7 +75,7 @@ void scheduler::ask_whether_dead() noexcept {
   guard hold(lock_);
   if (v.taken != taken_.get()) return;
   if (v.is == idle_verdict::what::later) {
-    ask_pause_ = std::min(ask_pause_ * 2, longest_pause_ns);
+    ask_pause_ = std::min(ask_pause_ * 2, starving() ? patience_with_starving_ns : longest_pause_ns);
   } else {
     ask_pause_ = never;  // till a processor is taken again
     witness_ = v.witness;

@@ -131,7 +131,9 @@ void scheduler::starve(task* t) noexcept {  // S1
   // A stack that came back before the flag was seen: its put and this look are ordered by the pool's lock, so one of the two sides
   // feeds the task.
   (void)feed_starving();
-  if (starving()) rouse_monitor();
+  if (!starving()) return;
+  rouse_monitor();
+  wake_if_idle(nullptr);  // who sleeps does not know yet that it is to try again, if there is no monitor
 }
 
 bool scheduler::feed_starving() noexcept {  // S3

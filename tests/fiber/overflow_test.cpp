@@ -185,6 +185,52 @@ TEST_CASE("an overflow is reported beside a handler that was put above, and call
   CHECK(end.errors.find("stack overflow in task 17") != end.errors.npos);
 }
 
+TEST_CASE("a handler that puts back what was there, and leaves the fault to that, has its say once") {
+  auto const end = run_child([] {
+    ::signal(SIGSEGV, count_and_leave);
+    alternate_stack const signals;
+    install_overflow_report(describe);
+    struct sigaction action{};
+    action.sa_sigaction = [](int signal, siginfo_t*, void*) {
+      [[maybe_unused]] ssize_t const n = ::write(STDERR_FILENO, "noted\n", 6);
+      ::sigaction(signal, &below, nullptr);
+    };
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    ::sigaction(SIGSEGV, &action, &below);
+    remove_overflow_report();
+    install_overflow_report(describe);
+    *nowhere = 1;
+    return 0;
+  });
+  CHECK(end.exit_code == 77);
+  CHECK(end.errors == "noted\n");
+}
+
+TEST_CASE("of handlers that were put above, each beside a report of its own, all have their say") {
+  auto const end = run_child([] {
+    ::signal(SIGSEGV, count_and_leave);
+    alternate_stack const signals;
+    static struct sigaction first_below;
+    struct sigaction action{};
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    action.sa_sigaction = [](int signal, siginfo_t* info, void* context) {
+      [[maybe_unused]] ssize_t const n = ::write(STDERR_FILENO, "first\n", 6);
+      first_below.sa_sigaction(signal, info, context);
+    };
+    install_overflow_report(describe);
+    ::sigaction(SIGSEGV, &action, &first_below);
+    remove_overflow_report();
+    install_overflow_report(describe);
+    install_reporter();
+    remove_overflow_report();
+    install_overflow_report(describe);
+    *nowhere = 1;
+    return 0;
+  });
+  CHECK(end.exit_code == 77);
+  CHECK(end.errors == "noted\nfirst\n");
+}
+
 TEST_CASE("who puts back the handler of a report that has been removed does not make it its own predecessor") {
   auto const end = run_child([] {
     ::signal(SIGSEGV, count_and_leave);
