@@ -19,21 +19,24 @@ namespace api {
 
 namespace {
 
+using namespace std::chrono;
+constexpr seconds patience{2};  // with whoever reads the log, at the end
+
 std::string timestamp() {
-  using namespace std::chrono;
   auto const now = duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-  std::time_t const seconds = now / 1000;
+  std::time_t const now_s = now / 1000;
   std::tm at{};
-  gmtime_r(&seconds, &at);
+  gmtime_r(&now_s, &at);
   char text[32], out[40];
   std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &at);
   std::snprintf(out, sizeof out, "%s.%03dZ", text, static_cast<int>(now % 1000));
   return out;
 }
 
-bool takes_bytes() noexcept {
+bool takes_bytes(steady_clock::time_point until = {}) noexcept {
   pollfd p{STDERR_FILENO, POLLOUT, 0};
-  return ::poll(&p, 1, 0) != 0;  // an error, too: write() tells
+  auto const left = std::max(ceil<milliseconds>(until - steady_clock::now()), 0ms);
+  return ::poll(&p, 1, static_cast<int>(left.count())) != 0;  // an error, too: write() tells
 }
 
 /// What a pipe takes at once if it takes anything. A file takes all.
@@ -93,7 +96,7 @@ void json_log::close() {
   weft::uncancellable const whole;
   lines_.close();
   if (!writer_.joinable()) return;
-  (void)writer_.wait_for(std::chrono::seconds(2));
+  (void)writer_.wait_for(patience);
   writer_.stop();
 }
 
@@ -121,9 +124,10 @@ void json_log::write(std::string_view level, std::string_view event, weft::http:
 }
 
 void json_log::finish(std::string_view level, std::string_view event, weft::http::json_fields fields) {
+  auto const until = steady_clock::now() + patience;
   close();
   auto const last = (cut_ ? "\n" : "") + made(level, event, fields).text;
-  if (std::string_view rest = last; takes_bytes()) (void)write_some(rest, PIPE_BUF);
+  if (std::string_view rest = last; takes_bytes(until)) (void)write_some(rest, PIPE_BUF);
 }
 
 }  // namespace api
