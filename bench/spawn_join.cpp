@@ -13,30 +13,31 @@
 
 namespace {
 
-void spawn_join(benchmark::State& state) {
-  constexpr std::int64_t tasks = 1'000'000;
-  bench::run(state, tasks, [&state] {
-    auto const round = [] {
-      weft::wait_group all;
-      for (std::int64_t i = 0; i < tasks; ++i) all.go([] {});
-      all.wait();
-    };
+constexpr std::int64_t tasks = 1'000'000;
+
+/// Rounds of `tasks` tasks each.
+template <class Round>
+void run_rounds(benchmark::State& state, Round round) {
+  bench::run(state, tasks, [&state, round] {
     round();  // memory that is touched for the first time is not the cost that is looked for
     for (auto _ : state) round();
+  });
+}
+
+void spawn_join(benchmark::State& state) {
+  run_rounds(state, [] {
+    weft::wait_group all;
+    for (std::int64_t i = 0; i < tasks; ++i) all.go([] {});
+    all.wait();
   });
 }
 BENCHMARK(spawn_join)->Apply(bench::workers_as_asked);
 
 void group_join(benchmark::State& state) {
-  constexpr std::int64_t tasks = 1'000'000;
-  bench::run(state, tasks, [&state] {
-    auto const round = [] {
-      weft::task_group all;
-      for (std::int64_t i = 0; i < tasks; ++i) all.spawn([] {});
-      all.wait();
-    };
-    round();
-    for (auto _ : state) round();
+  run_rounds(state, [] {
+    weft::task_group all;
+    for (std::int64_t i = 0; i < tasks; ++i) all.spawn([] {});
+    all.wait();
   });
 }
 BENCHMARK(group_join)->Apply(bench::workers_as_asked);

@@ -57,14 +57,34 @@ void note_and_pass_on(int signal, siginfo_t* info, void* context) {
   below.sa_sigaction(signal, info, context);
 }
 
-void install_reporter() {
+void put_above(void (*handler)(int, siginfo_t*, void*), struct sigaction& what_was_there) {
   struct sigaction action{};
-  action.sa_sigaction = note_and_pass_on;
+  action.sa_sigaction = handler;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  ::sigaction(SIGSEGV, &action, &below);
+  ::sigaction(SIGSEGV, &action, &what_was_there);
+}
+
+void install_reporter() { put_above(note_and_pass_on, below); }
+
+void report_anew() {
+  remove_overflow_report();
+  install_overflow_report(describe);
 }
 
 int volatile* nowhere = nullptr;
+
+/// The end of a child that has a handler of its own, a report above it, does `steps` and writes to nowhere.
+template <class Steps>
+auto fault_after(Steps steps) {
+  return run_child([steps] {
+    ::signal(SIGSEGV, count_and_leave);
+    alternate_stack const signals;
+    install_overflow_report(describe);
+    steps();
+    *nowhere = 1;
+    return 0;
+  });
+}
 
 }  // namespace
 
@@ -161,15 +181,9 @@ TEST_CASE("the last removal puts the earlier handler back") {
 }
 
 TEST_CASE("a handler that was put above, and calls what was there, is called once also after the next installation") {
-  auto const end = run_child([] {
-    ::signal(SIGSEGV, count_and_leave);
-    alternate_stack const signals;
-    install_overflow_report(describe);
+  auto const end = fault_after([] {
     install_reporter();
-    remove_overflow_report();
-    install_overflow_report(describe);
-    *nowhere = 1;
-    return 0;
+    report_anew();
   });
   CHECK(end.exit_code == 77);
   CHECK(end.errors == "noted\n");
@@ -186,62 +200,42 @@ TEST_CASE("an overflow is reported beside a handler that was put above, and call
 }
 
 TEST_CASE("a handler that puts back what was there, and leaves the fault to that, has its say once") {
-  auto const end = run_child([] {
-    ::signal(SIGSEGV, count_and_leave);
-    alternate_stack const signals;
-    install_overflow_report(describe);
-    struct sigaction action{};
-    action.sa_sigaction = [](int signal, siginfo_t*, void*) {
-      [[maybe_unused]] ssize_t const n = ::write(STDERR_FILENO, "noted\n", 6);
-      ::sigaction(signal, &below, nullptr);
-    };
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    ::sigaction(SIGSEGV, &action, &below);
-    remove_overflow_report();
-    install_overflow_report(describe);
-    *nowhere = 1;
-    return 0;
+  auto const end = fault_after([] {
+    put_above(
+        [](int signal, siginfo_t*, void*) {
+          [[maybe_unused]] ssize_t const n = ::write(STDERR_FILENO, "noted\n", 6);
+          ::sigaction(signal, &below, nullptr);
+        },
+        below);
+    report_anew();
   });
   CHECK(end.exit_code == 77);
   CHECK(end.errors == "noted\n");
 }
 
 TEST_CASE("of handlers that were put above, each beside a report of its own, all have their say") {
-  auto const end = run_child([] {
-    ::signal(SIGSEGV, count_and_leave);
-    alternate_stack const signals;
+  auto const end = fault_after([] {
     static struct sigaction first_below;
-    struct sigaction action{};
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    action.sa_sigaction = [](int signal, siginfo_t* info, void* context) {
-      [[maybe_unused]] ssize_t const n = ::write(STDERR_FILENO, "first\n", 6);
-      first_below.sa_sigaction(signal, info, context);
-    };
-    install_overflow_report(describe);
-    ::sigaction(SIGSEGV, &action, &first_below);
-    remove_overflow_report();
-    install_overflow_report(describe);
+    put_above(
+        [](int signal, siginfo_t* info, void* context) {
+          [[maybe_unused]] ssize_t const n = ::write(STDERR_FILENO, "first\n", 6);
+          first_below.sa_sigaction(signal, info, context);
+        },
+        first_below);
+    report_anew();
     install_reporter();
-    remove_overflow_report();
-    install_overflow_report(describe);
-    *nowhere = 1;
-    return 0;
+    report_anew();
   });
   CHECK(end.exit_code == 77);
   CHECK(end.errors == "noted\nfirst\n");
 }
 
 TEST_CASE("who puts back the handler of a report that has been removed does not make it its own predecessor") {
-  auto const end = run_child([] {
-    ::signal(SIGSEGV, count_and_leave);
-    alternate_stack const signals;
-    install_overflow_report(describe);
+  auto const end = fault_after([] {
     install_reporter();
     remove_overflow_report();
     ::sigaction(SIGSEGV, &below, nullptr);
     install_overflow_report(describe);
-    *nowhere = 1;
-    return 0;
   });
   CHECK(end.exit_code == 77);
   CHECK(end.errors.empty());
