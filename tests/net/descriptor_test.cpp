@@ -175,64 +175,66 @@ TEST_CASE("a task that waits to write to a full socket is cancelled, and leaves 
   });
 }
 
-TEST_CASE("standard input is read without making it non-blocking, and is not closed") {
-  // In a process of its own, whose standard input is a pipe.
-  if (!can_fork) return;
-  int fds[2];
-  REQUIRE(::pipe2(fds, O_CLOEXEC) == 0);
-  ::pid_t const child = ::fork();
-  if (child == 0) {
-    ::dup2(fds[0], 0);
-    ::close(fds[1]);
-    ::_exit(weft::run([] {
-      bool good = true;
-      {
-        auto in = net::fd_stream::adopt(0).value();
-        good = read_all(in) == "typed";
-      }
-      int const flags = ::fcntl(0, F_GETFL);
-      return good && flags >= 0 && (flags & O_NONBLOCK) == 0 ? 0 : 1;
-    }));
-  }
-  ::close(fds[0]);
-  REQUIRE(::write(fds[1], "ty", 2) == 2);
-  REQUIRE(::write(fds[1], "ped", 3) == 3);
-  ::close(fds[1]);
-  int status = -1;
-  ::waitpid(child, &status, 0);
-  CHECK(status == 0);
-}
+namespace {
 
-TEST_CASE("several streams of standard input wait for it at once") {
-  // In a process of its own, whose standard input is a pipe.
-  if (!can_fork) return;
+/// body(fds[1]), under weft::run, in a process of its own, whose standard input is the pipe's end fds[0]; then with_parent(fds[1]) here, which has that end
+/// alone. The status of that process.
+template <class Body, class WithParent>
+int status_with_piped_input(Body body, WithParent with_parent) {
   int fds[2];
   REQUIRE(::pipe2(fds, O_CLOEXEC) == 0);
   ::pid_t const child = ::fork();
   if (child == 0) {
     ::dup2(fds[0], 0);
     ::close(fds[0]);
-    ::_exit(weft::run([&] {
-      auto one = net::fd_stream::adopt(0).value(), other = net::fd_stream::adopt(0).value();
-      auto const read = [](net::fd_stream& s) {
-        char room[1];
-        return s.read_some(room).value_or(0);
-      };
-      auto first = weft::spawn(read, std::ref(one)), second = weft::spawn(read, std::ref(other));
-      until_parked(2);
-      bool good = ::write(fds[1], "ab", 2) == 2 && first.join() + second.join() == 2;
-      one.close();
-      other.close();
-      auto again = net::fd_stream::adopt(0).value();  // none of them has closed it
-      good = good && again.native_handle() == 0 && ::write(fds[1], "c", 1) == 1 && read(again) == 1;
-      return good ? 0 : 1;
-    }));
+    ::_exit(weft::run([&] { return body(fds[1]); }));
   }
   ::close(fds[0]);
+  with_parent(fds[1]);
   ::close(fds[1]);
   int status = -1;
   ::waitpid(child, &status, 0);
-  CHECK(status == 0);
+  return status;
+}
+
+}  // namespace
+
+TEST_CASE("standard input is read without making it non-blocking, and is not closed") {
+  if (!can_fork) return;
+  auto const child = [](int other_end) {
+    ::close(other_end);
+    bool good = true;
+    {
+      auto in = net::fd_stream::adopt(0).value();
+      good = read_all(in) == "typed";
+    }
+    int const flags = ::fcntl(0, F_GETFL);
+    return good && flags >= 0 && (flags & O_NONBLOCK) == 0 ? 0 : 1;
+  };
+  CHECK(status_with_piped_input(child, [](int other_end) {
+          REQUIRE(::write(other_end, "ty", 2) == 2);
+          REQUIRE(::write(other_end, "ped", 3) == 3);
+        }) == 0);
+}
+
+TEST_CASE("several streams of standard input wait for it at once") {
+  if (!can_fork) return;
+  auto const child = [](int other_end) {
+    auto one = net::fd_stream::adopt(0).value(), other = net::fd_stream::adopt(0).value();
+    auto const read = [](net::fd_stream& s) {
+      char room[1];
+      return s.read_some(room).value_or(0);
+    };
+    auto first = weft::spawn(read, std::ref(one)), second = weft::spawn(read, std::ref(other));
+    until_parked(2);
+    bool good = ::write(other_end, "ab", 2) == 2 && first.join() + second.join() == 2;
+    one.close();
+    other.close();
+    auto again = net::fd_stream::adopt(0).value();  // none of them has closed it
+    good = good && again.native_handle() == 0 && ::write(other_end, "c", 1) == 1 && read(again) == 1;
+    return good ? 0 : 1;
+  };
+  CHECK(status_with_piped_input(child, [](int) {}) == 0);
 }
 
 TEST_CASE("standard input that is a socket ends its writing alone") {
