@@ -36,9 +36,8 @@ namespace detail {
 
 class group_core;
 
-/// Waits for a place. A cancellation point if the group has a limit.
-void enter_group(group_core&);
-/// A task that has its place, under the group's context; if it throws, the place is given back. `in` is to live until it has started.
+/// A task that has its place, under the group's context. Waits for a place if the group has a limit, and is a cancellation point then. `in` is to
+/// live until it has started.
 [[nodiscard]] rt::task* create_in_group(group_core&, std::optional<guest>& in, body_ops const&, task_options*,
                                         std::source_location place);
 /// The exception being handled escaped a task of the group.
@@ -79,7 +78,6 @@ void spawn_in_group(group_core& g, task_options* options, std::source_location p
   using made = group_ops<closure<F, A...>>;
   using body_t = typename made::body;
   static_assert(std::is_trivially_destructible_v<body_t>);
-  enter_group(g);
   std::optional<guest> in;
   rt::task* t = create_in_group(g, in, made::ops, options, place);
   auto* body = ::new (body_of<false>(t)) body_t(g);

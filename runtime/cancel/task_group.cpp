@@ -1,6 +1,6 @@
 // task_group: a number of places with a context, a limit, the first exception and a bounded list of the others.
 //
-// The places are one word, group_places.hpp, whose steps Y1 to Y8 are named here; the rest is guarded by one lock. A task's last act is to give
+// The places are one word, group_places.hpp, whose steps A1 to A4 and Y1 to Y8 are named here; the rest is guarded by one lock. A task's last act is to give
 // its place back (leave_group).
 //
 // The limit hands places on: a task that leaves while somebody waits in spawn() gives its place to the first of them, who does not
@@ -81,9 +81,18 @@ class group_core {
   }
   [[nodiscard]] bool has_room() const noexcept WEFT_REQUIRES(lock) { return limit == 0 || places.taken() < limit; }
 
+  /// A4 of group_places.hpp.
+  void give_back_ahead() noexcept WEFT_REQUIRES(lock) {
+    std::uint32_t const ahead = places.close();
+    if (ahead == 0) return;
+    rt::drop(own.node(), ahead);  // not the last one: there is `own`
+    places.give_back(ahead);
+  }
+
   /// Waits for the last task. False: `self` is a waiter that ignores cancellation, or else weft::cancelled is due.
   void wait_for_end(rt::waiter& self, bool cancellable) WEFT_NO_THREAD_SAFETY_ANALYSIS {
     lock.lock();
+    give_back_ahead();                          // A4
     if (!places.queue()) return lock.unlock();  // Y6
     rt::wait_record r;
     if (rt::wait_in(self, waiting, lock, r, never, rt::wait_reason::task_group, this, cancellable) == rt::how::cancel)
@@ -93,31 +102,62 @@ class group_core {
   }
 };
 
-// No analysis: wait_in releases the lock.
-void enter_group(group_core& g) WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  if (g.places.enter()) return;  // Y1
+namespace {
+
+/// A2. False: the group is closed, limited or changing.
+bool enter_with_many(group_core& g) noexcept {
+  constexpr std::uint32_t ahead = group_places::many - 1;
+  if (g.places.is_closed() || !g.places.enter(group_places::many)) return false;
+  rt::cancel_node* const under = g.current_of_member();
+  rt::retain(under, group_places::many);
+  if (g.places.put_ahead(ahead)) return true;
+  rt::drop(under, ahead);
+  for (std::uint32_t i = 0; i < ahead; ++i) leave_group(g);
+  return true;
+}
+
+/// A3.
+bool enter_at_rest(group_core& g) noexcept {
+  if (!g.places.may_open()) return false;
+  rt::guard const hold(g.lock);
+  if (!g.places.enter_at_rest(group_places::many)) return false;
+  rt::retain(g.own.node(), group_places::many);
+  g.places.open(group_places::many - 1);
+  return true;
+}
+
+/// Where A1 has found nothing ahead. Waits for a place, and counts a reference to the group's context. No analysis: wait_in releases the lock.
+__attribute__((noinline)) void enter_otherwise(group_core& g) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  if (enter_with_many(g) || enter_at_rest(g)) return;
+  if (g.places.enter(1)) return rt::retain(g.current_of_member());  // Y1
   g.lock.lock();
   bool const limited = g.limit != 0;
   if (!limited) g.places.enter_locked();  // Y2: Y7 has kept it from Y1
   g.lock.unlock();
-  if (!limited) return;
+  if (!limited) return rt::retain(g.current_of_member());
   rt::waiter& self = rt::cancellation_point();
   g.lock.lock();
   if (g.has_room()) {
     g.places.enter_locked();  // Y2
-    return g.lock.unlock();
+    g.lock.unlock();
+    return rt::retain(g.current_of_member());
   }
   rt::wait_record r;
   if (rt::wait_in(self, g.spawning, g.lock, r, never, rt::wait_reason::task_group, &g) == rt::how::cancel)
     rt::throw_cancelled();
+  rt::retain(g.current_of_member());
 }
+
+}  // namespace
 
 rt::task* create_in_group(group_core& g, std::optional<guest>& in, body_ops const& ops, task_options* options,
                           std::source_location place) {
-  rt::cancel_node* const under = g.current_of_member();
+  if (!g.places.take_ahead()) enter_otherwise(g);  // A1
+  rt::cancel_node* counted = g.current_of_member();
   try {
-    return create_task_under(*under, *in.emplace(under->sched).scheduler(), ops, options, place);
+    return create_task_under(counted, *in.emplace(counted->sched).scheduler(), ops, options, place);
   } catch (...) {
+    rt::drop(counted);
     leave_group(g);
     throw;
   }
@@ -216,6 +256,7 @@ void task_group::limit(std::size_t n) {
   rt::ready_list woken;
   {
     rt::guard const hold(g.lock);
+    g.give_back_ahead();  // A4
     g.limit = n;
     g.places.limit(true);  // the number stands still
     while (g.has_room()) {

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <system_error>
+#include <utility>
 
 #include <weft/error.hpp>
 #include <weft/task.hpp>
@@ -214,19 +215,15 @@ task* create_task_to_join(body_ops const& ops, std::source_location place) {
   return t;
 }
 
-task* create_task_under(cancel_node& under, scheduler& s, body_ops const& ops, task_options* options,
+task* create_task_under(cancel_node*& under, scheduler& s, body_ops const& ops, task_options* options,
                         std::source_location place) {
   worker* const w = current_worker();
   if (options == nullptr && w != nullptr && w->sched == &s && !s.starving() && is_at_hand(*w, ops)) [[likely]] {
-    retain(&under);
     task* const t = make_at_once<false>(*w, ops, place);
-    (void)t->inherit(&under);
+    (void)t->inherit(under);
     return t;
   }
-  return create(s, w, ops, options, place, [&under] {
-    retain(&under);
-    return &under;
-  });
+  return create(s, w, ops, options, place, [&under] { return std::exchange(under, nullptr); });
 }
 
 }  // namespace weft::detail

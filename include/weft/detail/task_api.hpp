@@ -69,8 +69,9 @@ template <bool WithHandle>
 /// The same for the current runtime, without options: a task without a handle, and one with a handle.
 [[nodiscard]] rt::task* create_task_to_go(body_ops const& ops, std::source_location place);
 [[nodiscard]] rt::task* create_task_to_join(body_ops const& ops, std::source_location place);
-/// Under `under`, which is no root and lives as long as the call, whatever the caller's own context is. The task has no handle.
-[[nodiscard]] rt::task* create_task_under(rt::cancel_node& under, rt::scheduler& sched, body_ops const& ops,
+/// Under `under`, which is no root, whatever the caller's own context is: takes over a reference to it, and sets it to null then; also if it
+/// throws afterwards. The task has no handle.
+[[nodiscard]] rt::task* create_task_under(rt::cancel_node*& under, rt::scheduler& sched, body_ops const& ops,
                                           task_options* options, std::source_location place);
 void start(rt::task*) noexcept;
 void abandon(rt::task*) noexcept;  // frees a task whose body could not be made
