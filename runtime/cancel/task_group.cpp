@@ -1,6 +1,6 @@
 // task_group: a number of places with a context, a limit, the first exception and a bounded list of the others.
 //
-// The places are one word, group_places.hpp, whose steps A1 to A4 and Y1 to Y8 are named here; the rest is guarded by one lock. A task's last act is to give
+// The places are two words, group_places.hpp, whose steps A1 to A4 and Y1 to Y8 are named here; the rest is guarded by one lock. A task's last act is to give
 // its place back (leave_group).
 //
 // The limit hands places on: a task that leaves while somebody waits in spawn() gives its place to the first of them, who does not

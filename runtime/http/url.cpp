@@ -57,6 +57,23 @@ bool has_scheme(std::string_view location) noexcept {
   return colon != location.npos && colon < location.find_first_of("/?#");
 }
 
+/// What an address can be made of: whether there is such a host is found out when it is looked up.
+bool is_host(std::string_view host) noexcept {
+  bool const bracketed = host.size() > 2 && host.starts_with('[') && host.ends_with(']');
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  return !host.empty() && host.find_first_of(bracketed ? "[]" : "[]:") == host.npos;
+}
+
+bool is_port(std::string_view port) noexcept {
+  unsigned long number = 0;
+  for (char const c : port) {
+    if (c < '0' || c > '9') return false;
+    number = number * 10 + static_cast<unsigned long>(c - '0');
+    if (number > 65535) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 bool is_relative(std::string_view location) noexcept { return !has_scheme(location) && !location.starts_with("//"); }
@@ -79,8 +96,7 @@ result<url_parts> split_url(std::string_view url) {
   bool const has_port = colon != authority.npos && authority.find(']', colon) == authority.npos;
   std::string_view const host = has_port ? authority.substr(0, colon) : authority;
   std::string_view const port = has_port ? authority.substr(colon + 1) : std::string_view();
-  if (host.empty() || port.size() > 5 || !std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; }))
-    return bad;
+  if (!is_host(host) || !is_port(port)) return bad;
   url_parts parts;
   parts.host = authority;
   parts.address = std::string(host) + ':' + (port.empty() ? "80" : std::string(port));

@@ -61,8 +61,6 @@ unsigned wanted_workers(options const& o) {
 /// Without the first worker nothing goes on at all, so what may be a moment's want of a thread or memory is waited out.
 constexpr int tries_for_first_worker = 20;
 constexpr std::chrono::milliseconds between_tries(10);
-/// Where the system gives no thread, and others can do without it meanwhile.
-constexpr std::int64_t ask_again_ns = 10'000'000;
 
 /// In a signal handler, on the worker's thread: is it the stack that this worker runs on?
 bool describe_overflow(void* address, overflow_info& info) {

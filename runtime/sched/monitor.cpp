@@ -56,7 +56,6 @@ constexpr std::int64_t longest_ns = 1'000'000;
 constexpr std::uint32_t sleeping = 1, napping = 2;
 // V5: how long a blocked worker may keep a processor that nobody needs.
 constexpr std::int64_t keeps_idle_ns = 10'000'000;
-constexpr std::int64_t retry_every_ns = 10'000'000;
 constexpr std::int64_t poll_overdue_ns = 10'000'000;
 constexpr std::int64_t trim_period_ns = 1'000'000'000;
 constexpr std::size_t trimmed_at_once = 32;  // 50 us
@@ -156,7 +155,7 @@ class monitor {
     bool left_out = s_.global_.size() != 0;
     if (dog_.on()) dog_.look(now);
     if (s_.starving() && now >= retry_at_) {
-      retry_at_ = now + retry_every_ns;
+      retry_at_ = now + scheduler::ask_again_ns;
       bool const fed = s_.feed_starving();
       acted |= fed;
       if (fed || !s_.starve_alone()) alone_since_ = never;
@@ -166,12 +165,14 @@ class monitor {
       for (unsigned i = 0; i < s_.processor_count_; ++i) s_.processors_[i].look_at = 0;  // S2
     }
     count_dry();
+    std::int64_t last_poll = 0;
     // With all processors idle somebody is about to sleep there, or asks whether that is for ever, and should not be disturbed.
     bool const unattended = s_.poll_until_.load(std::memory_order_relaxed) == 0 &&
                             s_.idle_.load(std::memory_order_relaxed) != s_.processor_count_;
     for (unsigned i = 0; i < s_.processor_count_; ++i) {
       processor& p = s_.processors_[i];
       p.coarse_now = coarse_time(now);
+      last_poll = std::max(last_poll, p.last_poll.get());
       bool const same_task = views_[i].tick == p.tick.get();
       acted |= look_at(p, views_[i], now);
       look_for_overdue(p, views_[i], now);
@@ -180,7 +181,7 @@ class monitor {
       left_out |= same_task && (p.queue.peek_next() != nullptr || !p.queue.ring_empty() || unattended);
       left_out |= p.timers.next_deadline() <= now;
     }
-    if (unattended) look_for_network(now);
+    if (unattended && now - last_poll >= poll_overdue_ns) ask_for_poll();
     left_out &= s_.idle_.load(std::memory_order_relaxed) != 0;
     acted |= left_out && !left_out_;  // if it comes again nobody could be woken for it
     if (left_out) wake(now);
@@ -200,10 +201,7 @@ class monitor {
     taken_by_then_ = s_.taken_.get();
   }
 
-  void look_for_network(std::int64_t now) noexcept {
-    std::int64_t last = 0;
-    for (unsigned i = 0; i < s_.processor_count_; ++i) last = std::max(last, s_.processors_[i].last_poll.get());
-    if (now - last < poll_overdue_ns) return;
+  void ask_for_poll() noexcept {
     for (unsigned i = 0; i < s_.processor_count_; ++i) {
       next_to_poll_ = (next_to_poll_ + 1) % s_.processor_count_;
       if (views_[next_to_poll_].holder != nullptr) break;

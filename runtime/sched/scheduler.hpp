@@ -227,8 +227,8 @@ class scheduler {
   friend class monitor;
   friend class watchdog;
   friend struct debugger_access;  // runtime/observe/debugger.cpp
-  static constexpr std::int64_t first_pause_ns = 3'000'000;
-  static constexpr std::int64_t patience_with_starving_ns = 1'000'000'000;
+  static constexpr std::int64_t first_pause_ns = 3'000'000, patience_with_starving_ns = 1'000'000'000;
+  static constexpr std::int64_t ask_again_ns = 10'000'000;  // a system that has given no thread or no memory
   void run_on_stack(worker& w, task* t) noexcept;
   [[nodiscard]] stack* stack_for(worker& w, task* t) noexcept;
   [[nodiscard]] task* find_work(worker& w);  // null: the scheduler stops

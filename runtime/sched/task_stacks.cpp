@@ -30,7 +30,6 @@ namespace weft::rt {
 
 namespace {
 constexpr std::uint32_t loops_kept = 64;  // suspended loops in a processor's cache
-constexpr std::int64_t feed_again_ns = 10'000'000;
 }  // namespace
 
 stack* scheduler::take_loop(processor& p) noexcept {
@@ -171,7 +170,7 @@ bool scheduler::keeps_from_starving_locked(processor const& p) const noexcept { 
 }
 
 std::int64_t scheduler::time_to_feed_locked() const noexcept {  // S3
-  return starving_.load(std::memory_order_relaxed) && !monitor_.joinable() ? clock_ns() + feed_again_ns : never;
+  return starving_.load(std::memory_order_relaxed) && !monitor_.joinable() ? clock_ns() + ask_again_ns : never;
 }
 
 void scheduler::feed_without_monitor() noexcept {  // S3, S5

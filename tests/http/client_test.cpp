@@ -76,7 +76,8 @@ TEST_CASE("a URL that is none, or not http, is an error before anything is sent"
     CHECK(error_of(c.get("https://example.org/")) == http::errc::unsupported_scheme);
     CHECK(error_of(c.get("ftp://example.org/")) == http::errc::unsupported_scheme);
     for (char const* bad : {"", "/x", "example.org", "http://", "http:///x", "http://a b/", "http://u@h/",
-                            "http://h:x/", "http://h:999999/", "http://h/\r\nX: y"}) {
+                            "http://h:x/", "http://h:999999/", "http://h:65536/", "http://h/\r\nX: y", "http://[::1/",
+                            "http://::1/", "http://[]/", "http://[::1]x/", "http://[[::1]]/", "http://a[b]/"}) {
       CAPTURE(bad);
       CHECK(error_of(c.get(bad)) == http::errc::bad_url);
     }
