@@ -48,10 +48,10 @@ struct runtime_metrics {
   std::size_t spawns;    // since the start
   std::size_t steals;
   std::size_t parks;
-  std::size_t polls;       // looks at the network
-  std::size_t stacks;      // in use
-  std::size_t bytes;       // address space mapped for stacks
-  std::size_t threads;     // of workers: more than `workers` while tasks block or compute for long
+  std::size_t polls;    // looks at the network
+  std::size_t stacks;   // in use, or kept at hand by a processor: up to 64 each, also when no task is left
+  std::size_t bytes;    // address space mapped for stacks
+  std::size_t threads;  // of workers: more than `workers` while tasks block or compute for long; kept after shutdown()
   std::size_t hand_overs;  // processors taken from, or given up by, workers that were stuck in a task
 };
 
