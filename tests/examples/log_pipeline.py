@@ -429,6 +429,21 @@ def files_beyond_the_limit(folder, log):
             fail(f"{args} with a limit of files gave {p.returncode}: {p.stdout}{p.stderr}")
 
 
+def out_of_descriptors(folder, log):
+    """What a failed run leaves is in its list, so that the next one may remove it."""
+    out = os.path.join(folder, "few")
+    for mode in ([], ["--by-line"]):
+        failed = 0
+        for most in range(8, 40):
+            p = subprocess.run([PIPELINE, log, "--out", out, "--overwrite", "--level", "trace", *mode], capture_output=True, text=True, timeout=LIMIT,
+                               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)))
+            if p.returncode not in (0, 1) or "not in the list" in p.stderr:
+                fail(f"{most} descriptors gave {p.returncode}: {p.stderr}")
+            failed += p.returncode
+        if failed == 0:
+            fail("no number of descriptors was too few")
+
+
 with tempfile.TemporaryDirectory() as top:
     odd_lines(top)
     log_file = same_everywhere(top)
@@ -440,4 +455,5 @@ with tempfile.TemporaryDirectory() as top:
     interrupted(top, log_file)
     interrupted_again(top, log_file)
     files_beyond_the_limit(top, log_file)
+    out_of_descriptors(top, log_file)
 print("log_pipeline: passed")
