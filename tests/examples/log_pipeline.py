@@ -207,6 +207,12 @@ def errors(folder, log):
         p = subprocess.run([PIPELINE, log, "--out", os.path.join(folder, "said-nowhere")], stdout=full, stderr=subprocess.PIPE, timeout=LIMIT)
     if p.returncode != 1 or p.stderr != b"log_pipeline: cannot write to standard output\n":
         fail(f"a full standard output gave {p.returncode}: {p.stderr}")
+    # A closed standard error: the file that is opened next must not take its place, and have in it what is said.
+    unheard = os.path.join(folder, "unheard.json")
+    subprocess.run([GENERATE, "--bytes", "1000", "--out", unheard], preexec_fn=lambda: os.close(2), timeout=LIMIT, check=True)
+    with open(unheard, "rb") as f:
+        if f.read() != run(GENERATE, "--bytes", "1000").stdout:
+            fail("with standard error closed, a message went into the output")
     for program in (GENERATE, PIPELINE):
         run(program, "--help")
 
