@@ -46,6 +46,11 @@ with tempfile.TemporaryDirectory() as elsewhere:
         if refused.returncode != 2 or refused.stdout:
             faults.append(f"CDPATH={path} scripts/build: status {refused.returncode}, says {refused.stdout + refused.stderr!r}")
 
+for jobs in ("-1", "0", "many"):  # CMake would take -1 for an option, and build all there is
+    refused = run("scripts/build", "release", "weft", environment={**os.environ, "WEFT_JOBS": jobs})
+    if refused.returncode != 2 or "WEFT_JOBS" not in refused.stderr:
+        faults.append(f"WEFT_JOBS={jobs} scripts/build: status {refused.returncode}, says {refused.stderr!r}")
+
 # A user who is not root, whom sudo refuses, without a compiler; then one without CMake. These programs stand before the real ones.
 with tempfile.TemporaryDirectory() as stand_ins:
     for name, does in {"id": "echo 1000", "sudo": "exit 1", "apt-get": "exit 1", "apt-cache": "exit 0", "cmake": "exit 127"}.items():
