@@ -41,9 +41,10 @@ int run(settings const& set) {
   weft::task_group background;
   server.background = &background;
   cache::start_upkeep(server, set.save_every);
-  // A further SIGTERM must not end the process before all is saved, to its last destructor; a further Ctrl-C may, as in Redis.
-  static weft::receiver<int> const terminations = weft::signals({SIGTERM});
   auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
+  // A further SIGTERM must not end the process before all is saved, to its last destructor; a further Ctrl-C may, as in Redis. Behind
+  // the line above: what came between them the other way round would be taken here, and end nothing.
+  static weft::receiver<int> const terminations = weft::signals({SIGTERM});
   server.stop = stop;
   std::cout << "listening on " << listener->local_endpoint().to_string() << std::endl;
   try {

@@ -41,10 +41,13 @@ struct settings {
   std::size_t parsers = 0;
 };
 
+using further_signals = std::optional<weft::receiver<int>>;
+
 /// The group ends with the pipeline; an exception of any stage comes out here.
-void pump(logs::job& j, bool by_line) {
+void pump(logs::job& j, bool by_line, further_signals& further) {
   weft::task_group stages;
   auto const [until, forget] = weft::with_signals(stages.ctx(), {SIGINT, SIGTERM});
+  further = weft::signals({SIGINT, SIGTERM});  // second: what came between the two would else end nothing
   by_line ? logs::by_line(j, stages, until) : logs::by_block(j, stages, until);
   auto bar = weft::join_handle<void>();
   if (isatty(STDERR_FILENO) == 1)
@@ -77,8 +80,8 @@ int run(settings const& set) {
   auto const began = weft::now();
   // with_signals listens to the first signal only; one that comes while what has been read is written, or told of, must not end all.
   // Never destroyed, so that it kills nobody who is about to return 130.
-  static auto* const further = new std::optional(weft::signals({SIGINT, SIGTERM}));
-  pump(j, set.by_line);
+  static auto* const further = new further_signals;
+  pump(j, set.by_line, *further);
   double const seconds = std::chrono::duration<double>(weft::now() - began).count();
   logs::check_totals const totals{j.done.lines, j.done.below, j.done.malformed, j.done.kept};
   std::cout << totals.lines << " lines, " << j.done.bytes << " bytes in " << seconds << " s, at most "

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <unistd.h>
 
 namespace logs {
 
@@ -52,7 +53,13 @@ output_file output_folder::create(std::uint32_t service, std::string const& name
   fs::path const path = file_of(service, name);
   int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd >= 0) {
-    note(path);
+    try {
+      note(path);
+    } catch (...) {  // the list does not name it: the next run would take it for someone else's
+      ::close(fd);
+      ::unlink(path.c_str());
+      throw;
+    }
   } else if (errno == EEXIST) {
     std::error_code none;
     if (!fs::is_other(fs::status(path, none)))

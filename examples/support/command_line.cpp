@@ -1,5 +1,6 @@
 #include "command_line.hpp"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -45,6 +46,14 @@ std::optional<std::uint64_t> bytes_of(std::string_view text, bool decimal) {
   for (std::size_t i = 0; i < power; ++i) factor *= step;
   if (*n > std::numeric_limits<std::uint64_t>::max() / factor) return std::nullopt;
   return *n * factor;
+}
+
+/// Where a standard descriptor is closed, the next file or socket would take its place, and what is said to people would go there. What
+/// stands there now fails as a closed one does.
+void occupy_standard_descriptors() noexcept {
+  for (int const fd : {0, 1, 2}) {
+    if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+  }
 }
 
 }  // namespace
@@ -131,6 +140,7 @@ command_line& command_line::excludes(std::string const& name, std::string const&
 }
 
 std::optional<int> command_line::parse(int argc, char** argv) {
+  occupy_standard_descriptors();
   try {
     parser_->app.parse(argc, argv);
     return std::nullopt;

@@ -46,7 +46,8 @@ class command_line {
   command_line& required(std::string const& name);
   command_line& excludes(std::string const& name, std::string const& other);
 
-  /// The exit status if the program is to end: 0 after --help, 2 after an error, which has been said on standard error.
+  /// The exit status if the program is to end: 0 after --help, 2 after an error, which has been said on standard error. To be called
+  /// before anything is opened: a standard descriptor that is closed is no longer free then.
   [[nodiscard]] std::optional<int> parse(int argc, char** argv);
 
   /// Says what is wrong with an option, for what parse cannot know. Returns 2, the exit status.

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""scripts.py ROOT: every script says what it does when it is asked, and what is no preset is refused without a trace; what is missing is named.
+"""scripts.py ROOT: every script says what it does when it is asked, and what is no preset is refused without a trace; what is missing is named;
+the environment leads none astray.
 """
 
 import os
@@ -31,6 +32,24 @@ for preset in ("no-such-preset", "--no-such-option", ""):
         faults.append(f"scripts/build '{preset}': status {refused.returncode}, says {refused.stderr!r}")
     if preset and os.path.exists(os.path.join(root, "build", preset)):
         faults.append(f"scripts/build '{preset}' has made a folder")
+
+# With CDPATH, cd looks for a folder in others first, and says where it went; with PYTHONSAFEPATH, Python does not look beside the script.
+with tempfile.TemporaryDirectory() as elsewhere:
+    os.mkdir(os.path.join(elsewhere, "scripts"))
+    for path in (".", elsewhere):
+        environment = {**os.environ, "CDPATH": path, "PYTHONSAFEPATH": "1"}
+        for name in scripts:
+            asked = run(f"scripts/{name}", "--help", environment=environment)
+            if asked.returncode != 0 or f"scripts/{name}" not in asked.stdout or asked.stderr:
+                faults.append(f"CDPATH={path} scripts/{name} --help: status {asked.returncode}, says {asked.stderr!r}")
+        refused = run("scripts/build", "no-such-preset", environment=environment)
+        if refused.returncode != 2 or refused.stdout:
+            faults.append(f"CDPATH={path} scripts/build: status {refused.returncode}, says {refused.stdout + refused.stderr!r}")
+
+for jobs in ("-1", "0", "many"):  # CMake would take -1 for an option, and build all there is
+    refused = run("scripts/build", "release", "weft", environment={**os.environ, "WEFT_JOBS": jobs})
+    if refused.returncode != 2 or "WEFT_JOBS" not in refused.stderr:
+        faults.append(f"WEFT_JOBS={jobs} scripts/build: status {refused.returncode}, says {refused.stderr!r}")
 
 # A user who is not root, whom sudo refuses, without a compiler; then one without CMake. These programs stand before the real ones.
 with tempfile.TemporaryDirectory() as stand_ins:
