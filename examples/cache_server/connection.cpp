@@ -41,7 +41,8 @@ class input {
       if (have != 0) std::memcpy(larger.get(), data_.get() + begin_, have);
       data_ = std::move(larger);
       size_ = size;
-    } else if (have != 0 && begin_ != 0 && size_ - end_ < size_ / 2) {
+    } else if (have != 0 && begin_ >= have &&
+               size_ - end_ < size_ / 2) {  // no byte is moved twice for one that is consumed
       std::memmove(data_.get(), data_.get() + begin_, have);
     } else if (have != 0) {
       auto const n = from.read_some(std::span(data_.get() + end_, size_ - end_));

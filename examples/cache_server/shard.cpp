@@ -1,6 +1,8 @@
 #include "shard.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <new>
 
 namespace cache {
 
@@ -150,6 +152,12 @@ std::size_t shard::sweep(time_ms now) {
     if (gone * 4 <= seen) break;
   }
   expired_ += removed;
+  if (buckets_.size() > 16 && size_ < buckets_.size() / 8) {  // SCAN walks over empty buckets, too
+    try {
+      resize(std::max<std::size_t>(16, std::bit_ceil(2 * size_)));
+    } catch (std::bad_alloc const&) {  // tried again by the next call
+    }
+  }
   return removed;
 }
 
@@ -165,7 +173,7 @@ bool shard::make_room(std::size_t bytes) {
 }
 
 void shard::insert(entry& e) {
-  if (size_ >= buckets_.size()) grow();
+  if (size_ >= buckets_.size()) resize(2 * buckets_.size());
   entry*& first = buckets_[e.hash & (buckets_.size() - 1)];
   e.next = first;
   first = &e;
@@ -191,17 +199,18 @@ void shard::remove(entry& e) {
   remove(at);
 }
 
-void shard::grow() {
-  std::vector<entry*> larger(2 * buckets_.size());
+/// To a power of two.
+void shard::resize(std::size_t buckets) {
+  std::vector<entry*> other(buckets);
   for (entry* first : buckets_) {
     while (first != nullptr) {
       entry* const e = std::exchange(first, first->next);
-      entry*& to = larger[e->hash & (larger.size() - 1)];
+      entry*& to = other[e->hash & (other.size() - 1)];
       e->next = to;
       to = e;
     }
   }
-  buckets_ = std::move(larger);
+  buckets_ = std::move(other);
 }
 
 }  // namespace cache

@@ -37,11 +37,11 @@ class shard {
   void clear();  // and what the table of keys took
 
   /// Looks at a few buckets, going on where the last call ended, and at more while many of what it sees has expired. How many
-  /// entries it removed.
+  /// entries it removed. Gives back most of a table that few of its entries are left of.
   std::size_t sweep(time_ms now);
 
   /// Calls f(entry&) for what is in some buckets from `cursor` on, at least `count` entries unless there are no more; returns where
-  /// to go on, 0 at the end. What is there from the first call to the last is seen, also when the table grows in between: the
+  /// to go on, 0 at the end. What is there from the first call to the last is seen, also when the table changes its size in between: the
   /// cursor counts with its bits reversed, so that a bucket and those it splits into come together.
   template <class F>
   std::uint64_t scan(std::uint64_t cursor, std::size_t count, F f);
@@ -65,7 +65,7 @@ class shard {
   void remove_all() noexcept;
   void remove(entry** place);
   void remove(entry& e);
-  void grow();
+  void resize(std::size_t buckets);
   static std::uint64_t reversed(std::uint64_t v) noexcept;
 
   std::vector<entry*> buckets_;                                        // a power of two

@@ -28,7 +28,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
-#include <iterator>
+#include <list>
 #include <map>
 #include <memory>
 #include <new>
@@ -83,9 +83,14 @@ struct http_client {
   result<http::response> send(http::request& q, sink const& to);
 
  private:
+  struct idle_connection;
+  // A host's, the one used last at the end.
+  using host_table = std::map<std::string, std::list<idle_connection>>;
+  using use_order = std::list<host_table::iterator>;
   struct idle_connection {
     net::tcp_stream stream;
     time_point since;
+    use_order::iterator place;
   };
   struct outcome {
     result<http::response> response;
@@ -96,8 +101,8 @@ struct http_client {
   result<http::response> send_once(request_state const& q, url_parts const& url, sink const& to, bool follows);
   std::optional<net::tcp_stream> take(std::string const& address);
   void keep(std::string const& address, net::tcp_stream stream);
-  std::optional<net::tcp_stream> take_oldest() WEFT_REQUIRES(lock_);
-  void take_old(time_point now, std::vector<idle_connection>& old) WEFT_REQUIRES(lock_);
+  net::tcp_stream take_oldest_of(host_table::iterator host) noexcept WEFT_REQUIRES(lock_);
+  void take_old(time_point now, std::vector<net::tcp_stream>& old) WEFT_REQUIRES(lock_);
   [[nodiscard]] time_point oldest_at(time_point now) const noexcept;
   outcome exchange(net::tcp_stream& stream, request_state const& q, std::string const& header, sink const& to,
                    bool follows);
@@ -105,16 +110,14 @@ struct http_client {
   http::client_options const options;
   parse_limits const limits;
   ranked_lock lock_{lock_rank::registry};
-  // A host's, the one used last at the end.
-  std::map<std::string, std::vector<idle_connection>> idle_ WEFT_GUARDED_BY(lock_);
-  std::size_t kept_ WEFT_GUARDED_BY(lock_) = 0;                      // in idle_
-  time_point next_look_ WEFT_GUARDED_BY(lock_) = time_point::min();  // for what is too old
+  host_table idle_ WEFT_GUARDED_BY(lock_);  // no host has none
+  use_order kept_ WEFT_GUARDED_BY(lock_);   // the hosts of all in idle_, the one used last at the end
 };
 
 /// Between two requests a server has nothing to say: what has come on a kept connection, its end included, is no answer
 /// to the next request (RFC 9112, 9.2), so such a connection is dropped.
 std::optional<net::tcp_stream> http_client::take(std::string const& address) {
-  std::vector<idle_connection> old;  // closed after the lock
+  std::vector<net::tcp_stream> old;  // closed after the lock
   for (;;) {
     std::optional<net::tcp_stream> found;
     {
@@ -124,8 +127,8 @@ std::optional<net::tcp_stream> http_client::take(std::string const& address) {
       auto const at = idle_.find(address);
       if (at == idle_.end() || at->second.back().since < oldest_at(now)) return std::nullopt;
       found = std::move(at->second.back().stream);
+      kept_.erase(at->second.back().place);
       at->second.pop_back();
-      --kept_;
       if (at->second.empty()) idle_.erase(at);
     }
     if (net::system::is_ready(stream_access::descriptor_of(*found), POLLIN | POLLRDHUP) == 0) return found;
@@ -136,25 +139,19 @@ time_point http_client::oldest_at(time_point now) const noexcept {
   return now - std::min<std::chrono::nanoseconds>(options.idle_timeout, std::chrono::hours(24));
 }
 
-/// What is past its time, of all hosts. A look at all of them comes in a quarter of that time at most once, which costs
-/// a busy client nothing.
-void http_client::take_old(time_point now, std::vector<idle_connection>& old) {
-  if (now < next_look_) return;
+/// Of all hosts.
+void http_client::take_old(time_point now, std::vector<net::tcp_stream>& old) {
   time_point const oldest = oldest_at(now);
-  next_look_ = now + (now - oldest) / 4;
-  for (auto host = idle_.begin(); host != idle_.end();) {
-    auto& all = host->second;
-    auto const young = std::ranges::find_if(all, [&](auto const& c) { return c.since >= oldest; });
-    kept_ -= static_cast<std::size_t>(young - all.begin());
-    std::move(all.begin(), young, std::back_inserter(old));
-    all.erase(all.begin(), young);
-    host = all.empty() ? idle_.erase(host) : std::next(host);
+  while (!kept_.empty() && kept_.front()->second.front().since < oldest) {
+    old.reserve(old.size() + 1);
+    old.push_back(take_oldest_of(kept_.front()));
   }
 }
 
 void http_client::keep(std::string const& address, net::tcp_stream stream) {
   std::optional<net::tcp_stream> surplus, eldest;  // closed after the lock, as are these
-  std::vector<idle_connection> old;
+  std::vector<net::tcp_stream> old;
+  use_order place(1);
   time_point const now = weft::now();
   guard const held(lock_);
   take_old(now, old);
@@ -163,30 +160,25 @@ void http_client::keep(std::string const& address, net::tcp_stream stream) {
     return;
   }
   auto const at = idle_.try_emplace(address).first;
+  place.front() = at;
   auto& all = at->second;
   try {
-    all.reserve(all.size() + 1);
+    all.push_back({std::move(stream), now, place.begin()});
   } catch (std::bad_alloc const&) {
     if (all.empty()) idle_.erase(at);  // whoever looks here takes a host to have one
     throw;
   }
-  if (all.size() >= options.max_idle_per_host) {
-    surplus = std::move(all.front().stream);
-    all.erase(all.begin());
-    --kept_;
-  }
-  all.push_back({std::move(stream), now});
-  if (++kept_ > options.max_idle) eldest = take_oldest();
+  kept_.splice(kept_.end(), place);
+  if (all.size() > options.max_idle_per_host) surplus = take_oldest_of(at);
+  // So that a crawler of many hosts does not keep a connection to each.
+  if (kept_.size() > options.max_idle) eldest = take_oldest_of(kept_.front());
 }
 
-/// So that a crawler of many hosts does not keep a connection to each.
-std::optional<net::tcp_stream> http_client::take_oldest() {
-  auto const oldest = std::ranges::min_element(
-      idle_, {}, [](auto const& host) { return host.second.front().since; });  // no host has none
-  std::optional<net::tcp_stream> taken = std::move(oldest->second.front().stream);
-  oldest->second.erase(oldest->second.begin());
-  if (oldest->second.empty()) idle_.erase(oldest);
-  --kept_;
+net::tcp_stream http_client::take_oldest_of(host_table::iterator host) noexcept {
+  net::tcp_stream taken = std::move(host->second.front().stream);
+  kept_.erase(host->second.front().place);
+  host->second.pop_front();
+  if (host->second.empty()) idle_.erase(host);
   return taken;
 }
 

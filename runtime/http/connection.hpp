@@ -81,6 +81,7 @@ struct http_connection {
   std::int64_t seen_at = 0;
   std::uint32_t rested = 0;  // the idleness for which the stack was given back
   std::uint64_t acked = 0;   // bytes that the client had acknowledged then
+  bool lost = false;         // its client has been found gone: its task is cancelled once
   http_connection* next = nullptr;
   http_connection* prev = nullptr;
 

@@ -71,10 +71,8 @@ struct route_table {
   void check_open(char const* call) const;
   static void wrap(route_node& node);
   static http::handler wrapped(http::handler h, route_scope const* scope);
-  void check_overlap(std::string_view method, std::string_view pattern) const;
 
   route_node root_;
-  std::vector<std::pair<std::string, std::string>> patterns_;  // of all routes, each with its method
   std::list<route_scope> scopes_;
   std::list<http::router> groups_;  // what group() returned; their handles own nothing
   route unmatched_{};               // answers 404 and 405

@@ -2,6 +2,7 @@
 #include "runtime/http/route_table.hpp"
 
 #include <algorithm>
+#include <span>
 #include <stdexcept>
 
 namespace weft::rt {
@@ -47,33 +48,6 @@ std::vector<segment> split_pattern(std::string_view pattern) {
   return segments;
 }
 
-/// Whether two patterns match some of the same paths, and each some that the other does not.
-bool overlap_partly(std::vector<segment> const& a, std::vector<segment> const& b) {
-  using enum segment_kind;
-  bool first_within = true, second_within = true;
-  for (std::size_t i = 0;; ++i) {
-    bool const a_ends = i == a.size(), b_ends = i == b.size();
-    if (a_ends != b_ends) return false;
-    if (a_ends) break;
-    auto const [kind, text] = a[i];
-    auto const [other_kind, other_text] = b[i];
-    if (kind == segment_kind::text && other_kind == segment_kind::text) {
-      if (text != other_text) return false;
-    } else if (kind == segment_kind::text && other_kind == one) {
-      if (text.empty()) return false;  // a parameter is not
-      second_within = false;
-    } else if (kind == one && other_kind == segment_kind::text) {
-      if (other_text.empty()) return false;
-      first_within = false;
-    } else if (kind == rest || other_kind == rest) {
-      first_within = first_within && other_kind == rest;
-      second_within = second_within && kind == rest;
-      break;
-    }
-  }
-  return !first_within && !second_within;
-}
-
 /// Whether a request's method may be both.
 bool share_requests(std::string_view method, std::string_view other) noexcept {
   auto const answers_head = [](std::string_view m) { return m == "GET" || m == "HEAD"; };
@@ -99,6 +73,55 @@ route_node& child(route_node& of, segment const& s) {
   if (!*place) *place = std::make_unique<route_node>();
   return **place;
 }
+
+/// A walk over the routes that match some of the paths of a new pattern: for one that also matches others than these, as the new one does.
+/// Only those branches are gone into that have such routes, so a router of thousands is made in no time.
+class overlap_search {
+ public:
+  explicit overlap_search(std::string_view method) : method_(method) {}
+
+  /// Below the node, for what is left of the pattern. `within`: so far all paths of the new one are the other's, too; `around`: the other way round.
+  route const* walk(route_node const& node, std::span<segment const> left, bool within, bool around) const {
+    if (left.empty()) return within || around ? nullptr : any_of(node);
+    auto const [kind, text] = left.front();
+    auto const behind = left.subspan(1);
+    if (node.rest && !within && (kind != segment_kind::rest || !around)) {
+      if (auto const* r = any_of(*node.rest)) return r;
+    }
+    if (kind == segment_kind::rest) return around ? nullptr : any_below(node);
+    if (kind == segment_kind::text) {
+      auto const at = literal_at(node.literals, text);
+      if (at != node.literals.end() && at->first == text) {
+        if (auto const* r = walk(*at->second, behind, within, around)) return r;
+      }
+      return node.one && !text.empty() ? walk(*node.one, behind, within, false) : nullptr;  // a parameter is not empty
+    }
+    for (auto const& [literal, child] : node.literals) {
+      if (literal.empty()) continue;
+      if (auto const* r = walk(*child, behind, false, around)) return r;
+    }
+    return node.one ? walk(*node.one, behind, within, around) : nullptr;
+  }
+
+ private:
+  route const* any_of(route_node const& node) const {
+    auto const at = std::ranges::find_if(node.routes, [&](auto const& r) { return share_requests(method_, r.method); });
+    return at != node.routes.end() ? &*at : nullptr;
+  }
+  route const* any_from(route_node const& node) const {
+    if (auto const* r = any_of(node)) return r;
+    if (auto const* r = any_below(node)) return r;
+    return node.rest ? any_of(*node.rest) : nullptr;
+  }
+  route const* any_below(route_node const& node) const {  // but `rest`
+    for (auto const& [literal, child] : node.literals) {
+      if (auto const* r = any_from(*child)) return r;
+    }
+    return node.one ? any_from(*node.one) : nullptr;
+  }
+
+  std::string_view method_;
+};
 
 /// One walk down the trie. Keeps the values of parameters in q.params, with empty names until the route is known.
 class search {
@@ -191,7 +214,8 @@ void route_table::add(route_scope& scope, std::string_view method, std::string_v
   if (pattern.empty() && scope.prefix.empty()) malformed(pattern, "must begin with '/'");
   route_node* node = &root_;
   std::vector<std::string> names;
-  for (auto const& s : split_pattern(whole)) {
+  auto const segments = split_pattern(whole);
+  for (auto const& s : segments) {
     node = &child(*node, s);
     if (s.kind != segment_kind::text) names.emplace_back(s.text);
   }
@@ -201,20 +225,12 @@ void route_table::add(route_scope& scope, std::string_view method, std::string_v
                                   " answers the same requests as " + other.method + " " + other.pattern);
     }
   }
-  check_overlap(method, whole);
-  patterns_.emplace_back(method, whole);
+  if (auto const* const other = overlap_search(method).walk(root_, segments, true, true)) {
+    throw std::invalid_argument("weft::http::router: " + std::string(method) + " " + whole + " and " + other->method +
+                                " " + other->pattern + " match some of the same paths, and neither is more specific");
+  }
   node->routes.push_back(
       {std::string(method), std::move(whole), std::move(names), std::move(handler), &scope, streamed});
-}
-
-void route_table::check_overlap(std::string_view method, std::string_view pattern) const {
-  auto const segments = split_pattern(pattern);
-  for (auto const& [other_method, other] : patterns_) {
-    if (!share_requests(method, other_method) || !overlap_partly(segments, split_pattern(other))) continue;
-    throw std::invalid_argument("weft::http::router: " + std::string(method) + " " + std::string(pattern) + " and " +
-                                other_method + " " + other +
-                                " match some of the same paths, and neither is more specific");
-  }
 }
 
 void route_table::use(route_scope& scope, http::middleware m) {

@@ -48,7 +48,7 @@ constexpr auto accept_retry = 10ms;
 constexpr std::size_t most_waiting = net::listen_options().backlog + 1;  // Linux keeps one more
 constexpr auto look_interval = 250ms;                                    // while handlers run
 constexpr std::chrono::nanoseconds probe_after = 500ms;
-constexpr std::size_t most_lost = 256;  // a sweep
+constexpr std::size_t most_lost = 256;  // at once
 
 }  // namespace
 
@@ -84,11 +84,6 @@ http_server::http_server(std::shared_ptr<route_table> t, http::server_options co
     : table(std::move(t)), options(o), limits{o.max_header_bytes, o.max_body_bytes, o.max_target_bytes} {
   table->freeze();
   lost_.reserve(most_lost);
-}
-
-/// In turn and not by address: walks over them wake tasks and cancel handlers, and in a simulated run no address may decide in which order.
-http_server::shard& http_server::next_shard() noexcept {
-  return shards_[last_shard_.fetch_add(1, std::memory_order_relaxed) % shards_.size()];
 }
 
 result<net::endpoint> http_server::listen(std::string_view address) {
@@ -250,6 +245,7 @@ void http_server::keep_time() {
   auto const interval =
       std::clamp<std::chrono::nanoseconds>(std::min(options.header_timeout, options.idle_timeout) / 8, 1ms, 1s);
   bool handlers = false;  // some run, and their clients may go away
+  defer const at_end([this] { std::ranges::for_each(lost_, [](task* t) { drop(t); }); });
   for (;;) {
     {
       std::unique_lock held(lock_);
@@ -257,7 +253,8 @@ void http_server::keep_time() {
     }
     if (draining) return;  // the rest of their time is the grace
     weft::sleep_for(handlers ? std::min<std::chrono::nanoseconds>(interval, look_interval) : interval);
-    handlers = sweep();
+    do handlers = sweep();
+    while (cancel_lost());
   }
 }
 
@@ -291,15 +288,17 @@ void http_server::send_ahead(http_connection& c, std::uint32_t activity, int fd)
 }
 
 /// Their handlers are cancelled, and all that those have started. Without any lock: it may run what waits for a context.
-void http_server::cancel_lost() noexcept {
-  for (task* const t : lost_) {
+/// True: there may be more than a sweep has room for.
+bool http_server::cancel_lost() noexcept {
+  std::size_t const found = lost_.size();
+  std::erase_if(lost_, [](task* t) {
     try {
-      cancel_own(*t);
-    } catch (std::bad_alloc const&) {  // found again by the next sweep
+      return cancel_own(*t), drop(t), true;
+    } catch (std::bad_alloc const&) {
+      return false;  // tried again after the next sweep
     }
-    drop(t);
-  }
-  lost_.clear();
+  });
+  return found == most_lost && lost_.empty();
 }
 
 bool http_server::sweep() {
@@ -322,7 +321,8 @@ bool http_server::sweep() {
         continue;
       }
       if (handling) {
-        if (lost_.size() < most_lost && client_is_gone(*c, activity, at - c->seen_at)) {
+        if (!c->lost && lost_.size() < most_lost && client_is_gone(*c, activity, at - c->seen_at)) {
+          c->lost = true;
           c->self->refs.fetch_add(1, std::memory_order_relaxed);  // it cannot end before it has left this list
           lost_.push_back(c->self);
         }
@@ -353,7 +353,6 @@ bool http_server::sweep() {
       else c->stream.set_read_deadline(now);
     }
   }
-  cancel_lost();
   return handlers;
 }
 

@@ -58,10 +58,11 @@ struct http_server : std::enable_shared_from_this<http_server> {
   [[nodiscard]] bool sweep();  // true: handlers run
   [[nodiscard]] bool client_is_gone(http_connection& c, std::uint32_t activity, std::int64_t handling_for) noexcept;
   void send_ahead(http_connection& c, std::uint32_t activity, int fd) noexcept;
-  void cancel_lost() noexcept;
+  [[nodiscard]] bool cancel_lost() noexcept;
   void poke_all() noexcept;
   [[nodiscard]] std::int64_t limit_of(connection_phase p) const noexcept;
-  shard& next_shard() noexcept;
+  /// In turn and not by address: walks over them wake tasks and cancel handlers, and in a simulated run no address may decide in which order.
+  shard& next_shard() noexcept { return shards_[last_shard_.fetch_add(1, std::memory_order_relaxed) % shards_.size()]; }
 
   std::array<shard, 8> shards_;
   std::atomic<std::size_t> last_shard_{0};

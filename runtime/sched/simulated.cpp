@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <new>
 #include <stdexcept>
 #include <thread>
@@ -181,6 +182,7 @@ task* scheduler::find_simulated(worker& w, processor& p) {
       s.moves_in_vain = 0;
       s.running = t->id;
       s.by.goes_on(t->id);
+      if (s.unwinding) s.to_unwind.emplace(t->id, t);
       return t;
     }
     s.running = 0;
@@ -266,6 +268,37 @@ bool can_be_unwound(task& t) noexcept {
   return !r.cancellable && t.shield == 0 && t.own_stack->exec.exceptions.uncaught == 0 && is_lock(r.reason);
 }
 
+bool is_to_be_unwound(task& t, simulation const& s) noexcept {
+  return t.sched == s.first->sched && &t != s.first && t.phase.load(std::memory_order_relaxed) == task_phase::parked &&
+         can_be_unwound(t);
+}
+
+struct look {
+  task_id id;
+  simulation const& s;
+  bool fits(task& t) const noexcept { return t.id == id && is_to_be_unwound(t, s); }  // it may have ended
+};
+
+/// Walks over all tasks only where none is noted: a walk for each of them would take the square of their number.
+task* youngest_to_unwind(simulation& s) {
+  for (bool walked = false;; walked = true) {
+    while (!s.to_unwind.empty()) {
+      auto const [id, t] = s.to_unwind.extract(std::prev(s.to_unwind.end())).value();
+      if (look now{id, s};
+          visit_task(*t, [](task& found, void* arg) { return static_cast<look*>(arg)->fits(found); }, &now))
+        return t;
+    }
+    if (walked) return nullptr;
+    for_each_task(
+        [](task& t, void* arg) {
+          auto& to = *static_cast<simulation*>(arg);
+          if (is_to_be_unwound(t, to)) to.to_unwind.emplace(t.id, &t);
+          return true;
+        },
+        &s);
+  }
+}
+
 }  // namespace
 
 // Of a deadlock, or after a failure, once nothing is ready any more. The youngest task first, one at a time, and the first task last: what tasks refer to lies in the frames of those that spawned them, and
@@ -283,21 +316,7 @@ void scheduler::unwind_simulated(worker& w, processor& p) {
     note_unwinding();
     deadlocked_.store(true, std::memory_order_release);
   }
-  struct search {
-    scheduler* of;
-    task* youngest;
-  } found{this, nullptr};
-  for_each_task(
-      [](task& t, void* arg) {
-        auto& to = *static_cast<search*>(arg);
-        if (t.sched == to.of && &t != to.of->sim_->first &&
-            t.phase.load(std::memory_order_relaxed) == task_phase::parked &&
-            (to.youngest == nullptr || t.id > to.youngest->id) && can_be_unwound(t))
-          to.youngest = &t;
-        return true;
-      },
-      &found);
-  if (task* t = found.youngest) {
+  if (task* t = youngest_to_unwind(s)) {
     if (claim(*t, wait_word::generation(t->word.load(std::memory_order_relaxed)), how::cancel, true)) make_ready(t);
   } else if (!root_->is_cancelled()) {
     cancel(*root_, cancel_kind::cancelled, nullptr);

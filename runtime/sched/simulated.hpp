@@ -23,7 +23,9 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <set>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <weft/detail/task_api.hpp>
@@ -82,10 +84,12 @@ struct simulation {
   bool too_long = false;
   std::atomic<std::int64_t> now{begin_ns};
   std::vector<task*> ready;
-  task* chosen = nullptr;           // by a preemption: goes on next
-  task* first = nullptr;            // when it has ended, so has the run
-  bool ending = false;              // the root was cancelled for that
-  bool unwinding = false;           // a deadlock, or a failure: tasks are being ended one by one
+  task* chosen = nullptr;  // by a preemption: goes on next
+  task* first = nullptr;   // when it has ended, so has the run
+  bool ending = false;     // the root was cancelled for that
+  bool unwinding = false;  // a deadlock, or a failure: tasks are being ended one by one
+  // While unwinding: whom a look may find parked, the youngest last. Only what has run since the last look may be found otherwise than then.
+  std::set<std::pair<task_id, task*>> to_unwind;
   std::uint32_t yields = 0;         // in a row, with nothing else happening
   std::uint32_t moves_in_vain = 0;  // of time, in a row
   task_id running = 0;

@@ -60,11 +60,27 @@ void network::opened(int fd, rt::io_slot& slot) noexcept {
 }
 
 bool network::is_taken(net::endpoint const& place, open_socket const& by) noexcept {
-  return std::ranges::any_of(open_, [&](auto const& one) {
-    open_socket const& other = one.second;
-    return &other != &by && other.datagrams == by.datagrams && other.bound && clash(other.bound, place) &&
+  return any_bound(place, [&](open_socket const& other) {
+    return &other != &by && other.datagrams == by.datagrams && clash(other.bound, place) &&
            !(other.shares_port && by.shares_port);
   });
+}
+
+/// Addresses of two keys have nothing in common. So a call looks at few sockets, however many are open.
+std::size_t network::key_of(net::endpoint const& place) noexcept {
+  if (family_of(place) != AF_UNIX) return place.port();
+  return 65536 + std::hash<net::endpoint>()(place) / 2;
+}
+
+void network::bound_to(int fd, open_socket& s, net::endpoint const& place) noexcept {
+  unbind(fd, s);
+  s.bound = place;
+  if (place) bound_[{key_of(place), fd}] = &s;
+}
+
+void network::unbind(int fd, open_socket& s) noexcept {
+  if (s.bound) bound_.erase({key_of(s.bound), fd});
+  s.bound = {};
 }
 
 void network::give_port(net::endpoint& place, open_socket const& to) noexcept {
@@ -80,7 +96,7 @@ int network::bind(int fd, void const* address, socklen_t length) noexcept {
   net::endpoint place = without_mapping(net::endpoint::from_sockaddr(address, length));
   if (s.family != AF_UNIX && place.port() == 0) give_port(place, s);
   if (is_taken(place, s)) return -EADDRINUSE;
-  s.bound = place;
+  bound_to(fd, s, place);
   return 0;
 }
 
@@ -101,10 +117,11 @@ int network::set_option(int fd, int level, int option, int value) noexcept {
 /// Who is bound to the very address comes before who is bound to all; among several that share a port, one is drawn.
 network::open_socket* network::receiver(net::endpoint const& of, bool datagrams) noexcept {
   std::vector<open_socket*> exact, any;
-  for (auto& [fd, s] : open_) {
-    if (s.datagrams != datagrams || (!datagrams && !s.listening) || !s.bound || !covers(s.bound, of)) continue;
-    (s.bound == of ? exact : any).push_back(&s);
-  }
+  (void)any_bound(of, [&](open_socket& s) {
+    if (s.datagrams == datagrams && (datagrams || s.listening) && covers(s.bound, of))
+      (s.bound == of ? exact : any).push_back(&s);
+    return false;
+  });
   auto const& from = exact.empty() ? any : exact;
   return from.empty() ? nullptr : from[from.size() == 1 ? 0 : rt::random_below(from.size())];
 }
@@ -133,16 +150,16 @@ in_addr network::address_of(std::string_view host) noexcept {
 void network::close(int fd) noexcept {
   rt::tsan_ignore const run_data;
   auto const at = open_.find(fd);
+  unbind(fd, at->second);
   open_socket s = std::move(at->second);
   open_.erase(at);
   if (s.stream) s.stream->close(s.side, s.resets);
   stop_listening(s);
 }
 
-/// The address is free from then on.
+/// Its address is free already.
 void network::stop_listening(open_socket& s) noexcept {
   if (!std::exchange(s.listening, false)) return;
-  s.bound = {};
   for (auto const& c : std::exchange(s.accepted, {})) c->close(connection::side::server, true);
   for (auto& c : std::exchange(s.beyond, {}))
     if (!c->is_given_up()) arrived(std::move(c));  // at another that shares the address, or at nobody
@@ -246,6 +263,7 @@ int network::shutdown(int fd, int how) noexcept {
   rt::tsan_release(this);
   open_socket& s = *find(fd);
   if (s.listening) {
+    unbind(fd, s);
     stop_listening(s);
     return 0;
   }

@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/sched/simulated_network.hpp"
@@ -81,6 +82,17 @@ class network final : public rt::simulated_network, private connection::destinat
   [[nodiscard]] open_socket* receiver(net::endpoint const& of, bool datagrams) noexcept;
   [[nodiscard]] bool is_taken(net::endpoint const& place, open_socket const& by) noexcept;
   void stop_listening(open_socket& s) noexcept;
+  void bound_to(int fd, open_socket& s, net::endpoint const& place) noexcept;
+  void unbind(int fd, open_socket& s) noexcept;
+  /// Calls f(socket) for what is bound, in the order of the descriptors, but for what is bound to other ports or paths; until it is true.
+  template <class F>
+  bool any_bound(net::endpoint const& place, F f) noexcept {
+    std::size_t const key = key_of(place);
+    for (auto at = bound_.lower_bound({key, 0}); at != bound_.end() && at->first.first == key; ++at)
+      if (f(*at->second)) return true;
+    return false;
+  }
+  [[nodiscard]] static std::size_t key_of(net::endpoint const& place) noexcept;
   void give_port(net::endpoint& place, open_socket const& to) noexcept;
   [[nodiscard]] net::endpoint sender_name(open_socket& from, net::endpoint const& to) noexcept;
 
@@ -88,6 +100,7 @@ class network final : public rt::simulated_network, private connection::destinat
   int next_fd_ = first_fd;
   std::uint16_t next_port_ = 49152;
   std::map<int, open_socket> open_;
+  std::map<std::pair<std::size_t, int>, open_socket*> bound_;  // by key_of() and descriptor
   std::map<std::string, std::uint32_t, std::less<>> hosts_;
 };
 

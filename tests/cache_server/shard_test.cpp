@@ -60,6 +60,32 @@ TEST_CASE("what has expired is not found, and sweeping removes it without being 
   CHECK(s.expired() == 500);
 }
 
+TEST_CASE("a table that few entries are left of is made smaller by sweeping, and a scan sees them meanwhile") {
+  cache::shard s(0, cache::make_no_eviction());
+  for (int i = 0; i < 100'000; ++i) put(s, key_of(i));
+  auto const erase = [&](int i) { return s.erase(key_of(i), cache::hash_of(key_of(i)), 0); };
+  for (int i = 20'000; i < 100'000; ++i) REQUIRE(erase(i));
+  std::map<std::string, int> seen;
+  std::uint64_t cursor = 0;
+  int gone = 20'000;
+  do {
+    cursor = s.scan(cursor, 100, [&](cache::entry const& e) { ++seen[std::string(e.key())]; });
+    for (int i = 0; i < 200 && gone > 100; ++i) REQUIRE(erase(--gone));
+    (void)s.sweep(0);
+  } while (cursor != 0);
+  for (int i = 0; i < 100; ++i) CHECK(seen[key_of(i)] >= 1);
+  CHECK(gone < 10'000);  // it has been made smaller meanwhile
+  while (gone > 100) REQUIRE(erase(--gone));
+  (void)s.sweep(0);
+  int calls = 0;
+  do {
+    cursor = s.scan(cursor, 1, [](cache::entry const&) {});
+    ++calls;
+  } while (cursor != 0);
+  CHECK(calls > 25);  // each sees an entry or two, in a table of 256 buckets
+  CHECK(calls <= 101);
+}
+
 TEST_CASE("a value grows at its end as long as there is room for it, if not for twice its size") {
   for (auto const* policy : {"none", "lru"}) {
     INFO(policy);

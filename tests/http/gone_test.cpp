@@ -6,6 +6,8 @@
 #include "weft/task_group.hpp"
 #include "weft/time.hpp"
 
+#include <deque>
+
 #include <sys/socket.h>
 
 using namespace http_test;
@@ -110,6 +112,36 @@ TEST_CASE("a handler whose client resets the connection or closes it is cancelle
     CHECK(body_of(w.response()) == "done");
     CHECK(next(routes.ended) == "answered");
     routes.entered.recv();
+  });
+}
+
+TEST_CASE("handlers that do not end although their clients have gone keep no other from being cancelled") {
+  constexpr int many = 300;  // more than the server cancels at once
+  waiting_routes const routes;
+  auto const entered = weft::make_chan<weft::unit>(many);
+  auto const go_on = weft::make_chan<weft::unit>();
+  auto const with_stubborn = [=] {
+    http::router r = routes();
+    r.get("/stubborn", [=] {
+      weft::uncancellable const stay;
+      entered.send({});
+      go_on.recv();
+      return 200;
+    });
+    return r;
+  };
+  with_server_on_the_machine(with_stubborn, {}, [&](std::string const& at, auto&) {
+    weft::defer const at_end([&] { go_on.close(); });
+    std::deque<wire> clients;  // the eldest is looked at last
+    clients.emplace_back(at).send(get("/wait"));
+    routes.entered.recv();
+    for (int i = 0; i != many; ++i) clients.emplace_back(at).send(get("/stubborn"));
+    for (int i = 0; i != many; ++i) entered.recv();
+    while (!clients.empty()) {
+      reset(clients.back());
+      clients.pop_back();
+    }
+    CHECK(next(routes.ended) == "cancelled");
   });
 }
 

@@ -7,8 +7,15 @@
 
 #include "tests/support/catch.hpp"
 
+#include <algorithm>
+#include <ctime>
+#include <iterator>
+#include <map>
 #include <memory>
+#include <set>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace http = weft::http;
 namespace rt = weft::rt;
@@ -160,6 +167,59 @@ TEST_CASE("two patterns with paths in common of which neither is more specific a
   CHECK_THROWS_WITH(r.group("/users").get("/me/{what}", says("")),
                     "weft::http::router: GET /users/me/{what} and GET /users/{id}/posts match some of the same paths, "
                     "and neither is more specific");
+}
+
+TEST_CASE("patterns are refused as two by two, however many there are") {
+  // Of three segments, the last of which may be the rest: by the definition, over all paths of these texts.
+  std::vector<std::string> const texts{"a", "b", "c"}, segments{"a", "b", "{x}"};
+  std::vector<std::string> patterns;
+  for (auto const& first : segments) {
+    patterns.push_back("/" + first);
+    patterns.push_back("/" + first + "/{r...}");
+    for (auto const& second : {"a", "b", "{y}"}) {
+      patterns.push_back("/" + first + "/" + second);
+      patterns.push_back("/" + first + "/" + second + "/{r...}");
+    }
+  }
+  patterns.emplace_back("/{r...}");
+  std::vector<std::string> paths;
+  for (auto const& one : texts) {
+    paths.push_back("/" + one);
+    for (auto const& two : texts) {
+      paths.push_back("/" + one + "/" + two);
+      for (auto const& three : texts) paths.push_back("/" + one + "/" + two + "/" + three);
+    }
+  }
+  std::map<std::string, std::set<std::string>> matched;
+  for (auto const& pattern : patterns) {
+    http::router r;
+    r.get(pattern, says(""));
+    for (auto const& path : paths)
+      if (ask(r, "GET", path).status == 200) matched[pattern].insert(path);
+  }
+  for (auto const& first : patterns) {
+    for (auto const& second : patterns) {
+      CAPTURE(first, second);
+      auto const &of_first = matched[first], &of_second = matched[second];
+      std::vector<std::string> both;
+      std::ranges::set_intersection(of_first, of_second, std::back_inserter(both));
+      bool const refused =
+          first == second || (!both.empty() && both.size() != of_first.size() && both.size() != of_second.size());
+      http::router r;
+      r.get("/a/a/other", says(""));
+      r.get(first, says(""));
+      if (refused) CHECK_THROWS_AS(r.get(second, says("")), std::invalid_argument);
+      else CHECK_NOTHROW(r.get(second, says("")));
+    }
+  }
+}
+
+TEST_CASE("a router of ten thousand routes is made at once") {
+  std::clock_t const begin = std::clock();
+  http::router r;
+  for (int i = 0; i != 10'000; ++i) r.get("/things" + std::to_string(i) + "/{id}/parts", says(""));
+  CHECK(std::clock() - begin < 2 * CLOCKS_PER_SEC);  // it was four seconds
+  CHECK_THROWS_AS(r.get("/{any}/1/parts", says("")), std::invalid_argument);
 }
 
 TEST_CASE("a malformed pattern is refused") {

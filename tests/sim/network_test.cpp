@@ -2,6 +2,8 @@
 #include <weft/net.hpp>
 #include <weft/sim.hpp>
 
+#include <cstdint>
+#include <ctime>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -339,6 +341,24 @@ TEST_CASE("a path is a name without a file") {
     CHECK(client.remote_endpoint().to_string() == path);
     CHECK(server.remote_endpoint().to_string() == "unnamed");
   });
+}
+
+TEST_CASE("what a call takes does not grow with the number of other sockets") {
+  std::clock_t const begin = std::clock();
+  sim::run(1, [] {
+    std::vector<net::udp_socket> others;
+    for (int i = 0; i != 10'000; ++i) others.push_back(net::udp_socket::bind("127.0.0.1:0").value());
+    std::set<std::uint16_t> ports;
+    for (auto const& one : others) ports.insert(one.local_endpoint().port());
+    CHECK(ports.size() == others.size());
+    std::string const taken = others.front().local_endpoint().to_string();
+    CHECK(net::udp_socket::bind(taken).error() == std::errc::address_in_use);
+    others.front().close();
+    CHECK(net::udp_socket::bind(taken));
+    std::vector<pair> pairs(2'000);
+    for (auto& p : pairs) CHECK(p.client.remote_endpoint() == p.listener.local_endpoint());
+  });
+  CHECK(std::clock() - begin < 3 * CLOCKS_PER_SEC);  // it was more than ten seconds
 }
 
 TEST_CASE("a socket that outlives its run is closed") {
