@@ -52,23 +52,25 @@ class runtime {
     acceptance const in(*this);
     detail::go_on(in.scheduler(), nullptr, {}, std::forward<F>(f), std::forward<A>(a)...);
   }
-  template <class F>
+  template <class F, detail::place_of_spawn P = std::source_location>
     requires task_callable<F>
-  void go(F&& f, std::source_location place = std::source_location::current()) {
+  void go(F&& f, P place = std::source_location::current()) {
     acceptance const in(*this);
     detail::go_on(in.scheduler(), nullptr, place, std::forward<F>(f));
   }
-  template <class F>
+  template <class F, detail::place_of_spawn P = std::source_location, detail::task_options_or_alike O = task_options>
     requires task_callable<F>
-  void go(task_options o, F&& f, std::source_location place = std::source_location::current()) {
+  void go(O options, F&& f, P place = std::source_location::current()) {
+    task_options with = std::move(options);
     acceptance const in(*this);
-    detail::go_on(in.scheduler(), &o, place, std::forward<F>(f));
+    detail::go_on(in.scheduler(), &with, place, std::forward<F>(f));
   }
-  template <class F, class... A>
+  template <class F, class... A, detail::task_options_or_alike O = task_options>
     requires(sizeof...(A) > 0) && task_callable<F, A...>
-  void go(task_options o, F&& f, A&&... a) {
+  void go(O options, F&& f, A&&... a) {
+    task_options with = std::move(options);
     acceptance const in(*this);
-    detail::go_on(in.scheduler(), &o, {}, std::forward<F>(f), std::forward<A>(a)...);
+    detail::go_on(in.scheduler(), &with, {}, std::forward<F>(f), std::forward<A>(a)...);
   }
   template <class F, class... A>
     requires(sizeof...(A) > 0) && task_callable<F, A...>
@@ -77,25 +79,26 @@ class runtime {
     return join_handle<detail::task_result_t<F, A...>>(
         detail::spawn_on(in.scheduler(), nullptr, {}, std::forward<F>(f), std::forward<A>(a)...));
   }
-  template <class F>
+  template <class F, detail::place_of_spawn P = std::source_location>
     requires task_callable<F>
-  join_handle<detail::task_result_t<F>> spawn(F&& f, std::source_location place = std::source_location::current()) {
+  detail::placed_handle<P, F> spawn(F&& f, P place = std::source_location::current()) {
     acceptance const in(*this);
     return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), nullptr, place, std::forward<F>(f)));
   }
-  template <class F>
+  template <class F, detail::place_of_spawn P = std::source_location, detail::task_options_or_alike O = task_options>
     requires task_callable<F>
-  join_handle<detail::task_result_t<F>> spawn(task_options o, F&& f,
-                                              std::source_location place = std::source_location::current()) {
+  detail::placed_handle<P, F> spawn(O options, F&& f, P place = std::source_location::current()) {
+    task_options with = std::move(options);
     acceptance const in(*this);
-    return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), &o, place, std::forward<F>(f)));
+    return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), &with, place, std::forward<F>(f)));
   }
-  template <class F, class... A>
+  template <class F, class... A, detail::task_options_or_alike O = task_options>
     requires(sizeof...(A) > 0) && task_callable<F, A...>
-  join_handle<detail::task_result_t<F, A...>> spawn(task_options o, F&& f, A&&... a) {
+  join_handle<detail::task_result_t<F, A...>> spawn(O options, F&& f, A&&... a) {
+    task_options with = std::move(options);
     acceptance const in(*this);
     return join_handle<detail::task_result_t<F, A...>>(
-        detail::spawn_on(in.scheduler(), &o, {}, std::forward<F>(f), std::forward<A>(a)...));
+        detail::spawn_on(in.scheduler(), &with, {}, std::forward<F>(f), std::forward<A>(a)...));
   }
 
   /// Cancels the root context, waits until no task is left, and stops the threads; may be called again. Tasks that have not ended

@@ -42,6 +42,14 @@ concept task_callable = std::is_invocable_v<std::decay_t<F>, std::decay_t<A>...>
 
 namespace detail {
 
+/// What the place of a spawn is declared as. Of a parameter that is simply one, compilers find only after they have looked at constraints (GCC) and
+/// the type of the result (Clang) that an argument does not become it; and neither can be told for a generic f that wants that argument.
+template <class P>
+concept place_of_spawn = std::same_as<P, std::source_location>;
+/// The same of task options, beside which the callable of another overload, and a generic f that is its argument, would be looked at.
+template <class O>
+concept task_options_or_alike = std::convertible_to<O, task_options>;
+
 template <class F, class... A>
 struct task_result {
   static auto pick() {
@@ -55,6 +63,16 @@ struct task_result {
 };
 template <class F, class... A>
 using task_result_t = typename task_result<F, A...>::type;
+
+/// The handle of a spawn with a place: for other types of P nothing of F is looked at.
+template <class P, class F>
+struct placed_handle_of {};
+template <class F>
+struct placed_handle_of<std::source_location, F> {
+  using type = join_handle<task_result_t<F>>;
+};
+template <class P, class F>
+using placed_handle = typename placed_handle_of<P, F>::type;
 
 /// The current task's stop_token: that of its context.
 [[nodiscard]] std::stop_token task_stop_token();
@@ -238,20 +256,22 @@ template <class F, class... A>
 void go(F&& f, A&&... a) {
   detail::go_on(nullptr, nullptr, {}, std::forward<F>(f), std::forward<A>(a)...);
 }
-template <class F>
+template <class F, detail::place_of_spawn P = std::source_location>
   requires task_callable<F>
-void go(F&& f, std::source_location place = std::source_location::current()) {
+void go(F&& f, P place = std::source_location::current()) {
   detail::go_on(nullptr, nullptr, place, std::forward<F>(f));
 }
-template <class F>
+template <class F, detail::place_of_spawn P = std::source_location, detail::task_options_or_alike O = task_options>
   requires task_callable<F>
-void go(task_options options, F&& f, std::source_location place = std::source_location::current()) {
-  detail::go_on(nullptr, &options, place, std::forward<F>(f));
+void go(O options, F&& f, P place = std::source_location::current()) {
+  task_options with = std::move(options);
+  detail::go_on(nullptr, &with, place, std::forward<F>(f));
 }
-template <class F, class... A>
+template <class F, class... A, detail::task_options_or_alike O = task_options>
   requires(sizeof...(A) > 0) && task_callable<F, A...>
-void go(task_options options, F&& f, A&&... a) {
-  detail::go_on(nullptr, &options, {}, std::forward<F>(f), std::forward<A>(a)...);
+void go(O options, F&& f, A&&... a) {
+  task_options with = std::move(options);
+  detail::go_on(nullptr, &with, {}, std::forward<F>(f), std::forward<A>(a)...);
 }
 
 /// The same with a handle that gives the result or the exception.
@@ -261,22 +281,23 @@ join_handle<detail::task_result_t<F, A...>> spawn(F&& f, A&&... a) {
   return join_handle<detail::task_result_t<F, A...>>(
       detail::spawn_on(nullptr, nullptr, {}, std::forward<F>(f), std::forward<A>(a)...));
 }
-template <class F>
+template <class F, detail::place_of_spawn P = std::source_location>
   requires task_callable<F>
-join_handle<detail::task_result_t<F>> spawn(F&& f, std::source_location place = std::source_location::current()) {
+detail::placed_handle<P, F> spawn(F&& f, P place = std::source_location::current()) {
   return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, nullptr, place, std::forward<F>(f)));
 }
-template <class F>
+template <class F, detail::place_of_spawn P = std::source_location, detail::task_options_or_alike O = task_options>
   requires task_callable<F>
-join_handle<detail::task_result_t<F>> spawn(task_options options, F&& f,
-                                            std::source_location place = std::source_location::current()) {
-  return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, &options, place, std::forward<F>(f)));
+detail::placed_handle<P, F> spawn(O options, F&& f, P place = std::source_location::current()) {
+  task_options with = std::move(options);
+  return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, &with, place, std::forward<F>(f)));
 }
-template <class F, class... A>
+template <class F, class... A, detail::task_options_or_alike O = task_options>
   requires(sizeof...(A) > 0) && task_callable<F, A...>
-join_handle<detail::task_result_t<F, A...>> spawn(task_options options, F&& f, A&&... a) {
+join_handle<detail::task_result_t<F, A...>> spawn(O options, F&& f, A&&... a) {
+  task_options with = std::move(options);
   return join_handle<detail::task_result_t<F, A...>>(
-      detail::spawn_on(nullptr, &options, {}, std::forward<F>(f), std::forward<A>(a)...));
+      detail::spawn_on(nullptr, &with, {}, std::forward<F>(f), std::forward<A>(a)...));
 }
 
 /// The right to a task's result. Move-only; one owner. wait(), wait_for(), done() and cancel() of one handle may be called by several threads at

@@ -112,20 +112,22 @@ class task_group {
   void spawn(F&& f, A&&... a) {
     detail::spawn_in_group(*core_, nullptr, {}, std::forward<F>(f), std::forward<A>(a)...);
   }
-  template <class F>
+  template <class F, detail::place_of_spawn P = std::source_location>
     requires task_callable<F>
-  void spawn(F&& f, std::source_location place = std::source_location::current()) {
+  void spawn(F&& f, P place = std::source_location::current()) {
     detail::spawn_in_group(*core_, nullptr, place, std::forward<F>(f));
   }
-  template <class F>
+  template <class F, detail::place_of_spawn P = std::source_location, detail::task_options_or_alike O = task_options>
     requires task_callable<F>
-  void spawn(task_options options, F&& f, std::source_location place = std::source_location::current()) {
-    detail::spawn_in_group(*core_, &options, place, std::forward<F>(f));
+  void spawn(O options, F&& f, P place = std::source_location::current()) {
+    task_options with = std::move(options);
+    detail::spawn_in_group(*core_, &with, place, std::forward<F>(f));
   }
-  template <class F, class... A>
+  template <class F, class... A, detail::task_options_or_alike O = task_options>
     requires(sizeof...(A) > 0 && task_callable<F, A...>)
-  void spawn(task_options options, F&& f, A&&... a) {
-    detail::spawn_in_group(*core_, &options, {}, std::forward<F>(f), std::forward<A>(a)...);
+  void spawn(O options, F&& f, A&&... a) {
+    task_options with = std::move(options);
+    detail::spawn_in_group(*core_, &with, {}, std::forward<F>(f), std::forward<A>(a)...);
   }
 
   /// At most n at once from now on; 0: any number. Does not block.

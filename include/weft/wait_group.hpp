@@ -51,15 +51,16 @@ class wait_group {
   void go(F&& f, A&&... args) {
     start<detail::closure<F, A...>>(nullptr, {}, std::forward<F>(f), std::forward<A>(args)...);
   }
-  template <class F>
+  template <class F, detail::place_of_spawn P = std::source_location>
     requires task_callable<F>
-  void go(F&& f, std::source_location place = std::source_location::current()) {
+  void go(F&& f, P place = std::source_location::current()) {
     start<detail::closure<F>>(nullptr, place, std::forward<F>(f));
   }
-  template <class F, class... A>
+  template <class F, class... A, detail::task_options_or_alike O = task_options>
     requires task_callable<F, A...>
-  void go(task_options options, F&& f, A&&... args) {
-    start<detail::closure<F, A...>>(&options, {}, std::forward<F>(f), std::forward<A>(args)...);
+  void go(O options, F&& f, A&&... args) {
+    task_options with = std::move(options);
+    start<detail::closure<F, A...>>(&with, {}, std::forward<F>(f), std::forward<A>(args)...);
   }
 
  private:

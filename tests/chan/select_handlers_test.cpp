@@ -40,6 +40,67 @@ struct overloaded {
   void operator()(std::optional<std::string>) const { said = "optional"; }
 };
 
+/// Can be made of anything, as boost::any can.
+struct anything {
+  int said = 0;
+  anything() = default;
+  template <class U>
+    requires(!std::is_same_v<std::remove_cvref_t<U>, anything>)
+  anything(U&&) : said(-1) {}
+};
+void takes_anything(anything v) { CHECK(v.said == 7); }
+
+struct with_members {
+  int number = 7;
+  int get() { return number; }
+  int get_const() const noexcept { return number; }
+  int get_lvalue() & { return number; }
+};
+
+TEST_CASE(
+    "a handler that is declared to take a T which can be made of anything gets the T, not one made of an optional") {
+  with_workers([] {
+    auto c = weft::make_chan<anything>(16);
+    anything v;
+    v.said = 7;
+    for (int i = 0; i < 9; ++i) c.send(v);
+    weft::select(on_recv(c, [](anything got) { CHECK(got.said == 7); }));
+    weft::select(on_recv(c, [](anything const& got) noexcept { CHECK(got.said == 7); }));
+    weft::select(on_recv(c, [](anything& got) mutable { CHECK(got.said == 7); }));
+    weft::select(on_recv(c, [](anything&& got) { CHECK(got.said == 7); }));
+    weft::select(on_recv(c, takes_anything));
+    weft::select(on_recv(c, std::move_only_function<void(anything) &&>(takes_anything)));
+    weft::select(on_recv(c, [](std::optional<anything> got) { CHECK(got.value().said == 7); }));
+    weft::select(on_recv(c, [](auto got) { CHECK(got.value().said == 7); }));
+    weft::selector s;
+    s.recv(c, [](anything got) { CHECK(got.said == 7); });
+    s.wait();
+  });
+}
+
+TEST_CASE("a handler may be a pointer to a member of what is received or joined") {
+  with_workers([] {
+    auto c = weft::make_chan<with_members>(8);
+    for (int i = 0; i < 5; ++i) c.send({});
+    CHECK(weft::select(on_recv(c, &with_members::get)) == 7);
+    CHECK(weft::select(on_recv(c, &with_members::get_const)) == 7);
+    CHECK(weft::select(on_recv(c, &with_members::get_lvalue)) == 7);
+    CHECK(weft::select(on_recv(c, &with_members::number)) == 7);
+    weft::selector s;
+    s.recv(c, &with_members::get);
+    s.wait();
+    auto p = weft::make_chan<std::unique_ptr<with_members>>(1);
+    p.send(std::make_unique<with_members>());
+    CHECK(weft::select(on_recv(p, &with_members::get)) == 7);
+    auto h = weft::spawn([] { return with_members(); });
+    CHECK(weft::select(weft::on_join(h, &with_members::get)) == 7);
+    h = weft::spawn([] { return with_members(); });
+    CHECK(weft::select(weft::on_join(h, &with_members::number)) == 7);
+    p.close();
+    CHECK_THROWS_AS(weft::select(on_recv(p, &with_members::get)), weft::closed_channel);
+  });
+}
+
 TEST_CASE("a handler gets T, T& or an optional by its declaration") {
   with_workers([] {
     std::string got;

@@ -69,6 +69,31 @@ TEST_CASE("arguments are decay-copied as std::thread does, and members are calle
   });
 }
 
+TEST_CASE("a generic callable with arguments is asked only for what it is called with") {
+  weft::runtime outside;
+  auto const next = [](auto&& x) { return x + 1; };  // of a stop_token there is no next one: asking would not compile
+  outside.go(next, 3);
+  outside.go({.name = "named"}, next, 3);
+  CHECK(outside.spawn(next, 3).join() == 4);
+  CHECK(outside.spawn({.name = "named"}, next, 3).join() == 4);
+  with_workers([&] {
+    weft::go(next, 3);
+    weft::go({.name = "named"}, next, 3);
+    CHECK(weft::spawn(next, 3).join() == 4);
+    CHECK(weft::spawn({.name = "named"}, next, 3).join() == 4);
+    weft::task_group group;
+    group.spawn(next, 3);
+    group.spawn({.name = "named"}, next, 3);
+    group.wait();
+    weft::wait_group counted;
+    counted.go(next, 3);
+    counted.go([](auto&& f) { CHECK(f(1) == 2); }, next);
+    group.spawn([](auto&& f) { CHECK(f(1) == 2); }, next);
+    counted.wait();
+    group.wait();
+  });
+}
+
 TEST_CASE("an exception of an argument's copy comes out of the call, and nothing has been spawned") {
   with_workers([] {
     copy_throws const argument;

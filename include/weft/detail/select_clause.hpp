@@ -223,11 +223,13 @@ class join_clause {
     if constexpr (std::is_void_v<T>) {
       handle_->take_ended();
       return static_cast<called<F>>(handler_)();
+    } else if constexpr (std::is_member_pointer_v<std::remove_cvref_t<F>> && std::is_invocable_v<called<F>, T>) {
+      return std::invoke(handler_, handle_->take_ended());
     } else if constexpr (std::is_invocable_v<called<F>, T>) {
       return static_cast<called<F>>(handler_)(handle_->take_ended());
     } else if constexpr (std::is_invocable_v<called<F>, T&>) {
       T v = handle_->take_ended();
-      return static_cast<called<F>>(handler_)(v);
+      return std::invoke(static_cast<called<F>>(handler_), v);
     } else {
       handle_->drop_ended();
       return static_cast<called<F>>(handler_)();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -53,6 +54,32 @@ using called = typename decltype(how_it_is_called<F>())::type;
 
 enum class gets : unsigned char { optional, value, reference, optional_reference, nothing };
 
+/// What the first parameter is declared as, of a call operator or a function.
+template <class R, class C, class A, class... B>
+std::type_identity<A> first_parameter(R (C::*)(A, B...));
+template <class R, class C, class A, class... B>
+std::type_identity<A> first_parameter(R (C::*)(A, B...) const);
+template <class R, class C, class A, class... B>
+std::type_identity<A> first_parameter(R (C::*)(A, B...) &);
+template <class R, class C, class A, class... B>
+std::type_identity<A> first_parameter(R (C::*)(A, B...) const&);
+template <class R, class C, class A, class... B>
+std::type_identity<A> first_parameter(R (C::*)(A, B...) &&);
+template <class R, class C, class A, class... B>
+std::type_identity<A> first_parameter(R (C::*)(A, B...) const&&);
+template <class R, class A, class... B>
+std::type_identity<A> first_parameter(R (*)(A, B...));
+
+/// Whether that is a T. It must be asked for: a T that can be made of anything (boost::any) could be made of an optional, too.
+template <class F, class T>
+consteval bool takes_just() {
+  if constexpr (requires { first_parameter(&std::remove_cvref_t<F>::operator()); })
+    return std::is_same_v<typename decltype(first_parameter(&std::remove_cvref_t<F>::operator()))::type, T>;
+  else if constexpr (requires { first_parameter(std::declval<std::remove_cvref_t<F>>()); })
+    return std::is_same_v<typename decltype(first_parameter(std::declval<std::remove_cvref_t<F>>()))::type, T>;
+  else return false;
+}
+
 /// What F takes when a T was received. A generic or overloaded one gets the optional if it can take it.
 template <class F, class T>
 consteval gets what_it_gets() {
@@ -63,7 +90,8 @@ consteval gets what_it_gets() {
     else if constexpr (std::is_invocable_v<called<F>, std::optional<T>&>) return gets::optional_reference;
     else return gets::nothing;
   } else {
-    if constexpr (std::is_invocable_v<called<F>, optional_probe<T>>) return gets::optional;
+    if constexpr (takes_just<F, T>() || takes_just<F, T const&>() || takes_just<F, T&&>()) return gets::value;
+    else if constexpr (std::is_invocable_v<called<F>, optional_probe<T>>) return gets::optional;
     else if constexpr (std::is_invocable_v<called<F>, T>) return gets::value;
     else if constexpr (std::is_invocable_v<called<F>, T&>) return gets::reference;
     else if constexpr (std::is_invocable_v<called<F>, std::optional<T>&>) return gets::optional_reference;
@@ -71,11 +99,17 @@ consteval gets what_it_gets() {
   }
 }
 
+/// What F returns for a T. The member that a pointer to data names goes with its T.
+template <class F, class T>
+using result_for =
+    std::conditional_t<std::is_member_object_pointer_v<std::remove_cvref_t<F>>,
+                       std::remove_cvref_t<std::invoke_result_t<called<F>, T>>, std::invoke_result_t<called<F>, T>>;
+
 template <class F, class T>
 consteval auto recv_result() {
   constexpr gets what = what_it_gets<F, T>();
   if constexpr (what == gets::optional) return std::type_identity<std::invoke_result_t<called<F>, std::optional<T>>>{};
-  else if constexpr (what == gets::value) return std::type_identity<std::invoke_result_t<called<F>, T>>{};
+  else if constexpr (what == gets::value) return std::type_identity<result_for<F, T>>{};
   else if constexpr (what == gets::reference) return std::type_identity<std::invoke_result_t<called<F>, T&>>{};
   else if constexpr (what == gets::optional_reference)
     return std::type_identity<std::invoke_result_t<called<F>, std::optional<T>&>>{};
@@ -100,11 +134,12 @@ recv_result_t<F, T> run_recv_handler(F& f, recv_slot<T>& slot, bool ok, chan_cor
     return static_cast<called<F>>(f)();
   } else {
     if (!ok) throw closed_channel();
-    if constexpr (what == gets::value) {
+    if constexpr (what == gets::value && !std::is_member_pointer_v<std::remove_cvref_t<F>>) {
       return static_cast<called<F>>(f)(slot.take(home));
     } else {
       T v = slot.take(home);
-      return static_cast<called<F>>(f)(v);
+      if constexpr (what == gets::value) return std::invoke(f, std::move(v));
+      else return std::invoke(static_cast<called<F>>(f), v);
     }
   }
 }
@@ -112,7 +147,7 @@ recv_result_t<F, T> run_recv_handler(F& f, recv_slot<T>& slot, bool ok, chan_cor
 template <class F, class T>
 consteval auto join_result() {
   if constexpr (std::is_void_v<T>) return std::type_identity<std::invoke_result_t<called<F>>>{};
-  else if constexpr (std::is_invocable_v<called<F>, T>) return std::type_identity<std::invoke_result_t<called<F>, T>>{};
+  else if constexpr (std::is_invocable_v<called<F>, T>) return std::type_identity<result_for<F, T>>{};
   else if constexpr (std::is_invocable_v<called<F>, T&>)
     return std::type_identity<std::invoke_result_t<called<F>, T&>>{};
   else if constexpr (std::is_invocable_v<called<F>>) return std::type_identity<std::invoke_result_t<called<F>>>{};
