@@ -150,6 +150,7 @@ class task_group {
 };
 
 /// f(group), then group.wait(). An exception of f's own cancels the group and wins. Returns what f returns.
+/// The tasks outlive f's own locals: what they refer to stands outside of f.
 template <class F>
   requires std::is_invocable_v<F, task_group&>
 auto scope(F&& f) -> std::invoke_result_t<F, task_group&> {
