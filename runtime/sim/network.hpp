@@ -81,7 +81,7 @@ class network final : public rt::simulated_network, private connection::destinat
   [[nodiscard]] open_socket* receiver(net::endpoint const& of, bool datagrams) noexcept;
   [[nodiscard]] bool is_taken(net::endpoint const& place, open_socket const& by) noexcept;
   void stop_listening(open_socket& s) noexcept;
-  void give_port(net::endpoint& place, open_socket const& to) noexcept;
+  [[nodiscard]] bool give_port(net::endpoint& place, open_socket const& to) noexcept;  // false: all are taken
   [[nodiscard]] net::endpoint sender_name(open_socket& from, net::endpoint const& to) noexcept;
 
   weather weather_;
