@@ -35,8 +35,10 @@ struct taking {
 };
 
 std::int64_t waited(task const& t, std::int64_t now) noexcept {
+  // It may have begun since `now` was read, by as long as taking a census lasts. What the stamps have beyond that is for waits of weeks.
+  constexpr std::uint32_t ahead = 1u << 16;
   std::uint32_t const steps = coarse_time(now) - t.parked_at.load(std::memory_order_relaxed);
-  return steps > UINT32_MAX / 2 ? 0 : static_cast<std::int64_t>(steps) << 20;  // it may have begun since `now` was read
+  return steps > UINT32_MAX - ahead ? 0 : static_cast<std::int64_t>(steps) << 20;
 }
 
 /// Frozen, without allocating: the task goes on as soon as this returns.

@@ -33,6 +33,12 @@ bool watch(int epoll_fd, int fd, epoll_event& event) noexcept {
   return !fault(fault_kind::epoll_add) && ::epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+/// A close(2) of a number that is no longer the caller's, or of all that there may be, can meet these. Without a word nobody would be
+/// woken any more.
+[[noreturn]] void fatal_closed(char const* what) noexcept {
+  fatal("the program has closed a descriptor of weft's (%s, errno %d)", what, errno);
+}
+
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }
 
 // The kernel may delay a time-out by the thread's slack, 50 us unless told otherwise.
@@ -106,7 +112,7 @@ std::size_t poller::wait(std::int64_t timeout_ns, poll_event* out, std::size_t m
   if (room == 0) return 0;
   int const got = wait_for(epoll_fd_, events, room, timeout_ns);
   if (got < 0) {
-    WEFT_CHECK(errno == EINTR, "epoll_wait failed");
+    if (errno != EINTR) fatal_closed("epoll");
     return 0;
   }
   std::size_t n = 0;
@@ -134,7 +140,7 @@ namespace {
 WEFT_NO_TSAN void signal_eventfd(int fd) noexcept {
   int const saved = errno;
   std::uint64_t const one = 1;
-  [[maybe_unused]] ssize_t const ignored = ::write(fd, &one, sizeof one);  // cannot fail below 2^64-1
+  if (::write(fd, &one, sizeof one) < 0 && errno != EAGAIN) fatal_closed("eventfd");
   errno = saved;
 }
 }  // namespace

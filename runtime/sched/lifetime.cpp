@@ -354,11 +354,15 @@ void scheduler::shutdown(std::int64_t grace_ns) {
   cancel(*root_, cancel_kind::cancelled, nullptr);   // D1
   draining_.store(true, std::memory_order_seq_cst);  // D2
   heavy_fence();                                     // D3
-  std::int64_t const deadline = detail::deadline_in(grace_ns);
+  std::int64_t deadline = detail::deadline_in(grace_ns);
   std::int64_t round = detail::deadline_in(grace_ns / 2);
   while (!all_over() || !ends_for_good()) {  // D4, D6
-    if (!futex_wait_until(drained_, 0, std::min(round, deadline)) && !all_over()) {
-      if (clock_ns() >= deadline) report_stuck("shutdown: these tasks did not end within the grace");
+    std::int64_t const until = std::min(round, deadline);
+    if (!futex_wait_until(drained_, 0, until) && !all_over()) {
+      // While the process is stopped, by a debugger or SIGSTOP, no task can end: what this thread is late by is no part of the grace.
+      std::int64_t const now = clock_ns();
+      deadline += std::min(now - until, never - deadline);
+      if (now >= deadline) report_stuck("shutdown: these tasks did not end within the grace");
       call_detached();  // D5
       round = detail::deadline_in(between_rounds_ns);
     }

@@ -66,6 +66,7 @@ bool network::is_taken(net::endpoint const& place, open_socket const& by) noexce
   });
 }
 
+<<<<<<< HEAD
 /// Addresses of two keys have nothing in common. So a call looks at few sockets, however many are open.
 std::size_t network::key_of(net::endpoint const& place) noexcept {
   if (family_of(place) != AF_UNIX) return place.port();
@@ -85,16 +86,26 @@ void network::unbind(int fd, open_socket& s) noexcept {
 
 void network::give_port(net::endpoint& place, open_socket const& to) noexcept {
   do {
+=======
+bool network::give_port(net::endpoint& place, open_socket const& to) noexcept {
+  auto const is_its_name = [&](auto const& one) {
+    open_socket const& other = one.second;
+    return other.stream && other.side == connection::side::client && other.stream->names[0] == place;
+  };
+  for (int tries = 65536 - first_port; tries != 0; --tries) {
+>>>>>>> 6dc20991752868c86ada0030d694bde087bc9fde
     place = with_port(place, next_port_);
     next_port_ = next_port_ == 65535 ? first_port : static_cast<std::uint16_t>(next_port_ + 1);
-  } while (is_taken(place, to));
+    if (!is_taken(place, to) && std::ranges::none_of(open_, is_its_name)) return true;
+  }
+  return false;
 }
 
 int network::bind(int fd, void const* address, socklen_t length) noexcept {
   rt::tsan_ignore const run_data;
   open_socket& s = *find(fd);
   net::endpoint place = without_mapping(net::endpoint::from_sockaddr(address, length));
-  if (s.family != AF_UNIX && place.port() == 0) give_port(place, s);
+  if (s.family != AF_UNIX && place.port() == 0 && !give_port(place, s)) return -EADDRINUSE;
   if (is_taken(place, s)) return -EADDRINUSE;
   bound_to(fd, s, place);
   return 0;
@@ -186,9 +197,11 @@ int network::connect(int fd, void const* address, socklen_t length) noexcept {
   open_socket& s = *find(fd);
   bool const local = s.family == AF_UNIX;
   net::endpoint const target = local_instead_of_any(without_mapping(net::endpoint::from_sockaddr(address, length)));
+  net::endpoint const own = sender_name(s, target);
+  if (!own) return -EADDRNOTAVAIL;
   destination& here = *this;
   auto const c = std::make_shared<connection>(weather_, here, local);
-  c->names = {sender_name(s, target), target};
+  c->names = {own, target};
   c->attach(connection::side::client, s.slot);
   s.stream = c;
   s.side = connection::side::client;
@@ -305,13 +318,13 @@ class network::flying final : public later, public std::enable_shared_from_this<
   datagram what_;
 };
 
-/// The address that the other side sees; a port is given to a socket that has none.
+/// The address that the other side sees; a port is given to a socket that has none. None: all are taken.
 net::endpoint network::sender_name(open_socket& from, net::endpoint const& to) noexcept {
   if (family_of(to) == AF_UNIX)
     return from.bound ? from.bound : net::endpoint::from_sockaddr(to.data(), sizeof(sa_family_t));
   if (from.bound && !is_any(from.bound)) return from.bound;
   net::endpoint own = with_port(to, from.bound.port());
-  if (!from.bound) give_port(own, from);
+  if (!from.bound && !give_port(own, from)) return {};
   return own;
 }
 
@@ -325,6 +338,7 @@ std::ptrdiff_t network::send_to(int fd, void const* from, std::size_t n, void co
   if (int const e = objection(s.family, s.bound, named); e != 0) return e;
   net::endpoint const to = local_instead_of_any(without_mapping(named));
   datagram const what{sender_name(s, to), std::string(static_cast<char const*>(from), n)};
+  if (!what.from) return -EADDRNOTAVAIL;
   std::uint32_t const fate = weather_.loss();
   for (std::uint32_t copies = fate == 0 ? 1 : (fate - 1) * 2; copies != 0; --copies) {
     std::int64_t const delay = weather_.delay();

@@ -82,6 +82,7 @@ class network final : public rt::simulated_network, private connection::destinat
   [[nodiscard]] open_socket* receiver(net::endpoint const& of, bool datagrams) noexcept;
   [[nodiscard]] bool is_taken(net::endpoint const& place, open_socket const& by) noexcept;
   void stop_listening(open_socket& s) noexcept;
+<<<<<<< HEAD
   void bound_to(int fd, open_socket& s, net::endpoint const& place) noexcept;
   void unbind(int fd, open_socket& s) noexcept;
   /// Calls f(socket) for what is bound, in the order of the descriptors, but for what is bound to other ports or paths; until it is true.
@@ -94,6 +95,9 @@ class network final : public rt::simulated_network, private connection::destinat
   }
   [[nodiscard]] static std::size_t key_of(net::endpoint const& place) noexcept;
   void give_port(net::endpoint& place, open_socket const& to) noexcept;
+=======
+  [[nodiscard]] bool give_port(net::endpoint& place, open_socket const& to) noexcept;  // false: all are taken
+>>>>>>> 6dc20991752868c86ada0030d694bde087bc9fde
   [[nodiscard]] net::endpoint sender_name(open_socket& from, net::endpoint const& to) noexcept;
 
   weather weather_;

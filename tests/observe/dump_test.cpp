@@ -1,3 +1,4 @@
+#include <weft/sim.hpp>
 #include <weft/weft.hpp>
 
 #include <algorithm>
@@ -127,6 +128,21 @@ TEST_CASE("a wait's age is told in milliseconds", "[observe][dump]") {
     REQUIRE(seen.tasks.size() == 2);
     CHECK(seen.tasks[1].waited_ns >= 40'000'000);
     CHECK(seen.tasks[1].waited_ns < 30'000'000'000);
+  });
+}
+
+TEST_CASE("a wait's age is told after weeks, too", "[observe][dump]") {
+  weft::sim::run(1, [] {
+    auto gate = weft::make_chan<int>();
+    weft::go([&] { gate.recv(); });
+    for (int const days : {1, 29, 22}) {
+      weft::time_point const before = weft::now();
+      weft::sleep_for(days * 24h);
+      weft::rt::census const seen = weft::rt::take_census(nullptr);
+      REQUIRE(seen.tasks.size() == 2);
+      CHECK(seen.tasks[1].waited_ns >= (weft::now() - before - 10ms).count());
+    }
+    gate.close();
   });
 }
 

@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <string>
+#include <thread>
 
 #include <unistd.h>
 
@@ -48,6 +49,41 @@ void is_reported(Body body, Look look) {
 }
 
 }  // namespace
+
+TEST_CASE("while the process is stopped the grace does not run", "[observe][stuck]") {
+  for (unsigned const workers : {1u, 2u, 4u}) {
+    INFO("with " << workers << " workers");
+    child_end const end = run_child([&] {
+      int ends[2];
+      if (::pipe(ends) != 0) return 1;
+      pid_t const debugged = ::getpid();
+      if (::fork() == 0) {
+        char cancelled = 0;
+        if (::read(ends[0], &cancelled, 1) != 1) ::_exit(1);
+        std::this_thread::sleep_for(50ms);  // by now the shutdown waits
+        ::kill(debugged, SIGSTOP);
+        std::this_thread::sleep_for(2s);
+        ::kill(debugged, SIGCONT);
+        ::_exit(0);
+      }
+      weft::options o = impatient(workers);
+      o.shutdown_grace = 1s;
+      weft::run(o, [&] {
+        weft::go([&] {
+          weft::defer const clean_up([&] {
+            [[maybe_unused]] ssize_t const told = ::write(ends[1], "c", 1);
+            for (int i = 0; i < 20; ++i) weft::sleep_for(10ms);
+          });
+          weft::sleep_for(1h);
+        });
+        weft::sleep_for(1ms);
+      });
+      return 0;
+    });
+    INFO(end.errors);
+    CHECK(end.exit_code == 0);
+  }
+}
 
 TEST_CASE("a task that outlives the grace is named with its place of spawn and its stack", "[observe][stuck]") {
   is_reported(

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "tests/support/catch.hpp"
+#include "tests/support/child.hpp"
 
 using weft::rt::poll_event;
 using weft::rt::poller;
@@ -253,4 +254,21 @@ TEST_CASE("a poller can be closed and opened again", "[poll]") {
   pair s;
   REQUIRE_FALSE(p.add(s.mine, 5));
   REQUIRE(look(p));
+}
+
+TEST_CASE("a descriptor of the poller's that somebody has closed is named, at the wait and at the wake-up", "[poll]") {
+  for (bool const waits : {true, false}) {
+    INFO((waits ? "wait" : "wake"));
+    child_end const end = run_child([&] {
+      poller p;
+      if (p.open()) return 1;
+      for (int fd = 3; fd < 64; ++fd) ::close(fd);
+      std::array<poll_event, 1> events;
+      if (waits) (void)p.wait(0, events.data(), events.size());
+      else p.wake();
+      return 0;
+    });
+    CHECK(end.signal == SIGABRT);
+    CHECK(end.errors.find("the program has closed a descriptor of weft's (") != std::string::npos);
+  }
 }

@@ -93,6 +93,21 @@ TEST_CASE("what is sent takes no time, or one of three times of the virtual cloc
   CHECK(durations([] { pair(); }) == std::set<std::int64_t>{0, 10'000, 100'000, 1'000'000});
 }
 
+TEST_CASE("no two connections that live have one name, however many there were between them") {
+  sim::run(1, [] {
+    pair first;
+    std::string const nobody = "127.0.0.1:1", address = first.listener.local_endpoint().to_string();
+    for (int i = 0; i < 65536 - 49152 - 4; ++i) REQUIRE_FALSE(net::tcp_stream::connect(nobody));
+    std::set<std::string> names{first.client.local_endpoint().to_string()};
+    std::vector<net::tcp_stream> others;
+    for (int i = 0; i < 6; ++i) {
+      others.push_back(net::tcp_stream::connect(address).value());
+      names.insert(others.back().local_endpoint().to_string());
+    }
+    CHECK(names.size() == 7);
+  });
+}
+
 TEST_CASE("nothing overtakes on a connection, and nothing is lost or doubled") {
   sim::result const r = sim::explore(300, [] {
     pair p;

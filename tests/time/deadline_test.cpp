@@ -202,6 +202,8 @@ TEST_CASE("a time point of the past means now, however far it is, on any clock")
     past(std::chrono::sys_seconds::min());
     past(sys_days(year(1) / 1 / 1));
     past(own_clock::time_point::min());
+    using unsigned_ns = std::chrono::duration<std::uint64_t, std::nano>;
+    past(std::chrono::time_point_cast<unsigned_ns>(std::chrono::system_clock::now() - 1h));
     CHECK(weft::with_deadline(weft::time_point::min()).first.err() == std::errc::timed_out);
   });
 }

@@ -70,7 +70,8 @@ constexpr long double seconds_of(std::chrono::time_point<Clock, D> at) noexcept 
 
 /// A steady_clock deadline is taken as it is; one of another clock is turned into a duration from that clock's now(). Exactly, if it
 /// is within 30 years of it: the difference, and even the common type, of what is further apart may not fit (sys_days of the year
-/// 9999 are no nanoseconds), and nanoseconds are of no matter there.
+/// 9999 are no nanoseconds), and nanoseconds are of no matter there. What has passed is not subtracted: where the representation is
+/// unsigned the difference would be a large one.
 template <class Clock, class D>
 std::int64_t deadline_at(std::chrono::time_point<Clock, D> at) noexcept {
   if (at == std::chrono::time_point<Clock, D>::max()) return never;
@@ -80,7 +81,8 @@ std::int64_t deadline_at(std::chrono::time_point<Clock, D> at) noexcept {
   } else {
     auto const now = Clock::now();
     long double const ahead = seconds_of(at) - seconds_of(now);
-    if (ahead < -1e9L || ahead > 1e9L) return deadline_after(std::chrono::duration<long double>(ahead));
+    if (ahead <= 0) return 0;
+    if (ahead > 1e9L) return deadline_after(std::chrono::duration<long double>(ahead));
     return deadline_after(at - now);
   }
 }
