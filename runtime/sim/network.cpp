@@ -66,7 +66,6 @@ bool network::is_taken(net::endpoint const& place, open_socket const& by) noexce
   });
 }
 
-<<<<<<< HEAD
 /// Addresses of two keys have nothing in common. So a call looks at few sockets, however many are open.
 std::size_t network::key_of(net::endpoint const& place) noexcept {
   if (family_of(place) != AF_UNIX) return place.port();
@@ -84,19 +83,22 @@ void network::unbind(int fd, open_socket& s) noexcept {
   s.bound = {};
 }
 
-void network::give_port(net::endpoint& place, open_socket const& to) noexcept {
-  do {
-=======
+bool network::is_name_of_client(net::endpoint const& place) noexcept {
+  for (auto at = client_ports_.lower_bound({place.port(), 0}); at != client_ports_.end() && at->first == place.port();
+       ++at)
+    if (open_.at(at->second).stream->names[0] == place) return true;
+  return false;
+}
+
+void network::unname(int fd, open_socket const& s) noexcept {
+  if (s.stream && s.side == connection::side::client) client_ports_.erase({s.stream->names[0].port(), fd});
+}
+
 bool network::give_port(net::endpoint& place, open_socket const& to) noexcept {
-  auto const is_its_name = [&](auto const& one) {
-    open_socket const& other = one.second;
-    return other.stream && other.side == connection::side::client && other.stream->names[0] == place;
-  };
   for (int tries = 65536 - first_port; tries != 0; --tries) {
->>>>>>> 6dc20991752868c86ada0030d694bde087bc9fde
     place = with_port(place, next_port_);
     next_port_ = next_port_ == 65535 ? first_port : static_cast<std::uint16_t>(next_port_ + 1);
-    if (!is_taken(place, to) && std::ranges::none_of(open_, is_its_name)) return true;
+    if (!is_taken(place, to) && !is_name_of_client(place)) return true;
   }
   return false;
 }
@@ -162,6 +164,7 @@ void network::close(int fd) noexcept {
   rt::tsan_ignore const run_data;
   auto const at = open_.find(fd);
   unbind(fd, at->second);
+  unname(fd, at->second);
   open_socket s = std::move(at->second);
   open_.erase(at);
   if (s.stream) s.stream->close(s.side, s.resets);
@@ -203,10 +206,15 @@ int network::connect(int fd, void const* address, socklen_t length) noexcept {
   auto const c = std::make_shared<connection>(weather_, here, local);
   c->names = {own, target};
   c->attach(connection::side::client, s.slot);
+  unname(fd, s);
   s.stream = c;
   s.side = connection::side::client;
+  client_ports_.emplace(own.port(), fd);
   int const e = c->open();
-  if (e != 0 && e != -EINPROGRESS) s.stream = nullptr;
+  if (e != 0 && e != -EINPROGRESS) {
+    unname(fd, s);
+    s.stream = nullptr;
+  }
   return e;
 }
 

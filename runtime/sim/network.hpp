@@ -13,6 +13,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -82,9 +83,10 @@ class network final : public rt::simulated_network, private connection::destinat
   [[nodiscard]] open_socket* receiver(net::endpoint const& of, bool datagrams) noexcept;
   [[nodiscard]] bool is_taken(net::endpoint const& place, open_socket const& by) noexcept;
   void stop_listening(open_socket& s) noexcept;
-<<<<<<< HEAD
   void bound_to(int fd, open_socket& s, net::endpoint const& place) noexcept;
   void unbind(int fd, open_socket& s) noexcept;
+  void unname(int fd, open_socket const& s) noexcept;  // its stream is to go
+  [[nodiscard]] bool is_name_of_client(net::endpoint const& place) noexcept;
   /// Calls f(socket) for what is bound, in the order of the descriptors, but for what is bound to other ports or paths; until it is true.
   template <class F>
   bool any_bound(net::endpoint const& place, F f) noexcept {
@@ -94,10 +96,7 @@ class network final : public rt::simulated_network, private connection::destinat
     return false;
   }
   [[nodiscard]] static std::size_t key_of(net::endpoint const& place) noexcept;
-  void give_port(net::endpoint& place, open_socket const& to) noexcept;
-=======
   [[nodiscard]] bool give_port(net::endpoint& place, open_socket const& to) noexcept;  // false: all are taken
->>>>>>> 6dc20991752868c86ada0030d694bde087bc9fde
   [[nodiscard]] net::endpoint sender_name(open_socket& from, net::endpoint const& to) noexcept;
 
   weather weather_;
@@ -105,6 +104,7 @@ class network final : public rt::simulated_network, private connection::destinat
   std::uint16_t next_port_ = 49152;
   std::map<int, open_socket> open_;
   std::map<std::pair<std::size_t, int>, open_socket*> bound_;  // by key_of() and descriptor
+  std::set<std::pair<std::uint16_t, int>> client_ports_;       // and the descriptors of those that have connected
   std::map<std::string, std::uint32_t, std::less<>> hosts_;
 };
 
