@@ -86,14 +86,12 @@ http_server::http_server(std::shared_ptr<route_table> t, http::server_options co
   lost_.reserve(most_lost);
 }
 
-result<net::endpoint> http_server::listen(std::string_view address) {
-  auto listener = net::tcp_listener::bind(address);
-  if (!listener) return std::unexpected(listener.error());
-  net::endpoint const at = listener->local_endpoint();
+result<net::endpoint> http_server::listen(net::tcp_listener listener) {
+  net::endpoint const at = listener.local_endpoint();
   std::lock_guard const held(lock_);
   if (serving_) throw std::logic_error("weft::http::server::listen: the server is serving");
-  if (draining) return std::unexpected(make_error_code(errc::closed));
-  listeners_.push_back(std::make_unique<net::tcp_listener>(std::move(*listener)));
+  if (draining || !at) return std::unexpected(make_error_code(errc::closed));
+  listeners_.push_back(std::make_unique<net::tcp_listener>(std::move(listener)));
   return at;
 }
 
@@ -419,31 +417,3 @@ void http_server::shutdown(std::chrono::nanoseconds grace) {
 }
 
 }  // namespace weft::rt
-
-namespace weft::http {
-
-server::server(router routes, server_options options)
-    : impl_(std::make_shared<rt::http_server>(rt::http_access::table(routes), options)) {}
-
-server::~server() {
-  if (impl_ != nullptr) impl_->close_all();
-}
-
-result<net::endpoint> server::listen(std::string_view address) { return impl_->listen(address); }
-
-void server::serve() {
-  auto const keep = impl_;
-  keep->serve(nullptr);
-}
-
-void server::serve(context until) {
-  auto const keep = impl_;
-  keep->serve(&until);
-}
-
-void server::shutdown(weft::detail::patience grace) {
-  auto const keep = impl_;
-  keep->shutdown(grace);
-}
-
-}  // namespace weft::http

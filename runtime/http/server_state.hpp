@@ -28,7 +28,7 @@ class scheduler;
 struct http_server : std::enable_shared_from_this<http_server> {
   http_server(std::shared_ptr<route_table> t, http::server_options const& o);
 
-  result<net::endpoint> listen(std::string_view address);
+  result<net::endpoint> listen(net::tcp_listener listener);
   void serve(context const* until);
   void shutdown(std::chrono::nanoseconds grace);
   void close_all() noexcept;  // listeners and connections, without waiting

@@ -14,6 +14,7 @@
 
 #include "runtime/net/operation.hpp"
 #include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/simulated.hpp"
 #include "runtime/sched/simulated_network.hpp"
 
 namespace weft::net {
@@ -67,6 +68,22 @@ result<detail::io_handle> listen_at(endpoint const& at, io_kind kind, listen_opt
   return handle;
 }
 
+result<detail::io_handle> adopt_listener(int fd, bool local) {
+  if (rt::current_simulation() != nullptr) return fail(std::errc::operation_not_supported);
+  int const family = system::family_of_listener(fd);
+  if (family < 0) return system_failure(family);
+  if (local != (family == AF_UNIX) || (!local && family != AF_INET && family != AF_INET6))
+    return fail(std::errc::invalid_argument);
+  int e = system::make_non_blocking(fd);
+  if (e == 0) e = system::close_on_exec(fd);
+  if (e == 0 && !local) e = system::set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);  // as listen_at
+  if (e < 0) return system_failure(e);
+  rt::io_slot* const slot = rt::io_open(fd, io_kind::listener);
+  if (slot == nullptr) return fail(std::errc::not_enough_memory);
+  (void)expose(slot);  // others have it, too
+  return detail::io_handle(slot);
+}
+
 }  // namespace
 
 result<detail::io_handle> accept_from(rt::io_slot* listener, io_kind kind) {
@@ -113,6 +130,12 @@ result<tcp_listener> tcp_listener::bind(std::string_view address, listen_options
     if (error == std::errc::address_in_use) break;
   }
   return fail(error);
+}
+
+result<tcp_listener> tcp_listener::adopt(int fd) {
+  auto handle = adopt_listener(fd, false);
+  if (!handle) return fail(handle.error());
+  return tcp_listener(std::move(*handle));
 }
 
 result<tcp_stream> tcp_listener::accept() {
@@ -169,6 +192,13 @@ result<unix_listener> unix_listener::bind(std::string_view path, listen_options 
   if (!handle) return fail(handle.error());
   if (!path.starts_with('@') && !rt::is_simulated(handle->slot()->fd)) bound->remember(path);
   return unix_listener(std::move(*handle), std::move(bound));
+}
+
+result<unix_listener> unix_listener::adopt(int fd) {
+  auto none = std::make_shared<bound_path>();
+  auto handle = adopt_listener(fd, true);
+  if (!handle) return fail(handle.error());
+  return unix_listener(std::move(*handle), std::move(none));
 }
 
 unix_listener::~unix_listener() { close(); }

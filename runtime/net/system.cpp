@@ -173,6 +173,18 @@ int pending_error(int fd) noexcept {
   return -value;
 }
 
+int family_of_listener(int fd) noexcept {
+  int values[3] = {};
+  constexpr int asked[3] = {SO_DOMAIN, SO_TYPE, SO_ACCEPTCONN};
+  for (int i = 0; i < 3; ++i) {
+    socklen_t size = sizeof values[i];
+    if (::getsockopt(fd, SOL_SOCKET, asked[i], &values[i], &size) != 0) return -last_error();
+  }
+  return values[1] == SOCK_STREAM && values[2] != 0 ? values[0] : -EINVAL;
+}
+
+int close_on_exec(int fd) noexcept { return ::fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? 0 : -last_error(); }
+
 int set_option(int fd, int level, int option, int value) noexcept {
   if (is_simulated(fd)) return network_of_run().set_option(fd, level, option, value);
   return ::setsockopt(fd, level, option, &value, sizeof value) == 0 ? 0 : -last_error();

@@ -40,6 +40,9 @@ namespace weft::net::system {
 [[nodiscard]] int pending_error(int fd) noexcept;                                   // SO_ERROR as -errno, or 0
 [[nodiscard]] int set_option(int fd, int level, int option, int value) noexcept;
 [[nodiscard]] int shutdown_write(int fd) noexcept;
+/// The address family of a stream socket that listens; -EINVAL of any other.
+[[nodiscard]] int family_of_listener(int fd) noexcept;
+[[nodiscard]] int close_on_exec(int fd) noexcept;
 /// getsockname(2), or getpeername(2) if `remote`.
 [[nodiscard]] int name(int fd, bool remote, sockaddr_storage& address, socklen_t& length) noexcept;
 void close(int fd) noexcept;

@@ -56,6 +56,46 @@ TEST_CASE("shutdown under load cuts no request") {
   }
 }
 
+TEST_CASE("a server that hands its listening socket to the next one refuses no connection") {
+  for (unsigned workers : {1u, 2u}) {
+    weft::options o;
+    o.workers = workers;
+    weft::run(o, [] {
+      auto const routes_of = [](char const* who) {
+        http::router r;
+        r.get("/who", [who] { return std::string(who); });
+        return r;
+      };
+      auto listener = net::tcp_listener::bind("127.0.0.1:0").value();
+      int const inherited = ::dup(listener.native_handle());
+      http::server old(routes_of("old")), next(routes_of("next"));
+      std::string const at = old.listen(std::move(listener)).value().to_string();
+      auto serving = weft::spawn([&] { old.serve(); });
+      std::atomic<int> answers{0};
+      std::atomic<bool> enough{false};
+      auto client = weft::spawn([&] {
+        for (std::string said; !enough || said != "next";) {
+          wire w(at);
+          std::string const answer = w.send(get("/who", "Connection: close\r\n")).response();
+          REQUIRE(status_of(answer) == 200);
+          said = body_of(answer);
+          ++answers;
+        }
+      });
+      while (answers < 100) weft::yield();
+      CHECK(next.listen(net::tcp_listener::adopt(inherited).value()).value().to_string() == at);
+      auto going_on = weft::spawn([&] { next.serve(); });
+      old.shutdown(10s);
+      serving.join();
+      enough = true;
+      client.join();
+      next.shutdown(10s);
+      going_on.join();
+      CHECK_FALSE(net::tcp_stream::connect(at));
+    });
+  }
+}
+
 TEST_CASE("a request of a connection that has not been accepted yet is answered") {
   weft::options o;
   o.workers = 1;

@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -208,4 +209,58 @@ TEST_CASE("an address can be listened at again as soon as close has come back, w
     INFO("in a simulated run, seed " << seed);
     weft::sim::run(seed, body);
   }
+}
+
+TEST_CASE("a listener that is adopted accepts what waits, and goes on when the one it came from closes") {
+  with_worker_count(2, [] {
+    auto first = net::tcp_listener::bind("127.0.0.1:0").value();
+    std::string const address = first.local_endpoint().to_string();
+    int const fd = ::dup(first.native_handle());  // as in another process, with the descriptor inherited
+    auto waits = net::tcp_stream::connect(address).value();
+    auto adopted = net::tcp_listener::adopt(fd).value();
+    CHECK(adopted.native_handle() == fd);
+    CHECK(adopted.local_endpoint().to_string() == address);
+    CHECK((::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    CHECK((::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK(adopted.accept().value().remote_endpoint() == waits.local_endpoint());
+    auto server = weft::spawn([&] { return adopted.accept().has_value(); });
+    first.close();
+    auto later = net::tcp_stream::connect(address);
+    CHECK(later);
+    CHECK(server.join());
+    adopted.close();
+    CHECK(adopted.accept().error() == weft::errc::closed);
+    CHECK(net::tcp_stream::connect(address).error() == std::errc::connection_refused);
+  });
+}
+
+TEST_CASE("what is no listening socket of the kind is not adopted, and stays the caller's") {
+  int fds[2];
+  REQUIRE(::pipe(fds) == 0);
+  CHECK(net::tcp_listener::adopt(fds[0]).error() == std::errc::not_a_socket);
+  int const connected = ::socket(AF_INET, SOCK_STREAM, 0), datagrams = ::socket(AF_INET, SOCK_DGRAM, 0);
+  auto const local = net::unix_listener::bind(unix_name("adopt")).value();
+  auto const tcp = net::tcp_listener::bind("127.0.0.1:0").value();
+  for (int const fd : {connected, datagrams, local.native_handle()}) {
+    CAPTURE(fd);
+    CHECK(net::tcp_listener::adopt(fd).error() == std::errc::invalid_argument);
+    CHECK(::fcntl(fd, F_GETFD) >= 0);
+  }
+  CHECK(net::unix_listener::adopt(tcp.native_handle()).error() == std::errc::invalid_argument);
+  CHECK(net::tcp_listener::adopt(-1).error() == std::errc::bad_file_descriptor);
+  for (int const fd : {fds[0], fds[1], connected, datagrams}) CHECK(::close(fd) == 0);
+}
+
+TEST_CASE("a unix listener that is adopted leaves the path to who bound it") {
+  std::string const path = "/tmp/weft-adopt-" + std::to_string(::getpid());
+  auto first = net::unix_listener::bind(path).value();
+  {
+    auto adopted = net::unix_listener::adopt(::dup(first.native_handle())).value();
+    auto client = net::unix_stream::connect(path).value();
+    CHECK(adopted.accept());
+  }
+  CHECK(::access(path.c_str(), F_OK) == 0);
+  CHECK(net::unix_stream::connect(path));
+  first.close();
+  CHECK(::access(path.c_str(), F_OK) != 0);
 }

@@ -54,6 +54,8 @@ class server {
 
   /// Binds and listens; the port 0 takes a free one, which the endpoint names. May be called for several addresses.
   [[nodiscard]] result<net::endpoint> listen(std::string_view address);
+  /// The same with a listener that is there: one of other options (reuse_port), or adopted (a restart without a gap).
+  [[nodiscard]] result<net::endpoint> listen(net::tcp_listener listener);
 
   /// Serves until shutdown() is done. Parks. If the calling task is cancelled: shuts down with
   /// `shutdown_grace`, then throws weft::cancelled. std::logic_error without a listen().

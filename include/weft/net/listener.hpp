@@ -31,6 +31,11 @@ class tcp_listener {
   /// "127.0.0.1:0" (port 0: any free one), "[::1]:80", "name:80", ":80" (all addresses). SO_REUSEADDR is set.
   [[nodiscard]] static result<tcp_listener> bind(std::string_view address, listen_options options = {});
 
+  /// A TCP socket that listens already: inherited, from a service manager (systemd's first one is 3) or from the predecessor in a restart
+  /// without a gap. Takes ownership of fd, unless it returns an error, and makes it non-blocking, which all who share it notice, and close-on-exec. close()
+  /// ends nobody else's listening. std::errc::invalid_argument: it is another kind of socket, or does not listen. Not in a simulated run.
+  [[nodiscard]] static result<tcp_listener> adopt(int fd);
+
   /// The address it got.
   [[nodiscard]] endpoint local_endpoint() const noexcept;
 
@@ -70,6 +75,8 @@ class unix_listener {
   /// By path; '@' at its start means the abstract namespace. An existing path is std::errc::address_in_use, even if nobody listens
   /// there any more. close() removes the path, unless it is another's by then.
   [[nodiscard]] static result<unix_listener> bind(std::string_view path, listen_options options = {});
+  /// As tcp_listener's. The path belongs to who bound it: close() leaves it.
+  [[nodiscard]] static result<unix_listener> adopt(int fd);
 
   [[nodiscard]] endpoint local_endpoint() const noexcept;
   [[nodiscard]] result<unix_stream> accept();  // as tcp_listener's
