@@ -56,5 +56,7 @@ void app(bool aborts) {
 int main(int argc, char** argv) {
   weft::options one;
   one.workers = 1;
+  one.hog_after = one.blocked_after =
+      1h;  // on a busy machine another thread would take over, and run what `joiner` is to run itself
   weft::run(one, app, argc > 1 && std::string_view(argv[1]) == "abort");
 }
