@@ -81,20 +81,21 @@ class runtime {
   }
   template <class F, detail::place_of_spawn P = std::source_location>
     requires task_callable<F>
-  detail::placed_handle<P, F> spawn(F&& f, P place = std::source_location::current()) {
+  detail::handle_if<detail::place_of_spawn<P>, F> spawn(F&& f, P place = std::source_location::current()) {
     acceptance const in(*this);
     return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), nullptr, place, std::forward<F>(f)));
   }
   template <class F, detail::place_of_spawn P = std::source_location, detail::task_options_or_alike O = task_options>
     requires task_callable<F>
-  detail::placed_handle<P, F> spawn(O options, F&& f, P place = std::source_location::current()) {
+  detail::handle_if<detail::place_of_spawn<P> && detail::task_options_or_alike<O>, F> spawn(
+      O options, F&& f, P place = std::source_location::current()) {
     task_options with = std::move(options);
     acceptance const in(*this);
     return join_handle<detail::task_result_t<F>>(detail::spawn_on(in.scheduler(), &with, place, std::forward<F>(f)));
   }
   template <class F, class... A, detail::task_options_or_alike O = task_options>
     requires(sizeof...(A) > 0) && task_callable<F, A...>
-  join_handle<detail::task_result_t<F, A...>> spawn(O options, F&& f, A&&... a) {
+  detail::handle_if<detail::task_options_or_alike<O>, F, A...> spawn(O options, F&& f, A&&... a) {
     task_options with = std::move(options);
     acceptance const in(*this);
     return join_handle<detail::task_result_t<F, A...>>(

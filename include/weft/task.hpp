@@ -64,15 +64,16 @@ struct task_result {
 template <class F, class... A>
 using task_result_t = typename task_result<F, A...>::type;
 
-/// The handle of a spawn with a place: for other types of P nothing of F is looked at.
-template <class P, class F>
-struct placed_handle_of {};
-template <class F>
-struct placed_handle_of<std::source_location, F> {
-  using type = join_handle<task_result_t<F>>;
+/// What spawn returns where its other arguments fit. Where they do not, nothing may be asked of F: Clang finds the type of the result before it
+/// looks at constraints.
+template <bool Fits, class F, class... A>
+struct handle_of {};
+template <class F, class... A>
+struct handle_of<true, F, A...> {
+  using type = join_handle<task_result_t<F, A...>>;
 };
-template <class P, class F>
-using placed_handle = typename placed_handle_of<P, F>::type;
+template <bool Fits, class F, class... A>
+using handle_if = typename handle_of<Fits, F, A...>::type;
 
 /// The current task's stop_token: that of its context.
 [[nodiscard]] std::stop_token task_stop_token();
@@ -283,18 +284,19 @@ join_handle<detail::task_result_t<F, A...>> spawn(F&& f, A&&... a) {
 }
 template <class F, detail::place_of_spawn P = std::source_location>
   requires task_callable<F>
-detail::placed_handle<P, F> spawn(F&& f, P place = std::source_location::current()) {
+detail::handle_if<detail::place_of_spawn<P>, F> spawn(F&& f, P place = std::source_location::current()) {
   return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, nullptr, place, std::forward<F>(f)));
 }
 template <class F, detail::place_of_spawn P = std::source_location, detail::task_options_or_alike O = task_options>
   requires task_callable<F>
-detail::placed_handle<P, F> spawn(O options, F&& f, P place = std::source_location::current()) {
+detail::handle_if<detail::place_of_spawn<P> && detail::task_options_or_alike<O>, F> spawn(
+    O options, F&& f, P place = std::source_location::current()) {
   task_options with = std::move(options);
   return join_handle<detail::task_result_t<F>>(detail::spawn_on(nullptr, &with, place, std::forward<F>(f)));
 }
 template <class F, class... A, detail::task_options_or_alike O = task_options>
   requires(sizeof...(A) > 0) && task_callable<F, A...>
-join_handle<detail::task_result_t<F, A...>> spawn(O options, F&& f, A&&... a) {
+detail::handle_if<detail::task_options_or_alike<O>, F, A...> spawn(O options, F&& f, A&&... a) {
   task_options with = std::move(options);
   return join_handle<detail::task_result_t<F, A...>>(
       detail::spawn_on(nullptr, &with, {}, std::forward<F>(f), std::forward<A>(a)...));

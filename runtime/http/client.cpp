@@ -31,7 +31,6 @@
 #include <list>
 #include <map>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -101,8 +100,8 @@ struct http_client {
   result<http::response> send_once(request_state const& q, url_parts const& url, sink const& to, bool follows);
   std::optional<net::tcp_stream> take(std::string const& address);
   void keep(std::string const& address, net::tcp_stream stream);
-  net::tcp_stream take_oldest_of(host_table::iterator host) noexcept WEFT_REQUIRES(lock_);
-  void take_old(time_point now, std::vector<net::tcp_stream>& old) WEFT_REQUIRES(lock_);
+  void take_oldest_of(host_table::iterator host, std::list<idle_connection>& to) noexcept WEFT_REQUIRES(lock_);
+  void take_old(time_point now, std::list<idle_connection>& to) noexcept WEFT_REQUIRES(lock_);
   [[nodiscard]] time_point oldest_at(time_point now) const noexcept;
   outcome exchange(net::tcp_stream& stream, request_state const& q, std::string const& header, sink const& to,
                    bool follows);
@@ -117,7 +116,7 @@ struct http_client {
 /// Between two requests a server has nothing to say: what has come on a kept connection, its end included, is no answer
 /// to the next request (RFC 9112, 9.2), so such a connection is dropped.
 std::optional<net::tcp_stream> http_client::take(std::string const& address) {
-  std::vector<net::tcp_stream> old;  // closed after the lock
+  std::list<idle_connection> old;  // closed after the lock
   for (;;) {
     std::optional<net::tcp_stream> found;
     {
@@ -140,46 +139,33 @@ time_point http_client::oldest_at(time_point now) const noexcept {
 }
 
 /// Of all hosts.
-void http_client::take_old(time_point now, std::vector<net::tcp_stream>& old) {
+void http_client::take_old(time_point now, std::list<idle_connection>& to) noexcept {
   time_point const oldest = oldest_at(now);
-  while (!kept_.empty() && kept_.front()->second.front().since < oldest) {
-    old.reserve(old.size() + 1);
-    old.push_back(take_oldest_of(kept_.front()));
-  }
+  while (!kept_.empty() && kept_.front()->second.front().since < oldest) take_oldest_of(kept_.front(), to);
 }
 
 void http_client::keep(std::string const& address, net::tcp_stream stream) {
-  std::optional<net::tcp_stream> surplus, eldest;  // closed after the lock, as are these
-  std::vector<net::tcp_stream> old;
+  if (options.max_idle_per_host == 0 || options.max_idle == 0) return;
+  std::list<idle_connection> old, made;  // closed after the lock, unless it is kept
   use_order place(1);
   time_point const now = weft::now();
+  made.push_back({std::move(stream), now, place.begin()});
   guard const held(lock_);
   take_old(now, old);
-  if (options.max_idle_per_host == 0 || options.max_idle == 0) {
-    surplus = std::move(stream);
-    return;
-  }
   auto const at = idle_.try_emplace(address).first;
   place.front() = at;
-  auto& all = at->second;
-  try {
-    all.push_back({std::move(stream), now, place.begin()});
-  } catch (std::bad_alloc const&) {
-    if (all.empty()) idle_.erase(at);  // whoever looks here takes a host to have one
-    throw;
-  }
+  at->second.splice(at->second.end(), made);
   kept_.splice(kept_.end(), place);
-  if (all.size() > options.max_idle_per_host) surplus = take_oldest_of(at);
+  if (at->second.size() > options.max_idle_per_host) take_oldest_of(at, old);
   // So that a crawler of many hosts does not keep a connection to each.
-  if (kept_.size() > options.max_idle) eldest = take_oldest_of(kept_.front());
+  if (kept_.size() > options.max_idle) take_oldest_of(kept_.front(), old);
 }
 
-net::tcp_stream http_client::take_oldest_of(host_table::iterator host) noexcept {
-  net::tcp_stream taken = std::move(host->second.front().stream);
-  kept_.erase(host->second.front().place);
-  host->second.pop_front();
-  if (host->second.empty()) idle_.erase(host);
-  return taken;
+void http_client::take_oldest_of(host_table::iterator host, std::list<idle_connection>& to) noexcept {
+  auto& all = host->second;
+  kept_.erase(all.front().place);
+  to.splice(to.end(), all, all.begin());
+  if (all.empty()) idle_.erase(host);
 }
 
 namespace {

@@ -55,6 +55,9 @@ struct with_members {
   int get() { return number; }
   int get_const() const noexcept { return number; }
   int get_lvalue() & { return number; }
+  std::string name = std::string(99, 'a');
+  std::string const& its_name() const { return name; }
+  std::string& its_name_lvalue() & { return name; }
 };
 
 TEST_CASE(
@@ -98,6 +101,14 @@ TEST_CASE("a handler may be a pointer to a member of what is received or joined"
     CHECK(weft::select(weft::on_join(h, &with_members::number)) == 7);
     p.close();
     CHECK_THROWS_AS(weft::select(on_recv(p, &with_members::get)), weft::closed_channel);
+    // What they give by reference is a part of what has gone when select returns.
+    for (int i = 0; i < 2; ++i) c.send({});
+    CHECK(weft::select(on_recv(c, &with_members::its_name)) == std::string(99, 'a'));
+    CHECK(weft::select(on_recv(c, &with_members::its_name_lvalue)) == std::string(99, 'a'));
+    h = weft::spawn([] { return with_members(); });
+    CHECK(weft::select(weft::on_join(h, &with_members::its_name)) == std::string(99, 'a'));
+    h = weft::spawn([] { return with_members(); });
+    CHECK(weft::select(weft::on_join(h, &with_members::its_name_lvalue)) == std::string(99, 'a'));
   });
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <system_error>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "tests/support/catch.hpp"
@@ -76,7 +77,19 @@ TEST_CASE("a generic callable with arguments is asked only for what it is called
   outside.go({.name = "named"}, next, 3);
   CHECK(outside.spawn(next, 3).join() == 4);
   CHECK(outside.spawn({.name = "named"}, next, 3).join() == 4);
+  // Nor is one asked that is itself an argument.
+  auto const of_one = [](auto&& f) { return f(1); };
+  auto const of_pair = [](auto&& f, int i) { return f(std::pair(i, i)); };
+  auto const first = [](auto&& pair) { return pair.first; };
+  CHECK(outside.spawn(of_one, next).join() == 2);
+  CHECK(outside.spawn(of_pair, first, 3).join() == 3);
   with_workers([&] {
+    CHECK(weft::spawn(of_one, next).join() == 2);
+    CHECK(weft::spawn({.name = "named"}, of_one, next).join() == 2);
+    CHECK(weft::spawn(of_pair, first, 3).join() == 3);
+    CHECK(weft::spawn({.name = "named"}, of_pair, first, 3).join() == 3);
+    weft::go(of_one, next);
+    weft::go(of_pair, first, 3);
     weft::go(next, 3);
     weft::go({.name = "named"}, next, 3);
     CHECK(weft::spawn(next, 3).join() == 4);

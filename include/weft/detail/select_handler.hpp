@@ -70,13 +70,16 @@ std::type_identity<A> first_parameter(R (C::*)(A, B...) const&&);
 template <class R, class A, class... B>
 std::type_identity<A> first_parameter(R (*)(A, B...));
 
-/// Whether that is a T. It must be asked for: a T that can be made of anything (boost::any) could be made of an optional, too.
+/// Whether that is a T, by value or by a reference that a T is given to. It must be asked for: a T that can be made of anything (boost::any)
+/// could be made of an optional, too.
 template <class F, class T>
 consteval bool takes_just() {
-  if constexpr (requires { first_parameter(&std::remove_cvref_t<F>::operator()); })
-    return std::is_same_v<typename decltype(first_parameter(&std::remove_cvref_t<F>::operator()))::type, T>;
-  else if constexpr (requires { first_parameter(std::declval<std::remove_cvref_t<F>>()); })
-    return std::is_same_v<typename decltype(first_parameter(std::declval<std::remove_cvref_t<F>>()))::type, T>;
+  using handler = std::remove_cvref_t<F>;
+  if constexpr (!std::is_invocable_v<called<F>, T>) return false;
+  else if constexpr (requires { first_parameter(&handler::operator()); })
+    return std::is_same_v<std::remove_cvref_t<typename decltype(first_parameter(&handler::operator()))::type>, T>;
+  else if constexpr (requires { first_parameter(std::declval<handler>()); })
+    return std::is_same_v<std::remove_cvref_t<typename decltype(first_parameter(std::declval<handler>()))::type>, T>;
   else return false;
 }
 
@@ -90,7 +93,7 @@ consteval gets what_it_gets() {
     else if constexpr (std::is_invocable_v<called<F>, std::optional<T>&>) return gets::optional_reference;
     else return gets::nothing;
   } else {
-    if constexpr (takes_just<F, T>() || takes_just<F, T const&>() || takes_just<F, T&&>()) return gets::value;
+    if constexpr (takes_just<F, T>()) return gets::value;
     else if constexpr (std::is_invocable_v<called<F>, optional_probe<T>>) return gets::optional;
     else if constexpr (std::is_invocable_v<called<F>, T>) return gets::value;
     else if constexpr (std::is_invocable_v<called<F>, T&>) return gets::reference;
@@ -99,18 +102,18 @@ consteval gets what_it_gets() {
   }
 }
 
-/// What F returns for a T. The member that a pointer to data names goes with its T.
-template <class F, class T>
-using result_for =
-    std::conditional_t<std::is_member_object_pointer_v<std::remove_cvref_t<F>>,
-                       std::remove_cvref_t<std::invoke_result_t<called<F>, T>>, std::invoke_result_t<called<F>, T>>;
+/// What F returns for a T. What a pointer to a member gives by reference is mostly a part of its T, and goes with it: it is copied.
+template <class F, class T, class R = std::invoke_result_t<called<F>, T>>
+using result_for = std::conditional_t<std::is_member_pointer_v<std::remove_cvref_t<F>> &&
+                                          std::is_constructible_v<std::remove_cvref_t<R>, R>,
+                                      std::remove_cvref_t<R>, R>;
 
 template <class F, class T>
 consteval auto recv_result() {
   constexpr gets what = what_it_gets<F, T>();
   if constexpr (what == gets::optional) return std::type_identity<std::invoke_result_t<called<F>, std::optional<T>>>{};
   else if constexpr (what == gets::value) return std::type_identity<result_for<F, T>>{};
-  else if constexpr (what == gets::reference) return std::type_identity<std::invoke_result_t<called<F>, T&>>{};
+  else if constexpr (what == gets::reference) return std::type_identity<result_for<F, T&>>{};
   else if constexpr (what == gets::optional_reference)
     return std::type_identity<std::invoke_result_t<called<F>, std::optional<T>&>>{};
   else if constexpr (std::is_invocable_v<called<F>>) return std::type_identity<std::invoke_result_t<called<F>>>{};
@@ -148,8 +151,7 @@ template <class F, class T>
 consteval auto join_result() {
   if constexpr (std::is_void_v<T>) return std::type_identity<std::invoke_result_t<called<F>>>{};
   else if constexpr (std::is_invocable_v<called<F>, T>) return std::type_identity<result_for<F, T>>{};
-  else if constexpr (std::is_invocable_v<called<F>, T&>)
-    return std::type_identity<std::invoke_result_t<called<F>, T&>>{};
+  else if constexpr (std::is_invocable_v<called<F>, T&>) return std::type_identity<result_for<F, T&>>{};
   else if constexpr (std::is_invocable_v<called<F>>) return std::type_identity<std::invoke_result_t<called<F>>>{};
   else static_assert(!sizeof(F*), "on_join's handler takes the task's result or nothing");
 }
