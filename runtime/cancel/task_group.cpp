@@ -280,6 +280,7 @@ void task_group::wait() {
   std::vector<std::exception_ptr> before;  // destroyed without the lock
   {
     rt::guard const hold(g.lock);
+    g.give_back_ahead();    // A4: somebody may have spawned since, and opened it
     if (g.places.rest()) {  // Y7
       // Unless somebody else who has waited was first, and tasks may be spawned under what he has put there.
       if (fresh && g.own.node() == seen.node()) std::swap(g.own, *fresh);

@@ -62,6 +62,7 @@ class small_group {
   /// As the end of task_group::wait, of one that was cancelled.
   void change_context() {
     lock_.lock();
+    give_back_ahead();
     if (places_.rest()) {
       check(!places_.in_use(), "a group at rest is in use");
       context_.write();
