@@ -14,7 +14,8 @@
 //              end, and Y5 clears queued
 //   wait    A4 under the lock: close, by exchange; what was ahead is given back, references first
 //           Y6 no place is taken: return. Else set queued, by compare-exchange, and park; when let go, lock and unlock
-//   rest    Y7 under the lock, and if no place is taken: set changing and clear used, by compare-exchange; another context may be put in place;
+//   rest    A4 once more, under the lock: places that who spawned meanwhile has left ahead are not to look like tasks
+//           Y7 and if no place is taken: set changing and clear used, by compare-exchange; another context may be put in place;
 //           Y8 clear changing
 //   limit   under the lock: A4, and the limit is set
 //

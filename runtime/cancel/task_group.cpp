@@ -126,25 +126,29 @@ bool enter_at_rest(group_core& g) noexcept {
   return true;
 }
 
-/// Where A1 has found nothing ahead. Waits for a place, and counts a reference to the group's context. No analysis: wait_in releases the lock.
-__attribute__((noinline)) void enter_otherwise(group_core& g) WEFT_NO_THREAD_SAFETY_ANALYSIS {
-  if (enter_with_many(g) || enter_at_rest(g)) return;
-  if (g.places.enter(1)) return rt::retain(g.current_of_member());  // Y1
+/// Y1, Y2. Waits for a place. No analysis: wait_in releases the lock.
+void enter_alone(group_core& g) WEFT_NO_THREAD_SAFETY_ANALYSIS {
+  if (g.places.enter(1)) return;  // Y1
   g.lock.lock();
   bool const limited = g.limit != 0;
   if (!limited) g.places.enter_locked();  // Y2: Y7 has kept it from Y1
   g.lock.unlock();
-  if (!limited) return rt::retain(g.current_of_member());
+  if (!limited) return;
   rt::waiter& self = rt::cancellation_point();
   g.lock.lock();
   if (g.has_room()) {
     g.places.enter_locked();  // Y2
-    g.lock.unlock();
-    return rt::retain(g.current_of_member());
+    return g.lock.unlock();
   }
   rt::wait_record r;
   if (rt::wait_in(self, g.spawning, g.lock, r, never, rt::wait_reason::task_group, &g) == rt::how::cancel)
     rt::throw_cancelled();
+}
+
+/// Where A1 has found nothing ahead. Counts a reference to the group's context, too.
+__attribute__((noinline)) void enter_otherwise(group_core& g) {
+  if (enter_with_many(g) || enter_at_rest(g)) return;
+  enter_alone(g);
   rt::retain(g.current_of_member());
 }
 
@@ -280,6 +284,7 @@ void task_group::wait() {
   std::vector<std::exception_ptr> before;  // destroyed without the lock
   {
     rt::guard const hold(g.lock);
+    g.give_back_ahead();    // A4: somebody may have spawned since, and opened it
     if (g.places.rest()) {  // Y7
       // Unless somebody else who has waited was first, and tasks may be spawned under what he has put there.
       if (fresh && g.own.node() == seen.node()) std::swap(g.own, *fresh);

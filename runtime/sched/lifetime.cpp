@@ -357,14 +357,18 @@ void scheduler::shutdown(std::int64_t grace_ns) {
   std::int64_t deadline = detail::deadline_in(grace_ns);
   std::int64_t round = detail::deadline_in(grace_ns / 2);
   while (!all_over() || !ends_for_good()) {  // D4, D6
-    std::int64_t const until = std::min(round, deadline);
+    // While the process is stopped, by a debugger or SIGSTOP, no task can end: what this thread is late by is no part of the grace. A stop that
+    // ends before the wait would have does not show, so waits are short.
+    std::int64_t const until = std::min({round, deadline, detail::deadline_in(between_rounds_ns)});
     if (!futex_wait_until(drained_, 0, until) && !all_over()) {
-      // While the process is stopped, by a debugger or SIGSTOP, no task can end: what this thread is late by is no part of the grace.
-      std::int64_t const now = clock_ns();
-      deadline += std::min(now - until, never - deadline);
+      std::int64_t const now = clock_ns(), late = now - until;
+      deadline += std::min(late, never - deadline);
+      round += std::min(late, never - round);
       if (now >= deadline) report_stuck("shutdown: these tasks did not end within the grace");
-      call_detached();  // D5
-      round = detail::deadline_in(between_rounds_ns);
+      if (now >= round) {
+        call_detached();  // D5
+        round = detail::deadline_in(between_rounds_ns);
+      }
     }
     if (drained_.load(std::memory_order_acquire) == 0 || all_over()) continue;
     drained_.store(0, std::memory_order_relaxed);

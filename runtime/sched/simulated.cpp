@@ -279,24 +279,25 @@ struct look {
   bool fits(task& t) const noexcept { return t.id == id && is_to_be_unwound(t, s); }  // it may have ended
 };
 
-/// Walks over all tasks only where none is noted: a walk for each of them would take the square of their number.
+/// A walk over all tasks for each of them would take the square of their number.
+void note_who_waits(simulation& s) {
+  for_each_task(
+      [](task& t, void* arg) {
+        auto& to = *static_cast<simulation*>(arg);
+        if (is_to_be_unwound(t, to)) to.to_unwind.emplace(t.id, &t);
+        return true;
+      },
+      &s);
+}
+
 task* youngest_to_unwind(simulation& s) {
-  for (bool walked = false;; walked = true) {
-    while (!s.to_unwind.empty()) {
-      auto const [id, t] = s.to_unwind.extract(std::prev(s.to_unwind.end())).value();
-      if (look now{id, s};
-          visit_task(*t, [](task& found, void* arg) { return static_cast<look*>(arg)->fits(found); }, &now))
-        return t;
-    }
-    if (walked) return nullptr;
-    for_each_task(
-        [](task& t, void* arg) {
-          auto& to = *static_cast<simulation*>(arg);
-          if (is_to_be_unwound(t, to)) to.to_unwind.emplace(t.id, &t);
-          return true;
-        },
-        &s);
+  while (!s.to_unwind.empty()) {
+    auto const [id, t] = s.to_unwind.extract(std::prev(s.to_unwind.end())).value();
+    if (look now{id, s};
+        visit_task(*t, [](task& found, void* arg) { return static_cast<look*>(arg)->fits(found); }, &now))
+      return t;
   }
+  return nullptr;
 }
 
 }  // namespace
@@ -307,7 +308,9 @@ task* youngest_to_unwind(simulation& s) {
 // one lets go may well let others go on.
 void scheduler::unwind_simulated(worker& w, processor& p) {
   simulation& s = *sim_;
-  if (!std::exchange(s.unwinding, true) && s.failure == nullptr) {
+  bool const begins = !std::exchange(s.unwinding, true);
+  if (begins) note_who_waits(s);
+  if (begins && s.failure == nullptr) {
     std::string report = s.ending ? "weft: deadlock: f has ended, and these tasks never will\n"
                                   : "weft: deadlock: all tasks wait, and nothing is left that could wake one\n";
     report += observer_in_use.load(std::memory_order_acquire)->describe(*this);

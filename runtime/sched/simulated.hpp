@@ -88,7 +88,7 @@ struct simulation {
   task* first = nullptr;   // when it has ended, so has the run
   bool ending = false;     // the root was cancelled for that
   bool unwinding = false;  // a deadlock, or a failure: tasks are being ended one by one
-  // While unwinding: whom a look may find parked, the youngest last. Only what has run since the last look may be found otherwise than then.
+  // While unwinding: whom a look may find parked, the youngest last. Who was found otherwise then may be again only when it has run.
   std::set<std::pair<task_id, task*>> to_unwind;
   std::uint32_t yields = 0;         // in a row, with nothing else happening
   std::uint32_t moves_in_vain = 0;  // of time, in a row

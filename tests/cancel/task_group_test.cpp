@@ -1,5 +1,6 @@
 // task_group and scope.
 
+#include <weft/sim.hpp>
 #include <weft/weft.hpp>
 
 #include <atomic>
@@ -283,6 +284,21 @@ TEST_CASE("a group is cancelled, waited for and limited anew while others spawn 
     CHECK(spawned == 4 * 2'000);
     CHECK(ended == spawned);
   });
+}
+
+TEST_CASE(
+    "a task that somebody spawned while wait() was about to return, and that has ended, keeps no cancelled context in "
+    "place") {
+  auto const found = weft::sim::explore(1'000, [] {
+    weft::task_group g;
+    bool ended = false;
+    g.spawn([&] { g.cancel(); });
+    auto const somebody = weft::spawn([&] { g.spawn([&] { ended = true; }); });
+    g.wait();
+    if (ended && g.ctx().cancelled()) throw std::logic_error("the group is idle and stays cancelled");
+  });
+  INFO(found.choices);
+  CHECK(found.what == "");
 }
 
 TEST_CASE("a closed_channel that another exception has led to does not hide it, whichever came first") {

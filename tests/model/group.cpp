@@ -59,9 +59,17 @@ class small_group {
     lock_.lock();
     lock_.unlock();
   }
+  /// As a wait that is cancelled when it has just begun: nobody waits, and the places say that somebody does.
+  void give_up_waiting() {
+    lock_.lock();
+    give_back_ahead();
+    if (places_.queue()) reached("a wait is given up");
+    lock_.unlock();
+  }
   /// As the end of task_group::wait, of one that was cancelled.
   void change_context() {
     lock_.lock();
+    give_back_ahead();
     if (places_.rest()) {
       check(!places_.in_use(), "a group at rest is in use");
       context_.write();
@@ -295,6 +303,28 @@ class counting final : public program {
   small_group group_{2, &counted_};
 };
 
+/// Thread 0 gives up to wait for the one member, which is thread 1; it spawns and waits anew, beside thread 2, which spawns.
+class giving_up final : public program {
+ public:
+  giving_up() : under_(group_.enter(0)) {}
+  [[nodiscard]] unsigned threads() const override { return 3; }
+
+  void run(unsigned thread) override {
+    if (thread == 0) group_.give_up_waiting();
+    group_.end_of_task(thread == 1 ? under_ : group_.enter(thread));
+    if (thread == 0) group_.wait(0);
+  }
+  void end() override {
+    group_.wait(0);
+    check(group_.taken() == 0, "a place was lost");
+    group_.check_references();
+  }
+
+ private:
+  small_group group_{2};
+  unsigned const under_;
+};
+
 /// The limit is one from the start, and who is inside is alone.
 class alone final : public program {
  public:
@@ -322,6 +352,7 @@ constexpr scenario scenarios[] = {
     {"another context beside who spawns one", make<changing<1, false>>, true, true, 4},
     {"another context beside who spawns", make<changing<2, false>>, true, true, 3},
     {"a group that is used again", make<changing<2, true>>, true, true, 3},
+    {"a wait that is given up", make<giving_up>, true, true, 3},
     {"a limit beside those that enter and leave", make<limiting<false, 2>>, true, true, 3},
     {"a limit that is set and lifted", make<limiting<true, 1>>, true, true, 2},
     {"a limit that is lifted", make<lifting>, true, true, 4},

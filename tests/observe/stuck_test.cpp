@@ -51,8 +51,14 @@ void is_reported(Body body, Look look) {
 }  // namespace
 
 TEST_CASE("while the process is stopped the grace does not run", "[observe][stuck]") {
-  for (unsigned const workers : {1u, 2u, 4u}) {
-    INFO("with " << workers << " workers");
+  struct stop {
+    unsigned workers;
+    std::chrono::milliseconds grace, lasts, cleaning_up;
+  };
+  // The last is over before half of the grace is.
+  for (stop const how :
+       {stop{1, 1s, 2s, 200ms}, stop{2, 1s, 2s, 200ms}, stop{4, 1s, 2s, 200ms}, stop{2, 2s, 900ms, 1400ms}}) {
+    INFO("with " << how.workers << " workers, stopped for " << how.lasts.count() << " ms");
     child_end const end = run_child([&] {
       int ends[2];
       if (::pipe(ends) != 0) return 1;
@@ -62,17 +68,17 @@ TEST_CASE("while the process is stopped the grace does not run", "[observe][stuc
         if (::read(ends[0], &cancelled, 1) != 1) ::_exit(1);
         std::this_thread::sleep_for(50ms);  // by now the shutdown waits
         ::kill(debugged, SIGSTOP);
-        std::this_thread::sleep_for(2s);
+        std::this_thread::sleep_for(how.lasts);
         ::kill(debugged, SIGCONT);
         ::_exit(0);
       }
-      weft::options o = impatient(workers);
-      o.shutdown_grace = 1s;
+      weft::options o = impatient(how.workers);
+      o.shutdown_grace = how.grace;
       weft::run(o, [&] {
         weft::go([&] {
           weft::defer const clean_up([&] {
             [[maybe_unused]] ssize_t const told = ::write(ends[1], "c", 1);
-            for (int i = 0; i < 20; ++i) weft::sleep_for(10ms);
+            for (auto left = how.cleaning_up; left > 0ms; left -= 20ms) weft::sleep_for(20ms);
           });
           weft::sleep_for(1h);
         });
