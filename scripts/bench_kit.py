@@ -10,6 +10,7 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+GO_BUILD = ["go", "build", "-buildvcs=false", "-o"]  # git refuses to speak of a clone that somebody else owns, and the build would fail
 
 
 class Failed(Exception):
