@@ -354,5 +354,5 @@ def run(a, about):
 
 def main(argv, about):
     a = arguments(argv)
-    bench_kit.end_by_sigterm()
+    bench_kit.end_by_signals()
     run(a, about)

@@ -271,7 +271,7 @@ def gateway(a, examples, top, figures):
 
 def main(argv, about):
     a = arguments(argv)
-    bench_kit.end_by_sigterm()
+    bench_kit.end_by_signals()
     figures = []
     try:
         examples = build(a)
