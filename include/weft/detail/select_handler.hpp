@@ -90,7 +90,10 @@ consteval gets what_it_gets() {
     else if constexpr (std::is_invocable_v<called<F>, std::optional<T>&>) return gets::optional_reference;
     else return gets::nothing;
   } else {
-    if constexpr (takes_just<F, T>() || takes_just<F, T const&>() || takes_just<F, T&&>()) return gets::value;
+    // That it can be called with it, too: a second parameter may have a default, or not.
+    if constexpr ((takes_just<F, T>() || takes_just<F, T const&>() || takes_just<F, T&&>()) &&
+                  std::is_invocable_v<called<F>, T>)
+      return gets::value;
     else if constexpr (std::is_invocable_v<called<F>, optional_probe<T>>) return gets::optional;
     else if constexpr (std::is_invocable_v<called<F>, T>) return gets::value;
     else if constexpr (std::is_invocable_v<called<F>, T&>) return gets::reference;
