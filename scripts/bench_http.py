@@ -29,7 +29,7 @@ import tempfile
 import time
 
 import bench_kit
-from bench_kit import ROOT, Failed, build_rust, cpu_seconds, die_with_parent, tell
+from bench_kit import GO_BUILD, ROOT, Failed, build_rust, cpu_seconds, die_with_parent, tell
 
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: bench\r\n\r\n"
 BODY = b'{"message":"hello world"}'
@@ -115,7 +115,7 @@ def build_peers(asked, folder, threads):
             tell("no Go here (https://go.dev/dl): without its server")
         else:
             program = os.path.join(folder, "go-hello")
-            if subprocess.run(["go", "build", "-o", program, "./hello"], cwd=os.path.join(sources, "go")).returncode:
+            if subprocess.run([*GO_BUILD, program, "./hello"], cwd=os.path.join(sources, "go")).returncode:
                 raise Failed("Go's server does not build")
             found.append((PEERS["go"], [program], "-listen", {"GOMAXPROCS": threads}))
     rust = build_rust([name for name in asked if name != "go"], folder)
@@ -354,5 +354,5 @@ def run(a, about):
 
 def main(argv, about):
     a = arguments(argv)
-    bench_kit.end_by_sigterm()
+    bench_kit.end_by_signals()
     run(a, about)

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 
+SCRIPT = os.getpid()
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+GO_BUILD = ["go", "build", "-buildvcs=false", "-o"]  # git refuses to speak of a clone that somebody else owns, and the build would fail
 
 
 class Failed(Exception):
@@ -28,15 +30,20 @@ def say_machine(about, rest):
     sys.stdout.flush()
 
 
-def end_by_sigterm():
-    """As by Ctrl-C: what is measured is kept, no server stays, nor anything in the temporary folder."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+def end_by_signals():
+    """As by Ctrl-C: what is measured is kept, no server stays, nor anything in the temporary folder. SIGHUP comes when the terminal is closed, but
+    not through nohup."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def die_with_parent():
     """In the child: whatever becomes of this script, its servers do not outlive it."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != SCRIPT:  # it has ended before that
+            os._exit(1)
 
 
 def cpu_seconds(pid):

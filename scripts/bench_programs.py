@@ -24,7 +24,7 @@ import time
 import urllib.request
 
 import bench_kit
-from bench_kit import ROOT, Failed, build_rust, cpu_seconds, die_with_parent, tell
+from bench_kit import GO_BUILD, ROOT, Failed, build_rust, cpu_seconds, die_with_parent, tell
 
 
 def arguments(argv):
@@ -116,7 +116,7 @@ def logs(a, examples, top, figures):
         tell("no Go here: without its program")
     else:
         go = os.path.join(top, "go-logs")
-        if subprocess.run(["go", "build", "-o", go, "."], cwd=os.path.join(ROOT, "bench", "peers", "go", "logs")).returncode:
+        if subprocess.run([*GO_BUILD, go, "."], cwd=os.path.join(ROOT, "bench", "peers", "go", "logs")).returncode:
             raise Failed("Go's program does not build")
         limit = {"GOMAXPROCS": threads}
         todo["Go", "by block"] = ([go, log, os.path.join(top, "go")], limit)
@@ -236,7 +236,7 @@ def gateway(a, examples, top, figures):
         tell("no Go here: without its program")
     else:
         go = os.path.join(top, "go-gateway")
-        if subprocess.run(["go", "build", "-o", go, "./gateway"], cwd=os.path.join(ROOT, "bench", "peers", "go")).returncode:
+        if subprocess.run([*GO_BUILD, go, "./gateway"], cwd=os.path.join(ROOT, "bench", "peers", "go")).returncode:
             raise Failed("Go's program does not build")
         commands["Go"] = ["env", f"GOMAXPROCS={a.threads}", go, "-quiet"]
     started = [start([os.path.join(examples, "cache_server"), "--listen", cache])]
@@ -271,7 +271,7 @@ def gateway(a, examples, top, figures):
 
 def main(argv, about):
     a = arguments(argv)
-    bench_kit.end_by_sigterm()
+    bench_kit.end_by_signals()
     figures = []
     try:
         examples = build(a)

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 
-from bench_kit import ROOT, Failed, tell
+from bench_kit import GO_BUILD, ROOT, Failed, tell
 
 PEERS = ["go", "tokio", "boost_fiber", "tbb"]
 TITLES = {"weft": "weft", "go": "Go", "tokio": "Tokio", "boost_fiber": "Boost.Fiber", "tbb": "TBB"}
@@ -89,7 +89,7 @@ def build_peer(name, folder):
             return None
         program, start = (os.path.abspath(os.path.join(folder, f)) for f in ("go-bench", "go-start"))
         for out, package in ((program, "."), (start, "./start")):
-            if subprocess.run(["go", "build", "-o", out, package], cwd=sources, stdout=sys.stderr).returncode:
+            if subprocess.run([*GO_BUILD, out, package], cwd=sources, stdout=sys.stderr).returncode:
                 raise Failed("Go's benchmarks do not build")
         return program, start
     if name == "tokio":

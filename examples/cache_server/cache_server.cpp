@@ -3,8 +3,8 @@
 //   cache_server --listen 127.0.0.1:6379 --max-bytes 1G --policy lru --snapshot /var/tmp/cache.snapshot --save-every 5m
 //   redis-cli set greeting hello ex 60
 //
-// A task a connection, a lock a shard, a task that removes what has expired. SIGINT and SIGTERM, as SHUTDOWN, save and end it. Exit
-// status: 0; 1: cannot listen, a snapshot that is damaged or cannot be written; 2: bad usage.
+// A task a connection, a lock a shard, a task that removes what has expired. SIGINT, SIGTERM and SIGHUP, as SHUTDOWN, save and end
+// it. Exit status: 0; 1: cannot listen, a snapshot that is damaged or cannot be written; 2: bad usage.
 #include "connection.hpp"
 #include "server.hpp"
 #include "support/command_line.hpp"
@@ -41,10 +41,11 @@ int run(settings const& set) {
   weft::task_group background;
   server.background = &background;
   cache::start_upkeep(server, set.save_every);
-  auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
-  // A further SIGTERM must not end the process before all is saved, to its last destructor; a further Ctrl-C may, as in Redis. Behind
+  int const hangup = examples::hangup_signal();
+  auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM, hangup});
+  // A further SIGTERM or SIGHUP must not end the process before all is saved, to its last destructor; a further Ctrl-C may, as in Redis. Behind
   // the line above: what came between them the other way round would be taken here, and end nothing.
-  static weft::receiver<int> const terminations = weft::signals({SIGTERM});
+  static weft::receiver<int> const terminations = weft::signals({SIGTERM, hangup});
   server.stop = stop;
   std::cout << "listening on " << listener->local_endpoint().to_string() << std::endl;
   try {

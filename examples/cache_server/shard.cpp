@@ -46,11 +46,8 @@ bool shard::put(std::string_view key, std::uint64_t hash, std::string_view value
   std::size_t const text = key.size() + value.size();
   // In place if it fits and does not waste much.
   if (old != nullptr && text <= old->room && old->room <= 2 * text + 64) {
-    if (has_policy_) policy_->removed(*old);
-    mortal_ += static_cast<std::size_t>(expires != 0) - static_cast<std::size_t>(old->expires != 0);
-    old->expires = expires;
+    set_expiry(*old, expires);
     old->assign(value);
-    if (has_policy_) policy_->added(*old);
     return true;
   }
   std::uint64_t const rank = old != nullptr ? old->rank : 0;
@@ -62,6 +59,7 @@ bool shard::put(std::string_view key, std::uint64_t hash, std::string_view value
     if (old != nullptr && has_policy_) old->rank = rank, policy_->added(*old);
     if (!room) return false;
   }
+  reserve();
   // The value may be a view of the old one's: it goes last.
   entry* const e = entry::make(key, hash, value.size());
   e->expires = expires;
@@ -104,6 +102,7 @@ bool shard::append(std::string_view key, std::uint64_t hash, std::string_view ta
       old->rank = rank, policy_->added(*old);
       if (!there) return false;
     }
+    reserve();
     entry* const e = entry::make(key, hash, room);
     e->expires = old->expires;
     e->rank = rank;
@@ -126,7 +125,7 @@ bool shard::erase(std::string_view key, std::uint64_t hash, time_ms now) {
 }
 
 void shard::set_expiry(entry& e, time_ms expires) {
-  if (has_policy_) policy_->removed(e);
+  if (has_policy_) policy_->reserve(), policy_->removed(e);
   mortal_ += static_cast<std::size_t>(expires != 0) - static_cast<std::size_t>(e.expires != 0);
   e.expires = expires;
   if (has_policy_) policy_->added(e);
@@ -172,8 +171,13 @@ bool shard::make_room(std::size_t bytes) {
   return true;
 }
 
-void shard::insert(entry& e) {
+/// For insert(), which cannot fail then: all that asks for memory is done before anything changes.
+void shard::reserve() {
   if (size_ >= buckets_.size()) resize(2 * buckets_.size());
+  if (has_policy_) policy_->reserve();
+}
+
+void shard::insert(entry& e) noexcept {
   entry*& first = buckets_[e.hash & (buckets_.size() - 1)];
   e.next = first;
   first = &e;

@@ -13,6 +13,7 @@
 
 namespace cache {
 
+/// What throws std::bad_alloc has changed no entry, but may have evicted some.
 class shard {
  public:
   /// At most `limit` bytes in entries; 0: no limit.
@@ -61,7 +62,8 @@ class shard {
  private:
   [[nodiscard]] entry** place_of(std::string_view key, std::uint64_t hash, time_ms now);
   [[nodiscard]] bool make_room(std::size_t bytes);
-  void insert(entry& e);
+  void reserve();
+  void insert(entry& e) noexcept;
   void remove_all() noexcept;
   void remove(entry** place);
   void remove(entry& e);

@@ -4,6 +4,7 @@
 #include <weft/defer.hpp>
 
 #include <cerrno>
+#include <new>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -19,8 +20,8 @@ std::unique_ptr<snapshot_format> format_of(std::filesystem::path const& path) {
   return path.extension() == ".json" ? make_json_format() : make_binary_format();
 }
 
-[[noreturn]] void failed(std::filesystem::path const& path) {
-  throw std::runtime_error(path.string() + ": " + std::generic_category().message(errno));
+[[noreturn]] void failed(std::filesystem::path const& path, int why = errno) {
+  throw std::runtime_error(path.string() + ": " + std::generic_category().message(why));
 }
 
 std::filesystem::path folder_of(std::filesystem::path const& file) {
@@ -135,7 +136,11 @@ void snapshot_file::save(store& from) {
     saving_ = false;
   });
   std::uint64_t const counted = changes_;
-  write(from);
+  try {
+    write(from);
+  } catch (std::bad_alloc const&) {  // what it had gathered is gone again: there is memory to say so
+    failed(path_, ENOMEM);
+  }
   changes_ -= counted;
   saved = true;
   last_save_ = wall_clock();
@@ -171,6 +176,8 @@ snapshot_file::loaded snapshot_file::load(store& to) {
     });
   } catch (std::runtime_error const& e) {
     throw std::runtime_error(path_.string() + ": " + e.what());
+  } catch (std::bad_alloc const&) {
+    failed(path_, ENOMEM);
   }
   last_save_ = now;
   std::size_t const driven_out = to.count().evicted - evicted;

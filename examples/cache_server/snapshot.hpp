@@ -67,7 +67,8 @@ class snapshot_file {
   struct loaded {
     std::size_t keys = 0, no_room = 0;  // that are there now; that the store's limit has kept out, or driven out again
   };
-  /// Puts what is in the file into the store; nothing if there is no file. Throws std::runtime_error that names it if it is damaged.
+  /// Puts what is in the file into the store; nothing if there is no file. Throws std::runtime_error that names it if it is damaged,
+  /// or takes more memory than there is.
   loaded load(store& to);
   /// Waits for a save that is in progress, then saves. Throws std::runtime_error that names the file.
   void save(store& from);

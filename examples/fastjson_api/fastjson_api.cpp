@@ -10,7 +10,7 @@
 //   cache_server & fastjson_api --cache 127.0.0.1:6379
 //   curl -d '{"name":"lamp","price":19.5}' http://127.0.0.1:8080/items/1
 //
-// SIGINT and SIGTERM end it once the requests in progress are answered and the log is written; a second one changes nothing. Exit status: 0;
+// SIGINT, SIGTERM and SIGHUP end it once the requests in progress are answered and the log is written; a second one changes nothing. Exit status: 0;
 // 1: cannot listen; 2: bad usage.
 #include "gateway.hpp"
 
@@ -93,10 +93,12 @@ int run(settings set) {
     std::cerr << "fastjson_api: cannot listen on " << set.listen << ": " << at.error().message() << '\n';
     return at.error() == std::errc::invalid_argument ? 2 : 1;
   }
-  auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM});
+  int const hangup = examples::hangup_signal();
+  auto const [until, stop] = weft::with_signals(weft::this_task::context(), {SIGINT, SIGTERM, hangup});
   // Never destroyed, so that a second one cuts no answer and no line of the log, and kills nobody who is about to
   // return 0.
-  [[maybe_unused]] static auto const* const to_the_end = new weft::receiver<int>(weft::signals({SIGINT, SIGTERM}));
+  [[maybe_unused]] static auto const* const to_the_end =
+      new weft::receiver<int>(weft::signals({SIGINT, SIGTERM, hangup}));
   std::cout << "listening on " << at->to_string() << ", cache on " << set.cache << std::endl;
   log.write("info", "start",
             {{"listen", at->to_string()}, {"cache", set.cache}, {"workers", weft::current_metrics().workers}});

@@ -5,8 +5,8 @@
 //   tail -f app.json | log_pipeline - --out /tmp/sorted
 //
 // Each line must be a JSON object with a "level" and a "service"; those at or above --level go to OUT/<service>.log, as they
-// are, malformed ones to OUT/rejected.lines. Ctrl-C stops the reading; what has been read is written to the end, and a further Ctrl-C
-// changes nothing. Exit status: 0; 1: failed, or --check found a difference; 2: bad usage; 130: interrupted.
+// are, malformed ones to OUT/rejected.lines. Ctrl-C stops the reading, as SIGTERM and SIGHUP do; what has been read is written to the end,
+// and a further one changes nothing. Exit status: 0; 1: failed, or --check found a difference; 2: bad usage; 130: interrupted.
 #include "check.hpp"
 #include "pipeline.hpp"
 
@@ -46,8 +46,9 @@ using further_signals = std::optional<weft::receiver<int>>;
 /// The group ends with the pipeline; an exception of any stage comes out here.
 void pump(logs::job& j, bool by_line, further_signals& further) {
   weft::task_group stages;
-  auto const [until, forget] = weft::with_signals(stages.ctx(), {SIGINT, SIGTERM});
-  further = weft::signals({SIGINT, SIGTERM});  // second: what came between the two would else end nothing
+  int const hangup = examples::hangup_signal();
+  auto const [until, forget] = weft::with_signals(stages.ctx(), {SIGINT, SIGTERM, hangup});
+  further = weft::signals({SIGINT, SIGTERM, hangup});  // second: what came between the two would else end nothing
   by_line ? logs::by_line(j, stages, until) : logs::by_block(j, stages, until);
   auto bar = weft::join_handle<void>();
   if (isatty(STDERR_FILENO) == 1)

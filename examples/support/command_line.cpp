@@ -1,6 +1,7 @@
 #include "command_line.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -167,6 +168,11 @@ int or_say_why(std::string const& program, std::function<int()> const& body) try
 } catch (std::exception const& e) {
   std::cerr << program << ": " << e.what() << '\n';
   return 1;
+}
+
+int hangup_signal() noexcept {
+  struct sigaction now{};
+  return ::sigaction(SIGHUP, nullptr, &now) == 0 && now.sa_handler == SIG_IGN ? SIGTERM : SIGHUP;
 }
 
 void allow_all_descriptors() {

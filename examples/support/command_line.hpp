@@ -66,6 +66,10 @@ class command_line {
 /// The exit status that `body` returns; or 1, after saying on standard error what it threw: no descriptor for a runtime, say.
 [[nodiscard]] int or_say_why(std::string const& program, std::function<int()> const& body);
 
+/// SIGHUP, which comes when the terminal is closed: what must not be lost then is kept by whoever takes it as SIGTERM. Where it is ignored,
+/// by nohup, it is to stay so: SIGTERM then, since a program that listens to SIGHUP gets it.
+[[nodiscard]] int hangup_signal() noexcept;
+
 /// A connection is a descriptor: allows this process as many as the system does.
 void allow_all_descriptors();
 

@@ -384,6 +384,9 @@ with tempfile.TemporaryDirectory() as top:
     ids_come_once()
     snapshots.kept_and_damaged(top)
     snapshots.second_signal(top)
+    snapshots.terminal_closed(top)
+    if not SHORT:
+        snapshots.no_memory(top)
     snapshots.changes_are_counted(top)
     snapshots.snapshots_without_room(top)
     snapshots.a_snapshot_beyond_the_limit_of_files(top)

@@ -73,6 +73,52 @@ def second_signal(folder):
                 fail(f"two signals lose what was there: {s.said}")
 
 
+def terminal_closed(folder):
+    """SIGHUP is as SIGTERM, also while that is obeyed; where nohup has had it ignored it stays so."""
+    path = os.path.join(folder, "hangup.snapshot")
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for has, ends in ((signal.SIG_DFL, True), (signal.SIG_IGN, False)):
+            signal.signal(signal.SIGHUP, has)  # as the server will have it
+            with Server("--snapshot", path) as s:
+                c = Client(s.port)
+                c.call("SET", "k", f"{ends}")
+                s.process.send_signal(signal.SIGHUP)
+                if ends:
+                    until("the end of listening", lambda: is_refused(s.port))
+                    s.process.send_signal(signal.SIGHUP)
+                    s.ended()
+                elif c.call("PING") != b"+PONG\r\n" or is_refused(s.port):
+                    fail("SIGHUP ends a server that ignores it")
+                c.close()
+            with Server("--snapshot", path) as s:
+                c = Client(s.port)
+                if (have := c.call("GET", "k")) != (want := b"$%d\r\n%s\r\n" % (len(str(ends)), str(ends).encode())):
+                    fail(f"SIGHUP loses what was there: {have}, not {want}")
+                c.close()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def no_memory(folder):
+    """A save without memory says for which file, and is tried again."""
+    path = os.path.join(folder, "memory.snapshot")
+    with Server("--snapshot", path) as s:
+        c = Client(s.port)
+        for i in range(8):  # more than the allocator keeps of the requests
+            c.call("APPEND", "k", "v" * 30_000_000)
+        with open(f"/proc/{s.process.pid}/statm", encoding="ascii") as f:
+            size = int(f.read().split()[0]) * resource.getpagesize()
+        soft, hard = resource.prlimit(s.process.pid, resource.RLIMIT_AS)
+        resource.prlimit(s.process.pid, resource.RLIMIT_AS, (size + 100_000_000, hard))
+        if f"{path}: Cannot allocate memory".encode() not in (said := c.call("SAVE")) or os.listdir(folder).count("memory.snapshot"):
+            fail(f"SAVE without memory says {said}")
+        resource.prlimit(s.process.pid, resource.RLIMIT_AS, (soft, hard))
+        if (said := c.call("SAVE")) != b"+OK\r\n":
+            fail(f"SAVE with memory says {said}")
+        c.close()
+
+
 def changes_are_counted(folder):
     """Two BGSAVEs that come together do not take what they save off the count twice."""
     with Server("--workers", "1", "--snapshot", os.path.join(folder, "counted.snapshot")) as s:

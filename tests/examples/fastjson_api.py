@@ -304,6 +304,7 @@ def signalled_twice():
                 time.sleep(0.01)
             p.process.send_signal(signal.SIGTERM)
             p.process.send_signal(signal.SIGINT)
+            p.process.send_signal(signal.SIGHUP)
             cache.process.send_signal(signal.SIGCONT)
             asker.join()
             if p.process.wait(timeout=LIMIT) != 0 or answers not in ([404], []) or '"event":"end"' not in p.log():

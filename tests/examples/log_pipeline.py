@@ -348,13 +348,14 @@ def many_services(folder):
 
 
 def interrupted(folder, log):
-    """SIGINT once everything that was sent has been read: it is all there at the end."""
+    """A signal once everything that was sent has been read: it is all there at the end."""
     with open(log, "rb") as f:
         lines = f.read().split(b"\n")[:5000]
     text = b"\n".join(lines) + b"\n"
-    for mode in ([], ["--by-line"]):
-        out = os.path.join(folder, "interrupted" + "".join(mode))
+    for mode, number in (([], signal.SIGINT), (["--by-line"], signal.SIGINT), ([], signal.SIGHUP)):
+        out = os.path.join(folder, f"interrupted{number}" + "".join(mode))
         p = subprocess.Popen([PIPELINE, "-", "--out", out, "--workers", "2", "--parsers", "1", *mode],
+                             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             p.stdin.write(text)
@@ -365,7 +366,7 @@ def interrupted(folder, log):
                     fail("the input was not read")
                 fcntl.ioctl(p.stdin.fileno(), termios.FIONREAD, unread)
                 time.sleep(0.001)
-            p.send_signal(signal.SIGINT)
+            p.send_signal(number)
             stdout, stderr = p.stdout.read(), p.stderr.read()  # to its end: the input stays open
             status = p.wait(timeout=LIMIT)
         finally:
@@ -373,9 +374,9 @@ def interrupted(folder, log):
                 p.kill()
                 p.wait()
         if status != 130 or b"interrupted" not in stderr or not stdout.startswith(b"5000 lines"):
-            fail(f"SIGINT gave {status}: {stdout.decode()}{stderr.decode()}")
+            fail(f"signal {number} gave {status}: {stdout.decode()}{stderr.decode()}")
         if content(out) != expected(lines, "warn"):
-            fail(f"SIGINT lost or added lines {mode}")
+            fail(f"signal {number} lost or added lines {mode}")
 
 
 def interrupted_again(folder, log):

@@ -4,6 +4,7 @@ the environment leads none astray.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import tempfile
 from source_tree import report
 
 root = sys.argv[1]
+sys.dont_write_bytecode = True
 folder = os.path.join(root, "scripts")
 faults = []
 
@@ -61,5 +63,17 @@ with tempfile.TemporaryDirectory() as stand_ins:
         refused = run(*command, environment=environment)
         if refused.returncode != 1 or wanted not in refused.stderr:
             faults.append(f"{command[0]} where something is missing: status {refused.returncode}, says {refused.stderr!r}")
+
+# In a clone that somebody else owns git says nothing to Go, which would then build nothing.
+if shutil.which("go"):
+    sys.path.insert(0, os.path.join(root, "scripts"))
+    import bench_kit
+    with tempfile.TemporaryDirectory() as stand_ins:
+        with open(os.path.join(stand_ins, "git"), "w", opener=lambda path, flags: os.open(path, flags, 0o755)) as file:
+            file.write("#!/bin/sh\nexit 128\n")
+        built = subprocess.run([*bench_kit.GO_BUILD, os.path.join(stand_ins, "start"), "./start"], cwd=os.path.join(root, "bench", "peers", "go"),
+                               env={**os.environ, "PATH": f"{stand_ins}:{os.environ['PATH']}", "GOFLAGS": "-buildvcs=auto"}, capture_output=True, text=True)
+        if "VCS" in built.stderr:
+            faults.append(f"Go's programs do not build where git fails: {built.stderr!r}")
 
 report(faults, f"{len(scripts)} scripts")

@@ -7,8 +7,8 @@ namespace cache {
 namespace {
 
 class fifo final : public eviction_policy {
-  void added(entry& e) override { order_.add_newest(e); }
-  void removed(entry& e) override { order_.remove(e); }
+  void added(entry& e) noexcept override { order_.add_newest(e); }
+  void removed(entry& e) noexcept override { order_.remove(e); }
   entry* victim() override { return order_.oldest(); }
 
   entry_list order_;

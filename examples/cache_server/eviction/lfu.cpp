@@ -17,17 +17,17 @@ namespace {
 class lfu final : public eviction_policy {
   static constexpr std::uint64_t most = 255;
 
-  void added(entry& e) override {
+  void added(entry& e) noexcept override {
     ++size_;
     e.rank = std::min(e.rank + 1, most);
     lists_[e.rank].add_newest(e);
     age();
   }
-  void removed(entry& e) override {
+  void removed(entry& e) noexcept override {
     --size_;
     lists_[e.rank].remove(e);
   }
-  void read(entry& e) override {
+  void read(entry& e) noexcept override {
     lists_[e.rank].remove(e);
     e.rank = std::min(e.rank + 1, most);
     lists_[e.rank].add_newest(e);
@@ -40,7 +40,7 @@ class lfu final : public eviction_policy {
     return nullptr;
   }
 
-  void age() {
+  void age() noexcept {
     if (++uses_ < 10 * std::max<std::size_t>(size_, 100)) return;
     uses_ = 0;
     for (std::uint64_t rank = 1; rank <= most; ++rank) {  // upwards: each is emptied before what was above comes in

@@ -7,9 +7,9 @@ namespace cache {
 namespace {
 
 class lru final : public eviction_policy {
-  void added(entry& e) override { order_.add_newest(e); }
-  void removed(entry& e) override { order_.remove(e); }
-  void read(entry& e) override {
+  void added(entry& e) noexcept override { order_.add_newest(e); }
+  void removed(entry& e) noexcept override { order_.remove(e); }
+  void read(entry& e) noexcept override {
     if (order_.is_newest(e)) return;
     order_.remove(e);
     order_.add_newest(e);

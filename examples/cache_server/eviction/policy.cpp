@@ -9,8 +9,8 @@ namespace {
 
 /// Nothing goes: what has no room is refused.
 class no_eviction final : public eviction_policy {
-  void added(entry&) override {}
-  void removed(entry&) override {}
+  void added(entry&) noexcept override {}
+  void removed(entry&) noexcept override {}
   bool evicts() const noexcept override { return false; }
   entry* victim() override { return nullptr; }
 };

@@ -17,11 +17,15 @@ class eviction_policy {
   eviction_policy& operator=(eviction_policy const&) = delete;
   virtual ~eviction_policy() = default;
 
+  /// Makes room for one entry more, so that added() cannot fail: by then an old value may be gone. May throw std::bad_alloc, and has changed
+  /// nothing then.
+  virtual void reserve() {}
   /// An entry has come, or has a new value or another time to live: then removed() was called before. `rank` is 0 if it is new,
-  /// else as the policy left it. older, newer and rank are the policy's as long as it has the entry.
-  virtual void added(entry& e) = 0;
-  virtual void removed(entry& e) = 0;
-  virtual void read(entry&) {}
+  /// else as the policy left it. older, newer and rank are the policy's as long as it has the entry. reserve() was called before, but not
+  /// for one that removed() has just taken out and that has the time to live it had.
+  virtual void added(entry& e) noexcept = 0;
+  virtual void removed(entry& e) noexcept = 0;
+  virtual void read(entry&) noexcept {}
   /// Whether it lets any go: then there is room for each entry that fits into the limit at all.
   [[nodiscard]] virtual bool evicts() const noexcept { return true; }
   /// The one to go, still with the policy; null: none.

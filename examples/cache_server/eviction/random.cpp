@@ -9,11 +9,14 @@ namespace cache {
 namespace {
 
 class random_choice final : public eviction_policy {
-  void added(entry& e) override {
+  void reserve() override {
+    if (all_.size() == all_.capacity()) all_.reserve(2 * all_.size() + 1);
+  }
+  void added(entry& e) noexcept override {
     e.rank = all_.size();
     all_.push_back(&e);
   }
-  void removed(entry& e) override {
+  void removed(entry& e) noexcept override {
     all_.back()->rank = e.rank;
     all_[e.rank] = all_.back();
     all_.pop_back();

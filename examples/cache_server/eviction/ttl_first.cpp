@@ -12,12 +12,15 @@ namespace {
 
 /// Those with a time to live are in a binary heap, the first to expire at its top: a pointer each. An entry's rank is its place there.
 class ttl_first final : public eviction_policy {
-  void added(entry& e) override {
+  void reserve() override {
+    if (heap_.size() == heap_.capacity()) heap_.reserve(2 * heap_.size() + 1);
+  }
+  void added(entry& e) noexcept override {
     if (e.expires == 0) return for_ever_.add_newest(e);
     heap_.push_back(nullptr);
     rise(heap_.size() - 1, e);
   }
-  void removed(entry& e) override {
+  void removed(entry& e) noexcept override {
     if (e.expires == 0) return for_ever_.remove(e);
     entry& last = *heap_.back();
     heap_.pop_back();
