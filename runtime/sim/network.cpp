@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include <netinet/in.h>
@@ -83,15 +84,16 @@ void network::unbind(int fd, open_socket& s) noexcept {
   s.bound = {};
 }
 
+/// As long as one of its two sides is open.
 bool network::is_name_of_client(net::endpoint const& place) noexcept {
-  for (auto at = client_ports_.lower_bound({place.port(), 0}); at != client_ports_.end() && at->first == place.port();
-       ++at)
-    if (open_.at(at->second).stream->names[0] == place) return true;
-  return false;
-}
-
-void network::unname(int fd, open_socket const& s) noexcept {
-  if (s.stream && s.side == connection::side::client) client_ports_.erase({s.stream->names[0].port(), fd});
+  bool is = false;
+  auto [at, end] = clients_.equal_range(place.port());
+  while (at != end) {
+    auto const one = at->second.lock();
+    is |= one != nullptr && one->names[0] == place;
+    at = one == nullptr ? clients_.erase(at) : std::next(at);
+  }
+  return is;
 }
 
 bool network::give_port(net::endpoint& place, open_socket const& to) noexcept {
@@ -164,7 +166,6 @@ void network::close(int fd) noexcept {
   rt::tsan_ignore const run_data;
   auto const at = open_.find(fd);
   unbind(fd, at->second);
-  unname(fd, at->second);
   open_socket s = std::move(at->second);
   open_.erase(at);
   if (s.stream) s.stream->close(s.side, s.resets);
@@ -206,15 +207,12 @@ int network::connect(int fd, void const* address, socklen_t length) noexcept {
   auto const c = std::make_shared<connection>(weather_, here, local);
   c->names = {own, target};
   c->attach(connection::side::client, s.slot);
-  unname(fd, s);
   s.stream = c;
   s.side = connection::side::client;
-  client_ports_.emplace(own.port(), fd);
+  (void)is_name_of_client(own);  // forgets those that have ended
+  clients_.emplace(own.port(), c);
   int const e = c->open();
-  if (e != 0 && e != -EINPROGRESS) {
-    unname(fd, s);
-    s.stream = nullptr;
-  }
+  if (e != 0 && e != -EINPROGRESS) s.stream = nullptr;
   return e;
 }
 

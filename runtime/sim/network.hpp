@@ -13,7 +13,6 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -85,7 +84,6 @@ class network final : public rt::simulated_network, private connection::destinat
   void stop_listening(open_socket& s) noexcept;
   void bound_to(int fd, open_socket& s, net::endpoint const& place) noexcept;
   void unbind(int fd, open_socket& s) noexcept;
-  void unname(int fd, open_socket const& s) noexcept;  // its stream is to go
   [[nodiscard]] bool is_name_of_client(net::endpoint const& place) noexcept;
   /// Calls f(socket) for what is bound, in the order of the descriptors, but for what is bound to other ports or paths; until it is true.
   template <class F>
@@ -103,8 +101,8 @@ class network final : public rt::simulated_network, private connection::destinat
   int next_fd_ = first_fd;
   std::uint16_t next_port_ = 49152;
   std::map<int, open_socket> open_;
-  std::map<std::pair<std::size_t, int>, open_socket*> bound_;  // by key_of() and descriptor
-  std::set<std::pair<std::uint16_t, int>> client_ports_;       // and the descriptors of those that have connected
+  std::map<std::pair<std::size_t, int>, open_socket*> bound_;        // by key_of() and descriptor
+  std::multimap<std::uint16_t, std::weak_ptr<connection>> clients_;  // by their port
   std::map<std::string, std::uint32_t, std::less<>> hosts_;
 };
 
