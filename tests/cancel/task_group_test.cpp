@@ -290,8 +290,8 @@ TEST_CASE(
     "a task that somebody spawned while wait() was about to return, and that has ended, keeps no cancelled context in "
     "place") {
   auto const found = weft::sim::explore(1'000, [] {
-    weft::task_group g;
     bool ended = false;
+    weft::task_group g;
     g.spawn([&] { g.cancel(); });
     auto const somebody = weft::spawn([&] { g.spawn([&] { ended = true; }); });
     g.wait();
