@@ -2,7 +2,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <optional>
+#include <sstream>
+#include <string>
 #include <thread>
 
 #include <signal.h>
@@ -38,8 +41,12 @@ TEST_CASE("who must not wait samples no thread while another one waits for its s
   while (try_sample_thread(id, no_tag, other, 0).has_value()) std::this_thread::yield();
   found_busy = true;
   waits.join();
+  // What the system says of the thread, if it has not answered: whether the signal waits, and is let through.
+  std::ostringstream status;
+  status << std::ifstream("/proc/self/task/" + std::to_string(id) + "/status").rdbuf();
   end = true;
   deaf.join();
+  CAPTURE(status.str());
   CHECK(answered);
   CHECK(patient.tag == 17);
 }
