@@ -71,7 +71,8 @@ class group_places {
   [[nodiscard]] bool is_closed() const noexcept { return ahead_.load(std::memory_order_relaxed) == closed; }
   /// Whether it seems that A3 would open.
   [[nodiscard]] bool may_open() const noexcept {
-    return is_closed() && state_.load(std::memory_order_relaxed) / one == 0;
+    std::uint64_t const state = state_.load(std::memory_order_relaxed);
+    return is_closed() && state / one == 0 && (state & limited) == 0;
   }
 
   /// Y1. False: the caller is to do Y2.
