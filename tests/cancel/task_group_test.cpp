@@ -290,7 +290,7 @@ TEST_CASE(
     "a task that somebody spawned while wait() was about to return, and that has ended, keeps no cancelled context in "
     "place") {
   auto const found = weft::sim::explore(1'000, [] {
-    bool ended = false;
+    std::atomic<bool> ended{false};  // wait() need not have waited for it
     weft::task_group g;
     g.spawn([&] { g.cancel(); });
     auto const somebody = weft::spawn([&] { g.spawn([&] { ended = true; }); });
