@@ -1,3 +1,4 @@
+#include <weft/detail/sanitizer.hpp>
 #include <weft/net.hpp>
 #include <weft/sim.hpp>
 
@@ -196,7 +197,7 @@ TEST_CASE("the unwinding of many tasks takes no walk over all of them for each, 
   CHECK_THROWS_AS(sim::run({.seed = 1, .pick = sim::policy::round_robin}, dead), weft::deadlock);
   CHECK(order.size() == many);
   CHECK(std::is_sorted(order.rbegin(), order.rend()));
-  CHECK(std::clock() - begin < 3 * CLOCKS_PER_SEC);  // it was twice as much
+  if (!WEFT_ASAN && !WEFT_TSAN) CHECK(std::clock() - begin < 3 * CLOCKS_PER_SEC);  // it was twice as much
 }
 
 TEST_CASE("nor does a deadlock's unwinding walk over all tasks at each step of time, while they clean up") {
@@ -211,7 +212,7 @@ TEST_CASE("nor does a deadlock's unwinding walk over all tasks at each step of t
     (void)never.recv();
   };
   CHECK_THROWS_AS(sim::run({.seed = 1, .pick = sim::policy::round_robin}, dead), weft::deadlock);
-  CHECK(std::clock() - begin < 3 * CLOCKS_PER_SEC);  // it was five times as much
+  if (!WEFT_ASAN && !WEFT_TSAN) CHECK(std::clock() - begin < 3 * CLOCKS_PER_SEC);  // it was five times as much
 }
 
 TEST_CASE("a deadlock is found at once, and what was waiting is unwound") {
