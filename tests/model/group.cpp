@@ -100,7 +100,9 @@ class small_group {
   }
   [[nodiscard]] unsigned taken() const { return static_cast<unsigned>(places_.taken()); }
   [[nodiscard]] bool in_use() const { return places_.in_use(); }
-  void check_references() const {
+  void check_that_all_is_back() {
+    wait(0);
+    check(taken() == 0, "a place was lost");
     for (int const counted : references_) check(counted == 0, "a reference to the context was lost, or is left");
   }
 
@@ -225,11 +227,7 @@ class changing final : public program {
     check(group_.current() == under, "the context changed under a task");
     group_.end_of_task(under);
   }
-  void end() override {
-    group_.wait(0);
-    check(group_.taken() == 0, "a place was lost");
-    group_.check_references();
-  }
+  void end() override { group_.check_that_all_is_back(); }
 
  private:
   small_group group_{Many};
@@ -252,11 +250,7 @@ class limiting final : public program {
     (void)group_.current();
     group_.end_of_task(under);
   }
-  void end() override {
-    group_.wait(0);
-    check(group_.taken() == 0, "a place was lost");
-    group_.check_references();
-  }
+  void end() override { group_.check_that_all_is_back(); }
 
  private:
   small_group group_{Many};
@@ -272,11 +266,7 @@ class lifting final : public program {
     if (thread == 0) return group_.limit(0);
     group_.end_of_task(thread == 1 ? under_ : group_.enter(thread));
   }
-  void end() override {
-    group_.wait(0);
-    check(group_.taken() == 0, "a place was lost");
-    group_.check_references();
-  }
+  void end() override { group_.check_that_all_is_back(); }
 
  private:
   small_group group_{2};
@@ -293,10 +283,7 @@ class counting final : public program {
     if (thread == 1) group_.end_of_task(group_.enter(thread));
     else if (group_.enter_if_ahead()) group_.end_of_task(group_.current());
   }
-  void end() override {
-    group_.wait(0);
-    group_.check_references();
-  }
+  void end() override { group_.check_that_all_is_back(); }
 
  private:
   plain counted_;
@@ -314,11 +301,7 @@ class giving_up final : public program {
     group_.end_of_task(thread == 1 ? under_ : group_.enter(thread));
     if (thread == 0) group_.wait(0);
   }
-  void end() override {
-    group_.wait(0);
-    check(group_.taken() == 0, "a place was lost");
-    group_.check_references();
-  }
+  void end() override { group_.check_that_all_is_back(); }
 
  private:
   small_group group_{2};
