@@ -87,7 +87,7 @@ struct http_client {
   using host_table = std::map<std::string, std::list<idle_connection>>;
   using use_order = std::list<host_table::iterator>;
   struct idle_connection {
-    net::tcp_stream stream;
+    net::stream_base stream;
     time_point since;
     use_order::iterator place;
   };
@@ -98,12 +98,13 @@ struct http_client {
   };
 
   result<http::response> send_once(request_state const& q, url_parts const& url, sink const& to, bool follows);
-  std::optional<net::tcp_stream> take(std::string const& address);
-  void keep(std::string const& address, net::tcp_stream stream);
+  std::optional<net::stream_base> take(std::string const& address);
+  void keep(std::string const& address, net::stream_base stream);
+  [[nodiscard]] result<net::stream_base> connect(std::string const& address);
   void take_oldest_of(host_table::iterator host, std::list<idle_connection>& to) noexcept WEFT_REQUIRES(lock_);
   void take_old(time_point now, std::list<idle_connection>& to) noexcept WEFT_REQUIRES(lock_);
   [[nodiscard]] time_point oldest_at(time_point now) const noexcept;
-  outcome exchange(net::tcp_stream& stream, request_state const& q, std::string const& header, sink const& to,
+  outcome exchange(net::stream_base& stream, request_state const& q, std::string const& header, sink const& to,
                    bool follows);
 
   http::client_options const options;
@@ -115,10 +116,10 @@ struct http_client {
 
 /// Between two requests a server has nothing to say: what has come on a kept connection, its end included, is no answer
 /// to the next request (RFC 9112, 9.2), so such a connection is dropped.
-std::optional<net::tcp_stream> http_client::take(std::string const& address) {
+std::optional<net::stream_base> http_client::take(std::string const& address) {
   std::list<idle_connection> old;  // closed after the lock
   for (;;) {
-    std::optional<net::tcp_stream> found;
+    std::optional<net::stream_base> found;
     {
       time_point const now = weft::now();
       guard const held(lock_);
@@ -144,7 +145,7 @@ void http_client::take_old(time_point now, std::list<idle_connection>& to) noexc
   while (!kept_.empty() && kept_.front()->second.front().since < oldest) take_oldest_of(kept_.front(), to);
 }
 
-void http_client::keep(std::string const& address, net::tcp_stream stream) {
+void http_client::keep(std::string const& address, net::stream_base stream) {
   if (options.max_idle_per_host == 0 || options.max_idle == 0) return;
   std::list<idle_connection> old, made;  // closed after the lock, unless it is kept
   use_order place(1);
@@ -171,10 +172,10 @@ void http_client::take_oldest_of(host_table::iterator host, std::list<idle_conne
 namespace {
 
 /// Header and body. False: the other side is gone, or does not want all of it.
-result<void> write_request(net::tcp_stream& stream, request_state const& q, std::string const& header) {
+result<void> write_request(net::stream_base& stream, request_state const& q, std::string const& header) {
   if (!q.write) return q.body.empty() ? stream.write_all(header) : stream.write_all(header, q.body);
   struct connection {
-    net::tcp_stream& stream;
+    net::stream_base& stream;
     result<void> last;
   } to{stream, {}};
   auto const write = [](void* at, std::string& out, std::string_view behind) {
@@ -205,7 +206,7 @@ result<void> write_request(net::tcp_stream& stream, request_state const& q, std:
 /// A request on its way, which what holds these references outlives. The destructor cuts it short.
 class request_writing {
  public:
-  request_writing(net::tcp_stream& stream, request_state const& q, std::string const& header) {
+  request_writing(net::stream_base& stream, request_state const& q, std::string const& header) {
     // A plain thread has one thing to do at a time, and what a new connection's send buffer takes needs nobody to wait.
     if (current_task() == nullptr || (!q.write && q.body.size() <= 16 * 1024)) {
       written_ = write_request(stream, q, header);
@@ -275,7 +276,7 @@ http::request redirected(http::request const& q, int status, std::string const& 
 
 }  // namespace
 
-http_client::outcome http_client::exchange(net::tcp_stream& stream, request_state const& q, std::string const& header,
+http_client::outcome http_client::exchange(net::stream_base& stream, request_state const& q, std::string const& header,
                                            sink const& to, bool follows) {
   // A time-out is the end of the call: nothing is sent twice for it.
   auto const fail = [](std::error_code e, bool untouched) {
@@ -334,16 +335,21 @@ http_client::outcome http_client::exchange(net::tcp_stream& stream, request_stat
   }
 }
 
+result<net::stream_base> http_client::connect(std::string const& address) {
+  if (options.unix_socket.empty()) return net::tcp_stream::connect(address, options.connect_timeout);
+  return net::unix_stream::connect(options.unix_socket, options.connect_timeout);
+}
+
 result<http::response> http_client::send_once(request_state const& q, url_parts const& url, sink const& to,
                                               bool follows) {
   std::string const header = header_of(q, url);
   // What a callback writes is written once: such a request gets a connection that nobody has closed meanwhile.
   for (bool fresh = static_cast<bool>(q.write);; fresh = true) {
-    std::optional<net::tcp_stream> stream;
+    std::optional<net::stream_base> stream;
     if (!fresh) stream = take(url.address);
     bool const kept = stream.has_value();
     if (!kept) {
-      auto made = net::tcp_stream::connect(url.address, options.connect_timeout);
+      auto made = connect(url.address);
       if (!made) return std::unexpected(made.error());
       made->set_nodelay(true);
       stream = std::move(*made);

@@ -59,9 +59,9 @@ enum class connection_phase : std::uint32_t {
 inline constexpr std::string_view response_start = "HTTP/1.1 ";
 
 struct http_connection {
-  explicit http_connection(net::tcp_stream&& s) noexcept : stream(std::move(s)) {}
+  explicit http_connection(net::stream_base&& s) noexcept : stream(std::move(s)) {}
 
-  net::tcp_stream stream;
+  net::stream_base stream;  // of a tcp_stream or a unix_stream
 
   // A count of changes above three bits of phase. Written by the connection's task; the sweep's reads may be late. It must
   // not read a value from before a poke's answer: relaxed suffices, since a wrong `expired` is only a spurious wake-up.

@@ -50,6 +50,10 @@ constexpr auto look_interval = 250ms;                                    // whil
 constexpr std::chrono::nanoseconds probe_after = 500ms;
 constexpr std::size_t most_lost = 256;  // at once
 
+void close(http_listener& listener) noexcept {
+  std::visit([](auto& l) { l.close(); }, listener);
+}
+
 }  // namespace
 
 /// Step 1 of connection.hpp holds one.
@@ -86,12 +90,12 @@ http_server::http_server(std::shared_ptr<route_table> t, http::server_options co
   lost_.reserve(most_lost);
 }
 
-result<net::endpoint> http_server::listen(net::tcp_listener listener) {
-  net::endpoint const at = listener.local_endpoint();
+result<net::endpoint> http_server::listen(http_listener listener) {
+  net::endpoint const at = std::visit([](auto& l) { return l.local_endpoint(); }, listener);
   std::lock_guard const held(lock_);
   if (serving_) throw std::logic_error("weft::http::server::listen: the server is serving");
   if (draining || !at) return std::unexpected(make_error_code(errc::closed));
-  listeners_.push_back(std::make_unique<net::tcp_listener>(std::move(listener)));
+  listeners_.push_back(std::make_unique<http_listener>(std::move(listener)));
   return at;
 }
 
@@ -136,7 +140,7 @@ void http_server::serve(context const* until) {
   }
 }
 
-void http_server::accept_from(net::tcp_listener& listener, context const& connections) {
+void http_server::accept_from(http_listener& listener, context const& connections) {
   {
     std::lock_guard const held(lock_);
     ++accepting_;
@@ -152,7 +156,7 @@ void http_server::accept_from(net::tcp_listener& listener, context const& connec
       changed_.wait(held, [this] { return live_ < options.max_connections || draining; });
       continue;
     }
-    auto stream = listener.accept();
+    auto stream = std::visit([](auto& l) -> result<net::stream_base> { return l.accept(); }, listener);
     if (!stream) {
       if (draining || stream.error() == errc::closed) return;
       weft::sleep_for(accept_retry);
@@ -163,18 +167,18 @@ void http_server::accept_from(net::tcp_listener& listener, context const& connec
 }
 
 /// As many as can have waited: others that come meanwhile are too late.
-void http_server::accept_waiting(net::tcp_listener& listener) {
+void http_server::accept_waiting(http_listener& listener) {
   for (std::size_t n = 0; n != most_waiting && live_ < options.max_connections; ++n) {
     {
       std::lock_guard const held(lock_);
       if (weft::now() >= stop_at_) return;
     }
-    auto stream = listener.take_waiting();
+    auto stream = std::visit([](auto& l) -> std::optional<net::stream_base> { return l.take_waiting(); }, listener);
     if (!stream || !start_connection(std::move(*stream), *connections_)) return;
   }
 }
 
-bool http_server::start_connection(net::tcp_stream stream, context const& connections) {
+bool http_server::start_connection(net::stream_base stream, context const& connections) {
   if (live_.fetch_add(1) == 0) {
     std::lock_guard const held(lock_);  // keep_time may be between its look and its wait
     changed_.notify_all();
@@ -202,7 +206,7 @@ void http_server::ended() noexcept {
 }
 
 /// The frame of an idle connection: what stands here and below it down to the park must fit into one page.
-void http_server::run_connection(net::tcp_stream&& stream) {
+void http_server::run_connection(net::stream_base&& stream) {
   http_connection c(std::move(stream));
   registration const listed(*this, c);
   for (bool last_look = false;;) {
@@ -327,7 +331,7 @@ bool http_server::sweep() {
         continue;
       }
       if (p == connection_phase::writing) {  // a large write to a slow reader gets on without an end
-        std::uint64_t const acked = net::system::bytes_acked(stream_access::descriptor_of(c->stream));
+        std::uint64_t const acked = stream_access::progress_of(c->stream);
         if (std::exchange(c->acked, acked) != acked) {
           c->seen_at = at;
           continue;
@@ -368,7 +372,7 @@ void http_server::close_all() noexcept {
   draining = true;
   {
     std::lock_guard const held(lock_);
-    for (auto& l : listeners_) l->close();
+    for (auto& l : listeners_) close(*l);
     changed_.notify_all();
   }
   for (auto& s : shards_) {
@@ -389,12 +393,12 @@ void http_server::shutdown(std::chrono::nanoseconds grace) {
     held.unlock();  // listeners_ is constant from now on
     for (auto& l : listeners_) {
       accept_waiting(*l);  // 2
-      l->close();
+      close(*l);
     }
     held.lock();
     --accepting_;
   }
-  for (auto& l : listeners_) l->close();
+  for (auto& l : listeners_) close(*l);
   changed_.notify_all();
   auto const none_left = [this] { return live_ == 0 && accepting_ == 0; };
   while (!none_left() && weft::now() < stop_at_) {

@@ -16,9 +16,10 @@ server::~server() {
 
 result<net::endpoint> server::listen(std::string_view address) {
   auto listener = net::tcp_listener::bind(address);
-  return listener ? impl_->listen(std::move(*listener)) : std::unexpected(listener.error());
+  return listener ? listen(std::move(*listener)) : std::unexpected(listener.error());
 }
 result<net::endpoint> server::listen(net::tcp_listener listener) { return impl_->listen(std::move(listener)); }
+result<net::endpoint> server::listen(net::unix_listener listener) { return impl_->listen(std::move(listener)); }
 
 void server::serve() {
   auto const keep = impl_;

@@ -19,16 +19,19 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <variant>
 #include <vector>
 
 namespace weft::rt {
 
 class scheduler;
 
+using http_listener = std::variant<net::tcp_listener, net::unix_listener>;
+
 struct http_server : std::enable_shared_from_this<http_server> {
   http_server(std::shared_ptr<route_table> t, http::server_options const& o);
 
-  result<net::endpoint> listen(net::tcp_listener listener);
+  result<net::endpoint> listen(http_listener listener);
   void serve(context const* until);
   void shutdown(std::chrono::nanoseconds grace);
   void close_all() noexcept;  // listeners and connections, without waiting
@@ -49,10 +52,10 @@ struct http_server : std::enable_shared_from_this<http_server> {
   /// Stands in the list as long as it lives.
   class registration;
 
-  void accept_from(net::tcp_listener& listener, context const& connections);
-  void accept_waiting(net::tcp_listener& listener);
-  [[nodiscard]] bool start_connection(net::tcp_stream stream, context const& connections);
-  void run_connection(net::tcp_stream&& stream);
+  void accept_from(http_listener& listener, context const& connections);
+  void accept_waiting(http_listener& listener);
+  [[nodiscard]] bool start_connection(net::stream_base stream, context const& connections);
+  void run_connection(net::stream_base&& stream);
   void ended() noexcept;
   void keep_time();
   [[nodiscard]] bool sweep();  // true: handlers run
@@ -71,9 +74,9 @@ struct http_server : std::enable_shared_from_this<http_server> {
 
   mutex lock_;
   condition_variable changed_;  // live_ has become 0 or less than the maximum; the fields below have changed
-  std::vector<std::unique_ptr<net::tcp_listener>> listeners_;  // guarded by lock_; constant once serving
-  bool serving_ = false;                                       // guarded by lock_
-  scheduler const* runtime_ = nullptr;                         // guarded by lock_: the one that serves
+  std::vector<std::unique_ptr<http_listener>> listeners_;  // guarded by lock_; constant once serving
+  bool serving_ = false;                                   // guarded by lock_
+  scheduler const* runtime_ = nullptr;                     // guarded by lock_: the one that serves
   std::size_t accepting_ = 0;               // guarded by lock_: who may hold a connection that live_ does not count yet
   bool finished_ = false;                   // guarded by lock_: a shutdown is through
   time_point stop_at_ = time_point::max();  // guarded by lock_: the end of the grace

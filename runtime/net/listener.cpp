@@ -84,6 +84,17 @@ result<detail::io_handle> adopt_listener(int fd, bool local) {
   return detail::io_handle(slot);
 }
 
+/// A connection that is there already; without a slot: none.
+detail::io_handle take_from(rt::io_slot* listener, io_kind kind) noexcept {
+  rt::io_use const use(listener);
+  if (!use) return {};
+  int fd;
+  do fd = system::accept(listener->fd);
+  while (fd < 0 && judge(-fd) == after_failure::again);
+  if (fd < 0) return {};
+  return own_descriptor(fd, kind).value_or(detail::io_handle());
+}
+
 }  // namespace
 
 result<detail::io_handle> accept_from(rt::io_slot* listener, io_kind kind) {
@@ -145,14 +156,8 @@ result<tcp_stream> tcp_listener::accept() {
 }
 
 std::optional<tcp_stream> tcp_listener::take_waiting() noexcept {
-  rt::io_use const use(handle_.slot());
-  if (!use) return std::nullopt;
-  int fd;
-  do fd = system::accept(handle_.slot()->fd);
-  while (fd < 0 && judge(-fd) == after_failure::again);
-  if (fd < 0) return std::nullopt;
-  auto handle = own_descriptor(fd, io_kind::tcp);
-  return handle ? std::optional(tcp_stream(std::move(*handle))) : std::nullopt;
+  auto handle = take_from(handle_.slot(), io_kind::tcp);
+  return handle.slot() != nullptr ? std::optional(tcp_stream(std::move(handle))) : std::nullopt;
 }
 
 endpoint tcp_listener::local_endpoint() const noexcept { return socket_name(handle_.slot(), false); }
@@ -210,6 +215,11 @@ result<unix_stream> unix_listener::accept() {
 }
 
 endpoint unix_listener::local_endpoint() const noexcept { return socket_name(handle_.slot(), false); }
+std::optional<unix_stream> unix_listener::take_waiting() noexcept {
+  auto handle = take_from(handle_.slot(), io_kind::socket);
+  return handle.slot() != nullptr ? std::optional(unix_stream(std::move(handle))) : std::nullopt;
+}
+
 int unix_listener::native_handle() const noexcept { return expose(handle_.slot()); }
 void unix_listener::close() noexcept {
   if (handle_.slot() == nullptr) return;

@@ -45,6 +45,9 @@ struct stream_access {
   /// As s.native_handle(), for who asks the kernel something at once and neither keeps nor duplicates the number: the stream is closed as one of
   /// which no duplicates can exist.
   [[nodiscard]] static int descriptor_of(net::stream_base const& s) noexcept;
+
+  /// A number that has changed if the other side has taken in some of what a large write sends it.
+  [[nodiscard]] static std::uint64_t progress_of(net::stream_base const& s) noexcept;
 };
 
 }  // namespace weft::rt

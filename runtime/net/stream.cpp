@@ -9,6 +9,7 @@
 
 #include "runtime/net/operation.hpp"
 #include "runtime/net/scratch.hpp"
+#include "runtime/sched/simulated_network.hpp"
 
 namespace weft::detail {
 
@@ -200,6 +201,16 @@ result<std::span<char>> stream_access::read_to_scratch(net::stream_base& s) {
 int stream_access::descriptor_of(net::stream_base const& s) noexcept {
   io_use const use(s.handle_.slot());
   return use ? s.handle_.slot()->fd : -1;
+}
+
+std::uint64_t stream_access::progress_of(net::stream_base const& s) noexcept {
+  io_use const use(s.handle_.slot());
+  if (!use) return 0;
+  io_slot& slot = *s.handle_.slot();
+  if (slot.kind == io_kind::tcp || is_simulated(slot.fd)) return net::system::bytes_acked(slot.fd);
+  // What is left of what was sent shrinks until there is room for more, which is an edge.
+  std::uint64_t const refills = slot.side(io_direction::write).edges.load(std::memory_order_relaxed);
+  return refills << 32 | net::system::unacknowledged(slot.fd, 0);
 }
 
 }  // namespace weft::rt

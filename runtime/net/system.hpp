@@ -56,9 +56,9 @@ void close(int fd) noexcept;
 
 /// What poll(2) says of a socket without waiting: of POLLRDHUP, POLLHUP and POLLERR what holds; 0 if it cannot tell.
 [[nodiscard]] short hang_up(int fd) noexcept;
-/// How many bytes the other side of a TCP connection has acknowledged; 0 if the kernel does not say.
+/// How many bytes the other side of a TCP connection, or of a simulated run's, has acknowledged; 0 if the kernel does not say.
 [[nodiscard]] std::uint64_t bytes_acked(int fd) noexcept;
-/// How many of the `written` bytes of a TCP connection the other side has not acknowledged, its end included; 0 if the
+/// How many of the `written` bytes of a connection the other side has not acknowledged (a unix socket's: read), its end included; 0 if the
 /// kernel does not say, which counts by itself: `written` is for simulated runs.
 [[nodiscard]] std::uint64_t unacknowledged(int fd, std::uint64_t written) noexcept;
 /// Closing the socket will break the connection with a reset, and drop what has not been sent.

@@ -235,7 +235,8 @@ short connection::events(side s) const noexcept {
   if (h.unread() != 0 || h.ended || h.broken) now |= POLLIN;
   if (h.broken || (open_ && room(s) != 0)) now |= POLLOUT;
   if (h.ended || h.broken) now |= POLLRDHUP;
-  if ((h.ended && h.shut) || h.broken) now |= POLLHUP;
+  bool const no_way_left = local_ && of(other(s)).closed;  // Linux says so of a unix socket, whose kernel is the peer's
+  if ((h.ended && h.shut) || h.broken || no_way_left) now |= POLLHUP;
   if (h.error != 0) now |= POLLERR;
   return static_cast<short>(now);
 }

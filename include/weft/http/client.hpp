@@ -34,6 +34,9 @@ struct client_options {
   unsigned max_redirects = 0;
   std::size_t max_header_bytes = 64 * 1024;
   std::size_t max_body_bytes = 64 * 1024 * 1024;
+  /// If set: all connections go to the unix socket of this path ('@': abstract), and a URL's host is only named in the request, as with
+  /// curl's --unix-socket.
+  std::string unix_socket = {};
 };
 
 /// May be used by many tasks at once; copies share the pool. Every call parks until the whole response is there, and is

@@ -56,6 +56,8 @@ class server {
   [[nodiscard]] result<net::endpoint> listen(std::string_view address);
   /// The same with a listener that is there: one of other options (reuse_port), or adopted (a restart without a gap).
   [[nodiscard]] result<net::endpoint> listen(net::tcp_listener listener);
+  /// The same by path, for clients on this machine: a proxy before this server, a companion beside it.
+  [[nodiscard]] result<net::endpoint> listen(net::unix_listener listener);
 
   /// Serves until shutdown() is done. Parks. If the calling task is cancelled: shuts down with
   /// `shutdown_grace`, then throws weft::cancelled. std::logic_error without a listen().

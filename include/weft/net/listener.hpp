@@ -84,11 +84,13 @@ class unix_listener {
   [[nodiscard]] int native_handle() const noexcept;
 
  private:
-  friend detail::serving;  // waits for its close
+  friend detail::serving;  // as tcp_listener's
+  friend rt::http_server;
 
   struct bound_path;
   unix_listener(detail::io_handle handle, std::shared_ptr<bound_path> path) noexcept
       : handle_(std::move(handle)), path_(std::move(path)) {}
+  [[nodiscard]] std::optional<unix_stream> take_waiting() noexcept;
 
   detail::io_handle handle_;
   std::shared_ptr<bound_path> path_;
