@@ -38,12 +38,15 @@ class guarded {
   /// Holds the mutex as long as it lives.
   class [[nodiscard]] ptr {
    public:
-    /// A ptr that was moved from holds nothing, and may only be destroyed.
+    /// A ptr that holds nothing, as one that was moved from, may only be destroyed.
     ptr(ptr&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
     ptr& operator=(ptr&&) = delete;
     ~ptr() WEFT_NO_THREAD_SAFETY_ANALYSIS {
       if (owner_ != nullptr) owner_->mutex_.unlock();
     }
+
+    /// Before the end of the block. From then on it holds nothing.
+    void unlock() WEFT_NO_THREAD_SAFETY_ANALYSIS { std::exchange(owner_, nullptr)->mutex_.unlock(); }
 
     [[nodiscard]] T& operator*() const noexcept { return owner_->value_; }
     [[nodiscard]] T* operator->() const noexcept { return std::addressof(owner_->value_); }

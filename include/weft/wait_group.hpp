@@ -56,8 +56,14 @@ class wait_group {
   void go(F&& f, P place = std::source_location::current()) {
     start<detail::closure<F>>(nullptr, place, std::forward<F>(f));
   }
+  template <class F, detail::place_of_spawn P = std::source_location, detail::task_options_or_alike O = task_options>
+    requires task_callable<F>
+  void go(O options, F&& f, P place = std::source_location::current()) {
+    task_options with = std::move(options);
+    start<detail::closure<F>>(&with, place, std::forward<F>(f));
+  }
   template <class F, class... A, detail::task_options_or_alike O = task_options>
-    requires task_callable<F, A...>
+    requires(sizeof...(A) > 0) && task_callable<F, A...>
   void go(O options, F&& f, A&&... args) {
     task_options with = std::move(options);
     start<detail::closure<F, A...>>(&with, {}, std::forward<F>(f), std::forward<A>(args)...);

@@ -128,8 +128,9 @@ class group_places {
   }
   /// Nobody waits, neither for the end nor for a place.
   void give_back(std::uint32_t n) noexcept {
-    state_.fetch_sub(n * one, std::memory_order_relaxed);
-  }  // A4: the lock orders
+    state_.fetch_sub(n * one,
+                     std::memory_order_relaxed);  // A4: the lock orders
+  }
 
   /// Y6. False: no place is taken.
   [[nodiscard]] bool queue() noexcept {

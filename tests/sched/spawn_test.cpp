@@ -242,17 +242,22 @@ TEST_CASE("the place of the spawn is kept for dumps where the call is go(f) or s
     weft::go(waits), weft::go({.name = "n"}, waits);
     int const line = __LINE__ - 1;
     auto handle = weft::spawn(waits), named = weft::spawn({.name = "m"}, waits);
-    while (weft::current_metrics().parked < 4) weft::yield();
+    weft::wait_group group;
+    group.go({.name = "g"}, waits);
+    while (weft::current_metrics().parked < 5) weft::yield();
     std::ostringstream text;
     weft::dump(text);
     gate.close();
     handle.join();
     named.join();
+    group.wait();
     INFO(text.str());
     CHECK(contains(text.str(), "spawn_test.cpp:" + std::to_string(line)));
     CHECK(contains(text.str(), "\"n\", spawned at "));
     CHECK(contains(text.str(), "spawn_test.cpp:" + std::to_string(line + 2)));
     CHECK(contains(text.str(), "\"m\", spawned at "));
+    CHECK(contains(text.str(), "spawn_test.cpp:" + std::to_string(line + 4)));
+    CHECK(contains(text.str(), "\"g\", spawned at "));
   });
 }
 

@@ -307,6 +307,9 @@ TEST_CASE("a guarded value is reached by one task at a time, by pointer or by fu
     }
     for (auto& h : tasks) h.join();
     CHECK(list.with([](auto& v) { return v.size(); }) == 1003);
+    auto early = list.lock();
+    early.unlock();
+    CHECK(list.lock()->size() == 1003);  // though `early` is still there
     CHECK_THROWS_AS(list.with([](auto&) -> int { throw 1; }), int);
     CHECK(list.lock()->front() == 7);  // the exception has unlocked it
     int& inside = list.with([](auto& v) -> int& { return v.front(); });
