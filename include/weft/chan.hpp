@@ -14,7 +14,8 @@
 // buffered is destroyed. Using a handle that was moved from ends the process with a message.
 //
 // T may be move-only, over-aligned and without default constructor. A move that throws leaves the channel usable, comes
-// out on the side whose move it was, and loses no value if it leaves its source intact.
+// out on the side whose move it was, and loses no value if it leaves its source intact. One that cannot throw, and the
+// destructor of what was moved from, may run under the channel's lock: there they must not wait, for a weft::mutex neither.
 #pragma once
 
 #include <cstddef>

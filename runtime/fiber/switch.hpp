@@ -20,8 +20,10 @@
 // that parks has called the same functions as the one that goes on, so that the processor's stack of return addresses
 // stays right, where a switch behind a call leaves one entry too many and each return of the next task is mispredicted
 // (docs/decisions/0014-inlined-switch.md has figures). An execution goes on at resume_at, with sp and frame as they
-// were; all other registers are the compiler's to save: the statement that jumps clobbers them. One that was never
-// entered has no resume_at: Boost made it, and Boost enters it.
+// were; all other registers are the compiler's to save: the statement that jumps clobbers them. But x87's, and those that
+// weft is built without, it does not name. At a call they are free. So what jumps stays a call (noinline) to the
+// program's own functions, also where an optimizer sees both, as at link time: tests/structure/jumps.py. One that was
+// never entered has no resume_at: Boost made it, and Boost enters it.
 //
 // S4: Boost's switch on x86-64 saves and loads the whole of MXCSR. Loading a value that differs from the current one
 // stops the processor's pipeline: 73 ns instead of 5.7 were measured for a switch between a task that had computed

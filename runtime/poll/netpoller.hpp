@@ -20,6 +20,7 @@ struct poll_event {
   bool writable;
   bool hangup;  // the peer has finished sending, or all is closed
   bool error;
+  bool urgent = false;  // urgent data of TCP stands in the stream: a read ends before it, whatever comes behind
 };
 
 template <class P>

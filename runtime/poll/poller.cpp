@@ -95,7 +95,7 @@ void poller::close() noexcept {
 std::error_code poller::add(int fd, std::uint64_t tag) noexcept {
   WEFT_CHECK(tag != reserved_tag, "this tag names the eventfd");
   epoll_event event{};
-  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
   event.data.u64 = tag;
   if (!watch(epoll_fd_, fd, event)) return last_error();
   return {};
@@ -131,6 +131,7 @@ std::size_t poller::wait(std::int64_t timeout_ns, poll_event* out, std::size_t m
     to.writable = (event.events & EPOLLOUT) != 0;
     to.hangup = (event.events & (EPOLLRDHUP | EPOLLHUP)) != 0;
     to.error = (event.events & EPOLLERR) != 0;
+    to.urgent = (event.events & EPOLLPRI) != 0;
   }
   return n;
 }

@@ -110,7 +110,7 @@ void edge(io_side& side, ready_list& out) noexcept {
 }
 
 void report_locked(io_slot& s, poll_event const& e, ready_list& out) noexcept WEFT_REQUIRES(s.lock) {
-  if (e.hangup || e.error) s.hangup.store(true, std::memory_order_relaxed);
+  if (e.hangup || e.error || e.urgent) s.hangup.store(true, std::memory_order_relaxed);
   if (e.readable || e.hangup || e.error) edge(s.side(io_direction::read), out);
   if (e.writable || e.hangup || e.error) edge(s.side(io_direction::write), out);
 }

@@ -17,7 +17,8 @@
 //
 // `drained` saves the read that would only return EAGAIN. A stream read that got less than it asked for has emptied the
 // socket; if `edges` has not moved since before that read, the next read waits without trying. A hang-up that was reported
-// together with the data would never be reported again, so `hangup` is sticky and switches the short cut off.
+// together with the data would never be reported again, so `hangup` is sticky and switches the short cut off. Urgent
+// data (MSG_OOB) do so, too: a read ends before them, and what stands behind them, and came with them, would not be reported again.
 //
 // A descriptor is registered at its first EAGAIN, with the poller of the task's runtime: a connection that is accepted,
 // read and closed at once costs no epoll_ctl. A plain thread waits in poll(2), with an eventfd that close and deadlines use
@@ -75,7 +76,7 @@ struct alignas(64) io_slot {  // two lines, which are no other connection's
   io_thread_wait* threads WEFT_GUARDED_BY(lock) = nullptr;  // plain threads in poll(2)
   io_slot* next_free = nullptr;                             // guarded by the free list's lock
   io_side sides[2];
-  std::atomic<bool> hangup{false};   // written before `edges`, see there
+  std::atomic<bool> hangup{false};   // or urgent data; written before `edges`, see there
   std::atomic<bool> exposed{false};  // the number was told to the user, who may have duplicated it
   io_kind kind = io_kind::other;     // constant while open
   std::atomic<bool> named{false};    // the number was told to the user, who may wait for it by wait_readable

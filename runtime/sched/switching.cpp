@@ -116,11 +116,11 @@ void settle_otherwise(worker& w, after_switch after, bool native) noexcept {
 
 worker& arrive() noexcept { return arrive_here(false); }
 
-how park_task(waiter& of, park_request const& request) noexcept {
+__attribute__((noinline)) how park_task(waiter& of, park_request const& request) noexcept {
   return park_here(*current_worker(), static_cast<task&>(of), request, request.cancellable, is_io(request.reason));
 }
 
-void leave_parked(worker& w, processor* p, task& t, park_request const& request) noexcept {
+__attribute__((noinline)) void leave_parked(worker& w, processor* p, task& t, park_request const& request) noexcept {
   (void)leave_parked_here(w, p, t, is_io(request.reason), request.deadline != never);
 }
 
@@ -138,7 +138,7 @@ __attribute__((always_inline)) inline void leave_to_others(worker& w, processor*
   now.leave();
 }
 
-void yield_task(worker& w, processor* p, task& t) noexcept { leave_to_others(w, p, t); }
+__attribute__((noinline)) void yield_task(worker& w, processor* p, task& t) noexcept { leave_to_others(w, p, t); }
 
 void loop_main(void* arg) {
   tsan_ignore_begin();  // a stack begins inside a section
@@ -194,7 +194,7 @@ __attribute__((noinline)) void yield_beside_simulations() {
 
 }  // namespace
 
-void yield() {
+__attribute__((noinline)) void yield() {
   if (detail::simulations.load(std::memory_order_relaxed) != 0) [[unlikely]]
     return yield_beside_simulations();
   yield_now();

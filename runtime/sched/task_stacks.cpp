@@ -88,7 +88,7 @@ stack* scheduler::stack_for(worker& w, task* t) noexcept {
   return s;
 }
 
-void scheduler::run_on_stack(worker& w, task* t) noexcept {
+__attribute__((noinline)) void scheduler::run_on_stack(worker& w, task* t) noexcept {
   stack* s = t->own_stack;
   if (s != nullptr) {
     w.current = t;

@@ -148,6 +148,24 @@ TEST_CASE("an end that follows each short read is never missed") {
   });
 }
 
+TEST_CASE("what stands behind urgent data is read, although the read before it was short") {
+  on_the_machine([](auto) {
+    auto [receiver, sender] = tcp_pair();
+    char room[64];
+    receiver.set_read_deadline(weft::now() + std::chrono::milliseconds(5));
+    CHECK(receiver.read_some(room).error() == std::errc::timed_out);  // a task's is registered from here on
+    int const fd = sender.native_handle();
+    REQUIRE(::send(fd, "abc", 3, 0) == 3);
+    REQUIRE(::send(fd, "!", 1, MSG_OOB) == 1);
+    REQUIRE(::send(fd, "def", 3, 0) == 3);
+    weft::sleep_for(std::chrono::milliseconds(20));  // all of it has come, and has been reported at once
+    receiver.set_read_deadline(weft::now() + std::chrono::seconds(10));
+    std::string seen;
+    while (seen.size() < 6) seen.append(room, receiver.read_some(room).value());
+    CHECK(seen == "abcdef");
+  });
+}
+
 TEST_CASE("read_exact says eof when the stream ends before") {
   auto [a, b] = tcp_pair();
   REQUIRE(a.write_all("abc"));
