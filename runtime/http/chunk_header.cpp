@@ -7,8 +7,8 @@
 
 namespace weft::rt {
 
-bool has_bare_line_feed(std::string_view s) noexcept {
-  for (auto at = s.find('\n'); at != s.npos; at = s.find('\n', at + 1)) {
+bool has_bare_line_feed(std::string_view s, std::size_t looked) noexcept {
+  for (auto at = s.find('\n', looked); at != s.npos; at = s.find('\n', at + 1)) {
     if (at == 0 || s[at - 1] != '\r') return true;
   }
   return false;
@@ -28,22 +28,22 @@ bool leaves_quote_open(std::string_view line) noexcept {
 
 }  // namespace
 
-bool may_become_chunk_header(std::string_view unread, bool behind_another) noexcept {
+bool may_become_chunk_header(std::string_view unread, bool behind_another, std::size_t looked) noexcept {
   using enum character_set::alphanumeric;
   static constexpr character_set hexadecimal(no, "0123456789abcdefABCDEF"), zeroes(no, "0");
   if (behind_another) {
     if (!std::string_view("\r\n").starts_with(unread.substr(0, 2))) return false;
     unread.remove_prefix(std::min<std::size_t>(unread.size(), 2));
+    looked -= std::min<std::size_t>(looked, 2);
   }
   auto const end = unread.find("\r\n");
   std::string_view const line = unread.substr(0, end);
   if (!hexadecimal.all_of(line.substr(0, 1)) || line.contains('\n')) return false;
   if (end == unread.npos) return true;
-  if (line.empty()) return false;
-  if (leaves_quote_open(line)) return false;
+  if (line.empty() || (looked < end + 2 && leaves_quote_open(line))) return false;
   // Behind the line of the last chunk there are trailers, behind any other data.
   std::string_view const digits = line.substr(0, line.find_first_not_of("0123456789abcdefABCDEF"));
-  return !zeroes.all_of(digits) || !has_bare_line_feed(unread.substr(end));
+  return !zeroes.all_of(digits) || !has_bare_line_feed(unread, std::max(end, looked));
 }
 
 }  // namespace weft::rt

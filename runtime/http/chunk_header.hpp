@@ -10,8 +10,9 @@ namespace weft::rt {
 /// ("0\r\n\r\n"). More must come in any case, wherever in a chunked body we are.
 inline constexpr std::size_t shortest_last_chunk = 5;
 
-/// Of a message's header, too: its sender sees the end of a line there.
-[[nodiscard]] bool has_bare_line_feed(std::string_view unread) noexcept;
+/// Of a message's header, too: its sender sees the end of a line there. The first `looked` bytes have none: who is sent a byte at a time
+/// looks at each once.
+[[nodiscard]] bool has_bare_line_feed(std::string_view unread, std::size_t looked) noexcept;
 
 /// Of a chunk's extensions. Beast takes others in a quoted string; whoever sees the end of a line there sees another message behind it.
 [[nodiscard]] inline bool stays_in_line(std::string_view extensions) noexcept {
@@ -19,7 +20,7 @@ inline constexpr std::size_t shortest_last_chunk = 5;
 }
 
 /// Of what is unread where a chunk's header is due and not whole yet, with trailers if it is the last chunk's: whether more behind it
-/// can make it whole. Behind another chunk it begins with the end of that one's line.
-[[nodiscard]] bool may_become_chunk_header(std::string_view unread, bool behind_another) noexcept;
+/// can make it whole. Behind another chunk it begins with the end of that one's line. It was true of the first `looked` bytes.
+[[nodiscard]] bool may_become_chunk_header(std::string_view unread, bool behind_another, std::size_t looked) noexcept;
 
 }  // namespace weft::rt

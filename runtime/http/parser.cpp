@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 namespace weft::rt {
 
@@ -135,7 +136,7 @@ std::size_t request_parser::feed(std::string_view in) {
     if (header_done_ && by_length_) return taken + body_.take(rest);
     if (header_done_ && rest.empty()) return taken;
     if (header_done_ && chunk_left_ == 0 && rest.size() < shortest_last_chunk) {
-      if (!may_become_chunk_header(rest, chunk_seen_)) refuse(400);
+      if (!may_go_on(rest)) refuse(400);
       return taken;
     }
     error_code e;
@@ -150,6 +151,7 @@ std::size_t request_parser::feed(std::string_view in) {
         put(std::string(rest).replace(at, 1, "1"));
     }
     taken += n;
+    if (n != 0) looked_ = 0;
     if (!header_done_) header_size_ += n;
     std::size_t const unread = in.size() - taken;
     if (e && e != beast_http::error::need_more) {
@@ -174,9 +176,10 @@ std::size_t request_parser::feed(std::string_view in) {
   return taken;
 }
 
-bool request_parser::may_go_on(std::string_view unread) const noexcept {
-  if (header_done_ && chunk_left_ == 0) return may_become_chunk_header(unread, chunk_seen_);
-  return !has_bare_line_feed(unread);
+bool request_parser::may_go_on(std::string_view unread) noexcept {
+  std::size_t const looked = std::exchange(looked_, unread.size());
+  if (header_done_ && chunk_left_ == 0) return may_become_chunk_header(unread, chunk_seen_, looked);
+  return !has_bare_line_feed(unread, looked);
 }
 
 int request_parser::status_of(error_code const& e, std::string_view unread) const noexcept {
@@ -306,7 +309,7 @@ std::size_t response_parser::feed(std::string_view in) {
     bool const in_body = header_done_;
     if (rest.empty()) break;
     if (in_body && base::chunked() && chunk_left_ == 0 && rest.size() < shortest_last_chunk) {
-      if (!may_become_chunk_header(rest, chunk_seen_)) outcome_ = outcome::malformed;
+      if (!may_go_on(rest)) outcome_ = outcome::malformed;
       break;
     }
     error_code e;
@@ -319,6 +322,7 @@ std::size_t response_parser::feed(std::string_view in) {
       }
     }
     taken += n;
+    if (n != 0) looked_ = 0;
     if (!in_body) header_size_ += n;
     if (chunk_header_ && n > limits_.header) outcome_ = outcome::too_large;
     std::size_t const unread = in.size() - taken;
@@ -333,9 +337,10 @@ std::size_t response_parser::feed(std::string_view in) {
   return taken;
 }
 
-bool response_parser::may_go_on(std::string_view unread) const {
-  if (header_done_ && base::chunked() && chunk_left_ == 0) return may_become_chunk_header(unread, chunk_seen_);
-  return !has_bare_line_feed(unread);
+bool response_parser::may_go_on(std::string_view unread) noexcept {
+  std::size_t const looked = std::exchange(looked_, unread.size());
+  if (header_done_ && base::chunked() && chunk_left_ == 0) return may_become_chunk_header(unread, chunk_seen_, looked);
+  return !has_bare_line_feed(unread, looked);
 }
 
 void response_parser::end() {

@@ -94,7 +94,7 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   void check_header();
   [[nodiscard]] bool take_authority();
   /// Whether what is not whole yet may become so: else nobody waits for more of it.
-  [[nodiscard]] bool may_go_on(std::string_view unread) const noexcept;
+  [[nodiscard]] bool may_go_on(std::string_view unread) noexcept;
   [[nodiscard]] int status_of(error_code const& e, std::string_view unread) const noexcept;
 
   void on_request_impl(boost::beast::http::verb, view method, view target, int version, error_code&) override;
@@ -114,6 +114,7 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   std::vector<text_pair>* trailers_;
   counted_body body_;
   std::size_t header_size_ = 0;  // taken so far
+  std::size_t looked_ = 0;       // of what is unread: may_go_on has been told of it
   int refused_ = 0;
   bool line_done_ = false;  // the request line has been taken
   bool header_done_ = false;
@@ -171,7 +172,7 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   using view = boost::beast::string_view;
 
   void settle(error_code const& e);
-  [[nodiscard]] bool may_go_on(std::string_view unread) const;  // as request_parser's
+  [[nodiscard]] bool may_go_on(std::string_view unread) noexcept;  // as request_parser's
 
   void on_request_impl(boost::beast::http::verb, view, view, int, error_code&) override {}
   void on_response_impl(int status, view, int, error_code&) override;
@@ -195,6 +196,7 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   outcome outcome_ = outcome::more;
   int status_ = 0;
   std::size_t header_size_ = 0;
+  std::size_t looked_ = 0;  // as request_parser's
   bool header_done_ = false;
   bool http11_ = false;
   bool says_close_ = false, says_keep_ = false;  // options of the Connection fields
