@@ -57,6 +57,19 @@ bool has_scheme(std::string_view location) noexcept {
   return colon != location.npos && colon < location.find_first_of("/?#");
 }
 
+/// Behind the host. Servers forget to, and other clients follow them all the same.
+std::string with_blanks_escaped(std::string_view location) {
+  bool const names_host = has_scheme(location) || location.starts_with("//");
+  auto const begin =
+      names_host ? std::min(location.find_first_of("/?", location.find("//") + 2), location.size()) : std::size_t(0);
+  std::string out(location.substr(0, begin));
+  for (char const c : location.substr(begin)) {
+    if (c == ' ') out += "%20";
+    else out += c;
+  }
+  return out;
+}
+
 /// What an address can be made of: whether there is such a host is found out when it is looked up.
 bool is_host(std::string_view host) noexcept {
   bool const bracketed = host.size() > 2 && host.starts_with('[') && host.ends_with(']');
@@ -105,8 +118,9 @@ result<url_parts> split_url(std::string_view url) {
   return parts;
 }
 
-std::string resolve_url(url_parts const& base, std::string_view location) {
-  location = location.substr(0, location.find('#'));
+std::string resolve_url(url_parts const& base, std::string_view given) {
+  std::string const text = with_blanks_escaped(given.substr(0, given.find('#')));
+  std::string_view const location = text;
   if (location.starts_with("//")) return without_dots_in_path("http:" + std::string(location));
   if (has_scheme(location)) {
     bool const with_host = location.substr(location.find(':')).starts_with("://");

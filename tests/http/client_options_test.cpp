@@ -96,6 +96,10 @@ TEST_CASE("a redirection to another host takes no secrets along") {
 TEST_CASE("what a location refers to") {
   rt::url_parts const base{"h:1", "h:1", "/a/b/c?q=1"};
   auto const to = [&](std::string_view location) { return rt::resolve_url(base, location); };
+  CHECK(to("/a b?c d") == "http://h:1/a%20b?c%20d");
+  CHECK(to("/a//b c") == "http://h:1/a//b%20c");
+  CHECK(to("http://g/a b") == "http://g/a%20b");
+  CHECK(to("http://a b/c d") == "http://a b/c%20d");  // which is no URL
   CHECK(to("http://x/y#z") == "http://x/y");
   CHECK(to("//x/y") == "http://x/y");
   CHECK(to("/y?z=/../") == "http://h:1/y?z=/../");
