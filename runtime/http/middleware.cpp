@@ -5,11 +5,14 @@
 #include "runtime/http/failure.hpp"
 #include "runtime/http/state.hpp"
 
+#include <weft/context.hpp>
 #include <weft/detail/deadline.hpp>
+#include <weft/error.hpp>
 
 #include <chrono>
 #include <exception>
 #include <string>
+#include <system_error>
 #include <utility>
 
 namespace weft::http {
@@ -25,6 +28,13 @@ std::string line_of(std::string const& subject, int status, std::chrono::nanosec
 rt::request_stream const* body_of(request const& q) noexcept {
   rt::request_state const* const state = rt::http_access::state_or_null(q);  // null: moved away
   return state ? state->stream.get() : nullptr;
+}
+
+/// What the server answers where a handler has met its cancellation: 0 if nobody is left to be answered.
+int status_of_cancelled() {
+  context const of_request = this_task::context();
+  if (!of_request.cancelled()) return 500;  // that of another context
+  return of_request.err() == std::errc::timed_out ? 503 : 0;
 }
 
 void to_stderr(std::string_view line) { rt::write_error(std::string(line) + '\n'); }
@@ -49,6 +59,13 @@ middleware log_requests(std::function<void(std::string_view)> sink) {
         int const fault = rt::client_fault(e, body_of(q));
         sink(line_of(subject, fault != 0 ? fault : 500, weft::now() - began));
         throw;
+      } catch (cancelled const&) {
+        uncancellable const its_own_wait;
+        if (int const status = status_of_cancelled(); status != 0) sink(line_of(subject, status, weft::now() - began));
+        throw;
+      } catch (...) {
+        sink(line_of(subject, 500, weft::now() - began));
+        throw;
       }
     };
   };
@@ -60,7 +77,9 @@ middleware recover() {
       std::string const method(q.method()), path(q.path());
       try {
         return next(q);
-      } catch (std::exception const&) {
+      } catch (cancelled const&) {
+        throw;
+      } catch (...) {
         return rt::response_to(std::current_exception(), method, path, body_of(q));
       }
     };
