@@ -19,10 +19,9 @@ namespace weft::http {
 
 namespace {
 
-std::string line_of(std::string const& subject, int status, std::chrono::nanoseconds took) {
+std::string line_of(std::string const& subject, std::string const& status, std::chrono::nanoseconds took) {
   auto const tenths = std::chrono::duration_cast<std::chrono::microseconds>(took).count() / 100;
-  return subject + ' ' + std::to_string(status) + ' ' + std::to_string(tenths / 10) + '.' +
-         std::to_string(tenths % 10) + "ms";
+  return subject + ' ' + status + ' ' + std::to_string(tenths / 10) + '.' + std::to_string(tenths % 10) + "ms";
 }
 
 rt::request_stream const* body_of(request const& q) noexcept {
@@ -30,11 +29,11 @@ rt::request_stream const* body_of(request const& q) noexcept {
   return state ? state->stream.get() : nullptr;
 }
 
-/// What the server answers where a handler has met its cancellation: 0 if nobody is left to be answered.
-int status_of_cancelled() {
+/// What the server answers where a handler has met its cancellation.
+char const* status_of_cancelled() {
   context const of_request = this_task::context();
-  if (!of_request.cancelled()) return 500;  // that of another context
-  return of_request.err() == std::errc::timed_out ? 503 : 0;
+  if (!of_request.cancelled()) return "500";  // that of another context
+  return of_request.err() == std::errc::timed_out ? "503" : "-";
 }
 
 void to_stderr(std::string_view line) { rt::write_error(std::string(line) + '\n'); }
@@ -50,21 +49,21 @@ middleware log_requests(std::function<void(std::string_view)> sink) {
       time_point const began = weft::now();
       try {
         response r = next(q);
-        sink(line_of(subject, r.status(), weft::now() - began));
+        sink(line_of(subject, std::to_string(r.status()), weft::now() - began));
         return r;
       } catch (error const& e) {
-        sink(line_of(subject, rt::status_of(e), weft::now() - began));
+        sink(line_of(subject, std::to_string(rt::status_of(e)), weft::now() - began));
         throw;
       } catch (std::exception const& e) {
         int const fault = rt::client_fault(e, body_of(q));
-        sink(line_of(subject, fault != 0 ? fault : 500, weft::now() - began));
+        sink(line_of(subject, std::to_string(fault != 0 ? fault : 500), weft::now() - began));
         throw;
       } catch (cancelled const&) {
         uncancellable const its_own_wait;
-        if (int const status = status_of_cancelled(); status != 0) sink(line_of(subject, status, weft::now() - began));
+        sink(line_of(subject, status_of_cancelled(), weft::now() - began));
         throw;
       } catch (...) {
-        sink(line_of(subject, 500, weft::now() - began));
+        sink(line_of(subject, "500", weft::now() - began));
         throw;
       }
     };

@@ -105,6 +105,24 @@ TEST_CASE("log_requests says the status of what is no std::exception, and of a r
   }
 }
 
+TEST_CASE("log_requests says that a client has gone before its answer") {
+  auto const log = weft::make_chan<std::string>(10);
+  auto const routes = [&] {
+    http::router r;
+    r.use(http::log_requests([log](std::string_view line) { log.send(std::string(line)); }));
+    add_routes(r);
+    return r;
+  };
+  with_server(routes, {}, [&](std::string const& at, auto&) {
+    {
+      wire w(at);
+      w.send(get("/late"));
+      weft::sleep_for(std::chrono::milliseconds(50));
+    }
+    CHECK(without_time(log.recv().value()) == "GET /late -");
+  });
+}
+
 TEST_CASE("recover makes a response of what is no std::exception") {
   auto const seen = std::make_shared<std::atomic<int>>(0);
   auto const routes = [&] {
