@@ -25,7 +25,9 @@ namespace weft::rt {
 namespace {
 
 constexpr int signals[] = {SIGSEGV, SIGBUS};
-constexpr int frames_most = 48;  // an endless recursion repeats itself long before
+constexpr std::size_t frames_most = 32;            // an endless recursion repeats itself long before
+constexpr std::size_t outer_most = 16;             // the way to it
+constexpr std::size_t looked_at_most = 1'000'000;  // in a stack of many megabytes; takes a second
 
 constinit object_lock install_lock;
 constinit unsigned installs = 0;                             // guarded by install_lock
@@ -47,6 +49,18 @@ void put_default_back(int signal) noexcept {
   ::sigaction(signal, &action, nullptr);
 }
 
+void say_calls(std::span<void* const> frames) noexcept {
+  if (!is_static_program) return ::backtrace_symbols_fd(frames.data(), static_cast<int>(frames.size()), STDERR_FILENO);
+  message line;
+  for (void* const frame : frames) {  // the loader, which is asked there, knows nothing of it
+    auto const address = reinterpret_cast<std::uintptr_t>(frame);
+    line << "program(+";
+    line.hex(address - bias_of_program) << ")[";
+    line.hex(address) << "]";
+    line.write_line();
+  }
+}
+
 void report(overflow_info const& found) noexcept {
   message line;
   line << "weft: stack overflow in task " << found.task;
@@ -64,14 +78,15 @@ void report(overflow_info const& found) noexcept {
   line.write_line();
   void* frames[frames_most];
   std::size_t const count = current_calls(frames, frames_most);
-  if (!is_static_program) return ::backtrace_symbols_fd(frames, static_cast<int>(count), STDERR_FILENO);
-  for (void* const frame : std::span(frames, count)) {  // the loader, which is asked there, knows nothing of it
-    auto const address = reinterpret_cast<std::uintptr_t>(frame);
-    line << "program(+";
-    line.hex(address - bias_of_program) << ")[";
-    line.hex(address) << "]";
-    line.write_line();
-  }
+  say_calls(std::span(frames, count));
+  if (count < frames_most) return;
+  void* outer[outer_most];  // of an endless recursion the calls that led there tell more
+  std::size_t const all = outermost_calls(outer, outer_most, looked_at_most);
+  if (all <= frames_most || all == looked_at_most) return;
+  std::size_t const more = std::min(all - frames_most, outer_most);
+  line << "weft: of " << std::uint64_t{all} << " calls the outermost:";
+  line.write_line();
+  say_calls(std::span(outer).last(more));
 }
 
 // O1. The faulting instruction runs again when the handler returns; a signal that somebody sent must be sent again.
