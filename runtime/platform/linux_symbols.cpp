@@ -90,6 +90,16 @@ bool was_loaded_from(loaded_module const& m, mapped_file const& file, ElfW(Ehdr)
   });
 }
 
+// The program's own path may be relative to where it was started, and its file may be gone: the link still opens it.
+constexpr char const* program = "/proc/self/exe";
+
+[[gnu::noinline]] std::string
+path_of_program() {  // a caller may have a task's stack, which the buffer would be much of
+  char real[4096];
+  ssize_t const n = ::readlink(program, real, sizeof real);
+  return n > 0 ? std::string(real, static_cast<std::size_t>(n)) : std::string("program");  // without /proc
+}
+
 std::string demangled(char const* name) {
   int status = 0;
   std::unique_ptr<char, void (*)(void*)> const text(abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free);
@@ -164,13 +174,8 @@ code_place symbols::find(void const* address) {
   auto const [at, is_new] = tables_.try_emplace(reinterpret_cast<std::uintptr_t>(m.segments));
   table& t = at->second;
   if (is_new) {
-    // The program's own path may be relative to where it was started, and its file may be gone: the link still opens it.
-    constexpr char const* program = "/proc/self/exe";
     bool const is_program = ::getauxval(AT_PHDR) == at->first;
-    char real[4096];
-    ssize_t const n = is_program ? ::readlink(program, real, sizeof real) : -1;
-    t.path = n > 0 ? std::string(real, static_cast<std::size_t>(n)) : std::string(m.path);
-    if (t.path.empty()) t.path = "program";  // without /proc
+    t.path = is_program ? path_of_program() : m.path;
     t.read(m, is_program ? program : m.path);
   }
   place.module = t.path;
