@@ -136,7 +136,11 @@ struct symbols::table {
       for (std::size_t k = 0; k < count; ++k) {
         if ((entries[k].st_info & 0xf) != STT_FUNC || entries[k].st_value == 0 || entries[k].st_name >= text.sh_size)
           continue;
-        functions.push_back({entries[k].st_value, entries[k].st_size, names + entries[k].st_name});
+        std::size_t const in = entries[k].st_shndx;
+        std::uintptr_t size = entries[k].st_size;
+        // Where assembly does not say how long it is: to the section's end. Behind _init stand the calls into shared libraries.
+        if (size == 0 && in < head->e_shnum) size = sections[in].sh_addr + sections[in].sh_size - entries[k].st_value;
+        functions.push_back({entries[k].st_value, size, names + entries[k].st_name});
       }
     }
     std::sort(functions.begin(), functions.end(),
@@ -148,7 +152,7 @@ struct symbols::table {
                                   [](std::uintptr_t at, function const& f) { return at < f.start; });
     if (after == functions.begin()) return nullptr;
     function const& f = *--after;
-    return f.size == 0 || linked - f.start < f.size ? &f : nullptr;
+    return linked - f.start < f.size ? &f : nullptr;
   }
 };
 
