@@ -1,6 +1,8 @@
 // See message.hpp.
 #include "runtime/base/message.hpp"
 
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -39,12 +41,32 @@ class pipe_signal_withheld {
   bool was_pending_;
 };
 
+/// How much of a text goes into one write: where standard error is a pipe, no more than this comes out in one piece, and
+/// what other threads write must not come to stand within a line.
+std::size_t whole_lines(std::string_view text) noexcept {
+  if (text.size() <= PIPE_BUF) return text.size();
+  std::size_t const end = text.substr(0, PIPE_BUF).rfind('\n');
+  return end != std::string_view::npos ? end + 1 : PIPE_BUF;
+}
+
+/// Whoever shares the terminal or pipe may have made it non-blocking. A reader is waited for, but not one that has stopped to read.
+bool has_room_soon() noexcept {
+  constexpr int patience_ms = 1000;
+  pollfd error{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+  return ::poll(&error, 1, patience_ms) > 0;
+}
+
 }  // namespace
 
 message& message::operator<<(std::string_view text) noexcept {
   std::size_t const fits = std::min(text.size(), capacity - length_);
   std::memcpy(buffer_ + length_, text.data(), fits);
   length_ += fits;
+  return *this;
+}
+
+message& message::on_the_line(std::string_view text, std::size_t most) noexcept {
+  for (char const c : text.substr(0, std::min(most, capacity - length_))) buffer_[length_++] = rt::on_the_line(c);
   return *this;
 }
 
@@ -76,7 +98,10 @@ message& message::hex(std::uint64_t number) noexcept {
 message& message::vformat(char const* format, va_list arguments) noexcept {
   std::size_t const room = capacity - length_;
   int const wanted = std::vsnprintf(buffer_ + length_, room, format, arguments);
-  if (wanted > 0 && room > 0) length_ += std::min(static_cast<std::size_t>(wanted), room - 1);
+  if (wanted <= 0 || room == 0) return *this;
+  char* const end = buffer_ + length_ + std::min(static_cast<std::size_t>(wanted), room - 1);
+  std::transform(buffer_ + length_, end, buffer_ + length_, rt::on_the_line);  // what() may have several lines
+  length_ = static_cast<std::size_t>(end - buffer_);
   return *this;
 }
 
@@ -91,8 +116,8 @@ void write_error(std::string_view text) noexcept {
   {
     pipe_signal_withheld const meanwhile;
     while (!text.empty()) {
-      ssize_t const written = ::write(STDERR_FILENO, text.data(), text.size());
-      if (written < 0 && errno == EINTR) continue;
+      ssize_t const written = ::write(STDERR_FILENO, text.data(), whole_lines(text));
+      if (written < 0 && (errno == EINTR || (errno == EAGAIN && has_room_soon()))) continue;
       if (written <= 0) break;
       text.remove_prefix(static_cast<std::size_t>(written));
     }

@@ -9,12 +9,16 @@
 
 namespace weft::rt {
 
+/// Of what the program says itself, as a task's name: nothing of it ends the line or steers a terminal.
+constexpr char on_the_line(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c; }
+
 class message {
  public:
   message& operator<<(std::string_view text) noexcept;
   message& operator<<(char const* text) noexcept;  // a null pointer adds nothing
   message& operator<<(std::uint64_t number) noexcept;
-  message& hex(std::uint64_t number) noexcept;                                 // with 0x in front
+  message& on_the_line(std::string_view text, std::size_t most) noexcept;  // its beginning, so that others have room
+  message& hex(std::uint64_t number) noexcept;                             // with 0x in front
   message& vformat(char const* format, __builtin_va_list arguments) noexcept;  // not in a signal handler
 
   std::string_view text() const noexcept { return {buffer_, length_}; }

@@ -5,8 +5,10 @@
 #include "runtime/base/lock.hpp"
 #include "runtime/base/message.hpp"
 #include "runtime/platform/platform.hpp"
+#include "runtime/platform/symbols.hpp"
 #include "runtime/platform/thread_sample.hpp"
 
+#include <dlfcn.h>
 #include <execinfo.h>
 #include <signal.h>
 #include <unistd.h>
@@ -15,17 +17,24 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
+#include <span>
 #include <utility>
 
 namespace weft::rt {
 namespace {
 
 constexpr int signals[] = {SIGSEGV, SIGBUS};
-constexpr int frames_most = 48;  // an endless recursion repeats itself long before
+constexpr std::size_t frames_most = 32;            // an endless recursion repeats itself long before
+constexpr std::size_t outer_most = 16;             // the way to it
+constexpr std::size_t looked_at_most = 1'000'000;  // in a stack of many megabytes; takes a second
 
 constinit object_lock install_lock;
 constinit unsigned installs = 0;                             // guarded by install_lock
 constinit std::atomic<overflow_describe> describe{nullptr};  // written under install_lock, read in the handler
+constinit bool is_static_program = false;                    // so is this
+constinit std::uintptr_t bias_of_program = 0;                // and this
+
 // What the program had put above our handler when that was to go stays, and may call ours as what stood below it, or put it back. So the next time another
 // entry of ours goes above that: each knows for good what stood below it, and no fault comes round. Where all are taken what stands there stays on top.
 constexpr unsigned entries_most = 8;
@@ -40,10 +49,25 @@ void put_default_back(int signal) noexcept {
   ::sigaction(signal, &action, nullptr);
 }
 
+void say_calls(std::span<void* const> frames) noexcept {
+  if (!is_static_program) return ::backtrace_symbols_fd(frames.data(), static_cast<int>(frames.size()), STDERR_FILENO);
+  message line;
+  for (void* const frame : frames) {  // the loader, which is asked there, knows nothing of it
+    auto const address = reinterpret_cast<std::uintptr_t>(frame);
+    line << "program(+";
+    line.hex(address - bias_of_program) << ")[";
+    line.hex(address) << "]";
+    line.write_line();
+  }
+}
+
 void report(overflow_info const& found) noexcept {
   message line;
   line << "weft: stack overflow in task " << found.task;
-  if (found.name != nullptr && found.name[0] != '\0') line << " \"" << found.name << "\"";
+  if (found.name != nullptr && found.name[0] != '\0') {
+    line << " \"";
+    line.on_the_line(found.name, 200) << "\"";
+  }
   line << " (" << std::uint64_t{found.stack_size / 1024} << " KiB)";
   line.write_line();
   if (found.spawn_file != nullptr) {
@@ -53,7 +77,16 @@ void report(overflow_info const& found) noexcept {
   line << "weft: raise options::stack_size or task_options::stack_size; the innermost calls:";
   line.write_line();
   void* frames[frames_most];
-  ::backtrace_symbols_fd(frames, static_cast<int>(current_calls(frames, frames_most)), STDERR_FILENO);
+  std::size_t const count = current_calls(frames, frames_most);
+  say_calls(std::span(frames, count));
+  if (count < frames_most) return;
+  void* outer[outer_most];  // of an endless recursion the calls that led there tell more
+  std::size_t const all = outermost_calls(outer, outer_most, looked_at_most);
+  if (all <= frames_most || all == looked_at_most) return;
+  std::size_t const more = std::min(all - frames_most, outer_most);
+  line << "weft: of " << std::uint64_t{all} << " calls the outermost:";
+  line.write_line();
+  say_calls(std::span(outer).last(more));
 }
 
 // O1. The faulting instruction runs again when the handler returns; a signal that somebody sent must be sent again.
@@ -104,6 +137,9 @@ void install_overflow_report(overflow_describe ask) noexcept {
   if (installs++ > 0) return;
 
   void* frame[1];
+  Dl_info known;
+  is_static_program = ::dladdr(reinterpret_cast<void const*>(&install_overflow_report), &known) == 0;
+  bias_of_program = program_bias();
   (void)current_calls(frame, 1);  // the unwinder sets itself up, which a signal handler may not do
   for (int const signal : signals) {
     struct sigaction now{};

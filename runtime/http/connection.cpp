@@ -273,16 +273,14 @@ http::response exchange::answer(request_stream* body) {
     until_ = detail::time_after(s_.options.request_timeout);
     auto in_time = within(s_.options.request_timeout, [&] { return h(w_.request); });
     return in_time ? std::move(*in_time) : plain_response(503);
-  } catch (std::exception const&) {
-    request_state const& q = http_access::renew(w_.request);  // the handler may have moved it away
-    return response_to(std::current_exception(), q.method, q.path, body);
   } catch (cancelled const& e) {
     if (this_task::context().cancelled()) throw;  // the end of a shutdown's grace
     report(e.what());
+    return plain_response(500);
   } catch (...) {
-    report("an exception of unknown type");
+    request_state const& q = http_access::renew(w_.request);  // the handler may have moved it away
+    return response_to(std::current_exception(), q.method, q.path, body);
   }
-  return plain_response(500);
 }
 
 /// What came from another server was framed by that one. And the client would wait for the final response behind an interim one.

@@ -5,6 +5,7 @@
 #include "runtime/http/request_stream.hpp"
 #include "runtime/http/response_text.hpp"
 
+#include <weft/error.hpp>
 #include <weft/http/errc.hpp>
 
 #include <algorithm>
@@ -36,23 +37,22 @@ http::response response_to(std::exception_ptr const& thrown, std::string_view me
     if (int const fault = client_fault(e, body); fault != 0) return plain_response(fault);
     report_failure(method, path, e.what());
     return plain_response(500);
+  } catch (cancelled const&) {
+    throw;
+  } catch (...) {
+    report_failure(method, path, "an exception of unknown type");
+    return plain_response(500);
   }
 }
 
 [[gnu::noinline]] void report_failure(std::string_view method, std::string_view path, char const* what) noexcept {
-  auto const add = [](message& to, std::string_view text) {  // one line, whatever is in it
-    for (std::size_t i = 0; i < std::min<std::size_t>(text.size(), 400); ++i) {
-      char const c = static_cast<unsigned char>(text[i]) < 0x20 ? ' ' : text[i];
-      to << std::string_view(&c, 1);
-    }
-  };
+  constexpr std::size_t most = 400;  // of each
   message line;
   line << "weft: http: ";
-  add(line, method);
+  line.on_the_line(method, most);
   if (!path.empty()) line << " ";
-  add(line, path);
-  line << ": ";
-  add(line, what ? what : "");
+  line.on_the_line(path, most) << ": ";
+  line.on_the_line(what ? what : "", most);
   line.write_line();
 }
 

@@ -17,7 +17,7 @@ class request_stream;
 /// handler takes. 0: nothing. Null: no body is read.
 [[nodiscard]] int client_fault(std::exception const& thrown, request_stream const* body) noexcept;
 
-/// The response to a std::exception, and for those that are the server's fault a line on stderr. Rethrows what is none. If the
+/// The response to an exception, and for those that are the server's fault a line on stderr. Rethrows weft::cancelled. If the
 /// handler could not read its request's `body`, the fault is the client's, unless it has thrown an http::error.
 [[nodiscard]] http::response response_to(std::exception_ptr const& thrown, std::string_view method,
                                          std::string_view path, request_stream const* body);

@@ -5,26 +5,35 @@
 #include "runtime/http/failure.hpp"
 #include "runtime/http/state.hpp"
 
+#include <weft/context.hpp>
 #include <weft/detail/deadline.hpp>
+#include <weft/error.hpp>
 
 #include <chrono>
 #include <exception>
 #include <string>
+#include <system_error>
 #include <utility>
 
 namespace weft::http {
 
 namespace {
 
-std::string line_of(std::string const& subject, int status, std::chrono::nanoseconds took) {
+std::string line_of(std::string const& subject, std::string const& status, std::chrono::nanoseconds took) {
   auto const tenths = std::chrono::duration_cast<std::chrono::microseconds>(took).count() / 100;
-  return subject + ' ' + std::to_string(status) + ' ' + std::to_string(tenths / 10) + '.' +
-         std::to_string(tenths % 10) + "ms";
+  return subject + ' ' + status + ' ' + std::to_string(tenths / 10) + '.' + std::to_string(tenths % 10) + "ms";
 }
 
 rt::request_stream const* body_of(request const& q) noexcept {
   rt::request_state const* const state = rt::http_access::state_or_null(q);  // null: moved away
   return state ? state->stream.get() : nullptr;
+}
+
+/// What the server answers where a handler has met its cancellation.
+char const* status_of_cancelled() {
+  context const of_request = this_task::context();
+  if (!of_request.cancelled()) return "500";  // that of another context
+  return of_request.err() == std::errc::timed_out ? "503" : "-";
 }
 
 void to_stderr(std::string_view line) { rt::write_error(std::string(line) + '\n'); }
@@ -40,14 +49,21 @@ middleware log_requests(std::function<void(std::string_view)> sink) {
       time_point const began = weft::now();
       try {
         response r = next(q);
-        sink(line_of(subject, r.status(), weft::now() - began));
+        sink(line_of(subject, std::to_string(r.status()), weft::now() - began));
         return r;
       } catch (error const& e) {
-        sink(line_of(subject, rt::status_of(e), weft::now() - began));
+        sink(line_of(subject, std::to_string(rt::status_of(e)), weft::now() - began));
         throw;
       } catch (std::exception const& e) {
         int const fault = rt::client_fault(e, body_of(q));
-        sink(line_of(subject, fault != 0 ? fault : 500, weft::now() - began));
+        sink(line_of(subject, std::to_string(fault != 0 ? fault : 500), weft::now() - began));
+        throw;
+      } catch (cancelled const&) {
+        uncancellable const its_own_wait;
+        sink(line_of(subject, status_of_cancelled(), weft::now() - began));
+        throw;
+      } catch (...) {
+        sink(line_of(subject, "500", weft::now() - began));
         throw;
       }
     };
@@ -60,7 +76,9 @@ middleware recover() {
       std::string const method(q.method()), path(q.path());
       try {
         return next(q);
-      } catch (std::exception const&) {
+      } catch (cancelled const&) {
+        throw;
+      } catch (...) {
         return rt::response_to(std::current_exception(), method, path, body_of(q));
       }
     };

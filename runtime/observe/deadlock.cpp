@@ -167,6 +167,10 @@ idle_verdict all_idle(scheduler& s) noexcept {
     // alive, without a witness: not again, unless something happens after all
     v.is = act(s, list) ? what::changed : what::alive;
   } catch (std::bad_alloc const&) {
+    // Nobody is left to free some, but the tasks when they are unwound: so without the list, by a text that lies within the string.
+    if (s.runs.load(std::memory_order_acquire) == 0) return v;
+    s.unwind_deadlocked("weft: deadlock");
+    v.is = what::changed;
   }
   return v;
 }

@@ -7,6 +7,7 @@
 #include <map>
 #include <string_view>
 
+#include "runtime/base/message.hpp"
 #include "runtime/platform/symbols.hpp"
 
 namespace weft::rt {
@@ -82,7 +83,11 @@ char const* state_name(task_state s) noexcept {
 std::string who(task_id id, std::string const& name, char const* file, unsigned line) {
   std::string text;
   append(text, "task %" PRIu64, id);
-  if (!name.empty()) text.append(" \"").append(name).append("\"");
+  if (!name.empty()) {
+    text.append(" \"");
+    for (char const c : name) text += on_the_line(c);
+    text += '"';
+  }
   if (file != nullptr) append(text.append(", spawned at ").append(file), ":%u", line);
   return text;
 }

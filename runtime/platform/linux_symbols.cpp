@@ -1,5 +1,6 @@
-// Linux: dladdr knows only functions that a module exports, which those of a program mostly are not; its own symbol table, unless it was
-// stripped, stands in the file alone. So the file is read: ELF, the section SHT_SYMTAB, functions only, sorted by address.
+// Linux: dladdr knows only functions that a module exports, which those of a program mostly are not, and in a static program nothing at
+// all; a module's own symbol table, unless it was stripped, stands in the file alone. So the file is read: ELF, the section SHT_SYMTAB,
+// functions only, sorted by address. The file may have been replaced since it was loaded, as by an upgrade: another's names would be wrong.
 #include "runtime/platform/symbols.hpp"
 
 #include <cxxabi.h>
@@ -54,6 +55,51 @@ class mapped_file {
   std::size_t size_ = 0;
 };
 
+/// What is loaded, as the loader knows it; also of a static program.
+struct loaded_module {
+  std::uintptr_t address = 0;  // whose module is looked for
+  std::uintptr_t bias = 0;     // what the loader added to the addresses in the file
+  ElfW(Phdr) const* segments = nullptr;
+  std::size_t count = 0;
+  char const* path = "";
+
+  [[nodiscard]] bool loads(std::uintptr_t linked, std::size_t size) const noexcept {
+    return std::any_of(segments, segments + count, [&](ElfW(Phdr) const& s) {
+      return s.p_type == PT_LOAD && linked - s.p_vaddr < s.p_memsz && size <= s.p_memsz - (linked - s.p_vaddr);
+    });
+  }
+};
+
+int take_if_there(dl_phdr_info* info, std::size_t, void* arg) {
+  auto& m = *static_cast<loaded_module*>(arg);
+  loaded_module const seen{m.address, info->dlpi_addr, info->dlpi_phdr, info->dlpi_phnum, info->dlpi_name};
+  if (!seen.loads(m.address - seen.bias, 1)) return 0;
+  m = seen;
+  return 1;
+}
+
+/// Its segments, and the notes in them, among which is the build's id.
+bool was_loaded_from(loaded_module const& m, mapped_file const& file, ElfW(Ehdr) const& head) noexcept {
+  auto const* segments = file.at<ElfW(Phdr)>(head.e_phoff, m.count);
+  if (segments == nullptr || head.e_phnum != m.count) return false;
+  if (std::memcmp(segments, m.segments, m.count * sizeof(ElfW(Phdr))) != 0) return false;
+  return std::all_of(segments, segments + m.count, [&](ElfW(Phdr) const& s) {
+    if (s.p_type != PT_NOTE || !m.loads(s.p_vaddr, s.p_filesz)) return true;
+    auto const* note = file.at<char>(s.p_offset, s.p_filesz);
+    return note != nullptr && std::memcmp(note, reinterpret_cast<char const*>(m.bias + s.p_vaddr), s.p_filesz) == 0;
+  });
+}
+
+// The program's own path may be relative to where it was started, and its file may be gone: the link still opens it.
+constexpr char const* program = "/proc/self/exe";
+
+[[gnu::noinline]] std::string
+path_of_program() {  // a caller may have a task's stack, which the buffer would be much of
+  char real[4096];
+  ssize_t const n = ::readlink(program, real, sizeof real);
+  return n > 0 ? std::string(real, static_cast<std::size_t>(n)) : std::string("program");  // without /proc
+}
+
 std::string demangled(char const* name) {
   int status = 0;
   std::unique_ptr<char, void (*)(void*)> const text(abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free);
@@ -69,14 +115,14 @@ struct symbols::table {
     std::string name;  // mangled
   };
   std::string path;
-  std::uintptr_t bias = 0;  // what the loader added
   std::vector<function> functions;
 
-  void read() {
-    mapped_file const file(path.c_str());
+  void read(loaded_module const& m, char const* from) {
+    mapped_file const file(from);
     auto const* head = file.at<ElfW(Ehdr)>(0);
     if (head == nullptr || std::memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 || head->e_shentsize != sizeof(ElfW(Shdr)))
       return;
+    if (!was_loaded_from(m, file, *head)) return;
     auto const* sections = file.at<ElfW(Shdr)>(head->e_shoff, head->e_shnum);
     if (sections == nullptr) return;
     for (std::size_t i = 0; i < head->e_shnum; ++i) {
@@ -90,7 +136,11 @@ struct symbols::table {
       for (std::size_t k = 0; k < count; ++k) {
         if ((entries[k].st_info & 0xf) != STT_FUNC || entries[k].st_value == 0 || entries[k].st_name >= text.sh_size)
           continue;
-        functions.push_back({entries[k].st_value, entries[k].st_size, names + entries[k].st_name});
+        std::size_t const in = entries[k].st_shndx;
+        std::uintptr_t size = entries[k].st_size;
+        // Where assembly does not say how long it is: to the section's end. Behind _init stand the calls into shared libraries.
+        if (size == 0 && in < head->e_shnum) size = sections[in].sh_addr + sections[in].sh_size - entries[k].st_value;
+        functions.push_back({entries[k].st_value, size, names + entries[k].st_name});
       }
     }
     std::sort(functions.begin(), functions.end(),
@@ -102,43 +152,43 @@ struct symbols::table {
                                   [](std::uintptr_t at, function const& f) { return at < f.start; });
     if (after == functions.begin()) return nullptr;
     function const& f = *--after;
-    return f.size == 0 || linked - f.start < f.size ? &f : nullptr;
+    return linked - f.start < f.size ? &f : nullptr;
   }
 };
 
 symbols::symbols() noexcept = default;
 symbols::~symbols() = default;
 
-symbols::table const& symbols::table_of(std::uintptr_t base, char const* path) {
-  auto const found = tables_.find(base);
-  if (found != tables_.end()) return found->second;
-  table& t = tables_[base];
-  // The loader maps the file's head at the base.
-  auto const* head = reinterpret_cast<ElfW(Ehdr) const*>(base);
-  t.bias = head->e_type == ET_DYN ? base : 0;
-  // The program's own path may be relative to where it was started.
-  bool const program = ::getauxval(AT_PHDR) == base + head->e_phoff;
-  char real[4096];
-  ssize_t const n = program ? ::readlink("/proc/self/exe", real, sizeof real) : -1;
-  t.path = n > 0 ? std::string(real, static_cast<std::size_t>(n)) : std::string(path);
-  t.read();
-  return t;
+std::uintptr_t program_bias() noexcept {
+  std::uintptr_t bias = 0;
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* arg) {  // the program comes first
+        *static_cast<std::uintptr_t*>(arg) = info->dlpi_addr;
+        return 1;
+      },
+      &bias);
+  return bias;
 }
 
 code_place symbols::find(void const* address) {
   code_place place;
-  Dl_info known{};
-  if (::dladdr(address, &known) == 0 || known.dli_fbase == nullptr) {
-    place.offset = reinterpret_cast<std::uintptr_t>(address);
-    return place;
+  loaded_module m;
+  m.address = place.offset = reinterpret_cast<std::uintptr_t>(address);
+  if (::dl_iterate_phdr(take_if_there, &m) == 0) return place;
+  auto const [at, is_new] = tables_.try_emplace(reinterpret_cast<std::uintptr_t>(m.segments));
+  table& t = at->second;
+  if (is_new) {
+    bool const is_program = ::getauxval(AT_PHDR) == at->first;
+    t.path = is_program ? path_of_program() : m.path;
+    t.read(m, is_program ? program : m.path);
   }
-  table const& t = table_of(reinterpret_cast<std::uintptr_t>(known.dli_fbase), known.dli_fname);
   place.module = t.path;
-  place.offset = reinterpret_cast<std::uintptr_t>(address) - t.bias;
+  place.offset -= m.bias;
+  Dl_info known{};
   if (auto const* f = t.find(place.offset)) {
     place.function = demangled(f->name.c_str());
     place.into = place.offset - f->start;
-  } else if (known.dli_sname != nullptr) {
+  } else if (::dladdr(address, &known) != 0 && known.dli_sname != nullptr) {
     place.function = demangled(known.dli_sname);
     place.into = reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(known.dli_saddr);
   }

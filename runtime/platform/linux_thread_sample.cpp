@@ -27,6 +27,7 @@ constinit object_lock one_at_a_time;
 
 struct calls {
   void** out;
+  std::size_t places;  // in `out`, which begins anew when they are used up
   std::size_t most;
   std::size_t n = 0;
   bool inside = false;            // current_calls itself has been passed
@@ -42,9 +43,9 @@ _Unwind_Reason_Code note_call(_Unwind_Context* context, void* arg) noexcept {
   std::uintptr_t const frame = _Unwind_GetCFA(context);
   auto* const address = reinterpret_cast<void*>(_Unwind_GetIP(context));
   // Where tables are wrong the unwinder may find the same call for ever.
-  bool const stands = to.n > 0 && frame == to.last_frame && address == to.out[to.n - 1];
+  bool const stands = to.n > 0 && frame == to.last_frame && address == to.out[(to.n - 1) % to.places];
   if (to.n == to.most || address == nullptr || stands) return _URC_END_OF_STACK;
-  to.out[to.n++] = address;
+  to.out[to.n++ % to.places] = address;
   to.last_frame = frame;
   return _URC_NO_REASON;
 }
@@ -132,8 +133,15 @@ bool sample_locked(int thread_id, std::uint64_t (*tag)() noexcept, thread_sample
 }  // namespace
 
 __attribute__((noinline)) std::size_t current_calls(void** out, std::size_t most) noexcept {
-  calls to{out, most};
+  calls to{out, most, most};
   _Unwind_Backtrace(note_call, &to);
+  return to.n;
+}
+
+__attribute__((noinline)) std::size_t outermost_calls(void** out, std::size_t places, std::size_t most) noexcept {
+  calls to{out, places, most};
+  _Unwind_Backtrace(note_call, &to);
+  if (to.n > places) std::rotate(out, out + to.n % places, out + places);
   return to.n;
 }
 

@@ -17,6 +17,9 @@ struct code_place {
   std::uintptr_t offset = 0;  // in the module, as addr2line takes it
 };
 
+/// What the loader has added to the addresses in the program's file. May be asked for before a signal handler needs it.
+[[nodiscard]] std::uintptr_t program_bias() noexcept;
+
 /// Keeps the tables of the modules that it was asked about. Not for several threads at once.
 class symbols {
  public:
@@ -30,8 +33,7 @@ class symbols {
 
  private:
   struct table;
-  table const& table_of(std::uintptr_t base, char const* path);
-  std::map<std::uintptr_t, table> tables_;  // by where the module is loaded
+  std::map<std::uintptr_t, table> tables_;  // by where the module's segments are listed
 };
 
 }  // namespace weft::rt

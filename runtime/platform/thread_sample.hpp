@@ -32,5 +32,7 @@ struct thread_sample {
 /// The calling thread's own calls, innermost first, the caller of this the first; how many. By the unwinder that is linked in anyway: backtrace(3)
 /// loads its library at run time, of which a program with libgcc inside has no copy open. Async-signal-safe once it has been called.
 [[nodiscard]] std::size_t current_calls(void** out, std::size_t most) noexcept;
+/// The same, but of all of them, up to `most`, the outermost that `out` has places for; how many there are.
+[[nodiscard]] std::size_t outermost_calls(void** out, std::size_t places, std::size_t most) noexcept;
 
 }  // namespace weft::rt

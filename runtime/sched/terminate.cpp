@@ -62,10 +62,10 @@ void warn_of(task const& t, char const* what, char const* detail) noexcept {
   bool const named = *name != '\0';
   auto const id = static_cast<unsigned long long>(t.id);
   if (t.place.line() != 0) {
-    warn("task %llu%s%s%s spawned at %s:%u %s%s", id, named ? " \"" : "", name, named ? "\"" : "", t.place.file_name(),
-         static_cast<unsigned>(t.place.line()), what, detail);
+    warn("task %llu%s%.200s%s spawned at %s:%u %s%s", id, named ? " \"" : "", name, named ? "\"" : "",
+         t.place.file_name(), static_cast<unsigned>(t.place.line()), what, detail);
   } else {
-    warn("task %llu%s%s%s %s%s", id, named ? " \"" : "", name, named ? "\"" : "", what, detail);
+    warn("task %llu%s%.200s%s %s%s", id, named ? " \"" : "", name, named ? "\"" : "", what, detail);
   }
 }
 

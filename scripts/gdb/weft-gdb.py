@@ -82,7 +82,7 @@ class Task:
             self.place = f"{text(file)}:{line}"
         if extra:
             start, length = struct.unpack("<QQ", memory(extra + layout["extra.name"], 16))
-            self.name = text(start, length) if length else ""
+            self.name = re.sub(r"[\x00-\x1f\x7f]", " ", text(start, length)) if length else ""
 
 
 class Worker:

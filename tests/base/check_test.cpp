@@ -4,7 +4,14 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <sstream>
 #include <string>
+#include <thread>
 
 using namespace weft::rt;
 
@@ -47,6 +54,58 @@ TEST_CASE("a line that nobody reads does not end the program, and leaves no sign
   });
   CHECK(end.signal == 0);
   CHECK(end.exit_code == 0);
+}
+
+namespace {
+
+/// A long text of numbered lines through a pipe that is read slowly, while another thread writes lines of its own.
+child_end write_much(bool blocking) {
+  return run_child([=] {
+    int ends[2];
+    if (::pipe2(ends, blocking ? 0 : O_NONBLOCK) != 0) return 1;
+    int const parent = ::dup(STDERR_FILENO);
+    ::dup2(ends[1], STDERR_FILENO);
+    ::close(ends[1]);
+    std::thread reader([&] {
+      char part[1000];
+      for (;;) {
+        pollfd readable{.fd = ends[0], .events = POLLIN, .revents = 0};
+        ::poll(&readable, 1, -1);
+        ssize_t const got = ::read(ends[0], part, sizeof part);
+        if (got <= 0 || ::write(parent, part, static_cast<std::size_t>(got)) != got) return;
+      }
+    });
+    std::atomic<bool> written{false};
+    std::thread other([&] {
+      while (!written) warn("a line of another thread");
+    });
+    std::string text;
+    for (int i = 0; i < 20'000; ++i) text += "line " + std::to_string(i) + " of a long text\n";
+    write_error(text);
+    written = true;
+    other.join();
+    ::dup2(parent, STDERR_FILENO);  // the pipe's last writer goes
+    reader.join();
+    return 0;
+  });
+}
+
+}  // namespace
+
+TEST_CASE("a long text is written to its end, in whole lines beside those of other threads") {
+  for (bool const blocking : {true, false}) {
+    CAPTURE(blocking);
+    auto const end = write_much(blocking);
+    CHECK(end.exit_code == 0);
+    std::istringstream lines(end.errors);
+    int next = 0, broken = 0;
+    for (std::string line; std::getline(lines, line);) {
+      if (line == "line " + std::to_string(next) + " of a long text") ++next;
+      else if (line != "weft: a line of another thread") ++broken;
+    }
+    CHECK(next == 20'000);
+    CHECK(broken == 0);
+  }
 }
 
 TEST_CASE("a message puts together texts and numbers") {

@@ -1,9 +1,12 @@
 #include "runtime/fiber/overflow.hpp"
 
 #include "runtime/fiber/stack_pool.hpp"
+#include "runtime/platform/symbols.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
 
+#include <cstdlib>
+#include <string>
 #include <thread>
 
 using namespace weft::rt;
@@ -99,6 +102,20 @@ TEST_CASE(
     CHECK(end.errors.find("options::stack_size or task_options::stack_size") != end.errors.npos);
     CHECK(end.errors.find("[0x") != end.errors.npos);
   }
+}
+
+TEST_CASE("the report of an endless recursion has the call that began it") {
+  child_end const end = run_child([] { return overflow_a_stack(preferred_guard()); });
+  INFO(end.errors);
+  CHECK(end.errors.find(" calls the outermost:\n") != std::string::npos);
+  symbols names;
+  std::size_t began = 0;
+  for (std::size_t at = 0; (at = end.errors.find("[0x", at)) != std::string::npos; at += 3) {
+    auto const address =
+        std::strtoull(end.errors.c_str() + at + 1, nullptr, 16);  // as here: the child has not called exec
+    if (names.find(reinterpret_cast<void*>(address - 1)).function.find("overflow_loop") != std::string::npos) ++began;
+  }
+  CHECK(began == 1);
 }
 
 TEST_CASE("an overflow on another thread is reported too") {

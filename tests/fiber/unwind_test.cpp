@@ -18,6 +18,8 @@ using namespace weft::rt;
 #define WITHOUT_FRAME_POINTER __attribute__((noinline))
 #endif
 
+extern "C" void _init();  // of the C library, without a size
+
 namespace {
 
 struct scene {
@@ -104,4 +106,11 @@ TEST_CASE("a walk along frame pointers stays inside the stack whatever these hol
   words[9] = 0x5678;
   CHECK(walk() == 2);
   block->~stack();
+}
+
+TEST_CASE("what stands behind a function without a size is not taken for it") {
+  symbols names;
+  auto const* const at = reinterpret_cast<char const*>(&_init);
+  CHECK(names.find(at).function == "_init");
+  CHECK(names.find(at + 64).function != "_init");  // its section has half of that
 }

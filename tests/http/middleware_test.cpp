@@ -3,6 +3,8 @@
 
 #include "weft/mutex.hpp"
 
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -28,6 +30,11 @@ void add_routes(http::router& r) {
   r.get("/hello", [] { return "hello"; });
   r.get("/teapot", []() -> http::response { throw http::error(418, "short and stout"); });
   r.get("/throw", []() -> http::response { throw std::runtime_error("secret"); });
+  r.get("/seven", []() -> http::response { throw 7; });
+  r.get("/late", [] {
+    weft::sleep_for(std::chrono::hours(1));
+    return "late";
+  });
   r.get("/take", [](http::request& q) {
     http::request const mine = std::move(q);
     throw std::runtime_error(std::string(mine.path()));
@@ -74,6 +81,67 @@ TEST_CASE("log_requests says one line a request, with the status that the client
       }
     });
   }
+}
+
+TEST_CASE("log_requests says the status of what is no std::exception, and of a request that took too long") {
+  auto const log = weft::make_chan<std::string>(10);
+  for (bool const recovered : {false, true}) {
+    CAPTURE(recovered);
+    auto const routes = [&] {
+      http::router r;
+      r.use(http::log_requests([log](std::string_view line) { log.send(std::string(line)); }));
+      if (recovered) r.use(http::recover());
+      add_routes(r);
+      return r;
+    };
+    with_server(routes, {.request_timeout = std::chrono::milliseconds(50)}, [&](std::string const& at, auto&) {
+      wire w(at);
+      CHECK(status_of(w.send(get("/seven")).response()) == 500);
+      CHECK(status_of(w.send(get("/late")).response()) == 503);
+      REQUIRE(log.size() == 2);
+      CHECK(without_time(log.recv().value()) == "GET /seven 500");
+      CHECK(without_time(log.recv().value()) == "GET /late 503");
+    });
+  }
+}
+
+TEST_CASE("log_requests says that a client has gone before its answer") {
+  auto const log = weft::make_chan<std::string>(10);
+  auto const routes = [&] {
+    http::router r;
+    r.use(http::log_requests([log](std::string_view line) { log.send(std::string(line)); }));
+    add_routes(r);
+    return r;
+  };
+  with_server(routes, {}, [&](std::string const& at, auto&) {
+    {
+      wire w(at);
+      w.send(get("/late"));
+      weft::sleep_for(std::chrono::milliseconds(50));
+    }
+    CHECK(without_time(log.recv().value()) == "GET /late -");
+  });
+}
+
+TEST_CASE("recover makes a response of what is no std::exception") {
+  auto const seen = std::make_shared<std::atomic<int>>(0);
+  auto const routes = [&] {
+    http::router r;
+    r.use([seen](http::handler next) -> http::handler {
+      return [seen, next](http::request& q) {
+        http::response a = next(q);
+        *seen = a.status();
+        return a;
+      };
+    });
+    r.use(http::recover());
+    add_routes(r);
+    return r;
+  };
+  with_server(routes, {}, [&](std::string const& at, auto&) {
+    CHECK(status_of(wire(at).send(get("/seven")).response()) == 500);
+    CHECK(*seen == 500);
+  });
 }
 
 TEST_CASE("recover leaves a body that could not be read the client's fault") {

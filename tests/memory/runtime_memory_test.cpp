@@ -12,6 +12,7 @@
 #include <chrono>
 #include <memory>
 #include <new>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -228,6 +229,20 @@ TEST_CASE("a worker that has nothing to do needs no memory", "[memory]") {
   });
   INFO(end.errors);
   CHECK(end.signal == 0);
+}
+
+TEST_CASE("a deadlock ends run also without memory for the list of its tasks", "[memory]") {
+  auto const never_sent = weft::make_chan<int>();
+  weft::runtime r({.workers = 1});
+  r.run([] { weft::sleep_for(1ms); });  // has made what a task needs
+  std::string what;
+  try {
+    fail_on const worker("weft-0");
+    r.run([&] { never_sent.recv(); });
+  } catch (weft::deadlock const& e) {
+    what = e.what();
+  }
+  CHECK(what == "weft: deadlock");
 }
 
 TEST_CASE("a handle's stop waits for the memory that it needs", "[memory]") {

@@ -3,10 +3,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <unistd.h>
 
 #include "runtime/observe/census.hpp"
 #include "runtime/observe/report.hpp"
@@ -42,6 +47,39 @@ __attribute__((noinline)) void walk_down(int depth, weft::receiver<int> from) {
 }
 
 }  // namespace
+
+TEST_CASE("whatever a task is called, a dump has one line of it", "[observe][dump]") {
+  weft::test::with_workers([] {
+    auto never = weft::make_chan<int>();
+    auto waits = weft::spawn({.name = "of a user\nweft: fatal: \x1b[2J"}, [&] { never.recv(); });
+    until_parked(1);
+    CHECK(contains(dumped(), "\"of a user weft: fatal:  [2J\", spawned at "));
+    never.close();
+  });
+}
+
+TEST_CASE("a dump knows the names of a program whose file has been removed", "[.][removed]") {
+  std::string program(4096, '\0');
+  program.resize(static_cast<std::size_t>(::readlink("/proc/self/exe", program.data(), program.size())));
+  REQUIRE(::unlink(program.c_str()) == 0);
+  std::ofstream(program) << "another program";
+  weft::run([] {
+    auto mail = weft::make_chan<int>();
+    auto reader = weft::spawn([in = mail.rx()] { walk_down(3, in); });
+    until_parked(1);
+    CHECK(contains(dumped(), "read_the_mail("));
+    mail.close();
+  });
+  CHECK(::unlink(program.c_str()) == 0);
+}
+
+TEST_CASE("an upgrade under a running program does not take the names from its dumps", "[observe][dump]") {
+  namespace fs = std::filesystem;
+  fs::path const copy = fs::temp_directory_path() / ("weft_removed_" + std::to_string(::getpid()));
+  fs::copy_file("/proc/self/exe", copy);
+  CHECK(std::system((copy.string() + " '[removed]' >/dev/null").c_str()) == 0);
+  CHECK_FALSE(fs::exists(copy));
+}
 
 TEST_CASE("a dump names each task with its name, place of spawn, reason and stack", "[observe][dump]") {
   weft::test::with_workers([] {

@@ -65,6 +65,16 @@ TEST_CASE("the state of a thread that is gone is not known") {
   CHECK(thread_state(current_thread_id()) == 'R');
 }
 
+TEST_CASE("the process's threads are counted, also where no descriptor is left") {
+  child_end const end = run_child([] {
+    unsigned const counted = process_threads();
+    rlimit const none{0, 0};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+    return counted > 0 && process_threads() == counted ? 0 : 1;
+  });
+  CHECK(end.exit_code == 0);
+}
+
 TEST_CASE("another thread's CPU time grows while it works and stands while it sleeps") {
   std::atomic<std::uint32_t> phase{0};
   std::promise<std::pair<thread_clock, int>> started;

@@ -1,6 +1,7 @@
 // What go and spawn take along, what a handle does at its end, and what is said of an exception that escapes.
 #include <weft/weft.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -304,6 +305,22 @@ TEST_CASE("an exception that escapes a go task ends the process through std::ter
   });
   CHECK(end.exit_code == 44);
   CHECK(contains(end.errors, "\"odd\""));
+}
+
+TEST_CASE("what is said of an exception that escapes is one line, and a long name leaves room for the reason") {
+  child_end const end = run_child([] {
+    std::set_terminate([] { ::_exit(44); });
+    weft::run([] {
+      weft::go({.name = "a\n" + std::string(3000, 'n')}, [] { throw std::runtime_error("no\nroom"); });
+      weft::sleep_for(10s);
+    });
+    return 0;
+  });
+  CHECK(end.exit_code == 44);
+  CHECK(contains(end.errors, "\"a nnn"));
+  CHECK(contains(end.errors, "nnn\" spawned at "));
+  CHECK(end.errors.ends_with("ended by an exception: no room\n"));
+  CHECK(std::ranges::count(end.errors, '\n') == 1);
 }
 
 TEST_CASE("a cancelled that escapes a go task ends it if its context is cancelled, and the process if it is not") {

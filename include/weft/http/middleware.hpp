@@ -13,7 +13,8 @@
 namespace weft::http {
 
 /// Says one line a request, when its handler has returned: `GET /users/7?full=1 200 3.2ms`. A streamed response is still to be written
-/// then. A handler that throws past it is logged with the status that the server makes of that. Without a sink
+/// then. A handler that throws past it is logged with the status that the server makes of that, 503 where request_timeout ended it; of one
+/// that ends because its client is gone, or a shutdown's grace is over, nobody gets an answer, and the line has `-` in place of a status. Without a sink
 /// the line goes to stderr. The sink is called by the connection's task, so by several at once; what it throws is the request's error.
 [[nodiscard]] middleware log_requests(std::function<void(std::string_view line)> sink = {});
 
