@@ -74,6 +74,11 @@ function(weft_library target name)
     target_compile_options(${target} PRIVATE -fno-semantic-interposition)
     target_compile_definitions(${target} PUBLIC ${weft_errno_definition})
   endif()
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Two plug-ins with a weft of their own each would have half of it in common: GCC makes inline variables such that the loader takes one for
+    # the whole process, even for libraries that are kept apart (RTLD_LOCAL).
+    target_compile_options(${target} PRIVATE -fno-gnu-unique)
+  endif()
   if(WEFT_PCH AND WEFT_SANITIZE)
     # Most of what a file of the libraries takes to compile without optimization. Not in the builds that users get, so that an include
     # that is missing shows there.

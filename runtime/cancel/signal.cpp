@@ -168,6 +168,7 @@ class registry {
   }
 
   [[noreturn]] void listen(int fd) noexcept {
+    rt::keep_loaded();
     rt::set_thread_name("weft-signals");
     rt::sources.threads.fetch_add(1, std::memory_order_release);
     for (;;) {

@@ -89,12 +89,25 @@ void report(overflow_info const& found) noexcept {
   say_calls(std::span(outer).last(more));
 }
 
+/// The kernel has blocked what our own action says; a handler that leaves by longjmp() counts on what its action says.
+void block_as_for(struct sigaction const& handler, int signal) noexcept {
+  if ((handler.sa_flags & static_cast<int>(SA_NODEFER)) != 0) {
+    sigset_t just_this;
+    ::sigemptyset(&just_this);
+    ::sigaddset(&just_this, signal);
+    ::pthread_sigmask(SIG_UNBLOCK, &just_this, nullptr);
+  }
+  ::pthread_sigmask(SIG_BLOCK, &handler.sa_mask, nullptr);
+}
+
 // O1. The faulting instruction runs again when the handler returns; a signal that somebody sent must be sent again.
 void pass_on(struct sigaction const& before, int signal, siginfo_t* info, void* context) noexcept {
   if ((before.sa_flags & static_cast<int>(SA_RESETHAND)) != 0) put_default_back(signal);
   if ((before.sa_flags & SA_SIGINFO) != 0) {
+    block_as_for(before, signal);
     before.sa_sigaction(signal, info, context);
   } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
+    block_as_for(before, signal);
     before.sa_handler(signal);
   } else if (info->si_code > 0) {
     put_default_back(signal);  // the kernel treats an ignored fault as the default action too
@@ -182,9 +195,10 @@ alternate_stack::alternate_stack() noexcept {
     for (int const signal : signals)
       if (::sigismember(&before, signal) == 1) ::sigaddset(&blocked_, signal);
 
-  stack_t there{};
   constexpr std::size_t enough = 32 * 1024;  // the unwinder and the report need about a third
-  if (::sigaltstack(nullptr, &there) == 0 && (there.ss_flags & SS_DISABLE) == 0 && there.ss_size >= enough) return;
+  before_.ss_flags = SS_DISABLE;
+  if (::sigaltstack(nullptr, &before_) == 0 && (before_.ss_flags & SS_DISABLE) == 0 && before_.ss_size >= enough)
+    return;
   memory_ = reserve_pages(size);
   if (memory_ == nullptr) return;  // an overflow still ends the process, unexplained
   stack_t ours{};
@@ -200,11 +214,7 @@ alternate_stack::~alternate_stack() {
   ::pthread_sigmask(SIG_BLOCK, &blocked_, nullptr);
   if (memory_ == nullptr) return;
   stack_t now{};
-  if (::sigaltstack(nullptr, &now) == 0 && now.ss_sp == memory_) {
-    stack_t off{};
-    off.ss_flags = SS_DISABLE;
-    ::sigaltstack(&off, nullptr);
-  }
+  if (::sigaltstack(nullptr, &now) == 0 && now.ss_sp == memory_) ::sigaltstack(&before_, nullptr);
   release_pages(memory_, size);
 }
 

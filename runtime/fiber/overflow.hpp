@@ -33,7 +33,7 @@ void install_overflow_report(overflow_describe describe) noexcept;
 void remove_overflow_report() noexcept;
 
 // The calling thread's alternate signal stack while this lives, and its mask lets the signals of a fault through: the kernel ends a process
-// that faults with its signal blocked, without a word. Keeps a stack that is there and large enough.
+// that faults with its signal blocked, without a word. Keeps a stack that is there and large enough; a smaller one comes back in the end.
 class alternate_stack {
  public:
   alternate_stack() noexcept;
@@ -44,6 +44,7 @@ class alternate_stack {
  private:
   static constexpr std::size_t size = 64 * 1024;
   void* memory_ = nullptr;  // null: nothing installed by us
+  stack_t before_{};        // what memory_ stands for
   sigset_t blocked_;        // of the signals of a fault those that were
 };
 

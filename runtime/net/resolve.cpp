@@ -16,6 +16,7 @@
 #include "runtime/base/lasting.hpp"
 #include "runtime/net/address.hpp"
 #include "runtime/net/operation.hpp"
+#include "runtime/platform/platform.hpp"
 #include "runtime/platform/thread.hpp"
 #include "runtime/sched/completion.hpp"
 #include "runtime/sched/simulated.hpp"
@@ -112,6 +113,7 @@ class resolver_threads {
   static constexpr unsigned most_threads = 16;
 
   void serve() noexcept {
+    rt::keep_loaded();
     while (auto request = next()) {
       look_up(*request);
       request->done.complete();

@@ -143,6 +143,10 @@ memory_range thread_stack() noexcept {
 
 void at_thread_exit(void (*call)(void* arg), void* arg) noexcept { abi::__cxa_thread_atexit(call, arg, &__dso_handle); }
 
+void keep_loaded() noexcept {
+  at_thread_exit([](void*) {}, nullptr);
+}
+
 void set_thread_name(char const* name) noexcept {
   char shown[16] = {};
   std::strncpy(shown, name, sizeof shown - 1);

@@ -107,6 +107,9 @@ memory_range thread_stack() noexcept;
 // called by one of these, which a thread_local that has gone could not. On the main thread: in exit(), before its handlers. Allocates.
 void at_thread_exit(void (*call)(void* arg), void* arg) noexcept;
 
+// As long as the calling thread runs dlclose() leaves the library in memory that weft is linked into. For the threads that nobody joins.
+void keep_loaded() noexcept;
+
 void set_thread_name(char const* name) noexcept;  // cut to what the system shows (15 characters on Linux)
 int current_thread_id() noexcept;                 // the kernel's number, as in a debugger's thread list
 

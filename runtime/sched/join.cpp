@@ -25,7 +25,8 @@ namespace {
 //      so a cancellation of the joiner must be one of the child, which is woken by it. The join then throws, as each does
 //      (task_wait), and its handle stays joinable. A joiner with a handle that has no context of its own yet may get one any moment, by that
 //      handle's cancel(), and the child is not below it. A child that is uncancellable is not woken, and keeps the joiner as long.
-//   J3 There is room: the child has seven eighths of the default stack, however much the joiners below it have used.
+//   J3 There is room: the child has seven eighths of the default stack, however much the joiners below it have used. Where the joiner calls from
+//      a stack of the program's own, as in a coroutine, nobody here knows how much there is.
 //   J4 Others are not kept waiting: each 61st join, and one after the monitor has found something overdue, parks as usual.
 //   J5 The child finds the thread as a task does at its beginning (no exception, rounding to nearest), and the joiner finds it again as
 //      it left it, on whichever worker.
@@ -47,7 +48,7 @@ __attribute__((always_inline)) inline bool run_for_join(worker& of, task& joiner
     return false;
   stack* const here = w->on;
   auto const room = static_cast<std::size_t>(static_cast<char*>(__builtin_frame_address(0)) - here->base);
-  if (room < w->sched->stacks().room_for_child()) return false;  // J3
+  if (room < w->sched->stacks().room_for_child() || room > here->usable()) return false;  // J3
   processor* p = w->enter_shortly();
   if (p == nullptr || !w->sched->take_back(*p, &t)) {  // J4, J1
     w->leave();

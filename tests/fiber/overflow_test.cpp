@@ -150,6 +150,23 @@ TEST_CASE("an overflow is reported where the program had blocked all signals, wh
   CHECK(later.exit_code == 0);
 }
 
+TEST_CASE("a thread's own alternate stack that is too small for the report comes back") {
+  static char memory[16 * 1024];
+  auto const end = run_child([] {
+    stack_t own{};
+    own.ss_sp = memory;
+    own.ss_size = sizeof memory;
+    ::sigaltstack(&own, nullptr);
+    {
+      alternate_stack const signals;
+    }
+    stack_t now{};
+    ::sigaltstack(nullptr, &now);
+    return now.ss_sp == memory && now.ss_size == sizeof memory && (now.ss_flags & SS_DISABLE) == 0 ? 0 : 1;
+  });
+  CHECK(end.exit_code == 0);
+}
+
 TEST_CASE("any other fault goes to the handler that was there before") {
   auto const end = run_child([] {
     ::signal(SIGSEGV, count_and_leave);
@@ -160,6 +177,24 @@ TEST_CASE("any other fault goes to the handler that was there before") {
   });
   CHECK(end.exit_code == 77);
   CHECK(end.errors.find("stack overflow") == end.errors.npos);
+}
+
+TEST_CASE("a handler that was there before finds the signals blocked that it has asked for") {
+  auto const end = run_child([] {
+    struct sigaction action{};
+    action.sa_handler = [](int signal) {
+      sigset_t blocked;
+      ::pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+      ::_exit(::sigismember(&blocked, signal) == 0 && ::sigismember(&blocked, SIGUSR1) == 1 ? 77 : 1);
+    };
+    action.sa_flags = SA_NODEFER;
+    ::sigaddset(&action.sa_mask, SIGUSR1);
+    ::sigaction(SIGSEGV, &action, nullptr);
+    install_overflow_report(describe);
+    *nowhere = 1;
+    return 0;
+  });
+  CHECK(end.exit_code == 77);
 }
 
 TEST_CASE("any other fault without an earlier handler takes the default action") {

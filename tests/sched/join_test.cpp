@@ -2,11 +2,16 @@
 // tell must be what it is for any other join.
 
 #include <signal.h>
+#include <ucontext.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cfenv>
 #include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -160,6 +165,35 @@ TEST_CASE("a joined task may use nearly all of its stack") {
     };
     constexpr int depth = 256 * 1024 * 3 / 4 / 4500;
     CHECK(weft::spawn([&] { return weft::spawn([&] { return fill(fill, depth); }).join(); }).join() == depth);
+  });
+}
+
+TEST_CASE("a task that is joined on a stack of the program's own, as in a coroutine, has a stack of weft's") {
+  if (weft::rt::asan || weft::rt::tsan) return;  // they take ucontext's switch for a fault
+  with_workers([] {
+    struct coroutine {
+      ucontext_t inside, outside;
+      std::array<char, 64 * 1024> stack;
+      bool child_was_on_it = true;
+    };
+    auto const c = std::make_unique<coroutine>();
+    static constexpr auto body = +[](unsigned low, unsigned high) {
+      auto& self = *reinterpret_cast<coroutine*>(std::uintptr_t{high} << 32 | low);
+      self.child_was_on_it =
+          weft::spawn([&self] {
+            auto const* const here = static_cast<char*>(__builtin_frame_address(0));
+            return std::less_equal<>()(self.stack.begin(), here) && std::less<>()(here, self.stack.end());
+          }).join();
+    };
+    ::getcontext(&c->inside);
+    c->inside.uc_stack.ss_sp = c->stack.data();
+    c->inside.uc_stack.ss_size = c->stack.size();
+    c->inside.uc_link = &c->outside;
+    auto const address = reinterpret_cast<std::uintptr_t>(c.get());
+    ::makecontext(&c->inside, reinterpret_cast<void (*)()>(body), 2, static_cast<unsigned>(address),
+                  static_cast<unsigned>(address >> 32));
+    ::swapcontext(&c->outside, &c->inside);
+    CHECK(!c->child_was_on_it);
   });
 }
 
