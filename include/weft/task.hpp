@@ -71,8 +71,12 @@ struct task_result {
   }
   using type = typename decltype(pick())::type;
 };
+/// A member of an object that is the task's own copy goes with the task: of spawn(&point::x, p) the value is kept.
 template <class F, class... A>
-using task_result_t = typename task_result<F, A...>::type;
+using task_result_t =
+    std::conditional_t<std::is_member_object_pointer_v<std::decay_t<F>> &&
+                           std::is_rvalue_reference_v<typename task_result<F, A...>::type>,
+                       std::remove_cvref_t<typename task_result<F, A...>::type>, typename task_result<F, A...>::type>;
 
 /// What spawn returns where its other arguments fit. Where they do not, nothing may be asked of F: Clang finds the type of the result before it
 /// looks at constraints.
