@@ -75,7 +75,7 @@ class barrier {
   }
 
   /// Returns when the phase of that arrival has ended. Blocks. Cancellation point.
-  void wait(arrival_token&& arrival) { core_.wait(arrival.phase_); }
+  void wait(arrival_token&& arrival) const { core_.wait(arrival.phase_); }
 
   /// Arrives and waits for the others. Blocks. Cancellation point: cancelled when it is called, it throws before it
   /// arrives; cancelled while it waits, it throws and its arrival stands.
@@ -104,7 +104,7 @@ class barrier {
     core_.complete();
   }
 
-  detail::barrier_core core_;
+  mutable detail::barrier_core core_;  // waiting queues the caller in it
   [[no_unique_address]] F completion_;
 };
 

@@ -50,10 +50,20 @@ concept place_of_spawn = std::same_as<P, std::source_location>;
 template <class O>
 concept task_options_or_alike = std::convertible_to<O, task_options>;
 
+/// A call operator that is no template can be asked whether it takes a stop_token that it could do without (by a default argument), and
+/// gets one then, as from std::jthread. Of a template the body would be looked at, which need not compile with one; and what can be made of
+/// anything (std::any) is no stop_token.
+struct anything_else {};
+template <class F, class... A>
+concept takes_stop_token_too = requires { &F::operator(); } && std::is_invocable_v<F, std::stop_token, A...> &&
+                               !std::is_invocable_v<F, anything_else, A...>;
+
 template <class F, class... A>
 struct task_result {
   static auto pick() {
-    if constexpr (std::is_invocable_v<std::decay_t<F>, std::decay_t<A>...>)
+    if constexpr (takes_stop_token_too<std::decay_t<F>, std::decay_t<A>...>)
+      return std::type_identity<std::invoke_result_t<std::decay_t<F>, std::stop_token, std::decay_t<A>...>>{};
+    else if constexpr (std::is_invocable_v<std::decay_t<F>, std::decay_t<A>...>)
       return std::type_identity<std::invoke_result_t<std::decay_t<F>, std::decay_t<A>...>>{};
     else if constexpr (std::is_invocable_v<std::decay_t<F>, std::stop_token, std::decay_t<A>...>)
       return std::type_identity<std::invoke_result_t<std::decay_t<F>, std::stop_token, std::decay_t<A>...>>{};
@@ -61,8 +71,12 @@ struct task_result {
   }
   using type = typename decltype(pick())::type;
 };
+/// A member of an object that is the task's own copy goes with the task: of spawn(&point::x, p) the value is kept.
 template <class F, class... A>
-using task_result_t = typename task_result<F, A...>::type;
+using task_result_t =
+    std::conditional_t<std::is_member_object_pointer_v<std::decay_t<F>> &&
+                           std::is_rvalue_reference_v<typename task_result<F, A...>::type>,
+                       std::remove_cvref_t<typename task_result<F, A...>::type>, typename task_result<F, A...>::type>;
 
 /// What spawn returns where its other arguments fit. Where they do not, nothing may be asked of F: Clang finds the type of the result before it
 /// looks at constraints.
@@ -90,7 +104,8 @@ struct closure {
   decltype(auto) operator()() {
     return std::apply(
         [this](auto&&... a) -> decltype(auto) {
-          if constexpr (std::is_invocable_v<std::decay_t<F>, std::decay_t<A>...>)
+          if constexpr (!takes_stop_token_too<std::decay_t<F>, std::decay_t<A>...> &&
+                        std::is_invocable_v<std::decay_t<F>, std::decay_t<A>...>)
             return std::invoke(std::move(f), std::forward<decltype(a)>(a)...);
           else return std::invoke(std::move(f), task_stop_token(), std::forward<decltype(a)>(a)...);
         },

@@ -59,6 +59,9 @@ TEST_CASE("arguments are decay-copied as std::thread does, and members are calle
     adder const there{5};
     CHECK(weft::spawn(&adder::plus, &there, 1).join() == 6);
     CHECK(weft::spawn(&adder::base, &there).join() == 5);
+    auto member = weft::spawn(&adder::base, adder{9});  // of the task's own copy, which goes with it
+    static_assert(std::is_same_v<decltype(member.join()), int>);
+    CHECK(member.join() == 9);
     std::string const moved = weft::spawn([&]() -> std::string&& { return std::move(text); }).join();
     CHECK(moved == "by reference");
     auto const sent = weft::make_chan<int>(2);

@@ -2,11 +2,13 @@
 
 #include <weft/weft.hpp>
 
+#include <any>
 #include <atomic>
 #include <cerrno>
 #include <cfenv>
 #include <memory>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -240,6 +242,26 @@ TEST_CASE("a callable that takes a stop_token first gets its task's") {
     started.recv();
     h.cancel();
     CHECK(h.join() == 11);
+  });
+}
+
+TEST_CASE("a callable that could do without the stop_token that it takes first gets its task's, too") {
+  with_workers([] {
+    auto const until_stopped = [](std::stop_token stop = {}) {
+      while (stop.stop_possible() && !stop.stop_requested()) weft::yield();
+      return stop.stop_requested();
+    };
+    auto h = weft::spawn(until_stopped);
+    h.cancel();
+    CHECK(h.join());
+    // Beside one that was passed.
+    std::stop_source const passed;
+    CHECK(weft::spawn([](std::stop_token a, std::stop_token b = {}) { return b.stop_possible() && a != b; },
+                      passed.get_token())
+              .join());
+    CHECK(weft::spawn([](std::any a, int n = 7) { return std::any_cast<int>(a) + n; }, 5).join() == 12);
+    // A generic one is asked for nothing that it is not called with.
+    CHECK(weft::spawn([](auto... all) { return (1 + ... + all); }).join() == 1);
   });
 }
 

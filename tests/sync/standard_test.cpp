@@ -30,6 +30,7 @@ using weft::test::worker_counts;
 [[maybe_unused]] constinit weft::once_flag static_once;
 [[maybe_unused]] constinit weft::counting_semaphore<> static_semaphore(1);
 [[maybe_unused]] constinit weft::latch static_latch(1);
+[[maybe_unused]] constinit weft::barrier<> static_barrier(1);
 [[maybe_unused]] constinit weft::wait_group static_wait_group;
 
 struct of_std {
@@ -187,7 +188,7 @@ std::string exercise(Both both) WEFT_NO_THREAD_SAFETY_ANALYSIS {
     both(
         [&] {
           meet.arrive_and_wait();
-          meet.wait(meet.arrive());
+          std::as_const(meet).wait(meet.arrive());
           meet.arrive_and_drop();
         },
         [&] {
