@@ -28,4 +28,7 @@ class [[nodiscard]] defer {
   F f_;
 };
 
+template <class F>
+defer(F) -> defer<F>;
+
 }  // namespace weft

@@ -21,7 +21,7 @@ namespace weft {
 /// A first add() must happen before the wait() that is to wait for it; later ones may be made by whoever is counted.
 /// The group can be used again once its wait() has returned.
 /// Order: each done() happens before the return of the wait() that it lets go.
-/// Life: may be destroyed once wait() has returned, also while the last done() has yet to.
+/// Life: may be destroyed once wait() has returned, also while the last done() has yet to. Not when it has thrown.
 class wait_group {
  public:
   constexpr wait_group() noexcept = default;

@@ -41,6 +41,12 @@ struct task_entry {
   std::size_t trace = no_trace;  // of a parked one, or see add_running_calls: index in census::traces
 };
 
+/// Parked on the nil channel, or in a select of nothing else: nobody can wake it.
+[[nodiscard]] inline bool waits_on_nil(task_entry const& e) noexcept {
+  return e.state == task_state::parked && e.object == nullptr && e.left_ns == never &&
+         (e.reason == wait_reason::chan_send || e.reason == wait_reason::chan_recv || e.reason == wait_reason::select);
+}
+
 struct census {
   std::vector<task_entry> tasks;           // by id
   std::vector<std::vector<void*>> traces;  // return addresses, innermost first; each once

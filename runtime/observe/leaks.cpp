@@ -97,16 +97,12 @@ void leave_out_caller(std::vector<task_entry>& tasks) {
 
 /// Of any census: keeps what nobody can wake.
 void keep_forlorn(std::vector<task_entry>& tasks) {
-  auto const on_nothing = [](task_entry const& e) {
-    return e.object == nullptr && (e.reason == wait_reason::chan_send || e.reason == wait_reason::chan_recv ||
-                                   e.reason == wait_reason::select);
-  };
   std::unordered_set<task_id> kept;
   for (bool more = true; more;) {
     more = false;
     for (task_entry const& e : tasks)
       if (e.state == task_state::parked && e.trace != task_entry::no_trace && e.left_ns == never &&
-          (on_nothing(e) || (e.joins != 0 && kept.contains(e.joins))))
+          (waits_on_nil(e) || (e.joins != 0 && kept.contains(e.joins))))
         more |= kept.insert(e.id).second;
   }
   std::erase_if(tasks, [&](task_entry const& e) { return !kept.contains(e.id); });

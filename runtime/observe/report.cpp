@@ -103,6 +103,7 @@ std::string describe(task_entry const& e) {
   text.append("waits on ").append(wait_reason_name(e.reason));
   if (e.joins != 0) append(text, " of task %" PRIu64, e.joins);
   else if (e.object != nullptr) append(text, " %p", e.object);
+  else if (waits_on_nil(e)) text.append(e.reason == wait_reason::select ? " (no channel but nil)" : " (nil channel)");
   text.append(", for ").append(duration(e.waited_ns));
   if (e.left_ns != never) text.append(", at most ").append(duration(e.left_ns)).append(" more");
   return text;

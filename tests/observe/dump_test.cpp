@@ -274,3 +274,18 @@ TEST_CASE("dumps in a loop lose no wake-up while tasks park, wake, are renamed a
     CHECK(runtime.metrics().live == 0);
   }
 }
+
+TEST_CASE("who waits on the nil channel is shown as such", "[observe][dump]") {
+  auto const report_of = [](void (*f)()) -> std::string {
+    try {
+      weft::run(f);
+    } catch (weft::deadlock const& e) {
+      return e.what();
+    }
+    return {};
+  };
+  CHECK(contains(report_of([] { (void)weft::chan<int>().recv(); }), "waits on channel receive (nil channel), for "));
+  CHECK(contains(report_of([] { weft::chan<int>().send(1); }), "waits on channel send (nil channel), for "));
+  CHECK(contains(report_of([] { (void)weft::select(weft::on_recv(weft::chan<int>())); }),
+                 "waits on select (no channel but nil), for "));
+}

@@ -14,6 +14,11 @@ MISTAKES = {
     "void f(weft::chan<int> c) { weft::select(weft::on_recv(c, [](std::string) {})); }": "a receive's handler takes T, T&",
     "void f(weft::chan<int> c) { weft::select(weft::on_recv(c, [](int, int) {})); }": "a receive's handler takes T, T&",
     "void f(weft::join_handle<int>& h) { weft::select(weft::on_join(h, [](std::string) {})); }": "on_join's handler takes",
+    "void f(weft::chan<int> c) { (void)weft::select(weft::on_recv(c, [](int) { return 1; }), weft::otherwise([] { return std::string(); })); }":
+        "needs a common type",
+    "weft::chan<void> c;": "the channel of pure signals is chan<weft::unit>",
+    "void f(weft::receiver<void>);  void g() { f({}); }": "the channel of pure signals is chan<weft::unit>",
+    "void f() { (void)weft::make_chan<int&>(); }": "the channel of pure signals is chan<weft::unit>",
     "void f(std::vector<int> v) { (void)weft::parallel_map(v, [](int) {}); }": "is_void_v",
 }
 

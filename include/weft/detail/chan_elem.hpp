@@ -74,8 +74,6 @@ inline constexpr bool is_boxed = !moves_quietly<T>;
 /// How T moves inside the core.
 template <class T>
 struct elem {
-  static_assert(std::is_object_v<T> && !std::is_const_v<T> && !std::is_array_v<T>,
-                "a channel carries plain objects; the channel of pure signals is chan<weft::unit>");
   static_assert(std::is_move_constructible_v<T>, "a channel's values must be movable");
 
   static void move(void* to, void* from) noexcept {

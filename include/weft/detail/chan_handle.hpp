@@ -20,6 +20,10 @@ inline constexpr std::uint64_t both_ends = chan_core::one_sender | chan_core::on
 /// A handle to a channel of T that counts as the ends named by `Ends`. Null: the nil channel.
 template <class T, std::uint64_t Ends>
 class chan_handle {
+  // Here, since of what handles are made of this comes first: before the members that cannot be declared for void.
+  static_assert(std::is_object_v<T> && !std::is_const_v<T> && !std::is_array_v<T>,
+                "a channel carries plain objects; the channel of pure signals is chan<weft::unit>");
+
  public:
   using value_type = T;
 

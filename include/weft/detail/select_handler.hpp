@@ -184,6 +184,9 @@ struct common_of<types<>> {
 };
 template <class... T>
 struct common_of<types<T...>> {
+  static_assert(
+      requires { typename std::common_type<T...>::type; },
+      "what the handlers of a select return, where not void, needs a common type (std::common_type)");
   using type = std::common_type_t<T...>;
 };
 
