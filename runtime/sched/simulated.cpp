@@ -31,6 +31,7 @@ namespace weft::rt {
 namespace {
 constexpr std::uint32_t polls_before_time_moves = 1 << 16;
 constexpr std::uint32_t polls_a_millisecond = 1 << 10;
+constexpr std::uint32_t waiters_to_choose_from = 256;  // the first ones: thousands are not walked over each time
 constexpr std::uint64_t least_for_unwinding = 10'000;  // choices, however few a run may make
 }  // namespace
 
@@ -376,7 +377,7 @@ void choose_waiter(wait_list& list) noexcept {
   simulation* const s = current_simulation();
   if (s == nullptr) return;
   std::uint32_t n = 0;
-  for (wait_record* r = list.head; r != nullptr; r = r->next) ++n;
+  for (wait_record* r = list.head; r != nullptr && n != waiters_to_choose_from; r = r->next) ++n;
   if (n < 2) return;
   tsan_ignore const run_data;
   std::uint32_t const i = s->by.choose(choice::waiter, n);

@@ -106,11 +106,15 @@ class pct_policy final : public seeded {
  private:
   /// Higher goes first. New tasks get a random place among the others; equal ones are told apart by their numbers.
   std::int64_t priority(task_id id) {
-    auto const [at, fresh] = priorities_.try_emplace(id, 0);
-    if (fresh) at->second = 1 + below(std::uint64_t{1} << 31);
-    return at->second;
+    std::int64_t& its = place_of(id);
+    if (its == 0) its = 1 + below(std::uint64_t{1} << 31);
+    return its;
   }
-  void fall(task_id id) { priorities_[id] = lowest_--; }
+  std::int64_t& place_of(task_id id) {
+    if (priorities_.size() <= id) priorities_.resize(id + 1 + id / 2);
+    return priorities_[id];
+  }
+  void fall(task_id id) { place_of(id) = --lowest_; }
   std::size_t best(tasks ready) {
     std::size_t best = 0;
     for (std::size_t i = 1; i < ready.size(); ++i)
@@ -120,8 +124,8 @@ class pct_policy final : public seeded {
   void step(task_id current) {
     for (std::size_t i = 0; i != changes_.size(); ++i)
       if (changes_[i] == steps_ && current != 0) {
-        auto const place = -static_cast<std::int64_t>(i);
-        if (priority(current) > place) priorities_[current] = place;
+        auto const place = -1 - static_cast<std::int64_t>(i);
+        if (priority(current) > place) place_of(current) = place;
         else fall(current);  // it has yielded
       }
     ++steps_;
@@ -137,7 +141,7 @@ class pct_policy final : public seeded {
     return priority(ready[other]->id) > priority(current) ? static_cast<std::uint32_t>(other) + 1 : 0;
   }
 
-  std::map<task_id, std::int64_t> priorities_;
+  std::vector<std::int64_t> priorities_;  // by the tasks' numbers, which begin at 1; 0: not drawn yet
   std::vector<std::uint64_t> changes_;
   std::int64_t lowest_ = 0;  // below those of changes_
   std::uint64_t steps_ = 0;
