@@ -93,7 +93,7 @@ auto keeping_result(F&& f, With with_body) -> std::invoke_result_t<F> {
 }  // namespace detail
 
 /// As weft::run, simulated: runs f as the first task and returns what it returns, or rethrows; the others are then cancelled and
-/// unwound. Throws weft::deadlock when nothing can move any more, and std::runtime_error after max_steps choices. Blocks the calling
+/// unwound. Throws weft::deadlock when nothing can move any more, and std::runtime_error after max_steps choices; both list the tasks. Blocks the calling
 /// thread, which must not be in a task (fatal). Several threads may each have a run of their own.
 template <class F>
 auto run(options o, F&& f) -> std::invoke_result_t<F> {

@@ -2,15 +2,30 @@
 #include "runtime/http/workspace.hpp"
 
 #include "runtime/platform/platform.hpp"
+#include "runtime/sched/simulated.hpp"
+#include "runtime/sched/wait.hpp"
 #include "runtime/sched/worker.hpp"
+
+#include <weft/detail/simulated.hpp>
 
 #include <algorithm>
 #include <cstring>
 
 namespace weft::rt {
 
+namespace {
+
+/// In a simulated run the virtual one, so that a response is the same for its seed.
+std::int64_t since_1970_ns() noexcept {
+  if (detail::simulations.load(std::memory_order_relaxed) != 0 && current_simulation() != nullptr) [[unlikely]]
+    return clock_ns();
+  return realtime_ns();
+}
+
+}  // namespace
+
 std::string_view http_workspace::date() {
-  std::int64_t const second = realtime_ns() / 1'000'000'000;
+  std::int64_t const second = since_1970_ns() / 1'000'000'000;
   if (second != date_second_) {
     date_second_ = second;
     write_http_date(date_, second);

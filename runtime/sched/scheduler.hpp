@@ -321,7 +321,7 @@ class scheduler {
   // simulated.cpp
   [[nodiscard]] task* find_simulated(worker& w, processor& p);
   void gather_ready(processor& p);
-  void count_step() noexcept;
+  [[nodiscard]] bool count_step() noexcept;
   void refuse_from_outside() const noexcept;
   [[nodiscard]] bool only_ticks(processor const& p) noexcept;
   bool advance_simulated(worker& w, processor& p, std::int64_t until);

@@ -31,6 +31,8 @@ namespace weft::rt {
 namespace {
 constexpr std::uint32_t polls_before_time_moves = 1 << 16;
 constexpr std::uint32_t polls_a_millisecond = 1 << 10;
+constexpr std::uint32_t waiters_to_choose_from = 256;  // the first ones: thousands are not walked over each time
+constexpr std::uint64_t least_for_unwinding = 10'000;  // choices, however few a run may make
 }  // namespace
 
 simulation* current_simulation() noexcept {
@@ -117,11 +119,11 @@ void scheduler::run_simulated(void (*body)(void*), void* arg) {
       fatal("out of memory in a simulated run");
     }
     s.network->end();
+    for (; s.fired != s.due.size(); ++s.fired) s.due[s.fired].release(s.due[s.fired].owner);
   }
   (void)all_ended();  // acquires what the tasks did
   if (s.failure != nullptr) std::rethrow_exception(s.failure);
-  if (s.too_long)
-    throw std::runtime_error("weft: the simulated run made more choices than sim::options::max_steps allows");
+  if (s.too_long) throw too_many_choices(s.given_up);
   if (deadlocked()) throw deadlock(deadlock_report());
   handle.take_ended();
 }
@@ -141,11 +143,13 @@ void scheduler::gather_ready(processor& p) {
     s.ready.insert(s.ready.end(), more.data(), more.data() + n);
 }
 
-void scheduler::count_step() noexcept {
+/// Whether the run is to be given up now: by find_simulated(), on the native stack, where there is room for it.
+bool scheduler::count_step() noexcept {
   simulation& s = *sim_;
-  if (++s.steps <= s.most_steps) return;
-  if (!std::exchange(s.too_long, true)) cancel(*root_, cancel_kind::cancelled, nullptr);
-  if (s.steps > 2 * s.most_steps) report_stuck("a simulated run that was cancelled for its length does not end");
+  if (++s.steps <= s.most_steps) return false;
+  if (s.steps / 2 > std::max(s.most_steps, least_for_unwinding))
+    report_stuck("a simulated run that was cancelled for its length does not end");
+  return !s.too_long;
 }
 
 /// Time could go on for ever, by ticks that nobody receives: that is standing still.
@@ -153,6 +157,30 @@ bool scheduler::only_ticks(processor const& p) noexcept {
   constexpr std::uint32_t asked_each = 1024;
   return ++sim_->moves_in_vain % asked_each == 0 && p.timers.only_idles();
 }
+
+namespace {
+
+void note_yield(simulation& s, bool yielded) {
+  s.yields = yielded ? s.yields + 1 : 0;
+  if (yielded) s.interrupted.erase(s.running);
+  else s.interrupted.clear();
+}
+
+/// Before the tasks are cancelled, since some may be in a deadlock while others go on.
+void give_up(simulation& s, scheduler& of) {
+  s.too_long = true;
+  s.given_up = "weft: the simulated run made more choices than sim::options::max_steps allows\n" +
+               observer_in_use.load(std::memory_order_acquire)->describe(of);
+}
+
+/// Whether a task that was preempted long ago has not yielded since, while others poll.
+bool somebody_computes(simulation const& s) noexcept {
+  return std::any_of(s.interrupted.begin(), s.interrupted.end(), [&](auto const& one) {
+    return s.yields > one.second && s.yields - one.second > polls_before_time_moves / 2;
+  });
+}
+
+}  // namespace
 
 task* scheduler::find_simulated(worker& w, processor& p) {
   simulation& s = *sim_;
@@ -167,13 +195,18 @@ task* scheduler::find_simulated(worker& w, processor& p) {
     if (t == nullptr && !s.ready.empty()) {
       bool const yielded = s.ready.back()->id == s.running &&
                            s.ready.back()->phase.load(std::memory_order_relaxed) == task_phase::yielded;
-      s.yields = yielded ? s.yields + 1 : 0;
+      note_yield(s, yielded);
+      if (s.yields > polls_before_time_moves && somebody_computes(s)) note_yield(s, false);
       if (s.yields > polls_before_time_moves) {
         // Nothing but polling for long: a program that yields until it is late would never end.
         s.yields -= polls_a_millisecond;
         if (advance_simulated(w, p, s.now.load(std::memory_order_relaxed) + 1'000'000)) continue;
       }
-      count_step();
+      if (count_step()) {
+        give_up(s, *this);
+        cancel(*root_, cancel_kind::cancelled, nullptr);
+        continue;
+      }
       std::uint32_t const i = s.by.choose_next(s.running, yielded, s.ready);
       t = s.ready[i];
       s.ready.erase(s.ready.begin() + i);
@@ -188,7 +221,9 @@ task* scheduler::find_simulated(worker& w, processor& p) {
     s.running = 0;
     if (all_ended()) return nullptr;
     bool const goes_wrong = s.failure != nullptr || s.unwinding;
-    if (!goes_wrong && (wake_idle_waiters() || (!only_ticks(p) && advance_simulated(w, p, never)))) continue;
+    bool const now_is_over = s.fired == s.due.size();
+    if (!goes_wrong && now_is_over && wake_idle_waiters()) continue;
+    if (!goes_wrong && (!now_is_over || !only_ticks(p)) && advance_simulated(w, p, never)) continue;
     if (goes_wrong || !s.ending || !call_detached()) unwind_simulated(w, p);  // Z5
     // Both have found them by walking through memory.
     gather_ready(p);
@@ -201,32 +236,34 @@ void scheduler::preempt_simulated(worker& w, task& t) noexcept {
   processor* const p = w.enter();
   if (s.kept != 0) return w.leave();
   gather_ready(*p);
-  count_step();
+  if (count_step()) return yield_task(w, p, t);
   std::uint32_t const i = s.ready.empty() ? 0 : s.by.choose_preemption(t.id, s.ready);
   if (i == 0) return w.leave();
   s.chosen = s.ready[i - 1];
   s.ready.erase(s.ready.begin() + (i - 1));
-  s.yields = 0;
+  if (s.yields != 0) s.interrupted.try_emplace(t.id, s.yields);
   yield_task(w, p, t);
 }
 
 // ---- time -----------------------------------------------------------------------------------------------------------
 
+// Timers due at one instant fire together, or one after the other with what they wake in between: on a machine they are never due at the very
+// same, and what the first one wakes may stop the second.
 bool scheduler::advance_simulated(worker& w, processor& p, std::int64_t until) {
   simulation& s = *sim_;
-  std::vector<due_entry> dead, due;
+  std::vector<due_entry> dead;
   auto const take_due = [&](std::int64_t now) {
     std::array<due_entry, 64> batch;
     std::size_t n = 0;
     do {
       n = p.timers.collect(now, batch.data(), batch.size());
-      for (std::size_t i = 0; i < n; ++i) (batch[i].fire == nullptr ? dead : due).push_back(batch[i]);
+      for (std::size_t i = 0; i < n; ++i) (batch[i].fire == nullptr ? dead : s.due).push_back(batch[i]);
     } while (n == batch.size() || p.timers.needs_collect(now));
   };
   std::int64_t now = s.now.load(std::memory_order_relaxed);
   take_due(now);  // dead ones on top: their deadlines are nobody's
   std::int64_t const next = std::min(p.timers.next_deadline(), until);
-  bool const moves = next != never && next > now;
+  bool const moves = s.fired == s.due.size() && next != never && next > now;
   if (moves) {
     now = next;
     s.now.store(now, std::memory_order_relaxed);
@@ -234,14 +271,20 @@ bool scheduler::advance_simulated(worker& w, processor& p, std::int64_t until) {
     note_time(w, p, now);
     take_due(now);
   }
+  bool const goes_on = moves || s.fired != s.due.size() || !dead.empty();
   for (due_entry const& e : dead) e.release(e.owner);
-  for (auto at = due.begin(); due.end() - at > 1; ++at)
-    std::iter_swap(at, at + s.by.choose(choice::timer, static_cast<std::uint32_t>(due.end() - at)));
-  for (due_entry const& e : due) {
+  while (s.fired != s.due.size()) {
+    auto const at = s.due.begin() + static_cast<std::ptrdiff_t>(s.fired++);
+    if (s.due.end() - at > 1)
+      std::iter_swap(at, at + s.by.choose(choice::timer, static_cast<std::uint32_t>(s.due.end() - at)));
+    due_entry const e = *at;
     e.fire(*e.node, e.owner, e.generation);
     e.release(e.owner);
+    if (s.fired != s.due.size() && s.by.choose_rarely(choice::apart, 2) != 0) return true;
   }
-  return moves || !due.empty() || !dead.empty();
+  s.due.clear();
+  s.fired = 0;
+  return goes_on;
 }
 
 // ---- nothing can move -----------------------------------------------------------------------------------------------
@@ -334,7 +377,7 @@ void choose_waiter(wait_list& list) noexcept {
   simulation* const s = current_simulation();
   if (s == nullptr) return;
   std::uint32_t n = 0;
-  for (wait_record* r = list.head; r != nullptr; r = r->next) ++n;
+  for (wait_record* r = list.head; r != nullptr && n != waiters_to_choose_from; r = r->next) ++n;
   if (n < 2) return;
   tsan_ignore const run_data;
   std::uint32_t const i = s->by.choose(choice::waiter, n);

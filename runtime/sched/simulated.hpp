@@ -23,8 +23,11 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <map>
 #include <set>
 #include <span>
+#include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -33,10 +36,16 @@
 #include "runtime/base/lock.hpp"
 #include "runtime/base/sanitizer.hpp"
 #include "runtime/sched/wait.hpp"
+#include "runtime/timer/timer_heap.hpp"
 
 namespace weft::rt {
 
 class simulated_network;
+
+/// What a run ends by that has made more choices than it may. A type of its own, by which explore tells it from what the program throws.
+struct too_many_choices : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 enum class choice : std::uint8_t {
   next,
@@ -47,6 +56,7 @@ enum class choice : std::uint8_t {
   delay,  // of what is sent: none, or one of three
   part,   // of what could be read or written: all, one byte, half, all but one
   loss,   // none; the connection is reset, the datagram lost; the connection falls silent, the datagram comes twice
+  apart,  // whether the other timers of this instant wait until what the last one woke waits again
 };
 
 /// Who chooses. Called on the run's thread, without a lock; may not call weft.
@@ -82,15 +92,20 @@ struct simulation {
   std::uint64_t const most_steps;
   std::uint64_t steps = 0;
   bool too_long = false;
+  std::string given_up;  // for that: what the run throws
   std::atomic<std::int64_t> now{begin_ns};
   std::vector<task*> ready;
+  std::vector<due_entry> due;  // at this instant; up to `fired` they have been
+  std::size_t fired = 0;
   task* chosen = nullptr;  // by a preemption: goes on next
   task* first = nullptr;   // when it has ended, so has the run
   bool ending = false;     // the root was cancelled for that
   bool unwinding = false;  // a deadlock, or a failure: tasks are being ended one by one
   // While unwinding: whom a look may find parked, the youngest last. Who was found otherwise then may be again only when it has run.
   std::set<std::pair<task_id, task*>> to_unwind;
-  std::uint32_t yields = 0;         // in a row, with nothing else happening
+  std::uint32_t yields = 0;  // in a row, with nothing else happening but preemptions
+  std::map<task_id, std::uint32_t>
+      interrupted;                  // among these yields, and after how many; not those that have yielded since
   std::uint32_t moves_in_vain = 0;  // of time, in a row
   task_id running = 0;
   std::uint32_t kept = 0;      // by keeps_running: no preemption

@@ -1,7 +1,8 @@
 // explore_apart: the search in a child process.
 //
-//   A1 the seed of the run in progress stands in a page that both share   A2 the child writes its result into a pipe and leaves by _exit
-//   A3 a child that ended otherwise was ended by the program under test: the page says in which run
+//   A1 the seed of the run in progress stands in a page that both share
+//   A2 the child writes its result into a pipe, then a line's end, and leaves by _exit
+//   A3 a child that ended without that was ended by the program under test, be it by exit(0): the page says in which run
 //
 // fork is right here although weft's tasks may not: the child has this thread alone, and a simulated run needs no other.
 
@@ -25,6 +26,8 @@
 namespace weft::sim::detail {
 
 namespace {
+
+constexpr char all_said = '\n';  // the last of what a child writes that has come to its end
 
 [[noreturn]] void throw_errno(char const* what) { throw std::system_error(errno, std::system_category(), what); }
 
@@ -51,6 +54,7 @@ void write_all(int fd, std::string const& text) noexcept {
     write_all(to, r.choices + '\n' + r.what);
     break;
   }
+  write_all(to, std::string(1, all_said));
   ::_exit(0);
 }
 
@@ -79,18 +83,20 @@ result explore_apart(unsigned runs, body f, void* arg, options const& o) {
   }
   ::close(ends[0]);
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  pid_t ended = 0;
+  do ended = ::waitpid(child, &status, 0);
+  while (ended < 0 && errno == EINTR);
+  bool const whole = text.ends_with(all_said);  // also where SIGCHLD is ignored, so that there is no status
+  if (whole) text.pop_back();
   result r;
   r.seed = running.load(std::memory_order_relaxed);
-  r.runs = static_cast<unsigned>(r.seed - o.seed) + 1;
+  r.runs = runs != 0 ? static_cast<unsigned>(r.seed - o.seed) + 1 : 0;
   ::munmap(page, sizeof(std::atomic<std::uint64_t>));
-  if (WIFSIGNALED(status)) {  // A3
+  if (!whole || (ended >= 0 && status != 0)) {  // A3
     r.failed = true;
-    r.what = "the program was ended by signal " + std::to_string(WTERMSIG(status));
-  } else if (WEXITSTATUS(status) != 0) {
-    r.failed = true;
-    r.what = "the program ended with status " + std::to_string(WEXITSTATUS(status));
+    r.what = ended < 0             ? "the program was ended"
+             : WIFSIGNALED(status) ? "the program was ended by signal " + std::to_string(WTERMSIG(status))
+                                   : "the program ended with status " + std::to_string(WEXITSTATUS(status));
   } else if (std::size_t const line = text.find('\n'); line != std::string::npos) {
     r.failed = true;
     r.choices = text.substr(0, line);

@@ -6,7 +6,7 @@
 namespace weft::sim {
 
 namespace {
-constexpr std::string_view letters = "npdtwlbc";  // in the order of rt::choice
+constexpr std::string_view letters = "npdtwlbca";  // in the order of rt::choice
 constexpr std::string_view version = "w1";
 
 [[noreturn]] void refuse(std::string_view text) {
@@ -53,6 +53,7 @@ std::vector<deviation> from_text(std::string_view text) {
     if (take(rest, text) != '-') refuse(text);
     deviation d;
     d.at = next + take_number<std::uint64_t>(rest, text);
+    if (d.at + 1 <= next) refuse(text);  // more than the type holds
     std::size_t const kind = letters.find(take(rest, text));
     if (kind == std::string_view::npos) refuse(text);
     d.what = static_cast<rt::choice>(kind);

@@ -3,9 +3,10 @@
 // random       each run draws how likely a preemption is: 1/2, 1/8 or 1/32 of the points. Bugs that need many switches show with the
 //              first, those that need long stretches without any with the last
 // pct          Burckhardt and others, "A randomized scheduler with probabilistic guarantees of finding bugs" (2010): distinct random
-//              priorities, the highest ready one runs, and at depth - 1 random steps the running task falls below all others. How long
+//              priorities, the highest ready one runs, and at depth - 1 random steps the running task falls below all others. Those
+//              that have fallen so keep an order that was drawn with the steps: the later one may go on first. How long
 //              a run is cannot be known from its seed, so a length is drawn (16 to 4096 steps, each power of two as likely). A task
-//              that yields, or passes a thousand points in a row, falls too: one that polls would never let go
+//              that yields, or passes a thousand points in a row, falls below these too: one that polls would never let go
 // round_robin  the next in the list at each point
 //
 // The network has a generator of its own, so that a program's other choices do not depend on it. Each run draws how often something is delayed
@@ -99,18 +100,21 @@ class pct_policy final : public seeded {
   explicit pct_policy(options const& o) : seeded(o) {
     std::uint64_t const length = std::uint64_t{16} << below(9);
     for (unsigned i = 1; i < o.depth; ++i) changes_.push_back(below(length));
+    lowest_ = -static_cast<std::int64_t>(changes_.size());
   }
 
  private:
-  static constexpr unsigned patience = 1000;  // points that a task may pass in a row while others are ready
-
   /// Higher goes first. New tasks get a random place among the others; equal ones are told apart by their numbers.
   std::int64_t priority(task_id id) {
-    auto const [at, fresh] = priorities_.try_emplace(id, 0);
-    if (fresh) at->second = 1 + below(std::uint64_t{1} << 31);
-    return at->second;
+    std::int64_t& its = place_of(id);
+    if (its == 0) its = 1 + below(std::uint64_t{1} << 31);
+    return its;
   }
-  void fall(task_id id) { priorities_[id] = lowest_--; }
+  std::int64_t& place_of(task_id id) {
+    if (priorities_.size() <= id) priorities_.resize(id + 1 + id / 2);
+    return priorities_[id];
+  }
+  void fall(task_id id) { place_of(id) = --lowest_; }
   std::size_t best(tasks ready) {
     std::size_t best = 0;
     for (std::size_t i = 1; i < ready.size(); ++i)
@@ -118,8 +122,12 @@ class pct_policy final : public seeded {
     return best;
   }
   void step(task_id current) {
-    for (std::uint64_t const at : changes_)
-      if (at == steps_ && current != 0) fall(current);
+    for (std::size_t i = 0; i != changes_.size(); ++i)
+      if (changes_[i] == steps_ && current != 0) {
+        auto const place = -1 - static_cast<std::int64_t>(i);
+        if (priority(current) > place) place_of(current) = place;
+        else fall(current);  // it has yielded
+      }
     ++steps_;
   }
   std::uint32_t next(task_id last, bool yielded, tasks ready) override {
@@ -128,22 +136,16 @@ class pct_policy final : public seeded {
   }
   std::uint32_t preemption(task_id current, tasks ready) override {
     step(current);
-    in_a_row_ = current == last_ ? in_a_row_ + 1 : 0;
-    last_ = current;
-    if (in_a_row_ > patience) {
-      fall(current);
-      in_a_row_ = 0;
-    }
+    if (turn_.is_over(current)) fall(current);
     std::size_t const other = best(ready);
     return priority(ready[other]->id) > priority(current) ? static_cast<std::uint32_t>(other) + 1 : 0;
   }
 
-  std::map<task_id, std::int64_t> priorities_;
-  std::int64_t lowest_ = 0;
+  std::vector<std::int64_t> priorities_;  // by the tasks' numbers, which begin at 1; 0: not drawn yet
   std::vector<std::uint64_t> changes_;
+  std::int64_t lowest_ = 0;  // below those of changes_
   std::uint64_t steps_ = 0;
-  task_id last_ = 0;
-  unsigned in_a_row_ = 0;
+  turn turn_{1000};
 };
 
 class round_robin_policy final : public seeded {
@@ -188,8 +190,9 @@ std::uint32_t from_list::next(task_id, bool, tasks ready) {
   return ready.size() > 1 ? draw(rt::choice::next, static_cast<std::uint32_t>(ready.size())) : 0;
 }
 
-std::uint32_t from_list::preemption(task_id, tasks ready) {
-  return draw(rt::choice::preempt, static_cast<std::uint32_t>(ready.size()) + 1);
+std::uint32_t from_list::preemption(task_id current, tasks ready) {
+  std::uint32_t const listed = draw(rt::choice::preempt, static_cast<std::uint32_t>(ready.size()) + 1);
+  return !strict_ && turn_.is_over(current) && listed == 0 ? 1 : listed;
 }
 
 std::string from_list::misfit() const {

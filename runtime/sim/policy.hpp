@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,6 +14,26 @@
 #include "runtime/sim/choices.hpp"
 
 namespace weft::sim {
+
+/// How many points a task has passed in a row. One that polls without a yield would never let the others go on.
+class turn {
+ public:
+  explicit turn(unsigned longest) noexcept : longest_(longest) {}
+
+  /// At a point of `current`, while others are ready.
+  bool is_over(task_id current) noexcept {
+    passed_ = current == last_ ? passed_ + 1 : 0;
+    last_ = current;
+    if (passed_ <= longest_) return false;
+    passed_ = 0;
+    return true;
+  }
+
+ private:
+  unsigned const longest_;
+  unsigned passed_ = 0;
+  task_id last_ = 0;
+};
 
 /// Numbers, records and traces what those below choose.
 class recorder : public rt::chooser {
@@ -46,7 +65,8 @@ class recorder : public rt::chooser {
 
 [[nodiscard]] std::unique_ptr<recorder> make_policy(options const& o);
 
-/// Makes the choices of a list, and 0 where it says nothing. `strictly`: notes where the run does not come to them.
+/// Makes the choices of a list, and 0 where it says nothing. `strictly`: notes where the run does not come to them; else, where parts of
+/// a list were left out, a task that polls gives way now and then, or the run might never end.
 class from_list final : public recorder {
  public:
   from_list(std::vector<deviation> list, bool strictly) noexcept
@@ -64,6 +84,7 @@ class from_list final : public recorder {
   std::vector<deviation> list_;
   std::size_t at_ = 0;
   bool const strict_;
+  turn turn_{10'000};
   std::string misfit_;
 };
 

@@ -82,3 +82,17 @@ TEST_CASE("a client with a time-out outlives every loss of its connection") {
   CHECK(answered > failed);
   CHECK(failed > 50);
 }
+
+TEST_CASE("the date of a response in a simulation is the virtual clock's, and the same for the same seed") {
+  std::string date;
+  auto const ask = [&] {
+    beside_a_server([&](std::string const& url) {
+      weft::sleep_for(24h);
+      auto const got = http::get(url + "/hello/you");
+      must(got.has_value(), "no response");
+      date = got->header("Date").value_or("none");
+    });
+  };
+  sim::run(1, ask);
+  CHECK(date == "Fri, 02 Jan 1970 00:16:41 GMT");
+}

@@ -73,6 +73,43 @@ TEST_CASE("the choices are shortened to what the failure needs") {
   CHECK(std::count(r.choices.begin(), r.choices.end(), '-') <= 2);  // one preemption, and perhaps the return from it
 }
 
+TEST_CASE("what is found beside a task that polls is shortened, and not taken for a run without an end") {
+  auto const polls = [] {
+    weft::mutex lock;
+    bool stop = false;
+    int balance = 0;
+    auto const add = [&] {
+      int seen = 0;
+      {
+        std::lock_guard const hold(lock);
+        seen = balance;
+      }
+      std::lock_guard const hold(lock);
+      balance = seen + 1;
+    };
+    weft::wait_group all;
+    all.go([&] {
+      for (;;) {
+        std::lock_guard const hold(lock);
+        if (stop) return;
+      }
+    });
+    all.go(add);
+    all.go([&] {
+      add();
+      std::lock_guard const hold(lock);
+      stop = true;
+    });
+    all.wait();
+    if (balance != 2) throw std::runtime_error("balance");
+  };
+  sim::result const r = sim::explore(1000, polls);
+  REQUIRE(r.failed);
+  CHECK(r.what == "balance");
+  CHECK(std::count(r.choices.begin(), r.choices.end(), '-') <= 4);
+  CHECK_THROWS_WITH(sim::replay(r.choices, polls), "balance");
+}
+
 TEST_CASE("replay without choices is an ordinary run, and returns its result") {
   CHECK(sim::replay("w1", [] { return 5; }) == 5);
   sim::replay("w1", sound);
@@ -84,8 +121,8 @@ TEST_CASE("choices that do not fit the program are told from its failures") {
   CHECK_THROWS_AS(sim::replay(r.choices, [] {}), sim::mismatch);
   CHECK_THROWS_AS(sim::replay("w1-0p1/77", lost_update), sim::mismatch);
   CHECK_THROWS_AS(sim::replay("w1-0t1/2", lost_update), sim::mismatch);
-  for (char const* text :
-       {"", "w2", "w1-", "w1-3", "w1-3x1/2", "w1-3p2/2", "w1-3p0/2", "w1-3p1", "w1 3p1/2", "w1-3p1/2,"})
+  for (char const* text : {"", "w2", "w1-", "w1-3", "w1-3x1/2", "w1-3p2/2", "w1-3p0/2", "w1-3p1", "w1 3p1/2",
+                           "w1-3p1/2,", "w1-5p1/2-18446744073709551615p1/2", "w1-18446744073709551615p1/2-0p1/2"})
     CHECK_THROWS_AS(sim::replay(text, lost_update), std::invalid_argument);
 }
 

@@ -60,6 +60,12 @@ TEST_CASE("a run that ends its process is a failure with a seed") {
   CHECK(r.seed == 0);
   CHECK(r.choices.empty());
   CHECK(r.what == "the program ended with status 3");
+  CHECK(weft::sim::explore_apart(10, [] { ::_Exit(0); }).what == "the program ended with status 0");
+  std::signal(SIGCHLD, SIG_IGN);  // then nobody tells how it ended
+  CHECK(weft::sim::explore_apart(10, [] { std::abort(); }).what == "the program was ended");
+  CHECK_FALSE(weft::sim::explore_apart(10, [] {}).failed);
+  std::signal(SIGCHLD, SIG_DFL);
+  CHECK(weft::sim::explore_apart(0, [] {}).runs == 0);
 }
 
 TEST_CASE("choices from the environment are replayed, in the test's own process") {
