@@ -19,6 +19,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <ranges>
 
 #include <weft/detail/chan_sides.hpp>
@@ -113,3 +114,11 @@ template <class T>
 inline constexpr bool std::ranges::disable_sized_range<weft::receiver<T>> = true;
 template <class T>
 inline constexpr bool std::ranges::disable_sized_range<weft::chan<T>> = true;
+
+// For std::unordered_map and the like, of clients by their channels.
+template <class T>
+struct std::hash<weft::chan<T>> : weft::detail::chan_hash {};
+template <class T>
+struct std::hash<weft::sender<T>> : weft::detail::chan_hash {};
+template <class T>
+struct std::hash<weft::receiver<T>> : weft::detail::chan_hash {};

@@ -32,8 +32,7 @@ constexpr std::size_t looked_at_most = 1'000'000;  // in a stack of many megabyt
 constinit object_lock install_lock;
 constinit unsigned installs = 0;                             // guarded by install_lock
 constinit std::atomic<overflow_describe> describe{nullptr};  // written under install_lock, read in the handler
-constinit bool is_static_program = false;                    // so is this
-constinit std::uintptr_t bias_of_program = 0;                // and this
+constinit std::uintptr_t bias_of_program = 0;                // so is this
 
 // What the program had put above our handler when that was to go stays, and may call ours as what stood below it, or put it back. So the next time another
 // entry of ours goes above that: each knows for good what stood below it, and no fault comes round. Where all are taken what stands there stays on top.
@@ -50,9 +49,11 @@ void put_default_back(int signal) noexcept {
 }
 
 void say_calls(std::span<void* const> frames) noexcept {
-  if (!is_static_program) return ::backtrace_symbols_fd(frames.data(), static_cast<int>(frames.size()), STDERR_FILENO);
+  Dl_info known;
+  bool const is_static = ::dladdr(reinterpret_cast<void const*>(&say_calls), &known) == 0;
+  if (!is_static) return ::backtrace_symbols_fd(frames.data(), static_cast<int>(frames.size()), STDERR_FILENO);
   message line;
-  for (void* const frame : frames) {  // the loader, which is asked there, knows nothing of it
+  for (void* const frame : frames) {  // the loader, which is asked there too, knows nothing of them
     auto const address = reinterpret_cast<std::uintptr_t>(frame);
     line << "program(+";
     line.hex(address - bias_of_program) << ")[";
@@ -150,8 +151,6 @@ void install_overflow_report(overflow_describe ask) noexcept {
   if (installs++ > 0) return;
 
   void* frame[1];
-  Dl_info known;
-  is_static_program = ::dladdr(reinterpret_cast<void const*>(&install_overflow_report), &known) == 0;
   bias_of_program = program_bias();
   (void)current_calls(frame, 1);  // the unwinder sets itself up, which a signal handler may not do
   for (int const signal : signals) {

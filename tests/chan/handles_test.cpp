@@ -5,6 +5,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -119,6 +120,15 @@ TEST_CASE("handles are equal if they mean the same channel") {
   s = d;
   CHECK(s == d);
   CHECK(s);
+}
+
+TEST_CASE("channels and their ends are keys") {
+  auto c = weft::make_chan<int>();
+  auto d = weft::make_chan<int>();
+  std::unordered_map<weft::sender<int>, char const*> names{{c, "c"}, {d, "d"}, {weft::sender<int>(), "nil"}};
+  CHECK(names.at(c.tx()) == std::string("c"));
+  CHECK(names.at(weft::sender<int>()) == std::string("nil"));
+  CHECK(std::hash<weft::chan<int>>()(c) == std::hash<weft::receiver<int>>()(c.rx()));
 }
 
 TEST_CASE("a handle that was moved from can be assigned, destroyed and moved, and nothing else") {

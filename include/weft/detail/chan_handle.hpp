@@ -4,6 +4,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -95,6 +96,15 @@ template <class T, std::uint64_t A, std::uint64_t B>
   check_not_moved(core_of(b), "comparing a channel handle");
   return core_of(a) == core_of(b);
 }
+
+/// Equal handles have equal ones. By address: what is kept by it has no order, in simulated runs neither.
+struct chan_hash {
+  template <class T, std::uint64_t Ends>
+  [[nodiscard]] std::size_t operator()(chan_handle<T, Ends> const& of) const noexcept {
+    check_not_moved(core_of(of), "hashing a channel handle");
+    return std::hash<void const*>{}(core_of(of));
+  }
+};
 
 /// One handle's share of the channel while it lives, without a type of handle: what an iterator holds. For the member `of` of chan.
 class counted_receiver {
