@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdarg>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
@@ -49,12 +50,29 @@ std::size_t whole_lines(std::string_view text) noexcept {
   return end != std::string_view::npos ? end + 1 : PIPE_BUF;
 }
 
-/// Whoever shares the terminal or pipe may have made it non-blocking. A reader is waited for, but not one that has stopped to read.
-bool has_room_soon() noexcept {
-  constexpr int patience_ms = 1000;
-  pollfd error{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
-  return ::poll(&error, 1, patience_ms) > 0;
+std::int64_t now_ms() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
 }
+
+/// Whoever shares the terminal or pipe may have made it non-blocking. A reader is waited for, but not one that has stopped to read:
+/// false after `patience_ms` without any room, whatever signals have come meanwhile.
+class room_awaited {
+ public:
+  [[nodiscard]] bool wait() noexcept {
+    std::int64_t const now = now_ms();
+    if (until_ms_ == none) until_ms_ = now + patience_ms;
+    if (now >= until_ms_) return false;
+    pollfd error{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    return ::poll(&error, 1, static_cast<int>(until_ms_ - now)) != 0;
+  }
+  void found() noexcept { until_ms_ = none; }
+
+ private:
+  static constexpr std::int64_t patience_ms = 1000, none = -1;
+  std::int64_t until_ms_ = none;
+};
 
 }  // namespace
 
@@ -115,10 +133,12 @@ void write_error(std::string_view text) noexcept {
   int const kept = errno;
   {
     pipe_signal_withheld const meanwhile;
+    room_awaited room;
     while (!text.empty()) {
       ssize_t const written = ::write(STDERR_FILENO, text.data(), whole_lines(text));
-      if (written < 0 && (errno == EINTR || (errno == EAGAIN && has_room_soon()))) continue;
+      if (written < 0 && (errno == EINTR || (errno == EAGAIN && room.wait()))) continue;
       if (written <= 0) break;
+      room.found();
       text.remove_prefix(static_cast<std::size_t>(written));
     }
   }

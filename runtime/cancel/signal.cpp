@@ -126,7 +126,7 @@ class registry {
     try {
       // A handler on the thread would be as good as any, but a program may count on its own threads.
       rt::signals_blocked const meanwhile;
-      rt::start_thread([this, fd] { listen(fd); }).detach();
+      rt::start_detached([this, fd] { listen(fd); });
     } catch (std::system_error const& e) {
       ::close(fd);
       throw std::system_error(e.code(), "weft: cannot start the thread for signals");
@@ -168,7 +168,6 @@ class registry {
   }
 
   [[noreturn]] void listen(int fd) noexcept {
-    rt::keep_loaded();
     rt::set_thread_name("weft-signals");
     rt::sources.threads.fetch_add(1, std::memory_order_release);
     for (;;) {

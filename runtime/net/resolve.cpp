@@ -16,7 +16,6 @@
 #include "runtime/base/lasting.hpp"
 #include "runtime/net/address.hpp"
 #include "runtime/net/operation.hpp"
-#include "runtime/platform/platform.hpp"
 #include "runtime/platform/thread.hpp"
 #include "runtime/sched/completion.hpp"
 #include "runtime/sched/simulated.hpp"
@@ -89,7 +88,7 @@ class resolver_threads {
     std::error_code error;
     try {
       rt::signals_blocked const meanwhile;
-      rt::start_thread([this] { serve(); }).detach();
+      rt::start_detached([this] { serve(); });
       return {};
     } catch (std::system_error const& e) {
       error = e.code();
@@ -113,7 +112,6 @@ class resolver_threads {
   static constexpr unsigned most_threads = 16;
 
   void serve() noexcept {
-    rt::keep_loaded();
     while (auto request = next()) {
       look_up(*request);
       request->done.complete();

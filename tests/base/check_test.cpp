@@ -6,6 +6,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -58,9 +60,14 @@ TEST_CASE("a line that nobody reads does not end the program, and leaves no sign
 
 namespace {
 
-/// A long text of numbered lines through a pipe that is read slowly, while another thread writes lines of its own.
+/// A long text of numbered lines through a pipe that is read slowly, while another thread writes lines of its own, and signals come.
 child_end write_much(bool blocking) {
   return run_child([=] {
+    sigset_t alarm, before;
+    ::sigemptyset(&alarm);
+    ::sigaddset(&alarm, SIGALRM);
+    ::pthread_sigmask(SIG_BLOCK, &alarm, &before);  // for the threads
+    ::signal(SIGALRM, [](int) {});
     int ends[2];
     if (::pipe2(ends, blocking ? 0 : O_NONBLOCK) != 0) return 1;
     int const parent = ::dup(STDERR_FILENO);
@@ -81,7 +88,11 @@ child_end write_much(bool blocking) {
     });
     std::string text;
     for (int i = 0; i < 20'000; ++i) text += "line " + std::to_string(i) + " of a long text\n";
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    itimerval const each_millisecond{{0, 1000}, {0, 1000}};
+    ::setitimer(ITIMER_REAL, &each_millisecond, nullptr);
     write_error(text);
+    ::pthread_sigmask(SIG_BLOCK, &alarm, nullptr);
     written = true;
     other.join();
     ::dup2(parent, STDERR_FILENO);  // the pipe's last writer goes
@@ -106,6 +117,20 @@ TEST_CASE("a long text is written to its end, in whole lines beside those of oth
     CHECK(next == 20'000);
     CHECK(broken == 0);
   }
+}
+
+TEST_CASE("who has stopped to read is not waited for, although signals come") {
+  auto const end = run_child([] {
+    int ends[2];
+    if (::pipe2(ends, O_NONBLOCK) != 0) return 1;
+    ::dup2(ends[1], STDERR_FILENO);
+    ::signal(SIGALRM, [](int) {});
+    itimerval const each_ten_milliseconds{{0, 10'000}, {0, 10'000}};
+    ::setitimer(ITIMER_REAL, &each_ten_milliseconds, nullptr);
+    write_error(std::string(1'000'000, 'x'));
+    return 0;
+  });
+  CHECK(end.exit_code == 0);
 }
 
 TEST_CASE("a message puts together texts and numbers") {

@@ -3,6 +3,7 @@
 #include <weft/weft.hpp>
 
 #include <chrono>
+#include <csignal>
 
 #include "part.hpp"
 
@@ -37,4 +38,8 @@ extern "C" __attribute__((visibility("default"))) int part_finds_deadlock() {
 extern "C" __attribute__((visibility("default"))) void part_gives_up_a_look_up() {
   weft::run(
       [] { (void)weft::within(std::chrono::milliseconds(20), [] { (void)weft::net::resolve("host.example:1"); }); });
+}
+
+extern "C" __attribute__((visibility("default"))) void part_asks_for_signals() {
+  weft::run([] { (void)weft::signals({SIGUSR2}); });
 }
