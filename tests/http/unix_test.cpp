@@ -164,7 +164,7 @@ TEST_CASE("a refusal over a unix socket can be read by who is still sending") {
   });
 }
 
-TEST_CASE("one server listens on TCP and on a path; a shutdown answers what has connected, and removes the path") {
+TEST_CASE("one server listens on TCP and on a path, and a shutdown answers what has connected, and removes the path") {
   std::string const path = "/tmp/weft-http-" + std::to_string(::getpid()) + ".sock";
   weft::options o;
   o.workers = 1;
