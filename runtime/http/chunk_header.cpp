@@ -40,10 +40,12 @@ bool may_become_chunk_header(std::string_view unread, bool behind_another, std::
   std::string_view const line = unread.substr(0, end);
   if (!hexadecimal.all_of(line.substr(0, 1)) || line.contains('\n')) return false;
   if (end == unread.npos) return true;
-  if (line.empty() || (looked < end + 2 && leaves_quote_open(line))) return false;
-  // Behind the line of the last chunk there are trailers, behind any other data.
-  std::string_view const digits = line.substr(0, line.find_first_not_of("0123456789abcdefABCDEF"));
-  return !zeroes.all_of(digits) || !has_bare_line_feed(unread, std::max(end, looked));
+  bool const seen = looked >= end + 2;
+  if (line.empty() || (!seen && leaves_quote_open(line))) return false;
+  // Behind the line of the last chunk there are trailers, behind any other data. Any other of five bytes Beast took when it was whole.
+  auto const digits = [&] { return line.substr(0, line.find_first_not_of("0123456789abcdefABCDEF")); };
+  bool const last = (seen && end >= shortest_last_chunk) || zeroes.all_of(digits());
+  return !last || !has_bare_line_feed(unread, std::max(end, looked));
 }
 
 }  // namespace weft::rt

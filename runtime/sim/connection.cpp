@@ -219,6 +219,7 @@ void connection::close(side s, bool by_reset) noexcept {
   me.slot = nullptr;
   me.closed = true;
   if (!open_ || me.broken) return me.out.drop();
+  by_reset = by_reset && !local_;  // to Linux that is a matter of TCP
   if (by_reset) me.out.drop();
   if (by_reset || me.unread() != 0) {
     me.out.post(message::reset, {});  // F4

@@ -31,7 +31,7 @@ bool has_tasks(weft::rt::spread_shards& shards) {
 
 }  // namespace
 
-TEST_CASE("tasks that find their context's list locked get more of them\\, and a cancellation reaches all") {
+TEST_CASE("tasks that find their context's list locked get more of them, and a cancellation reaches all") {
   for (unsigned const workers : {2u, 4u}) {
     with_worker_count(workers, [workers] {
       auto [ctx, cancel] = weft::with_cancel();

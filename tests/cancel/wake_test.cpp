@@ -162,7 +162,8 @@ TEST_CASE("a task that is cancelled before it began still starts, and meets its 
   });
 }
 
-TEST_CASE("a cancellation point throws under a cancelled context even if it could go ahead; what cannot wait is none") {
+TEST_CASE(
+    "a cancellation point throws under a cancelled context even if it could go ahead, and what cannot wait is none") {
   with_workers([] {
     auto [ctx, cancel] = weft::with_cancel();
     weft::scoped_context const in(ctx);

@@ -29,7 +29,7 @@ bool is_cancelled(F f) {
   return false;
 }
 
-TEST_CASE("operations that can wait throw in a cancelled context even if they could go ahead; try operations do not") {
+TEST_CASE("operations that can wait throw in a cancelled context even if they could go ahead, try operations do not") {
   with_workers([] {
     auto c = weft::make_chan<int>(10);
     c.send(1);

@@ -20,7 +20,7 @@ using weft::test::await_receivers;
 using weft::test::await_senders;
 using weft::test::with_workers;
 
-TEST_CASE("the last sender's going closes the channel; what is buffered is still received") {
+TEST_CASE("the last sender's going closes the channel, and what is buffered is still received") {
   with_workers([] {
     auto [tx, rx] = weft::make_ends<int>(4);
     {

@@ -183,7 +183,7 @@ TEST_CASE("a channel of optionals hands over its element where that is asked for
   });
 }
 
-TEST_CASE("all handlers void: the index; none void: the common type; mixed: an optional") {
+TEST_CASE("all handlers void: the index, none void: the common type, mixed: an optional") {
   with_workers([] {
     auto c = weft::make_chan<int>(1);
     auto index = weft::select(on_recv(c, [](int) {}), on_send(c, 1), on_timeout(1h, [] {}));

@@ -81,7 +81,7 @@ TEST_CASE("handlers may rearm, add cases and clear") {
   });
 }
 
-TEST_CASE("timeouts of a selector count from each wait; deadlines do not") {
+TEST_CASE("timeouts of a selector count from each wait, deadlines do not") {
   with_workers([] {
     weft::selector s;
     s.recv(weft::chan<int>(), [](int) {});

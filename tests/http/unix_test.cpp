@@ -6,6 +6,8 @@
 
 #include <unistd.h>
 
+#include <stdexcept>
+
 using namespace http_test;
 
 namespace {
@@ -151,6 +153,32 @@ TEST_CASE("who reads a large response slowly over a unix socket gets all of it, 
   });
 }
 
+TEST_CASE("a body of HTTP/1.0 that is cut over a unix socket ends without a reset, also in a simulated run") {
+  everywhere([] {
+    std::string const path = fresh_name();
+    http::router r;
+    r.get("/cut", [] {
+      return http::response(200, "text/plain", [](http::body_writer& w) {
+        w.write("half");
+        w.flush();
+        throw std::runtime_error("cut");
+      });
+    });
+    beside_server_at(path, r, {}, [&](http::server&) {
+      net::unix_stream client = asked(path, "GET /cut HTTP/1.0\r\n\r\n");
+      std::string all;
+      char buffer[1000];
+      for (;;) {
+        auto const n = client.read_some(buffer);
+        REQUIRE(n);
+        if (*n == 0) break;
+        all.append(buffer, *n);
+      }
+      CHECK(body_of(all) == "half");
+    });
+  });
+}
+
 TEST_CASE("a refusal over a unix socket can be read by who is still sending") {
   everywhere([] {
     std::string const path = fresh_name();
@@ -164,7 +192,7 @@ TEST_CASE("a refusal over a unix socket can be read by who is still sending") {
   });
 }
 
-TEST_CASE("one server listens on TCP and on a path; a shutdown answers what has connected, and removes the path") {
+TEST_CASE("one server listens on TCP and on a path, and a shutdown answers what has connected, and removes the path") {
   std::string const path = "/tmp/weft-http-" + std::to_string(::getpid()) + ".sock";
   weft::options o;
   o.workers = 1;

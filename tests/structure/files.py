@@ -12,6 +12,7 @@ EXAMPLE_LIMIT, LONG_EXAMPLES = 80, {"examples/http_load.cpp"}
 PROGRAM_LIMIT = 400  # a file of a program that has a folder of its own: examples/<program>/
 README_LIMIT = 200
 FORBIDDEN = {"util", "utils", "common", "helper", "helpers", "manager", "misc"}
+TEST_NAME = re.compile(r'\bTEST_CASE\(\s*((?:"[^"]*"\s*)+)')
 LEFT_OVER = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b")
 FOLDERS = ["include", "runtime", "examples", "bench", "tests", "cmake", "scripts"]
 
@@ -33,6 +34,11 @@ for path in files(root, FOLDERS, (".cpp", ".hpp", ".h", ".py", ".sh", ".cmake", 
     for number, line in enumerate(text, 1):
         if LEFT_OVER.search(line):
             faults.append(f"{path}:{number}: something is left to do")
+
+    # CTest takes it apart, or Catch2 does not find it: then nothing runs, which is no failure.
+    for name in TEST_NAME.findall("\n".join(text)):
+        if ";" in name or "\\" in name:
+            faults.append(f"{path}: the name of a test has a semicolon or a backslash, by which it is not run: {name}")
 
 readme = "README.md"
 if os.path.exists(os.path.join(root, readme)) and len(lines(root, readme)) > README_LIMIT:

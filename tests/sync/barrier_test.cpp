@@ -58,7 +58,7 @@ TEST_CASE("an arrival can be waited for later, and a party that drops out is not
   });
 }
 
-TEST_CASE("a cancelled task does not arrive; one cancelled while it waits has arrived") {
+TEST_CASE("a cancelled task does not arrive, one cancelled while it waits has arrived") {
   with_workers([] {
     weft::barrier barrier(2);
     std::atomic<bool> cancelled{false};
