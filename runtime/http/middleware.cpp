@@ -47,23 +47,24 @@ middleware log_requests(std::function<void(std::string_view)> sink) {
       // Taken before: the handler may move the request away.
       std::string const subject = std::string(q.method()) + ' ' + std::string(q.target());
       time_point const began = weft::now();
+      auto const log = [&](std::string const& status) { sink(line_of(subject, status, weft::now() - began)); };
       try {
         response r = next(q);
-        sink(line_of(subject, std::to_string(r.status()), weft::now() - began));
+        log(std::to_string(r.status()));
         return r;
       } catch (error const& e) {
-        sink(line_of(subject, std::to_string(rt::status_of(e)), weft::now() - began));
+        log(std::to_string(rt::status_of(e)));
         throw;
       } catch (std::exception const& e) {
         int const fault = rt::client_fault(e, body_of(q));
-        sink(line_of(subject, std::to_string(fault != 0 ? fault : 500), weft::now() - began));
+        log(std::to_string(fault != 0 ? fault : 500));
         throw;
       } catch (cancelled const&) {
         uncancellable const its_own_wait;
-        sink(line_of(subject, status_of_cancelled(), weft::now() - began));
+        log(status_of_cancelled());
         throw;
       } catch (...) {
-        sink(line_of(subject, "500", weft::now() - began));
+        log("500");
         throw;
       }
     };

@@ -40,17 +40,20 @@ std::string without_dots_in_path(std::string_view url) {
          std::string(url.substr(query));
 }
 
-/// What is not of ASCII cannot stand in a request line.
-std::string escaped(std::string_view s) {
+std::string escaped(std::string_view s, bool (*must_be)(unsigned char)) {
   static constexpr char digits[] = "0123456789ABCDEF";
   std::string out;
   for (char const c : s) {
     auto const u = static_cast<unsigned char>(c);
-    if (u < 0x80) out += c;
+    if (!must_be(u)) out += c;
     else (out += '%').append({digits[u >> 4], digits[u & 15]});
   }
   return out;
 }
+
+/// It cannot stand in a request line.
+bool is_not_ascii(unsigned char c) noexcept { return c >= 0x80; }
+bool is_blank(unsigned char c) noexcept { return c == ' '; }
 
 bool has_scheme(std::string_view location) noexcept {
   auto const colon = location.find(':');
@@ -62,12 +65,7 @@ std::string with_blanks_escaped(std::string_view location) {
   bool const names_host = has_scheme(location) || location.starts_with("//");
   auto const begin =
       names_host ? std::min(location.find_first_of("/?", location.find("//") + 2), location.size()) : std::size_t(0);
-  std::string out(location.substr(0, begin));
-  for (char const c : location.substr(begin)) {
-    if (c == ' ') out += "%20";
-    else out += c;
-  }
-  return out;
+  return std::string(location.substr(0, begin)) + escaped(location.substr(begin), is_blank);
 }
 
 /// What an address can be made of: whether there is such a host is found out when it is looked up.
@@ -113,7 +111,7 @@ result<url_parts> split_url(std::string_view url) {
   url_parts parts;
   parts.host = authority;
   parts.address = std::string(host) + ':' + (port.empty() ? "80" : std::string(port));
-  parts.target = escaped(url.substr(end));
+  parts.target = escaped(url.substr(end), is_not_ascii);
   if (!parts.target.starts_with('/')) parts.target.insert(0, 1, '/');
   return parts;
 }

@@ -34,25 +34,33 @@ void beside_server(auto& make_routes, http::server_options const& options, F& f)
   serving.join();
 }
 
-/// The same with 1 and 2 workers and the kernel's sockets.
-template <class F>
-void with_server_on_the_machine(auto make_routes, http::server_options options, F f) {
+/// f() with 1 and 2 workers and the kernel's sockets.
+void on_the_machine(auto f) {
   for (unsigned workers : {1u, 2u}) {
     CAPTURE(workers);
     weft::options o;
     o.workers = workers;
-    weft::run(o, [&] { beside_server(make_routes, options, f); });
+    weft::run(o, f);
   }
 }
 
 /// And in simulated runs, whose network delays and splits what is sent.
-template <class F>
-void with_server(auto make_routes, http::server_options options, F f) {
-  with_server_on_the_machine(make_routes, options, f);
+void everywhere(auto f) {
+  on_the_machine(f);
   for (std::uint64_t seed = 0; seed != weft::test::simulated_seeds; ++seed) {
     CAPTURE(seed);
-    weft::sim::run(seed, [&] { beside_server(make_routes, options, f); });
+    weft::sim::run(seed, f);
   }
+}
+
+template <class F>
+void with_server_on_the_machine(auto make_routes, http::server_options options, F f) {
+  on_the_machine([&] { beside_server(make_routes, options, f); });
+}
+
+template <class F>
+void with_server(auto make_routes, http::server_options options, F f) {
+  everywhere([&] { beside_server(make_routes, options, f); });
 }
 
 inline std::error_code error_of(weft::result<http::response> const& r) { return r ? std::error_code() : r.error(); }
@@ -60,7 +68,8 @@ inline std::error_code error_of(weft::result<http::response> const& r) { return 
 /// A connection for hand-made bytes.
 class wire {
  public:
-  explicit wire(std::string const& address) : stream_(std::move(*net::tcp_stream::connect(address))) {
+  explicit wire(std::string const& address) : wire(std::move(*net::tcp_stream::connect(address))) {}
+  explicit wire(net::stream_base stream) : stream_(std::move(stream)) {
     stream_.set_read_deadline(weft::now() + 20s);  // a test that waits for what never comes fails rather than hangs
   }
   wire& send(std::string_view bytes) {
@@ -101,7 +110,7 @@ class wire {
     }
     return std::exchange(in_, {});
   }
-  net::tcp_stream& stream() { return stream_; }
+  net::stream_base& stream() { return stream_; }
 
  private:
   bool more() {
@@ -111,7 +120,7 @@ class wire {
     in_.append(buffer, n.value_or(0));
     return n.value_or(0) != 0;
   }
-  net::tcp_stream stream_;
+  net::stream_base stream_;
   std::string in_;
 };
 

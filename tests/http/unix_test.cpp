@@ -32,24 +32,6 @@ void beside_server_at(std::string const& path, http::router routes, http::server
   serving.join();
 }
 
-/// With 1 and 2 workers and the kernel's sockets.
-void on_the_machine(auto f) {
-  for (unsigned workers : {1u, 2u}) {
-    CAPTURE(workers);
-    weft::options o;
-    o.workers = workers;
-    weft::run(o, f);
-  }
-}
-
-void everywhere(auto f) {
-  on_the_machine(f);
-  for (std::uint64_t seed = 0; seed != weft::test::simulated_seeds; ++seed) {
-    CAPTURE(seed);
-    weft::sim::run(seed, f);
-  }
-}
-
 /// Sends a request and gives the stream, whose reads end after 20 s.
 net::unix_stream asked(std::string const& path, std::string_view request) {
   auto stream = net::unix_stream::connect(path).value();
@@ -113,19 +95,13 @@ TEST_CASE("a client of a unix socket that is gone cancels its handler, one that 
         entered.recv();
       }
       CHECK(ended.recv() == "cancelled");
-      net::unix_stream half = asked(path, get("/wait"));
-      CHECK(half.shutdown_write());
+      wire half(net::unix_stream::connect(path).value());
+      half.send(get("/wait"));
+      CHECK(half.stream().shutdown_write());
       entered.recv();
       weft::sleep_for(1500ms);  // the server looks at the socket more than once, and probes
       go_on.send(weft::unit{});
-      std::string answer(1000, '\0');
-      answer.resize(half.read_some(std::span(answer)).value());
-      while (body_of(answer).size() < 4) {
-        char more[100];
-        auto const n = half.read_some(more);
-        if (n.value_or(0) == 0) break;
-        answer.append(more, *n);
-      }
+      std::string const answer = half.response();
       CHECK(status_of(answer) == 200);
       CHECK(body_of(answer) == "done");
     });
