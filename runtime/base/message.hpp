@@ -22,6 +22,10 @@ class message {
   message& vformat(char const* format, __builtin_va_list arguments) noexcept;  // not in a signal handler
 
   std::string_view text() const noexcept { return {buffer_, length_}; }
+  char const* c_str() noexcept {
+    buffer_[length_] = '\0';
+    return buffer_;
+  }
 
   // Adds a line feed and writes the whole line to standard error in one write(2). Keeps errno.
   void write_line() noexcept;

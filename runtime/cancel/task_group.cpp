@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "runtime/base/check.hpp"
+#include "runtime/base/exception_text.hpp"
 #include "runtime/base/lock.hpp"
 #include "runtime/cancel/group_places.hpp"
 #include "runtime/sched/cancel_node.hpp"
@@ -222,7 +223,7 @@ void report_unseen(std::exception_ptr const& unseen) noexcept {
   try {
     std::rethrow_exception(unseen);
   } catch (std::exception const& e) {
-    rt::warn("a task_group was destroyed with an exception that nobody has seen: %s", e.what());
+    rt::warn("a task_group was destroyed with an exception that nobody has seen: %s", rt::exception_text(e).c_str());
   } catch (cancelled const&) {
     rt::task const* const t = rt::current_task();
     if (t != nullptr && rt::scheduler::is_unwound(t->sched)) return;  // each is, one after the other: simulated.cpp

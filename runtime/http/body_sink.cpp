@@ -5,6 +5,7 @@
 #include "runtime/http/state.hpp"
 
 #include "runtime/base/check.hpp"
+#include "runtime/base/exception_text.hpp"
 #include "runtime/net/scratch.hpp"
 #include "runtime/net/system.hpp"
 #include "runtime/platform/platform.hpp"
@@ -146,7 +147,7 @@ stream_end stream_body(http_connection& c, std::string& out, http::response cons
   } catch (std::exception const& e) {
     fault = client_fault(e, body);
     if (!sink.told() && fault == 0)
-      report_failure("streamed", "response", e.what());  // a client that is gone is no failure of ours
+      report_failure("streamed", "response", exception_text(e).c_str());  // a client that is gone is no failure of ours
   } catch (...) {
     report_failure("streamed", "response", "an exception of unknown type");
   }

@@ -1,6 +1,7 @@
 // What becomes of what a handler throws: a response, or a line on stderr.
 #include "runtime/http/failure.hpp"
 
+#include "runtime/base/exception_text.hpp"
 #include "runtime/base/message.hpp"
 #include "runtime/http/request_stream.hpp"
 #include "runtime/http/response_text.hpp"
@@ -31,11 +32,11 @@ http::response response_to(std::exception_ptr const& thrown, std::string_view me
   } catch (http::error const& e) {
     int const status = status_of(e);
     if (status < 500) return http::response(status, e.what());
-    report_failure(method, path, e.what());
+    report_failure(method, path, exception_text(e).c_str());
     return plain_response(status);
   } catch (std::exception const& e) {
     if (int const fault = client_fault(e, body); fault != 0) return plain_response(fault);
-    report_failure(method, path, e.what());
+    report_failure(method, path, exception_text(e).c_str());
     return plain_response(500);
   } catch (cancelled const&) {
     throw;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "runtime/base/check.hpp"
+#include "runtime/base/exception_text.hpp"
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/io.hpp"
 #include "runtime/sched/scheduler.hpp"
@@ -164,7 +165,7 @@ void serving::report(std::exception_ptr thrown) noexcept {
   try {
     std::rethrow_exception(thrown);
   } catch (std::exception const& e) {
-    rt::warn("net::serve: a handler threw: %s", e.what());
+    rt::warn("net::serve: a handler threw: %s", rt::exception_text(e).c_str());
   } catch (...) {
     rt::warn("net::serve: a handler threw what is no std::exception");
   }

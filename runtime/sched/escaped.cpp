@@ -1,10 +1,12 @@
 // An exception has left a task that nobody joins.
 
 #include <exception>
+#include <optional>
 
 #include <weft/error.hpp>
 
 #include "runtime/base/check.hpp"
+#include "runtime/base/exception_text.hpp"
 #include "runtime/sched/cancel_node.hpp"
 #include "runtime/sched/scheduler.hpp"
 #include "runtime/sched/simulated.hpp"
@@ -19,7 +21,7 @@ using namespace weft::rt;
 void escaped_from_go() noexcept {
   task* t = current_task();
   char const* what = "an exception that is not a std::exception";
-  std::exception_ptr held;
+  std::optional<exception_text> text;
   bool const is_cancelled = t->current_context()->is_cancelled_for_all() || t->inherited->is_cancelled_for_all() ||
                             t->sched->last_call() || is_given_up(t->sched->simulated());
   try {
@@ -29,11 +31,9 @@ void escaped_from_go() noexcept {
     what = "weft::cancelled, although its context is not cancelled";
   } catch (closed_channel const& e) {
     if (is_cancelled) return;  // a neighbour was cancelled too, and let go of its end before this task was woken
-    held = std::current_exception();
-    what = e.what();
+    what = text.emplace(e).c_str();
   } catch (std::exception const& e) {
-    held = std::current_exception();
-    what = e.what();
+    what = text.emplace(e).c_str();
   } catch (...) {
   }
   if (simulation* s = t->sched->simulated()) {  // the run has failed, not the process

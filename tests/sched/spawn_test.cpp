@@ -326,6 +326,29 @@ TEST_CASE("what is said of an exception that escapes is one line, and a long nam
   CHECK(std::ranges::count(end.errors, '\n') == 1);
 }
 
+TEST_CASE("what is said of an exception that escapes names the ones nested in it, the cause last") {
+  child_end const end = run_child([] {
+    std::set_terminate([] { ::_exit(44); });
+    weft::run([] {
+      weft::go([] {
+        try {
+          try {
+            throw std::runtime_error("no such file");
+          } catch (...) {
+            std::throw_with_nested(std::logic_error("cannot read the settings"));
+          }
+        } catch (...) {
+          std::throw_with_nested(std::runtime_error("cannot start"));
+        }
+      });
+      weft::sleep_for(10s);
+    });
+    return 0;
+  });
+  CHECK(end.exit_code == 44);
+  CHECK(end.errors.ends_with("ended by an exception: cannot start: cannot read the settings: no such file\n"));
+}
+
 TEST_CASE("a cancelled that escapes a go task ends it if its context is cancelled, and the process if it is not") {
   with_workers([] {
     auto const met = weft::make_chan<int>(1);
