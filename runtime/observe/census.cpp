@@ -59,7 +59,10 @@ bool visit(task& t, void* arg) {
   task_entry e;
   switch (t.phase.load(std::memory_order_relaxed)) {
     case task_phase::fresh: e.state = task_state::not_begun; break;
-    case task_phase::running: e.state = task_state::running; break;
+    case task_phase::running:
+      e.state = task_state::running;
+      e.blocks = t.blocking.get() != 0;
+      break;
     case task_phase::yielded: e.state = task_state::ready; break;
     case task_phase::joining:  // its frames are below those of the task that it joins
       e.state = task_state::parked;

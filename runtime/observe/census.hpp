@@ -32,6 +32,7 @@ struct task_entry {
   char const* file = nullptr;  // place of spawn; null: not known. Static text
   unsigned line = 0;
   task_state state = task_state::running;
+  bool blocks = false;  // of a running one: inside weft::blocking
   // Of a parked one:
   wait_reason reason = wait_reason::none;
   void const* object = nullptr;

@@ -99,7 +99,7 @@ std::string describe_calls(std::vector<void*> const& addresses) {
 
 std::string describe(task_entry const& e) {
   std::string text = who(e.id, e.name, e.file, e.line) + ": ";
-  if (e.state != task_state::parked) return text += state_name(e.state);
+  if (e.state != task_state::parked) return text.append(state_name(e.state)).append(e.blocks ? " weft::blocking" : "");
   text.append("waits on ").append(wait_reason_name(e.reason));
   if (e.joins != 0) append(text, " of task %" PRIu64, e.joins);
   else if (e.object != nullptr) append(text, " %p", e.object);

@@ -58,6 +58,27 @@ TEST_CASE("whatever a task is called, a dump has one line of it", "[observe][dum
   });
 }
 
+TEST_CASE("a dump tells a task in a blocking call from one that computes", "[observe][dump]") {
+  weft::test::with_workers([] {
+    weft::latch begun(1);
+    std::atomic<bool> over{false};
+    auto call = weft::spawn([&] {
+      weft::blocking([&] {
+        begun.count_down();
+        over.wait(false);
+      });
+    });
+    begun.wait();
+    std::string const text = dumped();
+    over = true;
+    over.notify_all();
+    call.join();
+    CHECK(contains(text, ": running weft::blocking\n"));
+    CHECK(contains(text, "task 1: running\n"));
+    CHECK(!contains(dumped(), "blocking"));
+  });
+}
+
 TEST_CASE("a dump knows the names of a program whose file has been removed", "[.][removed]") {
   std::string program(4096, '\0');
   program.resize(static_cast<std::size_t>(::readlink("/proc/self/exe", program.data(), program.size())));
