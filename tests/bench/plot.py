@@ -48,6 +48,19 @@ with tempfile.TemporaryDirectory() as folder:
         if f.read() != good:
             fail("a page replaced its own figures")
 
+    # A page is for others to see: it says which command it is of, and nothing of the folders here.
+    shown = subprocess.run([sys.executable, "-B", "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); import bench_kit; print(bench_kit.record({}, {}))",
+                            os.path.dirname(os.path.abspath(sys.argv[1])), "--json", "/home/me/out.json", "--html=/home/me/out.html", "--only", "a/b"],
+                           capture_output=True, text=True, timeout=60)
+    if "'--json', 'out.json', '--html=out.html', '--only', 'a/b'" not in shown.stdout:
+        fail(f"the command is kept as {shown.stdout}{shown.stderr}")
+
+    for says, args in (("programs: error: numbers", ["programs", "--repetitions", "0"]), ("http: error: numbers", ["http", "--duration", "0"]),
+                       ("--workers: not a list", ["--workers", "1,x"]), ("/none/examples is not there", ["programs", "--build", os.path.join(folder, "none")])):
+        refused = bench(*args)
+        if refused.returncode not in (1, 2) or says not in refused.stderr or os.path.exists(os.path.join(folder, "none")):
+            fail(f"{args} gave {refused.returncode}: {refused.stdout}{refused.stderr}")
+
     nowhere = os.path.join(folder, "none", "out")
     for args in (["--json", nowhere], ["--html", nowhere], ["http", "--json", nowhere]):
         refused = bench(*args, "--build", folder, "--peers", "")
