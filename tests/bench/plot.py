@@ -3,7 +3,9 @@ That a file of figures cannot be written is known before anything is measured.
 
 usage: plot.py BENCH
 """
+import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -54,6 +56,13 @@ with tempfile.TemporaryDirectory() as folder:
                            capture_output=True, text=True, timeout=60)
     if "'--json', 'out.json', '--html=out.html', '--only', 'a/b'" not in shown.stdout:
         fail(f"the command is kept as {shown.stdout}{shown.stderr}")
+
+    figures = os.path.join(os.path.dirname(os.path.abspath(sys.argv[1])), "..", "docs", "figures")
+    for name in os.listdir(figures):
+        if name.endswith(".json"):
+            with open(os.path.join(figures, name)) as f:
+                if folders := [word for word in json.load(f)["command"] if re.search("(^|=)/", word)]:
+                    fail(f"docs/figures/{name} names folders of a machine: {folders}")
 
     for says, args in (("programs: error: numbers", ["programs", "--repetitions", "0"]), ("http: error: numbers", ["http", "--duration", "0"]),
                        ("--workers: not a list", ["--workers", "1,x"]), ("/none/examples is not there", ["programs", "--build", os.path.join(folder, "none")])):
