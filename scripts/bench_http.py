@@ -65,8 +65,8 @@ def arguments(argv):
     p.add_argument("--peers", default=",".join(PEERS), metavar="LIST",
                    help="of %(default)s (default: all that are there); an empty one: the bare loop and weft alone")
     a = p.parse_args(argv)
-    a.repetitions = a.repetitions or (3 if a.quick else 5)
-    a.duration = a.duration or (2 if a.quick else 5)
+    a.repetitions = (3 if a.quick else 5) if a.repetitions is None else a.repetitions
+    a.duration = (2 if a.quick else 5) if a.duration is None else a.duration
     try:
         a.connections = [int(n) for n in a.connections.split(",")]
     except ValueError:

@@ -3,6 +3,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -67,8 +68,9 @@ def check_writable(*files):
 
 
 def record(about, figures):
-    """What is known of a run: for a file, or a page."""
-    return {"machine": about, "command": sys.argv, **figures}
+    """What is known of a run: for a file, or a page, which others may see: of files on this machine only the names."""
+    command = [os.path.relpath(os.path.abspath(sys.argv[0]), ROOT), *(re.sub(r"(^|=)/(?:[^/]*/)*", r"\1", word) for word in sys.argv[1:])]
+    return {"machine": about, "command": command, **figures}
 
 
 def write_figures(file, about, figures):

@@ -3,8 +3,9 @@
 logs   examples/log_pipeline on a generated log, by block and by line, and its twins in Go (bench/peers/go/logs) and in Rust
        (bench/peers/rust/src/bin/logs.rs): seconds, CPU seconds of the process, its peak memory. The log is read once before, so that
        it is in memory for all.
-cache  examples/cache_server and redis-server under redis-benchmark: SET and GET of 100,000 keys from 50 connections, one request at a
-       time and pipelined by 16. CPU microseconds a request of the server, user and system; the client shares the machine.
+cache  examples/cache_server, its twin in Rust (bench/peers/rust/src/bin/cache.rs) and redis-server under redis-benchmark: SET and GET of
+       100,000 keys from 50 connections, one request at a time and pipelined by 16. CPU microseconds a request of the server, user and system;
+       the client shares the machine. weft and Rust with --threads threads and with one.
 gateway  examples/fastjson_api and its twin in Go (bench/peers/go/gateway), each in front of a cache_server, without their log lines, under
        http_load: GET of one item from 64 and from 1,000 connections. CPU microseconds a request of the gateway.
 
@@ -31,17 +32,17 @@ def arguments(argv):
     p = argparse.ArgumentParser(prog="scripts/bench programs", description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--only", choices=["logs", "cache", "gateway"], help="one of them")
-    p.add_argument("--repetitions", type=int, default=0, metavar="N", help="runs of each (default 5; 3 with --quick)")
+    p.add_argument("--repetitions", type=int, metavar="N", help="runs of each (default 5; 3 with --quick)")
     p.add_argument("--bytes", metavar="N", help="size of the log (default 1G; 200M with --quick)")
-    p.add_argument("--requests", type=int, default=0, metavar="N", help="of a kind in a run (default 1000000; 200000 with --quick)")
+    p.add_argument("--requests", type=int, metavar="N", help="of a kind in a run (default 1000000; 200000 with --quick)")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="of each program (default: one a CPU); redis-server has one")
     p.add_argument("--quick", action="store_true", help="short runs, for a first look")
     p.add_argument("--json", metavar="FILE", help="also write all figures there")
     p.add_argument("--build", metavar="DIR", help="use the programs of this build folder as they are; build nothing")
     a = p.parse_args(argv)
-    a.repetitions = a.repetitions or (3 if a.quick else 5)
+    a.repetitions = (3 if a.quick else 5) if a.repetitions is None else a.repetitions
     a.bytes = a.bytes or ("200M" if a.quick else "1G")
-    a.requests = a.requests or (200_000 if a.quick else 1_000_000)
+    a.requests = (200_000 if a.quick else 1_000_000) if a.requests is None else a.requests
     a.threads = a.threads or len(os.sched_getaffinity(0))
     if min(a.repetitions, a.requests, a.threads) < 1:
         p.error("numbers must be positive")
@@ -55,6 +56,8 @@ def build(a):
         targets = ["example_log_generate", "example_log_pipeline", "example_cache_server", "example_fastjson_api", "example_http_load"]
         if subprocess.run([os.path.join(ROOT, "scripts", "build"), "release", *targets], stdout=sys.stderr).returncode:
             raise Failed("the programs do not build")
+    if not os.path.isdir(os.path.join(folder, "examples")):
+        raise Failed(f"{folder}/examples is not there")
     return os.path.join(folder, "examples")
 
 
@@ -183,12 +186,15 @@ def cache(a, examples, figures):
     if shutil.which("redis-benchmark") is None:
         tell("no redis-benchmark here (scripts/setup): without the cache")
         return
+    programs = {"weft": [os.path.join(examples, "cache_server"), "--workers"]}
+    if rust := build_rust(["cache"], os.path.join(os.path.dirname(examples), "bench")):
+        programs["Rust"] = [rust["cache"], "--threads"]
     servers = {}
     try:
-        port = free_port()
-        servers["weft"] = (start([os.path.join(examples, "cache_server"), "--listen", f"127.0.0.1:{port}", "--workers", str(a.threads)]), port)
-        port = free_port()
-        servers["weft, 1 worker"] = (start([os.path.join(examples, "cache_server"), "--listen", f"127.0.0.1:{port}", "--workers", "1"]), port)
+        for name, command in programs.items():
+            for threads in dict.fromkeys((a.threads, 1)):
+                port = free_port()
+                servers[f"{name}, {threads}"] = (start([*command, str(threads), "--listen", f"127.0.0.1:{port}"]), port)
         if shutil.which("redis-server"):
             port = free_port()
             servers["redis-server"] = (start(["redis-server", "--port", str(port), "--save", "", "--appendonly", "no"]), port)

@@ -81,6 +81,34 @@ class Peer:
         return name in self.rows or (name == "start_exit" and self.start is not None)
 
 
+def first_line(command):
+    """Of what it says; nothing where it fails."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.partition("\n")[0].strip() if done.returncode == 0 else ""
+
+
+def version_of(side):
+    """What is measured, and by what it was built: of weft the commit and the compiler."""
+    if side.name == "weft":
+        try:
+            with open(os.path.join(os.path.dirname(side.folder), "CMakeCache.txt")) as f:
+                cache = dict(re.findall(r"^(CMAKE_CXX_COMPILER|CMAKE_HOME_DIRECTORY):\w+=(.+)$", f.read(), re.M))
+            commit = first_line(["git", "-C", cache["CMAKE_HOME_DIRECTORY"], "describe", "--always", "--dirty"])
+            return ", ".join(filter(None, (f"weft {commit}".strip(), first_line([cache["CMAKE_CXX_COMPILER"], "--version"]))))
+        except (OSError, KeyError):
+            return "weft"
+    if side.name == "go":
+        return first_line(["go", "version"])
+    if side.name == "tokio":
+        with open(os.path.join(ROOT, "bench", "peers", "tokio", "Cargo.toml")) as f:
+            crates = re.findall(r'^(tokio|kanal) = .*?"=([\d.]+)"', f.read(), re.M)
+        return ", ".join([*(f"{name} {version}" for name, version in reversed(crates)), first_line(["rustc", "--version"])])
+    return first_line([side.program, "-version"]).replace("_", ".")
+
+
 def build_peer(name, folder):
     """(program, start program) or None if what it needs is missing."""
     sources = os.path.join(ROOT, "bench", "peers", name)

@@ -1,6 +1,6 @@
 // What the C++ peers share: options, measuring, and the line of JSON that scripts/bench reads, as bench/peers/go/main.go has them.
 //
-// usage: PEER [-only PART or ^NAME$] [-workers LIST] [-min-time SECONDS] [-background N] [-list]
+// usage: PEER [-only PART or ^NAME$] [-workers LIST] [-min-time SECONDS] [-background N] [-list] [-version]
 #pragma once
 
 #include <sys/resource.h>
@@ -107,7 +107,7 @@ inline void print(row const& b, unsigned workers, result const& r) {
 
 /// Calls with_workers(workers, background, f) for each number of workers: it starts the peer's runtime, runs f in it, and stops it.
 template <class WithWorkers>
-int run(int argc, char** argv, std::vector<row> const& rows, WithWorkers with_workers) {
+int run(int argc, char** argv, char const* version, std::vector<row> const& rows, WithWorkers with_workers) {
   std::string only, workers = "1,2";
   double min_time = 0.5;
   long background = 0;
@@ -123,6 +123,7 @@ int run(int argc, char** argv, std::vector<row> const& rows, WithWorkers with_wo
     else if (arg == "-min-time") min_time = std::atof(value());
     else if (arg == "-background") background = std::atol(value());
     else if (arg == "-list") list = true;
+    else if (arg == "-version") return std::puts(version) < 0 ? 1 : 0;
     else require(false, "unknown argument");
   }
   auto const wanted = [&](std::string const& name) {

@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <fstream>
 #include <limits>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -42,20 +43,20 @@ std::uint64_t number(std::string const& text) {
   } catch (std::out_of_range const&) {
     used = 0;
   }
-  if (used == 0 || used != text.size()) throw CLI::ValidationError("\"" + text + "\" is not a number");
+  if (used == 0 || used != text.size()) throw std::invalid_argument("\"" + text + "\" is not a number");
   return n;
 }
 
 constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max(), most_work = 1'000'000'000'000,
                         most_workers = 1024;
 
-/// "7", "1,2,4", "100..100000" (times ten) or, with plus_one, "1..4".
+/// "7", "1,2,4", "100..100000" (times ten) or, with plus_one, "1..4". What is none of these is std::invalid_argument.
 std::vector<std::uint64_t> values(std::string const& text, bool plus_one, std::uint64_t least, std::uint64_t most) {
   std::vector<std::uint64_t> out;
-  auto const too_many = [&] { return CLI::ValidationError("\"" + text + "\": at most " + std::to_string(most)); };
+  auto const too_many = [&] { return std::invalid_argument("\"" + text + "\": at most " + std::to_string(most)); };
   if (std::size_t const dots = text.find(".."); dots != std::string::npos) {
     std::uint64_t const first = number(text.substr(0, dots)), last = number(text.substr(dots + 2));
-    if (first > last || (first == 0 && !plus_one)) throw CLI::ValidationError("\"" + text + "\" is not a range");
+    if (first > last || (first == 0 && !plus_one)) throw std::invalid_argument("\"" + text + "\" is not a range");
     if (last > most) throw too_many();  // before they are counted up
     for (std::uint64_t n = first; n < last; n = plus_one ? n + 1 : n > last / 10 ? last : n * 10) out.push_back(n);
     out.push_back(last);
@@ -63,7 +64,7 @@ std::vector<std::uint64_t> values(std::string const& text, bool plus_one, std::u
     for (std::string const& word : CLI::detail::split(text, ',')) out.push_back(number(word));
   }
   if (out.empty() || *std::min_element(out.begin(), out.end()) < least)
-    throw CLI::ValidationError("\"" + text + "\": at least " + std::to_string(least));
+    throw std::invalid_argument("\"" + text + "\": at least " + std::to_string(least));
   if (*std::max_element(out.begin(), out.end()) > most) throw too_many();
   return out;
 }
@@ -160,9 +161,18 @@ int main(int argc, char** argv) {
   app.add_option("--messages", messages, "in all; 0: one for each task, at least 100,000")->capture_default_str();
   try {
     app.parse(argc, argv);
-    auto const all_tasks = values(tasks, false, 1, any), all_work = values(work_ns, false, 0, most_work),
-               all_capacities = values(capacity, false, 0, any), all_workers = values(workers, true, 1, most_workers);
-    std::uint64_t const in_all = number(messages);
+    auto const of = [](char const* option, auto const& read) {
+      try {
+        return read();
+      } catch (std::invalid_argument const& e) {
+        throw CLI::ValidationError(option, e.what());
+      }
+    };
+    auto const all_tasks = of("--tasks", [&] { return values(tasks, false, 1, any); });
+    auto const all_work = of("--work-ns", [&] { return values(work_ns, false, 0, most_work); });
+    auto const all_capacities = of("--capacity", [&] { return values(capacity, false, 0, any); });
+    auto const all_workers = of("--workers", [&] { return values(workers, true, 1, most_workers); });
+    std::uint64_t const in_all = of("--messages", [&] { return number(messages); });
     double const calibrated = rounds_per_ns();
     std::puts("tasks,work,work_ns,capacity,workers,messages,ns_per_message,cpu_ns_per_message,bytes_per_task");
     for (auto const w : all_workers)
@@ -176,7 +186,12 @@ int main(int argc, char** argv) {
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
       throw std::runtime_error("cannot write to standard output");
   } catch (CLI::Error const& e) {
-    return app.exit(e);
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help
+    std::fprintf(stderr, "scaling: %s\n", e.what());
+    return 2;
+  } catch (std::bad_alloc const&) {
+    std::fputs("scaling: there is no memory for so many tasks, or for so much in their channels\n", stderr);
+    return 1;
   } catch (std::exception const& e) {
     std::fprintf(stderr, "scaling: %s\n", e.what());
     return 1;

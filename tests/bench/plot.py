@@ -3,7 +3,9 @@ That a file of figures cannot be written is known before anything is measured.
 
 usage: plot.py BENCH
 """
+import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -47,6 +49,26 @@ with tempfile.TemporaryDirectory() as folder:
     with open(page, "rb") as f:
         if f.read() != good:
             fail("a page replaced its own figures")
+
+    # A page is for others to see: it says which command it is of, and nothing of the folders here.
+    shown = subprocess.run([sys.executable, "-B", "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); import bench_kit; print(bench_kit.record({}, {}))",
+                            os.path.dirname(os.path.abspath(sys.argv[1])), "--json", "/home/me/out.json", "--html=/home/me/out.html", "--only", "a/b"],
+                           capture_output=True, text=True, timeout=60)
+    if "'--json', 'out.json', '--html=out.html', '--only', 'a/b'" not in shown.stdout:
+        fail(f"the command is kept as {shown.stdout}{shown.stderr}")
+
+    figures = os.path.join(os.path.dirname(os.path.abspath(sys.argv[1])), "..", "docs", "figures")
+    for name in os.listdir(figures):
+        if name.endswith(".json"):
+            with open(os.path.join(figures, name)) as f:
+                if folders := [word for word in json.load(f)["command"] if re.search("(^|=)/", word)]:
+                    fail(f"docs/figures/{name} names folders of a machine: {folders}")
+
+    for says, args in (("programs: error: numbers", ["programs", "--repetitions", "0"]), ("http: error: numbers", ["http", "--duration", "0"]),
+                       ("--workers: not a list", ["--workers", "1,x"]), ("/none/examples is not there", ["programs", "--build", os.path.join(folder, "none")])):
+        refused = bench(*args)
+        if refused.returncode not in (1, 2) or says not in refused.stderr or os.path.exists(os.path.join(folder, "none")):
+            fail(f"{args} gave {refused.returncode}: {refused.stdout}{refused.stderr}")
 
     nowhere = os.path.join(folder, "none", "out")
     for args in (["--json", nowhere], ["--html", nowhere], ["http", "--json", nowhere]):

@@ -40,6 +40,7 @@ if lost.returncode != 1 or lost.stderr != "scaling: cannot write to standard out
 
 for wrong in (["--tasks", "0"], ["--tasks", "many"], ["--tasks", "10..1"], ["--workers", "-1"], ["--work", "rest"],
               ["--workers", "4294967297"], ["--workers", "1..9999999999"], ["--work-ns", "9999999999999"],
-              ["--messages", "0x10"], ["--messages", "-1"]):
-    if (refused := run(*wrong)).returncode == 0 or refused.stdout.count("\n") > 0 and "tasks,work" in refused.stdout:
-        fail(f"{wrong} was taken")
+              ["--messages", "0x10"], ["--messages", "-1"], ["--capacity", "1..x"], ["--tasks", "1.."], ["--tasks", "1,,2"]):
+    refused = run(*wrong)
+    if refused.returncode != 2 or refused.stdout or refused.stderr.count("\n") != 1 or not refused.stderr.startswith(f"scaling: {wrong[0]}: "):
+        fail(f"{wrong} gave {refused.returncode}: {refused.stdout}{refused.stderr}")

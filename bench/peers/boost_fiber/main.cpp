@@ -1,6 +1,7 @@
 // The rows that Boost.Fiber can do. One worker: its round robin, stacks of 64 KB from a pool. More: its shared_work, one queue for all
 // threads, which poll it (told to sleep instead, they are not woken by a fiber that becomes ready, and one thread does all the work).
 #include <boost/fiber/all.hpp>
+#include <boost/version.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -261,27 +262,28 @@ void start_background(long n) {
 
 int main(int argc, char** argv) {
   // A process a row: schedulers cannot be taken off a thread again, so the number of workers is that of the first row.
-  int const status = peer::run(argc, argv, rows(), [](unsigned workers, long background, auto f) {
-    static unsigned started = 0;
-    peer::require(started == 0, "boost_fiber: one row and one number of workers a process");
-    started = workers;
-    pooled = workers == 1;
-    if (workers > 1) {
-      for (unsigned i = 1; i < workers; ++i)
-        std::thread([] {
+  int const status =
+      peer::run(argc, argv, "Boost " BOOST_LIB_VERSION, rows(), [](unsigned workers, long background, auto f) {
+        static unsigned started = 0;
+        peer::require(started == 0, "boost_fiber: one row and one number of workers a process");
+        started = workers;
+        pooled = workers == 1;
+        if (workers > 1) {
+          for (unsigned i = 1; i < workers; ++i)
+            std::thread([] {
+              fibers::use_scheduling_algorithm<fibers::algo::shared_work>();
+              fibers::mutex lock;
+              fibers::condition_variable never;
+              std::unique_lock held(lock);
+              for (;;) never.wait(held);
+            }).detach();
           fibers::use_scheduling_algorithm<fibers::algo::shared_work>();
-          fibers::mutex lock;
-          fibers::condition_variable never;
-          std::unique_lock held(lock);
-          for (;;) never.wait(held);
-        }).detach();
-      fibers::use_scheduling_algorithm<fibers::algo::shared_work>();
-    }
-    start_background(background);
-    boost::this_fiber::yield();
-    f();
-    std::fflush(stdout);
-    if (workers > 1 || background > 0) std::_Exit(0);  // fibers that never end would be waited for
-  });
+        }
+        start_background(background);
+        boost::this_fiber::yield();
+        f();
+        std::fflush(stdout);
+        if (workers > 1 || background > 0) std::_Exit(0);  // fibers that never end would be waited for
+      });
   return status;
 }

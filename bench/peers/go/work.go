@@ -1,6 +1,10 @@
 package main
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
 
 func fib(n int) int {
 	if n < 2 {
@@ -102,15 +106,17 @@ func squaresOfChunk(c int) {
 	}
 }
 
+// parallelFor shares the chunks among as many goroutines as run at once, which take much less time than a goroutine a chunk.
 func parallelFor(n int) {
 	for ; n > 0; n-- {
 		var all sync.WaitGroup
-		for c := range indices / chunk {
-			all.Add(1)
-			go func() {
-				squaresOfChunk(c)
-				all.Done()
-			}()
+		var taken atomic.Int64
+		for range runtime.GOMAXPROCS(0) {
+			all.Go(func() {
+				for c := taken.Add(1); c <= indices/chunk; c = taken.Add(1) {
+					squaresOfChunk(int(c - 1))
+				}
+			})
 		}
 		all.Wait()
 	}

@@ -3,6 +3,7 @@
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
 #include <oneapi/tbb/task_group.h>
+#include <oneapi/tbb/version.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -104,7 +105,7 @@ std::vector<peer::row> rows() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return peer::run(argc, argv, rows(), [](unsigned workers, long, auto f) {
+  return peer::run(argc, argv, "oneTBB " TBB_VERSION_STRING, rows(), [](unsigned workers, long, auto f) {
     tbb::global_control const limit(tbb::global_control::max_allowed_parallelism, workers);
     tbb::task_arena arena(static_cast<int>(workers));
     arena.execute(f);

@@ -11,16 +11,31 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strconv"
 )
 
+type greeting struct {
+	Message string `json:"message"`
+}
+
 func greet(w http.ResponseWriter, message string) {
-	body, err := json.Marshal(map[string]string{"message": message})
+	body, err := json.Marshal(greeting{message})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Write(body)
+}
+
+// wholeBody is io.ReadAll where the length is not known: that grows its buffer twenty times for 64 KB.
+func wholeBody(r *http.Request) ([]byte, error) {
+	if r.ContentLength < 0 || r.ContentLength > 8<<20 {
+		return io.ReadAll(r.Body)
+	}
+	body := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, body)
+	return body, err
 }
 
 func main() {
@@ -33,12 +48,13 @@ func main() {
 		greet(w, "hello "+r.PathValue("name"))
 	})
 	http.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
+		body, err := wholeBody(r)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Header().Set("Content-Length", strconv.Itoa(len(body))) // else more than 2 KB go out in chunks
 		w.Write(body)
 	})
 	listener, err := net.Listen("tcp", *address)

@@ -244,11 +244,16 @@ func byLine(in io.Reader, parsers int) {
 		parsing.Go(func() {
 			var e event
 			known := map[string]chan line{}
+			var n, below int64
+			defer func() {
+				done.lines.Add(n)
+				done.below.Add(below)
+			}()
 			for l := range lines {
 				service, kept := parse(l.text[:len(l.text)-1], &e)
-				done.lines.Add(1)
+				n++
 				if !kept {
-					done.below.Add(1)
+					below++
 					l.from.leave(1)
 					continue
 				}

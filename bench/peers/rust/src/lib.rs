@@ -47,13 +47,19 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(4096)?.into_std()
 }
 
-/// Runs `serve` on a runtime of so many workers; as a task, since what block_on runs is no worker's.
+/// Runs `serve` on a runtime of so many workers, one: the current thread's; as a task, since what block_on runs is no worker's.
 pub fn on_tokio<F>(threads: usize, serve: F)
 where
     F: std::future::Future<Output = ()> + Send + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
+    let mut builder = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    let runtime = builder
         .enable_io()
         .build()
         .unwrap_or_else(|e| fail(&format!("no runtime: {e}")));

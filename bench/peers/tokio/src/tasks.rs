@@ -133,13 +133,21 @@ impl Squares {
     }
 }
 
+/// As many tasks as there are workers share the chunks, which takes much less time than a task a chunk.
 async fn parallel_for(n: u64) {
-    let (group, work) = (Group::new(), Squares::new());
+    let (group, work, taken) = (Group::new(), Squares::new(), &*Box::leak(Box::new(AtomicUsize::new(0))));
+    let tasks = tokio::runtime::Handle::current().metrics().num_workers();
     for _ in 0..n {
-        group.add(INDICES / CHUNK);
-        for c in 0..INDICES / CHUNK {
+        taken.store(0, Relaxed);
+        group.add(tasks);
+        for _ in 0..tasks {
             tokio::spawn(async move {
-                work.of_chunk(c);
+                loop {
+                    match taken.fetch_add(1, Relaxed) {
+                        c if c < INDICES / CHUNK => work.of_chunk(c),
+                        _ => break,
+                    }
+                }
                 group.done();
             });
         }

@@ -243,11 +243,12 @@ async fn by_line(mut input: File, folder: PathBuf, parsers: usize, counts: Arc<C
         let (folder, counts) = (folder.clone(), counts.clone());
         parsing.push(tokio::spawn(async move {
             let mut known: FxHashMap<String, AsyncSender<Line>> = FxHashMap::default();
+            let (mut n, mut below) = (0, 0);
             while let Ok(line) = lines.recv().await {
-                counts.lines.fetch_add(1, Ordering::Relaxed);
+                n += 1;
                 let to = match route(&line.bytes()[..line.bytes().len() - 1]) {
                     None => {
-                        counts.below.fetch_add(1, Ordering::Relaxed);
+                        below += 1;
                         continue;
                     }
                     Some(service) => match known.get(service) {
@@ -266,6 +267,8 @@ async fn by_line(mut input: File, folder: PathBuf, parsers: usize, counts: Arc<C
                 };
                 to.send(line).await.expect("a writer stays to the end");
             }
+            counts.lines.fetch_add(n, Ordering::Relaxed);
+            counts.below.fetch_add(below, Ordering::Relaxed);
         }));
     }
     for p in parsing {
