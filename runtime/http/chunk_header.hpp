@@ -1,7 +1,9 @@
 // What has come where a header is due and is not whole: whether it can become so, or nobody need wait for more of it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 namespace weft::rt {
@@ -18,6 +20,23 @@ inline constexpr std::size_t shortest_last_chunk = 5;
 [[nodiscard]] inline bool stays_in_line(std::string_view extensions) noexcept {
   return extensions.find_first_of("\r\n") == extensions.npos;
 }
+
+/// The extensions of all chunks of a body, by as much as they are longer than its data. They tell us nothing: without a limit their
+/// sender could keep us reading for ever for a body of few bytes (RFC 9112, 7.1.1).
+class extension_excess {
+ public:
+  /// Of the next chunk. What a chunk may be said to be in a few bytes is never too much. False: there are more than `most` now.
+  [[nodiscard]] bool add(std::size_t extensions, std::uint64_t data, std::size_t most) noexcept {
+    constexpr std::uint64_t always = 16;
+    bytes_ += extensions;
+    bytes_ -= std::min(bytes_, always);
+    bytes_ -= std::min(bytes_, data);
+    return bytes_ <= most;
+  }
+
+ private:
+  std::uint64_t bytes_ = 0;
+};
 
 /// Of what is unread where a chunk's header is due and not whole yet, with trailers if it is the last chunk's: whether more behind it
 /// can make it whole. Behind another chunk it begins with the end of that one's line. It was true of the first `looked` bytes.

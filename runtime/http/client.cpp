@@ -59,7 +59,7 @@ std::string header_of(request_state const& q, url_parts const& url) {
   std::string out;
   out.reserve(256);
   out.append(q.method).append(" ").append(url.target).append(" HTTP/1.1\r\n");
-  if (!q.field("Host")) out.append("Host: ").append(url.host).append("\r\n");
+  if (!q.field("Host")) out.append("Host: ").append(host_field(url)).append("\r\n");
   for (auto const& f : q.fields) {
     if (is_one_of(f.name, {"Content-Length", "Transfer-Encoding"})) continue;  // ours to say
     out.append(f.name).append(": ").append(f.value).append("\r\n");
@@ -257,15 +257,15 @@ bool is_secret(std::string_view field) noexcept {
 }
 
 /// The request for `url` that follows `q`. `same_host`: nothing was said of another one than that which answered, so that a Host of the
-/// caller's own holds on.
+/// caller's own holds on. `first`: the address of the request that all began with, of the same origin as others with that address.
 http::request redirected(http::request const& q, int status, std::string const& url, bool same_host,
-                         std::string_view first_host) {
+                         std::string_view first) {
   request_state const& from = http_access::state(q);
   bool const same = status == 307 || status == 308 || (status != 303 && from.method != "POST") || from.method == "HEAD";
   http::request next(same ? from.method : "GET", url, same ? from.body : std::string());
   request_state& to = http_access::state(next);
   if (same) to.write = from.write;
-  bool const here = equal_no_case(split_url(url).value_or(url_parts()).host, first_host);
+  bool const here = equal_no_case(split_url(url).value_or(url_parts()).address, first);
   for (auto const& [name, value] : from.fields) {
     if ((equal_no_case(name, "Host") && !same_host) || (is_secret(name) && !here) || (is_of_body(name) && !same))
       continue;
@@ -363,7 +363,8 @@ result<http::response> http_client::send_once(request_state const& q, url_parts 
 result<http::response> http_client::send(http::request& q, sink const& to) {
   (void)cancellation_point();  // also for what is no URL
   http_access::state(q).leave_connection();
-  std::string const first_host = split_url(q.target()).value_or(url_parts()).host;
+  if (q.method() == "CONNECT") return std::unexpected(std::make_error_code(std::errc::operation_not_supported));
+  std::string const first = split_url(q.target()).value_or(url_parts()).address;
   for (unsigned followed = 0;; ++followed) {
     request_state const& state = http_access::state(q);
     auto const url = split_url(state.target);
@@ -373,7 +374,7 @@ result<http::response> http_client::send(http::request& q, sink const& to) {
     auto const location = r ? r->header("Location") : std::nullopt;
     if (!follows || !location || !is_redirection(r->status())) return r;
     if (followed == options.max_redirects) return std::unexpected(make_error_code(http::errc::too_many_redirects));
-    q = redirected(q, r->status(), resolve_url(*url, *location), is_relative(*location), first_host);
+    q = redirected(q, r->status(), resolve_url(*url, *location), is_relative(*location), first);
   }
 }
 

@@ -19,10 +19,11 @@ enum class comparison { weak, strong };  // RFC 9110, 8.8.3.2: in a strong one a
 
 /// Whether a list of entity tags has this one. Ours are strong and have no commas.
 bool has_tag(std::string_view list, std::string_view tag, comparison how) noexcept {
+  if (list == "*") return true;
   for (std::string_view left = list; !left.empty();) {
     auto const comma = std::min(left.find(','), left.size());
     std::string_view const one = trim_blanks(left.substr(0, comma));
-    if (one == "*" || (how == comparison::weak ? without_weakness(one) : one) == tag) return true;
+    if ((how == comparison::weak ? without_weakness(one) : one) == tag) return true;
     left.remove_prefix(std::min(left.size(), comma + 1));
   }
   return false;
@@ -38,9 +39,15 @@ std::optional<bool> lists(request_state const& q, std::string_view field, std::s
   return found;
 }
 
-/// Whether the file has changed since the date of a field. Nothing where there is no date, or none that is one.
+/// Whether the file has changed since the date of a field. Nothing where there is no date, none that is one, or more than one
+/// (RFC 9110, 13.1.3).
 std::optional<bool> changed_since(request_state const& q, std::string_view field, file_validators const& now) noexcept {
-  auto const since = q.field(field);
+  std::optional<std::string_view> since;
+  for (auto const& f : q.fields) {
+    if (!equal_no_case(f.name, field)) continue;
+    if (since) return std::nullopt;
+    since = f.value;
+  }
   auto const date = since ? read_http_date(*since) : std::nullopt;
   return date ? std::optional(now.modified > *date) : std::nullopt;
 }

@@ -35,6 +35,20 @@ std::string tag_of(open_file const& f) {
 
 response not_found() { return response(404, "Not Found\n"); }
 
+/// Whether a slash of `path`, which is the decoded end of the target's path, was sent as %2F. Then it is part of a name, which no file
+/// has; taken for one that separates, it would lead round the routes of the folders below and their middleware.
+bool has_escaped_slash(std::string_view raw, std::string_view path) noexcept {
+  if (raw.find('%') == raw.npos) return false;
+  // Behind the slash before as many as `path` has: that is all of it if none was escaped, and more if one was.
+  std::size_t from = raw.size();
+  for (auto left = std::ranges::count(path, '/'); left >= 0 && from != 0; --left) {
+    auto const slash = raw.rfind('/', from - 1);
+    from = slash == raw.npos ? 0 : slash;
+  }
+  raw.remove_prefix(from);
+  return raw.contains("%2F") || raw.contains("%2f");
+}
+
 /// To the same path with a '/' at its end. One that begins with two is none to be sent back: it would name a host.
 response to_folder(request_state const& q) {
   if (q.raw_path.starts_with("//") || q.raw_path.find('\\') != q.raw_path.npos) return not_found();
@@ -86,6 +100,7 @@ handler files(std::string const& root, file_options options) {
     if (state.method != "GET" && state.method != "HEAD")
       return response(405, "Method Not Allowed\n").header("Allow", "GET, HEAD");
     std::string_view const path = q.param(options.param);
+    if (has_escaped_slash(state.raw_path, path)) return not_found();
     auto opened = open_beneath(*folder, path, options.index);
     if (auto const* none = std::get_if<no_file>(&opened)) {
       if (*none == no_file::unavailable) return response(503, "Service Unavailable\n");

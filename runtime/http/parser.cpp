@@ -1,7 +1,7 @@
 // The parsers' decisions on top of Beast's grammar: see parser.hpp.
 #include "runtime/http/parser.hpp"
 
-#include "runtime/http/chunk_header.hpp"
+#include "runtime/http/start_line.hpp"
 #include "runtime/sched/native_call.hpp"
 
 #include <boost/asio/buffer.hpp>
@@ -48,32 +48,6 @@ bool is_authority(std::string_view s) noexcept {
 /// Bytes that a target must not have: Beast lets pass what is not of ASCII. A fragment is the client's own matter.
 bool is_target(std::string_view s) noexcept {
   return std::ranges::all_of(s, [](char c) { return c > ' ' && c < 0x7f && c != '#'; });
-}
-
-/// "METHOD target HTTP/d.d": what is wrong with such a line is the number.
-bool well_formed_line(std::string_view line) noexcept {
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  auto const first = line.find(' '), last = line.rfind(' ');
-  if (first == line.npos || line.find(' ', first + 1) != last) return false;
-  auto const v = line.substr(last + 1);
-  return v.size() == 8 && v.starts_with("HTTP/") && v[5] >= '0' && v[5] <= '9' && v[6] == '.' && v[7] >= '0' &&
-         v[7] <= '9';
-}
-
-/// Where the digit stands of a minor version of HTTP/1 that came after 1.1; npos: it is another version, or no such line. Who speaks it
-/// must be taken for one who speaks the latest that we know (RFC 9110, 2.5).
-std::size_t later_minor_version(std::string_view line) noexcept {
-  if (!well_formed_line(line)) return line.npos;
-  auto const minor = line.rfind(' ') + std::string_view(" HTTP/1.").size();
-  return line[minor - 2] == '1' && line[minor] > '1' ? minor : line.npos;
-}
-
-/// The same of "HTTP/d.d status phrase", or the beginning of it that has come.
-std::size_t later_minor_version_of_status(std::string_view line) noexcept {
-  constexpr std::string_view before = "HTTP/1.";
-  constexpr std::size_t end = before.size() + 1;
-  bool const later = line.starts_with(before) && line.size() >= end && line[end - 1] > '1' && line[end - 1] <= '9';
-  return later && line.substr(end).substr(0, 1).find_first_not_of(' ') == line.npos ? end - 1 : line.npos;
 }
 
 }  // namespace
@@ -186,7 +160,7 @@ int request_parser::status_of(error_code const& e, std::string_view unread) cons
   using beast_http::error;
   if (e == error::body_limit) return 413;
   if (e == error::header_limit) return line_done_ ? 431 : 414;
-  if (e == error::bad_version) return well_formed_line(unread.substr(0, unread.find("\r\n"))) ? 505 : 400;
+  if (e == error::bad_version) return well_formed_request_line(unread.substr(0, unread.find("\r\n"))) ? 505 : 400;
   return 400;
 }
 
@@ -263,11 +237,19 @@ void request_parser::on_field_impl(field f, view name, view value, error_code&) 
       asks_to_close_ = asks_to_close_ || has_option(p.value, "close");
       asks_to_keep_ = asks_to_keep_ || has_option(p.value, "keep-alive");
       break;
-    case field::expect:
-      if (equal_no_case(p.value, "100-continue")) expects_continue_ = true;
-      else bad_expectation_ = true;
-      break;
+    case field::expect: take_expectations(p.value); break;
     default: break;
+  }
+}
+
+/// A list, whose empty elements are none (RFC 9110, 5.6.1.2).
+void request_parser::take_expectations(std::string_view list) noexcept {
+  for (std::string_view left = list; !left.empty();) {
+    auto const comma = std::min(left.find(','), left.size());
+    std::string_view const one = trim_blanks(left.substr(0, comma));
+    left.remove_prefix(std::min(left.size(), comma + 1));
+    if (equal_no_case(one, "100-continue")) expects_continue_ = true;
+    else if (!one.empty()) bad_expectation_ = true;
   }
 }
 
@@ -279,6 +261,7 @@ std::size_t request_parser::on_body_impl(view body,
 
 void request_parser::on_chunk_header_impl(std::uint64_t size, view extensions, error_code& e) {
   if (!stays_in_line(std_view(extensions))) e = beast_http::error::bad_chunk_extension;
+  else if (!extensions_.add(extensions.size(), size, limits_.header)) e = beast_http::error::header_limit;
   chunk_header_ = chunk_seen_ = true;
   chunk_left_ = size;
 }
@@ -314,13 +297,8 @@ std::size_t response_parser::feed(std::string_view in) {
     }
     error_code e;
     chunk_header_ = false;
-    std::size_t n = base::put(boost::asio::const_buffer(rest.data(), rest.size()), e);
-    if (e == beast_http::error::bad_version) {  // Beast has taken nothing
-      if (auto const at = later_minor_version_of_status(rest); at != rest.npos) {
-        std::string const as_known = std::string(rest).replace(at, 1, "1");
-        n = base::put(boost::asio::const_buffer(as_known.data(), as_known.size()), e);
-      }
-    }
+    std::size_t n = put(rest, e);
+    if (e == beast_http::error::bad_version || e == beast_http::error::bad_status) n = put_as_known(rest, e);
     taken += n;
     if (n != 0) looked_ = 0;
     if (!in_body) header_size_ += n;
@@ -335,6 +313,23 @@ std::size_t response_parser::feed(std::string_view in) {
     settle(e);
   }
   return taken;
+}
+
+std::size_t response_parser::put(std::string_view s, error_code& e) {
+  return base::put(boost::asio::const_buffer(s.data(), s.size()), e);
+}
+
+/// Behind a put() that has refused the status line, and so taken nothing: the same with a line that Beast knows, if it can be meant.
+std::size_t response_parser::put_as_known(std::string_view rest, error_code& e) {
+  std::string known(rest);
+  if (auto const at = later_minor_version_of_status(rest); at != rest.npos) {
+    known[at] = '1';
+    std::size_t const n = put(known, e);
+    if (e != beast_http::error::bad_status) return n;
+  }
+  if (e != beast_http::error::bad_status || !add_missing_blank(known)) return 0;
+  std::size_t const n = put(known, e);
+  return n - std::min<std::size_t>(n, 1);  // the blank has not been given to us
 }
 
 bool response_parser::may_go_on(std::string_view unread) noexcept {
@@ -411,6 +406,7 @@ void response_parser::add_to_body(view piece) {
 
 void response_parser::on_chunk_header_impl(std::uint64_t size, view extensions, error_code& e) {
   if (!stays_in_line(std_view(extensions))) e = beast_http::error::bad_chunk_extension;
+  else if (!extensions_.add(extensions.size(), size, limits_.header)) e = beast_http::error::header_limit;
   chunk_header_ = chunk_seen_ = true;
   chunk_left_ = size;
 }

@@ -10,6 +10,7 @@
 // Trailers are checked and kept apart: merged into the header they could change what it means after it was checked.
 #pragma once
 
+#include "runtime/http/chunk_header.hpp"
 #include "runtime/http/state.hpp"
 
 #include <weft/http/message.hpp>
@@ -93,6 +94,7 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   [[nodiscard]] std::size_t longest_line() const noexcept { return std::max(limits_.target, limits_.target + 64); }
   void check_header();
   [[nodiscard]] bool take_authority();
+  void take_expectations(std::string_view list) noexcept;
   /// Whether what is not whole yet may become so: else nobody waits for more of it.
   [[nodiscard]] bool may_go_on(std::string_view unread) noexcept;
   [[nodiscard]] int status_of(error_code const& e, std::string_view unread) const noexcept;
@@ -121,6 +123,7 @@ class request_parser final : private boost::beast::http::basic_parser<true> {
   bool chunk_header_ = false;  // one has just been taken
   bool chunk_seen_ = false;
   std::uint64_t chunk_left_ = 0;  // of its data
+  extension_excess extensions_;
   bool http11_ = false;
   bool keep_alive_ = false;
   bool asks_to_close_ = false, asks_to_keep_ = false;  // options of the Connection fields
@@ -171,6 +174,8 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   using field = boost::beast::http::field;
   using view = boost::beast::string_view;
 
+  std::size_t put(std::string_view s, error_code& e);
+  std::size_t put_as_known(std::string_view rest, error_code& e);
   void settle(error_code const& e);
   [[nodiscard]] bool may_go_on(std::string_view unread) noexcept;  // as request_parser's
 
@@ -208,6 +213,7 @@ class response_parser final : private boost::beast::http::basic_parser<false> {
   bool chunk_header_ = false;  // one has just been taken
   bool chunk_seen_ = false;
   std::uint64_t chunk_left_ = 0;  // of its data
+  extension_excess extensions_;
   std::vector<std::pair<std::string, std::string>> fields_;
   std::string body_;
 };

@@ -163,7 +163,8 @@ class search {
     route const* found = nullptr;
     for (auto const& r : node.routes) {
       if (r.method == q_.method) return found = &r, finish(found);
-      if (r.method == "*" || (!found && r.method == "GET" && q_.method == "HEAD")) found = &r;
+      // "*" answers what no other does, and GET answers HEAD: in whatever order they came.
+      if (r.method == "*" ? !found : r.method == "GET" && q_.method == "HEAD") found = &r;
     }
     if (found) return finish(found);
     for (auto const& r : node.routes) {
@@ -259,11 +260,12 @@ void route_table::freeze() {
     unmatched_.handler = wrapped(
         [](http::request& q) {
           request_state const& state = http_access::state(q);
-          if (state.method == "OPTIONS" && !state.allow.empty())
-            return http::response(204).header("Allow", state.allow + ", OPTIONS");
           if (state.method == "OPTIONS" && state.path == "*") return http::response(204);  // of the server: it is here
           if (state.allow.empty()) return http::response(404, "Not Found\n");
-          return http::response(405, "Method Not Allowed\n").header("Allow", state.allow);
+          // OPTIONS is answered for every path that is there, so it is one of the methods.
+          std::string const methods = has_option(state.allow, "OPTIONS") ? state.allow : state.allow + ", OPTIONS";
+          if (state.method == "OPTIONS") return http::response(204).header("Allow", methods);
+          return http::response(405, "Method Not Allowed\n").header("Allow", methods);
         },
         outermost());
     frozen_.store(true, std::memory_order_release);  // pairs with check_open's load

@@ -75,6 +75,15 @@ bool is_host(std::string_view host) noexcept {
   return !host.empty() && host.find_first_of(bracketed ? "[]" : "[]:") == host.npos;
 }
 
+/// A zone stands in a URL behind "%25", and in an address behind '%', which is let pass in a URL too.
+std::string address_of(std::string_view host) {
+  constexpr std::string_view escaped = "%25";
+  if (!host.starts_with('[')) return std::string(host);
+  auto const at = host.find(escaped);
+  if (at == host.npos || at + escaped.size() + 1 == host.size()) return std::string(host);  // none, or a number
+  return std::string(host.substr(0, at + 1)).append(host.substr(at + escaped.size()));
+}
+
 bool is_port(std::string_view port) noexcept {
   unsigned long number = 0;
   for (char const c : port) {
@@ -110,10 +119,16 @@ result<url_parts> split_url(std::string_view url) {
   if (!is_host(host) || !is_port(port)) return bad;
   url_parts parts;
   parts.host = authority;
-  parts.address = std::string(host) + ':' + (port.empty() ? "80" : std::string(port));
+  parts.address = address_of(host) + ':' + (port.empty() ? "80" : std::string(port));
   parts.target = escaped(url.substr(end), is_not_ascii);
   if (!parts.target.starts_with('/')) parts.target.insert(0, 1, '/');
   return parts;
+}
+
+std::string host_field(url_parts const& url) {
+  std::string_view const host = url.host;
+  auto const zone = host.starts_with('[') ? host.find('%') : host.npos;
+  return zone == host.npos ? url.host : std::string(host.substr(0, zone)).append(host.substr(host.find(']')));
 }
 
 std::string resolve_url(url_parts const& base, std::string_view given) {

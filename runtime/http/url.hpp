@@ -9,13 +9,16 @@
 namespace weft::rt {
 
 struct url_parts {
-  std::string host;     // as the Host field has it
+  std::string host;     // and port, as they were given
   std::string address;  // host:port
   std::string target;   // path and query
 };
 
 /// errc::bad_url, errc::unsupported_scheme. Bytes of path and query that are not of ASCII are escaped.
 [[nodiscard]] result<url_parts> split_url(std::string_view url);
+
+/// What the Host field says: without the zone of an IPv6 address, which is this machine's matter alone (RFC 6874, 4).
+[[nodiscard]] std::string host_field(url_parts const& url);
 
 /// Whether `location` says neither scheme nor host.
 [[nodiscard]] bool is_relative(std::string_view location) noexcept;

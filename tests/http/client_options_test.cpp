@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include <unistd.h>
+
 using namespace http_test;
 namespace rt = weft::rt;
 
@@ -91,6 +93,36 @@ TEST_CASE("a redirection to another host takes no secrets along") {
     q.header("Authorization", "secret").header("X-A", "1").header("Host", at);
     CHECK(c.send(q)->body() == "GET  - - 1");
   });
+}
+
+TEST_CASE("a redirection that writes the port out leads to the same origin, and another port does not") {
+  weft::run([] {  // by a unix socket, where no port has to be free
+    std::string const path = "@weft_http_origin_" + std::to_string(::getpid());
+    http::server server(routes());
+    REQUIRE(server.listen(std::move(*net::unix_listener::bind(path))));
+    auto serving = weft::spawn([&] { server.serve(); });
+    http::client c({.max_redirects = 1, .unix_socket = path});
+    auto const authorization_at = [&](std::string const& host) {
+      http::request q("GET", "http://h/away?url=http://" + host + "/show");
+      q.header("Authorization", "secret");
+      return c.send(q)->body();
+    };
+    for (char const* same : {"h", "h:80", "H:"}) CHECK(authorization_at(same) == "GET  secret - -");
+    for (char const* other : {"h:81", "i", "i:80"}) CHECK(authorization_at(other) == "GET  - - -");
+    server.shutdown(1s);
+    serving.join();
+  });
+}
+
+TEST_CASE("the zone of an IPv6 address is this machine's, and not said to the server") {
+  auto const parts = [](std::string_view url) { return rt::split_url(url).value(); };
+  CHECK(parts("http://[fe80::1%25eth0]/x").address == "[fe80::1%eth0]:80");
+  CHECK(parts("http://[fe80::1%eth0]:81/x").address == "[fe80::1%eth0]:81");
+  CHECK(parts("http://[fe80::1%25]/x").address == "[fe80::1%25]:80");  // a zone by its number
+  CHECK(rt::host_field(parts("http://[fe80::1%25eth0]:81/x")) == "[fe80::1]:81");
+  CHECK(rt::host_field(parts("http://[fe80::1%eth0]/x")) == "[fe80::1]");
+  CHECK(rt::host_field(parts("http://[::1]:81/x%25")) == "[::1]:81");
+  CHECK(rt::host_field(parts("http://h:81/")) == "h:81");
 }
 
 TEST_CASE("what a location refers to") {

@@ -104,6 +104,36 @@ TEST_CASE("files below the root are served, and nothing else") {
   CHECK_THROWS_AS(http::files((t.base / "none").string()), std::system_error);
 }
 
+TEST_CASE("an escaped slash is part of a name, and leads round no route") {
+  tree const t;
+  t.write("root/sub/a b.txt", "secret");
+  auto const routes = [&] {
+    http::router r;
+    auto const serve = http::files((t.base / "root").string());
+    r.get("/f/{path...}", serve);
+    r.get("/of/{what}/{path...}", serve);
+    r.get("/name/{path}", serve);
+    r.group("/f/sub", [](http::handler) -> http::handler {
+       return [](http::request&) { return http::response(401); };
+     }).get("/{path...}", serve);
+    return r;
+  };
+  with_server(routes, {}, [](std::string const& at, auto&) {
+    wire w(at);
+    CHECK(status_of(w.send(get("/f/sub/a%20b.txt")).response()) == 401);
+    for (char const* none :
+         {"/f/sub%2Fa%20b.txt", "/f/sub%2fa%20b.txt", "/f/sub%2F", "/of/x/sub%2Fa%20b.txt", "/name/sub%2Fa%20b.txt"}) {
+      CAPTURE(none);
+      std::string const r = w.send(get(none)).response();
+      CHECK(status_of(r) == 404);
+      CHECK_FALSE(has(r, "secret"));
+    }
+    CHECK(body_of(w.send(get("/of/x%2Fy/sub/a%20b.txt")).response()) == "secret");  // which is another parameter's
+    CHECK(body_of(w.send(get("/f/hello%2Etxt")).response()) == "hello world");
+    CHECK(status_of(w.send(get("/f/a%252Fb")).response()) == 404);
+  });
+}
+
 TEST_CASE("a pipe below the root is not opened: who waits to write to it would find a reader, and lose it") {
   tree const t;
   auto const routes = [&] {
@@ -173,6 +203,11 @@ TEST_CASE("a part of a file, and a file only if it has changed") {
     CHECK(status_of(ask("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n")) == 200);
     CHECK(status_of(ask("If-Modified-Since: yesterday\r\n")) == 200);
     CHECK(status_of(ask("If-None-Match: \"x\"\r\nIf-Modified-Since: " + date + "\r\n")) == 200);
+    std::string const old = "Sun, 06 Nov 1994 08:49:37 GMT\r\n";  // two dates are none
+    CHECK(status_of(ask("If-Modified-Since: " + date + "\r\nIf-Modified-Since: " + old)) == 200);
+    CHECK(status_of(ask("If-Unmodified-Since: " + old + "If-Unmodified-Since: " + date + "\r\n")) == 200);
+    CHECK(status_of(ask("If-None-Match: \"x,*,y\"\r\n")) == 200);  // one tag
+    CHECK(status_of(ask("If-Match: \"x,*,y\"\r\n")) == 412);
     CHECK(status_of(ask("If-Match: \"x\", " + tag + "\r\n")) == 200);
     CHECK(status_of(ask("If-Match: *\r\n")) == 200);
     CHECK(status_of(ask("If-Match: \"x\"\r\n")) == 412);

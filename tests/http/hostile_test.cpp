@@ -45,6 +45,13 @@ std::string post(std::string const& fields, std::string const& body) {
 }
 std::string chunked(std::string const& body) { return post("Transfer-Encoding: chunked\r\n", body); }
 
+/// So many chunks of a byte with extensions of so many.
+std::string extended(int chunks, int extension) {
+  std::string all;
+  while (chunks-- > 0) all += "1;" + std::string(static_cast<std::size_t>(extension - 1), 'e') + "\r\nx\r\n";
+  return all;
+}
+
 std::vector<attack> attacks() {
   std::string const inner = "GET /admin HTTP/1.1\r\n" + h + "\r\n";
   std::string flood;
@@ -113,6 +120,18 @@ std::vector<attack> attacks() {
        false},
       {"a chunk extension with a line feed", chunked("1;a\nb\r\nx\r\n0\r\n\r\n" + inner), {"400"}, true},
       {"a chunk extension without end", chunked("1;" + std::string(4000, 'a')), {"431"}, true},
+      {"chunks with longer extensions than data, in all",
+       chunked(extended(100, 40) + "0\r\n\r\n" + inner),
+       {"431"},
+       true},
+      {"the same to a handler that reads",
+       "POST /streamed HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\n" + extended(100, 40) + "0\r\n\r\n",
+       {"431"},
+       true},
+      {"chunks with short extensions",
+       chunked(extended(100, 16) + "0\r\n\r\n") + next,
+       {"POST /p [" + std::string(100, 'x') + "]", "GET /next []"},
+       false},
       {"a chunk ended by a line feed", chunked("1\r\nx\n0\r\n\r\n" + inner), {"400"}, true},
       {"chunks with line feeds alone", chunked("1\nx\n0\n\n"), {"400"}, true},
       {"a last chunk with line feeds alone", chunked("1\r\nx\r\n0\n\n"), {"400"}, true},
@@ -190,6 +209,8 @@ std::vector<attack> attacks() {
       {"many fields", "GET /f HTTP/1.1\r\n" + h + flood + "\r\n", {"431"}, true},
       {"a field without end", "GET /f HTTP/1.1\r\n" + h + "X: " + std::string(5000, 'x'), {"431"}, true},
       {"an expectation of the impossible", post("Expect: tea\r\nContent-Length: 1\r\n", "a"), {"417"}, true},
+      {"no expectation", post("Expect:\r\nContent-Length: 1\r\n", "a"), {"POST /p [a]"}, false},
+      {"one of two", post("Expect: 100-continue, tea\r\nContent-Length: 1\r\n", "a"), {"417"}, true},
       // Behind the last request of a connection nothing is a request.
       {"a request behind close", "GET /f HTTP/1.1\r\n" + h + "Connection: close\r\n\r\n" + inner, {"GET /f []"}, true},
       {"a request behind a bad one", "GET /f HTTP/1.1\r\n\r\n" + inner, {"400"}, true},

@@ -344,6 +344,7 @@ TEST_CASE("a later minor version of HTTP/1 is taken for 1.1, wherever the reques
 TEST_CASE("100-continue is expected only where a body follows") {
   CHECK(parse(with("Expect: 100-continue\r\nContent-Length: 2\r\n", "ab"), 100)->expects_continue);
   CHECK(parse(with("Expect: 100-Continue\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), 1000)->expects_continue);
+  CHECK(parse(with("Expect: , 100-continue,\r\nContent-Length: 2\r\n", "ab"), 100)->expects_continue);
   CHECK_FALSE(parse(with("Expect: 100-continue\r\n"), 100)->expects_continue);
 }
 

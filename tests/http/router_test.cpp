@@ -98,7 +98,7 @@ TEST_CASE("a path under another method gives 405 with Allow, an unknown one 404"
   CHECK(ask(r, "BREW", "/any").body == "any");
   answer const a = ask(r, "PUT", "/x");
   CHECK(a.status == 405);
-  CHECK(a.allow == "GET, HEAD, POST, DELETE");
+  CHECK(a.allow == "GET, HEAD, POST, DELETE, OPTIONS");
   CHECK(ask(r, "GET", "/y").status == 405);
   CHECK(ask(r, "GET", "/y/z").status == 404);
 }
@@ -113,6 +113,7 @@ TEST_CASE("OPTIONS is answered with what a path has, unless it has a handler of 
   CHECK(a.status == 204);
   CHECK(a.allow == "GET, HEAD, POST, OPTIONS");
   CHECK(ask(r, "OPTIONS", "/own").body == "own");
+  CHECK(ask(r, "PUT", "/own").allow == "OPTIONS");
   CHECK(ask(r, "OPTIONS", "/any").body == "any");
   CHECK(ask(r, "OPTIONS", "/none").status == 404);
 }
@@ -122,6 +123,20 @@ TEST_CASE("HEAD has its own route if one is given") {
   r.get("/x", says("get"));
   r.handle("HEAD", "/x", [] { return http::response(204); });
   CHECK(ask(r, "HEAD", "/x").status == 204);
+}
+
+TEST_CASE("HEAD is answered as GET is, and not by what answers every other method, in either order") {
+  http::router r;
+  r.handle("*", "/any_first", says("any"));
+  r.get("/any_first", says("get"));
+  r.get("/get_first", says("get"));
+  r.handle("*", "/get_first", says("any"));
+  for (char const* path : {"/any_first", "/get_first"}) {
+    CAPTURE(path);
+    CHECK(ask(r, "GET", path).body == "get");
+    CHECK(ask(r, "HEAD", path).body == "get");
+    CHECK(ask(r, "POST", path).body == "any");
+  }
 }
 
 TEST_CASE("two routes for the same requests are refused when the second is registered") {

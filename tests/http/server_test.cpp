@@ -87,7 +87,7 @@ TEST_CASE("a request is answered, and the connection goes on") {
     CHECK(status_of(w.send(get("/nowhere")).response()) == 404);
     std::string const wrong = w.send("PUT /hello HTTP/1.1\r\nHost: t\r\n\r\n").response();
     CHECK(status_of(wrong) == 405);
-    CHECK(has(wrong, "\r\nAllow: GET, HEAD\r\n"));
+    CHECK(has(wrong, "\r\nAllow: GET, HEAD, OPTIONS\r\n"));
     CHECK(status_of(w.send(get("/hello")).response()) == 200);
   });
 }

@@ -29,7 +29,7 @@ struct client_options {
   std::size_t max_idle = 1024;  // of all hosts
   /// How many redirections one call follows; errc::too_many_redirects beyond. 0: none, the response is returned as it is.
   /// 303, and a POST's 301 and 302, become a GET, without what fields say of the body; 307 and 308 are sent again as they were.
-  /// Authorization, Proxy-Authorization, Cookie and the like go to the host of the first request alone, and a Host of the caller's
+  /// Authorization, Proxy-Authorization, Cookie and the like go to host and port of the first request alone, and a Host of the caller's
   /// own holds as long as no redirection names a host. The body of one that is followed is dropped, whatever its size.
   unsigned max_redirects = 0;
   std::size_t max_header_bytes = 64 * 1024;
@@ -41,7 +41,8 @@ struct client_options {
 
 /// May be used by many tasks at once; copies share the pool. Every call parks until the whole response is there, and is
 /// a cancellation point: a request that is cancelled on its way closes its connection. Redirects are followed if the
-/// options say so. "https://" is errc::unsupported_scheme.
+/// options say so. "https://" is errc::unsupported_scheme; the method CONNECT, of whose tunnel nothing could be had here,
+/// std::errc::operation_not_supported.
 class client {
  public:
   client();
