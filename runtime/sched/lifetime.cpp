@@ -93,6 +93,7 @@ scheduler::scheduler(options const& o, simulation* sim)
       processor_count_(std::max(1u, wanted_workers(o))),
       sim_(sim),
       processors_(std::make_unique<processor[]>(processor_count_)),
+      victims_(processor_count_),
       stacks_(checked_stack_size(o.stack_size)),
       io_(poller_),
       thread_limit_(std::max(processor_count_, std::max(1u, o.max_threads) - 1)),  // the monitor is a thread too

@@ -50,6 +50,7 @@
 #include "runtime/sched/io.hpp"
 #include "runtime/sched/processor.hpp"
 #include "runtime/sched/task.hpp"
+#include "runtime/sched/victims.hpp"
 #include "runtime/sched/worker.hpp"
 
 namespace weft::rt {
@@ -375,6 +376,7 @@ class scheduler {
   unsigned const processor_count_;
   simulation* const sim_;  // null: an ordinary run. On the line of processor_count_, which each pick reads
   std::unique_ptr<processor[]> processors_;
+  victim_order const victims_;     // of the processors
   alignas(64) stack_pool stacks_;  // with a lock: not on that line
   global_queue global_;
   poller poller_;
@@ -435,13 +437,11 @@ class scheduler {
   std::atomic<unsigned> thread_limit_;                       // of these; lowered once by the monitor
   char const* thread_limit_name_ = "options::max_threads";   // guarded by lock_
   bool limit_reported_ = false, starving_reported_ = false;  // guarded by lock_
-  std::int64_t refused_until_ = 0;                  // guarded by lock_: the system gave no thread, so ask again then
-  std::atomic<std::uint32_t> adrift_{0}, hogs_{0};  // workers without a processor that run a task; of these, hogs
-  std::atomic<std::uint32_t> blocking_calls_{0};
-  std::atomic<std::uint64_t> hand_overs_{0};   // metrics
-  std::atomic<std::uint64_t> stood_aside_{0};  // how often
-  std::size_t default_stack_size_;             // constant
-  sigset_t signal_mask_;                       // constant: of the thread that made the runtime, and so of its workers
+  std::int64_t refused_until_ = 0;  // guarded by lock_: the system gave no thread, so ask again then
+  std::atomic<std::uint32_t> adrift_{0}, hogs_{0}, blocking_calls_{0};  // workers that are adrift; of these, hogs
+  std::atomic<std::uint64_t> hand_overs_{0}, stood_aside_{0};           // how often; metrics
+  std::size_t default_stack_size_;                                      // constant
+  sigset_t signal_mask_;  // constant: of the thread that made the runtime, and so of its workers
   // Constant: what the monitor's thread runs, made beforehand, since that could not say that there is no memory. Null
   // in a simulated run.
   std::unique_ptr<monitor, delete_monitor> watch_;
