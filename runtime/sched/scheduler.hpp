@@ -88,7 +88,7 @@ class scheduler {
     if (p != nullptr) [[likely]]
       p->count.ended.count_up(std::memory_order_release);
     else outside_ended_.fetch_add(1, std::memory_order_release);
-    wake_shutdown();
+    wake_shutdown(p);
   }
   void note_spawn(processor* p) noexcept {
     if (p != nullptr) [[likely]]
@@ -355,12 +355,12 @@ class scheduler {
   /// And no timer is being fired, which could start another.
   [[nodiscard]] bool all_over() const noexcept;
   [[nodiscard]] bool ends_for_good() noexcept;
-  void wake_shutdown() noexcept {
+  void wake_shutdown(processor const* of_end) noexcept {
     light_fence();  // pairs with D3
     if (draining_.load(std::memory_order_relaxed)) [[unlikely]]
-      wake_shutdown_if_over();
+      wake_shutdown_if_over(of_end);
   }
-  void wake_shutdown_if_over() noexcept;
+  void wake_shutdown_if_over(processor const* of_end) noexcept;  // D8
   void refuse_if_as_large(std::size_t wanted) const;
   void note_starving_locked() noexcept WEFT_REQUIRES(lock_);
   void starve(task* t) noexcept;  // t could not get a stack: it waits until one is free
