@@ -204,8 +204,7 @@ class scheduler {
   void refuse_guests() noexcept;
   /// Whether it is there and deadlocked(); null, or one that has gone, is not.
   [[nodiscard]] static bool is_unwound(scheduler const* s) noexcept;
-  /// In a child that fork has made, by its only thread.
-  static void forget_all_known() noexcept;
+  static void forget_all_known() noexcept;  // in a child that fork has made, by its only thread
   /// Names every task and ends the process (stuck.cpp).
   [[noreturn]] void report_stuck(char const* why);
 
@@ -369,6 +368,7 @@ class scheduler {
   void feed_without_monitor() noexcept;
   [[nodiscard]] bool stack_can_be_had(std::size_t size) noexcept;  // 0: the default
   bool release_loops(processor& p) noexcept;  // gives up all that it keeps, and feeds the starving: as feed_starving
+  void release_idle_loops() noexcept;         // of idle processors that keep more than their share of high_water
   [[nodiscard]] bool keeps_from_starving_locked(processor const& p) const noexcept WEFT_REQUIRES(lock_);
   void give_up_loops(processor& p) noexcept;  // before going idle while tasks starve
 

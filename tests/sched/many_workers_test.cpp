@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <atomic>
+#include <cstddef>
 #include <thread>
 
 #include "runtime/base/sanitizer.hpp"
@@ -75,4 +76,21 @@ TEST_CASE("many workers end with the last of their tasks, which end on all of th
       CHECK(ended == tasks);
       CHECK(r.metrics().live == 0);
     }
+}
+
+TEST_CASE("the stacks that many processors keep at hand go back while nothing goes on") {
+  if (weft::rt::asan || weft::rt::tsan) return;  // asan keeps what is mapped; with tsan no processor keeps any
+  constexpr unsigned workers = 64;
+  constexpr std::size_t tasks = 10'000;
+  weft::runtime r({.workers = workers});
+  start_all(r, workers);
+  r.run([&] {
+    auto const gate = weft::make_chan<int>();
+    weft::wait_group all;
+    for (std::size_t i = 0; i < tasks; ++i) all.go([gate] { gate.recv(); });
+    while (weft::current_metrics().parked < tasks) weft::yield();
+    gate.close();
+    all.wait();
+  });
+  while (r.metrics().stacks > 256) std::this_thread::sleep_for(1ms);  // the test's time limit
 }
