@@ -14,6 +14,11 @@
 // Each ending task counts itself (relaxed), then, after a light fence, reads draining_ and, if set, looks whether it was the last
 // (note_end): either it sees D2, or D4 sees its count. A task that is still there when the grace has passed is named, and the
 // process ends: hanging in silence would be worse.
+//
+// D8 To look whether it was the last is to read what every processor has counted, and each goes on counting. So nobody looks who has another task
+// queued on its processor: that one has not ended. Nor does the last one pass over its look. Say that its full fence, before D8, is the last
+// of all. A task that it still sees queued has ended, too, so a thief took it out of this queue, counted its end and passed a full fence of its
+// own before this one. Then this look at the queue comes after that taking, and does not see the task.
 
 #include <signal.h>
 
@@ -93,6 +98,7 @@ scheduler::scheduler(options const& o, simulation* sim)
       processor_count_(std::max(1u, wanted_workers(o))),
       sim_(sim),
       processors_(std::make_unique<processor[]>(processor_count_)),
+      victims_(processor_count_),
       stacks_(checked_stack_size(o.stack_size)),
       io_(poller_),
       thread_limit_(std::max(processor_count_, std::max(1u, o.max_threads) - 1)),  // the monitor is a thread too
@@ -286,11 +292,10 @@ void scheduler::stop_threads() {
     guard hold(lock_);
     stopping_.store(true, std::memory_order_seq_cst);
     monitor.swap(monitor_);
-    for (auto& w : storage_) {
-      w->wakeups.store(1, std::memory_order_release);
-      futex_wake(w->wakeups, 1);
-    }
+    for (auto& w : storage_) w->wakeups.store(1, std::memory_order_release);
   }
+  // Without lock_, which each takes as it wakes. Nobody adds to storage_ any more: see below.
+  for (auto& w : storage_) futex_wake(w->wakeups, 1);
   if (sim_ == nullptr) poller_.wake();
   monitor_word_.store(0, std::memory_order_seq_cst);
   futex_wake(monitor_word_, 1);  // sleeping or napping, or about to: see monitor::nap
@@ -338,8 +343,9 @@ bool scheduler::ends_for_good() noexcept {
   return false;
 }
 
-void scheduler::wake_shutdown_if_over() noexcept {
+void scheduler::wake_shutdown_if_over(processor const* of_end) noexcept {
   full_fence();
+  if (of_end != nullptr && (of_end->queue.peek_next() != nullptr || !of_end->queue.ring_empty())) return;  // D8
   if (all_over()) {
     drained_.store(1, std::memory_order_release);
     futex_wake(drained_, 1);

@@ -225,9 +225,8 @@ task* scheduler::linger(worker& w, processor& p) noexcept {
 }
 
 task* scheduler::steal(worker& w, processor& p, bool last_round) noexcept {
-  auto const start = static_cast<unsigned>(w.random.below(processor_count_));
-  for (unsigned i = 0; i < processor_count_; ++i) {
-    processor& victim = processors_[(start + i) % processor_count_];
+  for (victim_order::walk at(victims_, w.random.next()); !at.done(); at.next()) {
+    processor& victim = processors_[at.at()];
     if (&victim == &p) continue;
     if (task* t = p.queue.steal_from(victim.queue, false)) {
       p.count.steals += 1;

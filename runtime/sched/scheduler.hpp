@@ -50,6 +50,7 @@
 #include "runtime/sched/io.hpp"
 #include "runtime/sched/processor.hpp"
 #include "runtime/sched/task.hpp"
+#include "runtime/sched/victims.hpp"
 #include "runtime/sched/worker.hpp"
 
 namespace weft::rt {
@@ -87,7 +88,7 @@ class scheduler {
     if (p != nullptr) [[likely]]
       p->count.ended.count_up(std::memory_order_release);
     else outside_ended_.fetch_add(1, std::memory_order_release);
-    wake_shutdown();
+    wake_shutdown(p);
   }
   void note_spawn(processor* p) noexcept {
     if (p != nullptr) [[likely]]
@@ -203,8 +204,7 @@ class scheduler {
   void refuse_guests() noexcept;
   /// Whether it is there and deadlocked(); null, or one that has gone, is not.
   [[nodiscard]] static bool is_unwound(scheduler const* s) noexcept;
-  /// In a child that fork has made, by its only thread.
-  static void forget_all_known() noexcept;
+  static void forget_all_known() noexcept;  // in a child that fork has made, by its only thread
   /// Names every task and ends the process (stuck.cpp).
   [[noreturn]] void report_stuck(char const* why);
 
@@ -354,12 +354,12 @@ class scheduler {
   /// And no timer is being fired, which could start another.
   [[nodiscard]] bool all_over() const noexcept;
   [[nodiscard]] bool ends_for_good() noexcept;
-  void wake_shutdown() noexcept {
+  void wake_shutdown(processor const* of_end) noexcept {
     light_fence();  // pairs with D3
     if (draining_.load(std::memory_order_relaxed)) [[unlikely]]
-      wake_shutdown_if_over();
+      wake_shutdown_if_over(of_end);
   }
-  void wake_shutdown_if_over() noexcept;
+  void wake_shutdown_if_over(processor const* of_end) noexcept;  // D8
   void refuse_if_as_large(std::size_t wanted) const;
   void note_starving_locked() noexcept WEFT_REQUIRES(lock_);
   void starve(task* t) noexcept;  // t could not get a stack: it waits until one is free
@@ -368,6 +368,7 @@ class scheduler {
   void feed_without_monitor() noexcept;
   [[nodiscard]] bool stack_can_be_had(std::size_t size) noexcept;  // 0: the default
   bool release_loops(processor& p) noexcept;  // gives up all that it keeps, and feeds the starving: as feed_starving
+  void release_idle_loops() noexcept;         // of idle processors that keep more than their share of high_water
   [[nodiscard]] bool keeps_from_starving_locked(processor const& p) const noexcept WEFT_REQUIRES(lock_);
   void give_up_loops(processor& p) noexcept;  // before going idle while tasks starve
 
@@ -375,6 +376,7 @@ class scheduler {
   unsigned const processor_count_;
   simulation* const sim_;  // null: an ordinary run. On the line of processor_count_, which each pick reads
   std::unique_ptr<processor[]> processors_;
+  victim_order const victims_;     // of the processors
   alignas(64) stack_pool stacks_;  // with a lock: not on that line
   global_queue global_;
   poller poller_;
@@ -435,13 +437,11 @@ class scheduler {
   std::atomic<unsigned> thread_limit_;                       // of these; lowered once by the monitor
   char const* thread_limit_name_ = "options::max_threads";   // guarded by lock_
   bool limit_reported_ = false, starving_reported_ = false;  // guarded by lock_
-  std::int64_t refused_until_ = 0;                  // guarded by lock_: the system gave no thread, so ask again then
-  std::atomic<std::uint32_t> adrift_{0}, hogs_{0};  // workers without a processor that run a task; of these, hogs
-  std::atomic<std::uint32_t> blocking_calls_{0};
-  std::atomic<std::uint64_t> hand_overs_{0};   // metrics
-  std::atomic<std::uint64_t> stood_aside_{0};  // how often
-  std::size_t default_stack_size_;             // constant
-  sigset_t signal_mask_;                       // constant: of the thread that made the runtime, and so of its workers
+  std::int64_t refused_until_ = 0;  // guarded by lock_: the system gave no thread, so ask again then
+  std::atomic<std::uint32_t> adrift_{0}, hogs_{0}, blocking_calls_{0};  // workers that are adrift; of these, hogs
+  std::atomic<std::uint64_t> hand_overs_{0}, stood_aside_{0};           // how often; metrics
+  std::size_t default_stack_size_;                                      // constant
+  sigset_t signal_mask_;  // constant: of the thread that made the runtime, and so of its workers
   // Constant: what the monitor's thread runs, made beforehand, since that could not say that there is no memory. Null
   // in a simulated run.
   std::unique_ptr<monitor, delete_monitor> watch_;

@@ -184,6 +184,22 @@ void scheduler::give_up_loops(processor& p) noexcept {  // S2
     fatal("no stack can be had, so that no task can run: %s", stacks_.error());
 }
 
+// An idle processor's loops are guarded by lock_, as S1. One processor each time, whose stacks are counted back with lock_ let go.
+void scheduler::release_idle_loops() noexcept {
+  auto const keeps = static_cast<std::uint32_t>(std::max<std::size_t>(stack_pool::high_water / processor_count_, 1));
+  for (stack* given = nullptr;; given = nullptr) {
+    {
+      guard hold(lock_);
+      processor* p = idle_processors_;
+      while (p != nullptr && p->loop_count.get() <= keeps) p = p->next_idle;
+      if (p == nullptr) return;
+      given = p->loops.take();
+      p->loop_count = 0;
+    }
+    (void)stacks_.put_many(given);
+  }
+}
+
 bool scheduler::release_loops(processor& p) noexcept {  // S2
   p.loop_count = 0;
   if (stack* kept = p.loops.take(); kept != nullptr) (void)stacks_.put_many(kept);

@@ -73,7 +73,7 @@ swept scheduler::run_timers(worker& w, processor& holds, processor& of, std::int
     if (any && sharing_pays(holds)) wake_if_idle(&holds);
   }
   holds.count.fired.publish(holds.count.fired.get() + 1);  // E5
-  wake_shutdown();
+  wake_shutdown(nullptr);
   return result;
 }
 
