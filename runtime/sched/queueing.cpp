@@ -32,6 +32,25 @@ void scheduler::overflow(processor& p, task* t) noexcept {
   if (!p.queue.push(t)) global_.push(*p.port, &t, 1);
 }
 
+void scheduler::children_first(processor& p) noexcept {
+  if (sim_ != nullptr) return p.queue.forget_parent();  // a simulated run chooses by itself
+  bool unseen = false;
+  {
+    tsan_no_edges const queue;
+    unseen = p.queue.children_first(single());
+  }
+  if (unseen) wake_if_idle(&p);  // who went idle in that moment has seen none of them
+}
+
+void scheduler::oldest_first(processor& p) noexcept {
+  bool unseen = false;
+  {
+    tsan_no_edges const queue;
+    unseen = p.queue.oldest_first(single());
+  }
+  if (unseen) wake_if_idle(&p);
+}
+
 void scheduler::push(processor* p, task* t) noexcept {
   if (p != nullptr) {
     push_local(*p, t);
@@ -54,7 +73,7 @@ __attribute__((always_inline)) inline bool scheduler::queue_start(worker const& 
   bool alone = false;
   {
     tsan_no_edges const queue;
-    queued = p.queue.push(t, alone);
+    queued = p.queue.push_child(t, w.current.get(), alone);
   }
   if (p.queue.unshared) return false;
   // A spawner that joins at once needs no second worker, nor does one that goes back to accept, and waking one each time would cost more than
@@ -158,7 +177,7 @@ __attribute__((noinline)) void scheduler::push_displaced_and_leave(worker& w, pr
 }
 
 void scheduler::push_displaced(processor& p, task* t) noexcept {
-  push_local(p, t);
+  push_behind(p, t);
   if (p.crowded.get() && aside_.load(std::memory_order_relaxed) != 0) [[unlikely]]
     return;
   wake_if_idle(&p);
@@ -221,6 +240,7 @@ void scheduler::make_ready_all(processor* p, ready_list& list, bool if_sharing_p
 void scheduler::queue_yielded(worker& w, task* t, bool native) noexcept {
   t->phase.store(task_phase::yielded, std::memory_order_release);
   processor* p = w.held();
+  if (p != nullptr) p->queue.forget_parent();
   if (native && p != nullptr) {
     // On the native stack: the local queue was empty, or it is time to look around. Tasks of the global queue go before the one that
     // yielded, which this worker takes up again itself, so nobody is woken for it.

@@ -18,6 +18,15 @@
 // pushed again is never taken for the old one. A thief may see tail one short of head between Q5 and the undoing: empty. (A
 // version has 32 bits: it would have to come round within one steal.)
 //
+// Children first. When a task that has spawned waits or ends, what it has spawned goes before all else in the ring, in the order in which it was
+// spawned, and so does what that spawns: a tree of tasks is walked in depth, with a handful of its nodes begun at any time, where first in, first
+// out would have begun all of a level. Meanwhile the newest is popped, and each eighth time the oldest of those below the tree, so that
+// others have their turns. Thieves take the oldest as ever.
+//
+//   turn over  from a place to the tail, so that the oldest of these is the newest, or back:
+//          Q8 tail -> that place (release)   Q9 compare-exchange head -> the same place, next version (acq_rel): no thief sees them now, nor
+//          can one that has seen them get them. Head has passed the place: again from there   Q10 turned over, tail -> behind them (release)
+//
 // Thieves leave the task that was pushed last, too, until it stood there for a while: mostly its pusher is about to join it.
 //
 // With a single processor there are no thieves, and pop needs no locked instruction.
@@ -41,6 +50,7 @@ class ring_and_next {
  public:
   static constexpr std::uint32_t capacity = Capacity;
   static constexpr std::uint32_t next_in_a_row = 8;
+  static constexpr std::uint8_t oldest_every = 8;  // where the newest go first, so often the oldest does
 
   /// Owner. False: full.
   bool push(task* t) noexcept {
@@ -56,6 +66,36 @@ class ring_and_next {
     slots_[tail % capacity].store(t, std::memory_order_relaxed);
     tail_.store(tail + 1, std::memory_order_release);  // Q1
     return true;
+  }
+
+  /// Owner: push() of a task that `parent`, which runs, has spawned. Null: it is not one of this scheduler's tasks.
+  bool push_child(task* t, task const* parent, bool& alone) noexcept {
+    if (parent_.get() != parent) {
+      parent_ = parent;
+      first_child_ = tail_.load(std::memory_order_relaxed);
+    }
+    return push(t, alone);
+  }
+  /// Owner: whether t was the last to push_child(), and has left nothing of that behind it yet.
+  [[nodiscard]] bool has_pushed(task const* t) const noexcept { return parent_.get() == t; }
+  /// Owner: of has_pushed(): it leaves as others do.
+  void forget_parent() noexcept { parent_ = nullptr; }
+
+  /// Owner: has_pushed() leaves, and its children go first. Whether thieves could not see some of them for a moment.
+  bool children_first(bool single) noexcept {
+    parent_ = nullptr;
+    std::uint32_t const first = in_ring(first_child_);
+    std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
+    if (!lies_before(first, tail)) return false;
+    if (!newest_first_.get() || lies_before(first, floor_)) floor_ = first;
+    newest_first_ = true;
+    return tail - first > 1 && turn_over(first, single);
+  }
+  [[nodiscard]] bool is_newest_first() const noexcept { return newest_first_.get(); }
+  /// Owner: of is_newest_first(): what was to be popped first is still, but as the oldest, and what is pushed goes behind it. The same.
+  bool oldest_first(bool single) noexcept {
+    newest_first_ = false;
+    return turn_over(in_ring(floor_), single);
   }
 
   /// Owner. Puts t into the next slot; returns the task that was there, or null.
@@ -79,6 +119,9 @@ class ring_and_next {
       }
     }
     next_runs_ = 0;
+    if (newest_first_.get()) {
+      if (task* const child = pop_newest(single)) return child;
+    }
     return pop_ring(single);
   }
 
@@ -189,11 +232,59 @@ class ring_and_next {
     return (head >> 32 << 32) | static_cast<std::uint32_t>(place(head) + n);
   }
   static constexpr std::uint64_t next_version(std::uint64_t head) noexcept { return head + (std::uint64_t{1} << 32); }
+  static constexpr bool lies_before(std::uint32_t a, std::uint32_t b) noexcept {
+    return static_cast<std::int32_t>(b - a) > 0;
+  }
+  /// The place, or the oldest's, if that has moved beyond it.
+  [[nodiscard]] std::uint32_t in_ring(std::uint32_t at) const noexcept {
+    std::uint32_t const head = first();
+    return lies_before(at, head) ? head : at;
+  }
+
+  /// Owner: of those that go first; null: it is the oldest's turn, or there is none left.
+  task* pop_newest(bool single) noexcept {
+    if (lies_before(floor_, tail_.load(std::memory_order_relaxed))) {
+      newest_popped_ += 1;
+      if (newest_popped_ % oldest_every == 0 && lies_before(first(), floor_)) return nullptr;
+      if (task* const t = newest(); t != nullptr && retract(t, single)) return t;
+    }
+    newest_first_ = false;
+    return nullptr;
+  }
+
+  /// Owner. False: with a single processor nobody looks.
+  bool turn_over(std::uint32_t from, bool single) noexcept {
+    std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
+    if (!lies_before(from, tail)) return false;
+    if (!single) {
+      std::uint64_t head = head_.load(std::memory_order_acquire);
+      for (;;) {
+        if (lies_before(from, place(head))) from = place(head);  // stolen
+        tail_.store(from, std::memory_order_release);            // Q8
+        if (head_.compare_exchange_weak(head, next_version(head), std::memory_order_acq_rel, std::memory_order_acquire))
+          break;  // Q9
+      }
+    }
+    for (std::uint32_t a = from, b = tail; a + 1 < b; ++a) {
+      --b;
+      task* const t = slots_[a % capacity].load(std::memory_order_relaxed);
+      slots_[a % capacity].store(slots_[b % capacity].load(std::memory_order_relaxed), std::memory_order_relaxed);
+      slots_[b % capacity].store(t, std::memory_order_relaxed);
+    }
+    if (single) return false;
+    tail_.store(tail, std::memory_order_release);  // Q10
+    return true;
+  }
 
   alignas(64) std::atomic<std::uint64_t> head_{0};  // owner and thieves, compare-exchange
   alignas(64) std::atomic<std::uint32_t> tail_{0};  // written by the owner alone
   std::atomic<task*> next_{nullptr};                // owner and thieves, exchange
   owned<std::uint32_t> next_runs_;                  // owner: how often in a row the next slot was used
+  owned<task const*> parent_;                       // owner: the last one that pushed a child; only to be compared with
+  owned<std::uint32_t> first_child_;                // owner: of these
+  owned<std::uint32_t> floor_;                      // owner: where those begin that go first
+  owned<std::uint8_t> newest_popped_;               // owner: how many, modulo 256
+  owned<bool> newest_first_;                        // owner: whether there are some
 
  public:
   bool unshared =

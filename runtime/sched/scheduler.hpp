@@ -218,6 +218,8 @@ class scheduler {
     push_local(p, t);
     wake_if_idle(&p);
   }
+  /// p.queue.has_pushed() a task that waits, but for the network or a time, or has ended.
+  void children_first(processor& p) noexcept;
   [[nodiscard]] stack* take_loop(processor& p) noexcept;  // a suspended loop, from the processor's cache only
   void put_loop(processor* p, stack* s) noexcept;
   void queue_yielded(worker& w, task* t, bool native) noexcept;
@@ -256,7 +258,14 @@ class scheduler {
   [[nodiscard]] bool has_timers_to_run(processor const& of, std::int64_t now) const noexcept;
   void poll_network(worker& w, std::int64_t timeout_ns);
   void set_ids_aside(spawn_store& of) noexcept;
+  /// Behind all others.
   void push_local(processor& p, task* t) noexcept {
+    if (p.queue.is_newest_first()) [[unlikely]]
+      oldest_first(p);
+    push_behind(p, t);
+  }
+  /// Behind what stands in the ring, but before it where the newest goes first.
+  void push_behind(processor& p, task* t) noexcept {
     bool queued = false;
     {
       tsan_no_edges const queue;
@@ -275,6 +284,7 @@ class scheduler {
   void make_ready_after_all(task* t, worker& w) noexcept;
   void make_ready_elsewhere(task* t, worker* w) noexcept;
   void push(processor* p, task* t) noexcept;
+  void oldest_first(processor& p) noexcept;
   [[nodiscard]] processor* processor_for_sleeper(worker& w) noexcept;
   void overflow(processor& p, task* t) noexcept;
 

@@ -99,6 +99,8 @@ __attribute__((noinline)) void call(stack* self) noexcept {
   processor* p = w->enter();
   self->owner = nullptr;
   w->sched->note_end(p);
+  if (p != nullptr && p->queue.has_pushed(t)) [[unlikely]]
+    w->sched->children_first(*p);
   reset_rounding();  // the next task on this stack starts afresh
 }
 
@@ -121,6 +123,10 @@ __attribute__((noinline)) how park_task(waiter& of, park_request const& request)
 }
 
 __attribute__((noinline)) void leave_parked(worker& w, processor* p, task& t, park_request const& request) noexcept {
+  if (p != nullptr && p->queue.has_pushed(&t)) {
+    if (is_io(request.reason) || request.reason == wait_reason::sleep) p->queue.forget_parent();
+    else t.sched->children_first(*p);
+  }
   (void)leave_parked_here(w, p, t, is_io(request.reason), request.deadline != never);
 }
 

@@ -105,6 +105,40 @@ struct takes_back_the_only_one final : theft<2, 3, 3> {
   using theft::run;
 };
 
+/// One task stands in the ring, and a parent that leaves has spawned two: these go first.
+struct children_go_first final : theft<4, 2, 4> {
+  void run(unsigned thread) override {
+    if (thread == 0) {
+      push();
+      task parent;
+      bool alone = false;
+      for (unsigned i = 0; i < 2; ++i) check(own().push_child(fresh(), &parent, alone), "a ring with room is full");
+      (void)own().children_first(false);
+      pop();
+      if (own().is_newest_first()) (void)own().oldest_first(false);
+      push();
+    } else {
+      steal(choose(2) == 1);
+    }
+  }
+  using theft::run;
+};
+
+/// The ring is turned over in a place that thieves have passed.
+struct turned_over_under_two_thieves final : theft<4, 3, 3> {
+  void run(unsigned thread) override {
+    if (thread == 0) {
+      task parent;
+      bool alone = false;
+      for (unsigned i = 0; i < 3; ++i) check(own().push_child(fresh(), &parent, alone), "a ring with room is full");
+      (void)own().children_first(false);
+    } else {
+      steal(true);
+    }
+  }
+  using theft::run;
+};
+
 struct two_thieves final : theft<4, 3, 3> {
   void run(unsigned thread) override {
     if (thread == 0) {
@@ -192,6 +226,8 @@ constexpr scenario scenarios[] = {
     {"a ring that goes round under a thief", make<wraps_around>},
     {"an owner that takes back, and a thief", make<takes_back>},
     {"an owner that takes back the only one, and two thieves", make<takes_back_the_only_one>},
+    {"children that go first, and a thief", make<children_go_first>},
+    {"children that go first, and two thieves", make<turned_over_under_two_thieves>},
     {"two thieves", make<two_thieves>},
     {"a thief of a thief", make<thief_of_a_thief>},
     {"a thief of a thief with tasks", make<thief_with_tasks>},
@@ -217,6 +253,9 @@ constexpr harmless harmless_ones[] = {
     {"push_next: next_.load", change::skipped, "the exchange says what was there; null stays null until Q7"},
     {"Q7 push_next: next_.store", change::late, "nothing that follows relies on it"},
     {"pop: next_.load", change::skipped, "Q4 exchanges"},
+    {"turn_over: head_.load", change::none, "the exchange compares and acquires"},
+    {"turn_over: slots_[].store", change::late, "the tail comes later still"},
+    {"Q10 turn_over: tail_.store", change::late, "nothing that follows relies on it"},
     {"take_half: head_.load", change::none, "the exchange compares"},
     {"take_half: head_.compare_exchange_strong", change::relaxed, "the owner pushed them itself"},
 };

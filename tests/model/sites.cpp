@@ -51,7 +51,7 @@ std::string function_of(where at) {
 
 /// The step that the comment on that line names, or on one of the two that follow within the statement.
 std::string step_of(where at) {
-  static std::regex const step(R"(//.*?\b([A-Z][0-9])\b)");
+  static std::regex const step(R"(//.*?\b([A-Z][0-9]+)\b)");
   auto const& lines = lines_of(at.file_name());
   for (std::size_t n = at.line(); n != 0 && n < at.line() + 3 && n <= lines.size(); ++n) {
     std::smatch m;

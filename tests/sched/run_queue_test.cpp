@@ -85,6 +85,80 @@ TEST_CASE("a thief takes half and leaves the task that was pushed last unless it
   CHECK(victim.pop(false) == nullptr);
 }
 
+namespace {
+/// The owner of a queue lets a parent push children.
+struct family {
+  run_queue& q;
+  bool single;
+
+  void spawn(std::uintptr_t parent, std::initializer_list<std::uintptr_t> children) {
+    bool alone = false;
+    for (std::uintptr_t const child : children) REQUIRE(q.push_child(number(child), number(parent), alone));
+    CHECK(q.has_pushed(number(parent)));
+  }
+  void pops(std::initializer_list<std::uintptr_t> expected) {
+    for (std::uintptr_t const each : expected) CHECK(q.pop(single) == number(each));
+  }
+};
+}  // namespace
+
+TEST_CASE(
+    "what a task has spawned goes before all else when it leaves, in the order of the spawns, and theirs before") {
+  for (bool const single : {true, false}) {
+    run_queue q;
+    family f{q, single};
+    for (std::uintptr_t i = 0; i < 2; ++i) REQUIRE(q.push(number(i)));
+    f.spawn(100, {10, 11, 12});
+    CHECK(q.children_first(single) == !single);
+    CHECK_FALSE(q.has_pushed(number(100)));
+    f.pops({10});
+    f.spawn(10, {20, 21});
+    (void)q.children_first(single);
+    f.pops({20, 21, 11});
+    f.spawn(11, {30});
+    CHECK_FALSE(q.children_first(single));  // one alone is in order
+    f.pops({30, 12});
+    CHECK(q.is_newest_first());
+    f.pops({0, 1});
+    CHECK_FALSE(q.is_newest_first());
+    CHECK(q.pop(single) == nullptr);
+  }
+}
+
+TEST_CASE("where the newest goes first, the ring can be had in that order with the oldest first") {
+  for (bool const single : {true, false}) {
+    run_queue q;
+    family f{q, single};
+    REQUIRE(q.push(number(0)));
+    f.spawn(100, {10, 11, 12});
+    (void)q.children_first(single);
+    f.pops({10});
+    f.spawn(10, {20, 21});
+    (void)q.children_first(single);
+    CHECK(q.pop_ring(single) == number(0));  // who looks around
+    CHECK(q.oldest_first(single) == !single);
+    CHECK_FALSE(q.is_newest_first());
+    REQUIRE(q.push(number(1)));
+    f.pops({20, 21, 11, 12, 1});
+    CHECK(q.pop(single) == nullptr);
+  }
+}
+
+TEST_CASE("a parent whose children have been popped or stolen has none that go first") {
+  run_queue q, mine;
+  family f{q, false};
+  f.spawn(100, {10, 11});
+  f.pops({10, 11});
+  CHECK_FALSE(q.children_first(false));
+  CHECK_FALSE(q.is_newest_first());
+  f.spawn(100, {12, 13, 14, 15});
+  CHECK(mine.steal_from(q, true) == number(13));
+  REQUIRE(q.push(number(0)));  // behind them all the same: only to be compared with
+  CHECK(q.children_first(false));
+  f.pops({14, 15, 0});
+  CHECK(q.pop(false) == nullptr);
+}
+
 TEST_CASE("each task that is pushed is popped or taken back or stolen exactly once") {
   constexpr std::uintptr_t tasks = 2'000'000;
   constexpr unsigned thieves = 3;
@@ -106,10 +180,19 @@ TEST_CASE("each task that is pushed is popped or taken back or stolen exactly on
     });
 
   weft::rt::random_source random(seed);
-  std::size_t popped = 0, back = 0;
+  std::size_t popped = 0, back = 0, turned = 0;
   std::vector<task*> pushed;  // by the owner, as far as it knows still in the queue
   for (std::uintptr_t next = 0; next < tasks;) {
     std::uint64_t const choice = random.below(8);
+    if (random.below(16) == 0) {
+      bool alone = false;
+      for (std::uint64_t n = random.below(5); n > 0 && next < tasks; --n)
+        if (q.push_child(number(next), number(tasks), alone)) ++next;
+      turned += static_cast<std::size_t>(q.children_first(false));
+      if (random.below(4) == 0 && q.is_newest_first()) turned += static_cast<std::size_t>(q.oldest_first(false));
+      pushed.clear();
+      continue;
+    }
     if (choice < 4) {
       if (q.push(number(next))) pushed.push_back(number(next++));
     } else if (choice < 7) {
@@ -133,4 +216,5 @@ TEST_CASE("each task that is pushed is popped or taken back or stolen exactly on
   CHECK(wrong == 0);
   CHECK(popped > 0);
   CHECK(back > 0);
+  CHECK(turned > 0);
 }
