@@ -69,6 +69,13 @@ bool try_retain(cancel_node& n) noexcept {
   return false;
 }
 
+bool drop_unless_last(cancel_node& n) noexcept {
+  std::uint32_t refs = n.refs.load(std::memory_order_relaxed);
+  while (refs > 1)
+    if (n.refs.compare_exchange_weak(refs, refs - 1, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
+  return false;
+}
+
 namespace {
 
 /// Whether destroying the node may run user code.
@@ -167,11 +174,6 @@ void link_locked(cancel_node& parent, cancel_node& n) noexcept {
   parent.first_child = &n;
 }
 
-/// As `parent` is, for good.
-__attribute__((noinline)) void cancel_as(cancel_node& parent, cancel_node& n) noexcept {
-  cancel_from(n, parent.kind, parent.cause, false);
-}
-
 constexpr timer_ops deadline_ops{
     .retain = [](void* owner) noexcept { retain(static_cast<cancel_node*>(owner)); },
     .fire = [](timer_node&, void* owner,
@@ -181,6 +183,10 @@ constexpr timer_ops deadline_ops{
 
 }  // namespace
 
+__attribute__((noinline)) void cancel_as_parent(cancel_node& n) noexcept {
+  cancel_from(n, n.parent->kind, n.parent->cause, false);
+}
+
 void put_below_parent(cancel_node& n) noexcept {
   if (n.parent == nullptr || !n.inherits) return;
   n.deadline = n.parent->deadline;
@@ -188,7 +194,7 @@ void put_below_parent(cancel_node& n) noexcept {
     guard hold(n.parent->lock);
     if (n.parent->kind == cancel_kind::none) return link_locked(*n.parent, n);
   }
-  cancel_as(*n.parent, n);
+  cancel_as_parent(n);
 }
 
 bool put_into(std::atomic<cancel_node*>& place, cancel_node& n) noexcept {
@@ -204,7 +210,7 @@ bool put_into(std::atomic<cancel_node*>& place, cancel_node& n) noexcept {
     link_locked(*parent, n);
   } else {
     parent->lock.unlock();
-    cancel_as(*parent, n);  // before anybody sees it
+    cancel_as_parent(n);  // before anybody sees it
     parent->lock.lock();
     if (place.load(std::memory_order_relaxed) != nullptr) return false;
   }

@@ -18,6 +18,7 @@
 // Each handle-spawned task has a context of its own, made when it is first needed: when the task asks for its context, derives
 // one, or spawns (children inherit it), or when a handle cancels it. In that last case a wait may already be under way that
 // knows only the inherited context; cancel_own() therefore claims that one wait directly (task::implicit tells it apart).
+// Such a wait may also fall to a cancellation from above that has not come to the new context yet: then the task cancels it (R4, cancelled_context).
 //
 // References: handles, children (each holds its parent), exceptions, tasks that inherited it. Tasks do not count roots, whose one
 // counter all processors would share: a runtime holds its root until its last task has ended, and a task forgets it then.
@@ -154,6 +155,8 @@ inline void retain(cancel_node* n, std::uint32_t times = 1) noexcept {
 }
 /// A reference from a place that does not count as one; false: the last one is going.
 [[nodiscard]] bool try_retain(cancel_node& n) noexcept;
+/// drop(), unless it is the last one: then false, and nothing has happened.
+[[nodiscard]] bool drop_unless_last(cancel_node& n) noexcept;
 void drop(cancel_node* n, std::uint32_t times = 1) noexcept;
 /// The rest of drop(), for who has counted the last reference down itself.
 void drop_last(cancel_node* n) noexcept;
@@ -167,6 +170,8 @@ void put_below_parent(cancel_node& n) noexcept;
 /// The same for a context of a task's own, and puts it into `place`, unless there is one: then `n` is as new, and false. Two that do this at
 /// once, the task itself and a handle's cancel(), have the same parent, so they agree under its lock.
 [[nodiscard]] bool put_into(std::atomic<cancel_node*>& place, cancel_node& n) noexcept;
+/// As its parent is, which is cancelled, for good.
+void cancel_as_parent(cancel_node& n) noexcept;
 /// make_context() with a deadline: cancels itself with timed_out. Only inside a runtime.
 [[nodiscard]] cancel_node* make_context_until(scheduler& s, cancel_node* parent, std::int64_t deadline);
 

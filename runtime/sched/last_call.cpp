@@ -35,7 +35,9 @@ struct call_round {
   scheduler* of;
   std::array<detached, 64>
       found{};  // L1's, each with a reference, oldest first, so that a simulated run takes them in the same order
-  std::size_t count = 0;  // what does not fit is met by the next round
+  std::size_t count = 0;                    // what does not fit is met by the next round
+  std::array<cancel_node*, 64> given_up{};  // whose last reference may be the round's; the same
+  std::size_t given_up_count = 0;
   ready_list woken;
 
   void keep(cancel_node& n, task_id by) noexcept {
@@ -47,7 +49,7 @@ struct call_round {
       } else if (found.back().oldest <= by) {
         return;
       } else {
-        drop((--at)->context);  // its task holds another
+        give_up(*(--at)->context);
       }
       retain(&n);
       *at = {.context = &n, .oldest = by};
@@ -56,7 +58,14 @@ struct call_round {
     for (; at != found.data() && at->oldest < at[-1].oldest; --at) std::swap(*at, at[-1]);
   }
 
+  /// Its task had another reference, but has been thawed since and may have gone on. What goes with the last one is the user's, and nothing of
+  /// that runs under the walk's lock.
+  void give_up(cancel_node& n) noexcept {
+    if (!drop_unless_last(n)) given_up[given_up_count++] = &n;
+  }
+
   bool look(task& t) noexcept {
+    if (given_up_count == given_up.size()) return false;
     if (t.sched != of || !freeze(t)) return true;
     std::uint64_t const word = t.word.load(std::memory_order_relaxed);
     cancel_node* n = (word & wait_word::cancellable) != 0 ? t.waits_under : nullptr;
@@ -81,6 +90,7 @@ bool scheduler::call_detached() noexcept {
   last_call_.store(true, std::memory_order_relaxed);
   call_round round{.of = this, .woken = {}};
   for_each_task([](task& t, void* arg) { return static_cast<call_round*>(arg)->look(t); }, &round);  // L1
+  for (std::size_t i = 0; i < round.given_up_count; ++i) drop(round.given_up[i]);
   bool const any = round.count != 0 || !round.woken.empty();
   for (std::size_t i = 0; i < round.count; ++i) {
     cancel(*round.found[i].context, cancel_kind::cancelled, nullptr);  // L2

@@ -101,6 +101,10 @@ void register_wait(task& t, cancel_node& n, worker const& here) noexcept {
     n.used.store(true, std::memory_order_relaxed);
     full_fence();  // before H3 looks at the stage: C2 sees `used`, or H3 sees the stage
   }
+  // Who finds `used` set by another passes no fence of its own, and the other may not have come to its one. Where C2 has missed `used`, the stage had come to
+  // memory before that store did; the load above (acquire) found it there, and H3 looks later. That is an argument about processors on which a
+  // store comes to all others at once (multi-copy atomic: x86-64, ARM64). C++ does not promise it: there, C2 would have to ask by an exchange
+  // and the first one to store by another, as with `spread`.
   spread_shards* const more = n.spread.load(std::memory_order_acquire);
   processor const* const p = here.held();
   context_shard& s = more == nullptr ? n.first_shard : more->of(p != nullptr ? p->index : here.index);
@@ -160,6 +164,15 @@ void wake_registered(cancel_node& n) noexcept {
 cancel_node* current_context() noexcept {
   task* t = current_task();
   return t != nullptr ? t->current_context() : nullptr;
+}
+
+// A handle may have made the task's own context since W1. Who cancels above has marked that first, H3 has seen it there, and the mark on the own
+// one may be still to come. Those who catch the exception ask their context.
+cancel_node* cancelled_context() noexcept {
+  cancel_node* const n = current_context();
+  if (n != nullptr && n->inherits && !n->is_touched() && n->parent != nullptr && n->parent->is_cancelled())
+    cancel_as_parent(*n);
+  return n;
 }
 
 // By the way up, not by a pointer in the channel: the channel may outlive its node.

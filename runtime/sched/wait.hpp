@@ -242,9 +242,13 @@ how wait_in(waiter& w, wait_list& list, object_lock& lock, wait_record& record, 
 /// Whether `done` is the done channel of the calling task's context or of one above. Those above a without_cancel do not count: their
 /// cancellation is not the task's.
 [[nodiscard]] bool is_own_done_channel(void const* done) noexcept;
+/// The same of a task whose wait was cancelled. It is cancelled, or does not stand under what ended the wait (the last call, a deadlock).
+[[nodiscard]] cancel_node* cancelled_context() noexcept;
 /// Throws the weft::cancelled that belongs to the calling task's context; called after a park() that returned cancel.
 /// Inlined, since a frame costs the unwinder a quarter of a microsecond.
-[[noreturn]] __attribute__((always_inline)) inline void throw_cancelled() { throw weft::cancelled(current_context()); }
+[[noreturn]] __attribute__((always_inline)) inline void throw_cancelled() {
+  throw weft::cancelled(cancelled_context());
+}
 
 // ---- the waking side ------------------------------------------------------------------------------------------------
 

@@ -5,11 +5,16 @@
 
 #include <atomic>
 #include <chrono>
+#include <latch>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "runtime/base/sanitizer.hpp"
+#include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/task.hpp"
+#include "runtime/sched/worker.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
@@ -113,5 +118,73 @@ TEST_CASE("a result that nobody takes may wait in its destructor after its task 
       }).detach();
       CHECK(gone.recv() == 1);
     }
+  });
+}
+
+namespace {
+/// Keeps a lock on a thread of its own.
+class held_lock {
+ public:
+  explicit held_lock(weft::rt::ranked_lock& lock)
+      : thread_([this, &lock] {
+          weft::rt::guard const hold(lock);
+          taken_.count_down();
+          let_go_.wait();
+        }) {
+    taken_.wait();
+  }
+  void release() {
+    let_go_.count_down();
+    thread_.join();
+  }
+
+ private:
+  std::latch taken_{1}, let_go_{1};
+  std::thread thread_;
+};
+
+void await(auto holds) {
+  while (!holds()) std::this_thread::yield();
+}
+}  // namespace
+
+// The wait begins under what the task has inherited; then it is given a context of its own, and what it has inherited is cancelled; and the one
+// who cancels is held up before it comes to the own one.
+TEST_CASE(
+    "a task whose wait is cancelled from above finds its context cancelled, if a handle has made that meanwhile") {
+  with_workers([] {
+    weft::chan<weft::unit> const never;
+    auto [above, cancel_above] = weft::with_cancel();
+    auto const [older, cancel_older] = weft::with_cancel(above);  // cancelled before those that are made later
+    auto& node = *above.node();
+    held_lock at_h0(node.first_shard.lock), at_older(older.node()->lock);
+    std::atomic<weft::rt::task*> waits = nullptr;
+    std::atomic<int> found = -1;
+    auto task = [&, under = above] {
+      weft::scoped_context const in(under);
+      return weft::spawn([&] {
+        waits = weft::rt::current_task();
+        try {
+          (void)never.recv();
+        } catch (weft::cancelled const&) {
+          found = weft::this_task::context().cancelled() ? 1 : 0;
+        }
+      });
+    }();
+    std::thread director([&] {
+      await([&] { return node.crowded.load(); });  // H0 wants the list: W1 is over
+      auto* const own = new weft::rt::cancel_node(waits.load()->sched, &node, true);
+      weft::rt::retain(&node);
+      if (!weft::rt::put_into(waits.load()->own, *own)) found = -2;
+      std::thread canceller([&] { cancel_above(); });
+      await([&] { return node.is_cancelled(); });
+      at_h0.release();
+      await([&] { return found != -1; });
+      at_older.release();
+      canceller.join();
+    });
+    weft::blocking([&] { director.join(); });
+    task.join();
+    CHECK(found == 1);
   });
 }

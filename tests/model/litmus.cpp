@@ -10,6 +10,8 @@ namespace model {
 namespace {
 
 using word = modelled_atomic<int>;
+constexpr auto relaxed = std::memory_order_relaxed;
+void no_fence(where) {}
 std::set<int>* seen = nullptr;  // what both threads read, as one number
 
 template <void (*First)(word&, word&, int&), void (*Second)(word&, word&, int&)>
@@ -24,6 +26,30 @@ struct pair final : program {
   void end() override { seen->insert(read[0] * 10 + read[1]); }
 };
 
+/// Thread 1 finds what thread 0 has stored, and thread 2 does not, though it looks after a fence: does 1 see what came before that fence? Not by
+/// C++ alone, on multi-copy atomic processors always.
+template <void (*Fence)(where)>
+struct read_to_write final : program {
+  word x{0}, y{0};
+  int read[3] = {};
+  [[nodiscard]] unsigned threads() const override { return 3; }
+  void run(unsigned thread) override {
+    if (thread == 0) {
+      x.store(1, relaxed);
+      full_fence();
+    } else if (thread == 1) {
+      read[0] = x.load(order::acquire);
+      Fence(where::current());
+      read[1] = y.load(relaxed);
+    } else {
+      y.store(1, relaxed);
+      full_fence();
+      read[2] = x.load(relaxed);
+    }
+  }
+  void end() override { seen->insert(read[0] * 100 + read[1] * 10 + read[2]); }
+};
+
 template <class Program>
 std::set<int> outcomes(bool membarrier = true, bool compiler_moves = false) {
   std::set<int> all;
@@ -32,8 +58,6 @@ std::set<int> outcomes(bool membarrier = true, bool compiler_moves = false) {
   CHECK(o.complete);
   return all;
 }
-
-constexpr auto relaxed = std::memory_order_relaxed;
 
 template <order Store, order Load>
 void store_x_load_y(word& x, word& y, int& r) {
@@ -66,8 +90,6 @@ template <order Load>
 void receive_it(word& x, word& y, int& r) {
   if (y.load(Load) == 1) r = 1 + x.load(relaxed);
 }
-void no_fence(where) {}
-
 }  // namespace
 
 void litmus() {
@@ -91,6 +113,9 @@ void litmus() {
   CHECK(outcomes<pair<send<release>, receive_it<acquire>>>() == std::set{0, 2});
   CHECK(outcomes<pair<send<release>, receive_it<relaxed>>>() == std::set{0, 1, 2});
   CHECK(outcomes<pair<send<relaxed>, receive_it<acquire>>>() == std::set{0, 1, 2});
+  // C++ is not multi-copy atomic.
+  CHECK(outcomes<read_to_write<no_fence>>().contains(100));
+  CHECK_FALSE(outcomes<read_to_write<full_fence>>().contains(100));
 }
 
 }  // namespace model

@@ -135,6 +135,10 @@ TEST_CASE("each execution of a mutex of one thread holds and each mutation of it
   examine(biased_holding);
 }
 TEST_CASE("each execution of a wait holds and each mutation of it is caught") { examine(waiting); }
+TEST_CASE("each execution of a task's own context holds and each mutation of it is caught") { examine(own_contexts); }
+TEST_CASE("each execution of who registers with a context holds and each mutation of it is caught") {
+  examine(registration);
+}
 TEST_CASE("each execution of the run queue holds and each mutation of it is caught") { examine(running); }
 TEST_CASE("each execution of the idle protocol holds and each mutation of it is caught") { examine(idle); }
 TEST_CASE("each execution of the walk gate holds and each mutation of it is caught") { examine(walk); }

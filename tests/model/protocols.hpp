@@ -21,7 +21,8 @@ struct protocol {
   std::span<harmless const> harmless_ones;
 };
 
-extern protocol const hand_over, biased_locking, biased_holding, waiting, running, idle, walk, selecting, group_places;
+extern protocol const hand_over, biased_locking, biased_holding, waiting, running, idle, walk, selecting, group_places,
+    own_contexts, registration;
 
 /// The explorer's own test.
 void litmus();

@@ -55,6 +55,7 @@ waiter& cancellation_point() { return model::now_parking->task; }
 waiter& prepare_wait() { return model::now_parking->task; }
 waiting_caller wait_at_once() noexcept { return waiting_caller(&model::now_parking->task); }
 cancel_node* current_context() noexcept { return nullptr; }
+cancel_node* cancelled_context() noexcept { return nullptr; }
 bool is_own_done_channel(void const*) noexcept { return false; }
 std::uint64_t random_below(std::uint64_t n) noexcept { return model::choose(static_cast<unsigned>(n)); }
 

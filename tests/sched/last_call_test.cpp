@@ -3,10 +3,18 @@
 
 #include <atomic>
 #include <latch>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
+#include "runtime/base/sanitizer.hpp"
+#include "runtime/sched/cancel_node.hpp"
+#include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/task_block.hpp"
+#include "runtime/sched/worker.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/runtime_fixture.hpp"
@@ -222,4 +230,65 @@ TEST_CASE("a simulated run wakes tasks under without_cancel at its end", "[sched
     weft::sim::run(seed, [&] { leave_waiting_apart(3, unwound); });
     CHECK(unwound == 3);
   }
+}
+
+namespace {
+
+struct held {
+  using type = std::shared_ptr<void>;
+};
+
+/// A value of a context: notes if it goes inside of a walk over the tasks.
+struct notes_walk {
+  std::atomic<int>* inside;
+  ~notes_walk() {
+    // A plain thread: the one that walks, which is the only one that could have the lock for itself.
+    if (weft::rt::current_task() == nullptr && weft::rt::gate.lock.is_locked()) ++*inside;
+  }
+};
+
+}  // namespace
+
+TEST_CASE(
+    "what a context holds does not go inside of the walk that looks for those apart, though its task ends meanwhile",
+    "[sched][end][stress]") {
+  constexpr int rounds = weft::rt::tsan || weft::rt::asan ? 3 : 30, count = 3000;
+  std::atomic<int> inside{0};
+  auto const [outside, cancel] = weft::with_cancel();  // of no runtime
+  for (int round = 0; round < rounds; ++round) {
+    weft::run(with(1, 1h), [&, &outside = outside] {
+      std::vector<weft::chan<int>> closed_for;
+      weft::wait_group begun, ended;
+      for (int i = 0; i < count; ++i) {
+        closed_for.push_back(weft::make_chan<int>());
+        weft::scoped_context const apart(weft::with_value<held>(outside, std::make_shared<notes_walk>(&inside)));
+        begun.add();
+        ended.add();
+        weft::go([&, in = closed_for.back()] {
+          begun.done();
+          try {
+            (void)in.recv();
+          } catch (weft::cancelled const&) {
+          }
+          ended.done();
+        });
+      }
+      begun.wait();
+      weft::uncancellable const to_the_end;
+      weft::rt::scheduler* const s = weft::rt::current_worker()->sched;
+      weft::rt::cancel(s->root(), weft::rt::cancel_kind::cancelled, nullptr);  // as the end of run does
+      std::atomic<bool> over{false};
+      std::thread walker([&] {
+        while (!over) s->call_detached();
+      });
+      for (std::size_t i = 0; i < count; ++i) {  // all of them, here and there
+        closed_for[i * 769 % count].close();
+        weft::yield();
+      }
+      ended.wait();
+      over = true;
+      weft::blocking([&] { walker.join(); });
+    });
+  }
+  CHECK(inside == 0);
 }
