@@ -1,4 +1,4 @@
-// scheduler::pick_local, take_back, queue_yielded and make_ready, inlined into all that leaves a stack, or sends to one that has: a part of each
+// scheduler::push_local, pick_local, take_back, queue_yielded and make_ready, inlined into all that leaves a stack, or sends to one that has: a part of each
 // switch.
 #pragma once
 
@@ -45,6 +45,27 @@ __attribute__((always_inline)) inline task* scheduler::pick_local(processor& p) 
   if (t == nullptr) return nullptr;
   prefetch_ahead(p.queue);
   return t;
+}
+
+inline void scheduler::push_behind(processor& p, task* t) noexcept {
+  bool queued = false;
+  {
+    tsan_no_edges const queue;
+    queued = p.queue.push(t);
+  }
+  if (!queued) [[unlikely]]
+    overflow(p, t);
+}
+
+inline void scheduler::push_local(processor& p, task* t) noexcept {
+  if (p.queue.is_newest_first()) [[unlikely]]
+    oldest_first(p);
+  push_behind(p, t);
+}
+
+inline void scheduler::put_back(processor& p, task* t) noexcept {
+  push_behind(p, t);
+  wake_if_idle(&p);
 }
 
 /// The waker runs t next itself, so nobody is woken for it. The task that had that place, or null.

@@ -2,6 +2,7 @@
 // switching.cpp.
 
 #include "runtime/sched/scheduler.hpp"
+#include "runtime/sched/pick_local.hpp"
 
 #include <array>
 

@@ -214,10 +214,7 @@ class scheduler {
   /// For who joins t: true: t has not begun, was queued last, and is the caller's to run; nobody else waits for long.
   [[nodiscard]] inline bool take_back(processor& p, task* t) noexcept;  // pick_local.hpp
   /// After take_back(), if it is not to be run after all.
-  void put_back(processor& p, task* t) noexcept {
-    push_local(p, t);
-    wake_if_idle(&p);
-  }
+  inline void put_back(processor& p, task* t) noexcept;  // pick_local.hpp
   /// p.queue.has_pushed() a task that waits, but for the network or a time, or has ended.
   void children_first(processor& p) noexcept;
   [[nodiscard]] stack* take_loop(processor& p) noexcept;  // a suspended loop, from the processor's cache only
@@ -258,22 +255,8 @@ class scheduler {
   [[nodiscard]] bool has_timers_to_run(processor const& of, std::int64_t now) const noexcept;
   void poll_network(worker& w, std::int64_t timeout_ns);
   void set_ids_aside(spawn_store& of) noexcept;
-  /// Behind all others.
-  void push_local(processor& p, task* t) noexcept {
-    if (p.queue.is_newest_first()) [[unlikely]]
-      oldest_first(p);
-    push_behind(p, t);
-  }
-  /// Behind what stands in the ring, but before it where the newest goes first.
-  void push_behind(processor& p, task* t) noexcept {
-    bool queued = false;
-    {
-      tsan_no_edges const queue;
-      queued = p.queue.push(t);
-    }
-    if (!queued) [[unlikely]]
-      overflow(p, t);
-  }
+  inline void push_local(processor& p, task* t) noexcept;   // behind all others
+  inline void push_behind(processor& p, task* t) noexcept;  // in the ring, but first where the newest goes first
   inline bool queue_start(worker const& w, processor& p, task* t, bool& queued) noexcept;
   void start_on(worker const& w, processor& p, task* t) noexcept;
   void end_start(worker& w, processor& p, task* t, bool wakes) noexcept;
