@@ -1,6 +1,6 @@
 #include "runtime/base/exception_text.hpp"
 
-#include <catch2/catch_test_macros.hpp>
+#include "tests/support/catch.hpp"
 
 #include <stdexcept>
 #include <string>
