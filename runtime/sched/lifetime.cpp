@@ -18,7 +18,8 @@
 // D8 To look whether it was the last is to read what every processor has counted, and each goes on counting. So nobody looks who has another task
 // queued on its processor: that one has not ended. Nor does the last one pass over its look. Say that its full fence, before D8, is the last
 // of all. A task that it still sees queued has ended, too, so a thief took it out of this queue, counted its end and passed a full fence of its
-// own before this one. Then this look at the queue comes after that taking, and does not see the task.
+// own before this one. Then this look at the queue comes after that taking, and does not see the task. (One that ended before D2 has passed a light fence
+// only, and may still be seen: the next round of D4, some milliseconds later, finds all ended.)
 
 #include <signal.h>
 

@@ -93,8 +93,7 @@ __attribute__((always_inline)) inline void scheduler::queue_yielded_here(worker&
   if (native || p == nullptr) [[unlikely]]
     return queue_yielded(w, t, native);
   t->phase.store(task_phase::yielded, std::memory_order_release);
-  p->queue.forget_parent();
-  push_local(*p, t);
+  push_behind(*p, t);  // leave_tree() has been here
   if (!single()) wake_if_idle(p);
 }
 

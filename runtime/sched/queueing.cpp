@@ -42,6 +42,11 @@ void scheduler::children_first(processor& p) noexcept {
   if (unseen) wake_if_idle(&p);  // who went idle in that moment has seen none of them
 }
 
+void scheduler::leave_tree(processor& p, task const& t) noexcept {
+  if (p.queue.has_pushed(&t)) children_first(p);
+  oldest_first(p);
+}
+
 void scheduler::oldest_first(processor& p) noexcept {
   bool unseen = false;
   {
@@ -148,7 +153,10 @@ __attribute__((noinline)) void scheduler::start_elsewhere(task* t, worker* w) no
   // the native stack: there a worker without one stands in the idle list, and what it starts (of a cancellation that unwinds a deadlock) is
   // for whoever is woken.
   if (p == nullptr && sim_ == nullptr && w->on.get() != nullptr) p = acquire_processor(*w);
-  if (p != nullptr) return start_on(*w, *p, t);
+  if (p != nullptr) {
+    if (w->on.get() == nullptr && p->queue.is_newest_first()) oldest_first(*p);  // a timer's: no task's child
+    return start_on(*w, *p, t);
+  }
   note_spawn(nullptr);
   global_.push(t);
   wake_if_idle(nullptr);
@@ -177,7 +185,7 @@ __attribute__((noinline)) void scheduler::push_displaced_and_leave(worker& w, pr
 }
 
 void scheduler::push_displaced(processor& p, task* t) noexcept {
-  push_behind(p, t);
+  push_local(p, t);
   if (p.crowded.get() && aside_.load(std::memory_order_relaxed) != 0) [[unlikely]]
     return;
   wake_if_idle(&p);
@@ -240,7 +248,6 @@ void scheduler::make_ready_all(processor* p, ready_list& list, bool if_sharing_p
 void scheduler::queue_yielded(worker& w, task* t, bool native) noexcept {
   t->phase.store(task_phase::yielded, std::memory_order_release);
   processor* p = w.held();
-  if (p != nullptr) p->queue.forget_parent();
   if (native && p != nullptr) {
     // On the native stack: the local queue was empty, or it is time to look around. Tasks of the global queue go before the one that
     // yielded, which this worker takes up again itself, so nobody is woken for it.

@@ -21,7 +21,7 @@
 // Children first. When a task that has spawned waits or ends, what it has spawned goes before all else in the ring, in the order in which it was
 // spawned, and so does what that spawns: a tree of tasks is walked in depth, with a handful of its nodes begun at any time, where first in, first
 // out would have begun all of a level. Meanwhile the newest is popped, and each eighth time the oldest of those below the tree, so that
-// others have their turns. Thieves take the oldest as ever.
+// others have their turns; who looks around gives the oldest of all one now and then, since a tree may grow without end. Thieves take the oldest as ever.
 //
 //   turn over  from a place to the tail, so that the oldest of these is the newest, or back:
 //          Q8 tail -> that place (release)   Q9 compare-exchange head -> the same place, next version (acq_rel): no thief sees them now, nor
@@ -70,13 +70,11 @@ class ring_and_next {
 
   /// Owner: push() of a task that `parent`, which runs, has spawned. Null: it is not one of this scheduler's tasks.
   bool push_child(task* t, task const* parent, bool& alone) noexcept {
-    if (parent_.get() != parent) {
-      parent_ = parent;
-      first_child_ = tail_.load(std::memory_order_relaxed);
-    }
+    if (parent_.get() != parent) begin_children(parent);
     return push(t, alone);
   }
-  /// Owner: whether t was the last to push_child(), and has left nothing of that behind it yet.
+  /// Owner: whether t was the last to push_child(). If it has yielded since, what is pushed by others since then passes for its children: all
+  /// that stood before it has gone.
   [[nodiscard]] bool has_pushed(task const* t) const noexcept { return parent_.get() == t; }
   /// Owner: of has_pushed(): it leaves as others do.
   void forget_parent() noexcept { parent_ = nullptr; }
@@ -88,14 +86,22 @@ class ring_and_next {
     std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
     if (!lies_before(first, tail)) return false;
     if (!newest_first_.get() || lies_before(first, floor_)) floor_ = first;
+    if (newest_first_.get()) grows_ = true;
     newest_first_ = true;
     return tail - first > 1 && turn_over(first, single);
   }
   [[nodiscard]] bool is_newest_first() const noexcept { return newest_first_.get(); }
+  /// Owner: whether some go first that have been spawned by such as went first.
+  [[nodiscard]] bool grows() const noexcept { return newest_first_.get() && grows_.get(); }
   /// Owner: of is_newest_first(): what was to be popped first is still, but as the oldest, and what is pushed goes behind it. The same.
   bool oldest_first(bool single) noexcept {
     newest_first_ = false;
-    return turn_over(in_ring(floor_), single);
+    grows_ = false;
+    bool unseen = false;
+    if (parent_.get() != nullptr)
+      unseen = turn_over(in_ring(first_child_), single);  // of the task that runs, not turned yet
+    parent_ = nullptr;
+    return turn_over(in_ring(floor_), single) || unseen;
   }
 
   /// Owner. Puts t into the next slot; returns the task that was there, or null.
@@ -207,7 +213,7 @@ class ring_and_next {
     }
   }
 
-  /// Owner: the task that the ring will give after n more, or null. A thief may take it meanwhile: good for a prefetch.
+  /// Owner: the task that the ring will give after n more, oldest first, or null. A thief may take it meanwhile: good for a prefetch.
   [[nodiscard]] task* ahead(std::uint32_t n) const noexcept {
     std::uint32_t const at = place(head_.load(std::memory_order_relaxed)) + n;
     if (static_cast<std::int32_t>(tail_.load(std::memory_order_relaxed) - at) <= 0) return nullptr;
@@ -241,6 +247,17 @@ class ring_and_next {
     return lies_before(at, head) ? head : at;
   }
 
+  /// Owner: what `parent` pushes from here on is its children.
+  void begin_children(task const* parent) noexcept {
+    std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
+    parent_ = parent;
+    first_child_ = tail;
+    if (newest_first_.get() && !lies_before(floor_, tail)) {  // all that went first have gone
+      newest_first_ = false;
+      grows_ = false;
+    }
+  }
+
   /// Owner: of those that go first; null: it is the oldest's turn, or there is none left.
   task* pop_newest(bool single) noexcept {
     if (lies_before(floor_, tail_.load(std::memory_order_relaxed))) {
@@ -249,6 +266,7 @@ class ring_and_next {
       if (task* const t = newest(); t != nullptr && retract(t, single)) return t;
     }
     newest_first_ = false;
+    grows_ = false;
     return nullptr;
   }
 
@@ -284,6 +302,7 @@ class ring_and_next {
   owned<std::uint32_t> first_child_;                // owner: of these
   owned<std::uint32_t> floor_;                      // owner: where those begin that go first
   owned<std::uint8_t> newest_popped_;               // owner: how many, modulo 256
+  owned<bool> grows_;                               // owner: some of these have spawned such
   owned<bool> newest_first_;                        // owner: whether there are some
 
  public:

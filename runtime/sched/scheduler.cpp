@@ -15,6 +15,8 @@ namespace {
 constexpr std::int64_t poll_every_ns = 50'000;       // a busy processor looks at the network this often
 constexpr std::int64_t poll_behind_ns = 10'000'000;  // while tasks wait in the global queue; as Go's monitor
 constexpr std::int64_t even_every_ns = 50'000;
+constexpr std::int64_t oldest_after_ns =
+    1'000'000;  // beside a tree of tasks that goes first and grows, the oldest has a turn this often
 constexpr std::uint64_t sweep_every = 8;  // picks, while there are many dead timers
 // Tasks that run for so long on average: another worker gets the data of the next one warm in less.
 constexpr std::int64_t long_run_ns = 2'000;
@@ -104,6 +106,7 @@ void scheduler::even_out(worker& w, processor& p, std::int64_t now) noexcept {
   std::int64_t const more_ns = theirs * each - mine * p.runs.average_ns();
   if (2 * more_ns <= theirs * each) return;  // theirs takes less than twice as long
   auto const most = static_cast<std::uint32_t>(std::min((theirs - mine) / 2, more_ns / (2 * each)));
+  if (p.queue.is_newest_first()) oldest_first(p);  // they go behind its own
   task* const t = p.queue.steal_from(other.queue, false, most);
   if (t == nullptr) return;
   p.count.steals += 1;
@@ -120,6 +123,7 @@ task* scheduler::find_now(worker& w, processor& p) {
     std::int64_t now = clock_ns();
     note_time(w, p, now);
     p.runs.add(now, p.tick, 0);
+    if (!p.queue.grows()) p.last_oldest = now;
     try_monitor_again(now);
     if (run_timers(w, p, p, now, true) == swept::in_part) p.look_at = p.tick + sweep_every;
     if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
@@ -137,6 +141,11 @@ task* scheduler::find_now(worker& w, processor& p) {
       poll_network(w, 0);
     }
     if (task* t = take_global(p, 1)) return t;
+    // A tree that grows without end would go before its own first nodes for ever.
+    if (now - p.last_oldest > oldest_after_ns) {
+      p.last_oldest = now;
+      if (task* t = p.queue.pop_ring(single())) return t;
+    }
   }
   if (task* t = p.queue.pop(single())) return t;
   p.dry += 1;

@@ -217,6 +217,8 @@ class scheduler {
   inline void put_back(processor& p, task* t) noexcept;  // pick_local.hpp
   /// p.queue.has_pushed() a task that waits, but for the network or a time, or has ended.
   void children_first(processor& p) noexcept;
+  /// t, which runs, goes behind all, but the newest goes first on p.
+  void leave_tree(processor& p, task const& t) noexcept;
   [[nodiscard]] stack* take_loop(processor& p) noexcept;  // a suspended loop, from the processor's cache only
   void put_loop(processor* p, stack* s) noexcept;
   void queue_yielded(worker& w, task* t, bool native) noexcept;

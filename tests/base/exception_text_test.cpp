@@ -58,3 +58,13 @@ TEST_CASE("of a nested exception that is no std::exception the text says so, and
         }) == "outer: an exception that is not a std::exception");
   CHECK(text_of([] { throw_nested(40, "x"); }).size() < 60);
 }
+
+namespace {
+struct of_an_application : std::runtime_error, std::nested_exception {
+  using std::runtime_error::runtime_error;
+};
+}  // namespace
+
+TEST_CASE("an exception that could have one nested in it, and has none, has a text") {
+  CHECK(text_of([] { throw of_an_application("nothing was in flight"); }) == "nothing was in flight");
+}
