@@ -76,8 +76,8 @@ __attribute__((always_inline)) inline bool run_for_join(worker& of, task& joiner
   joiner.phase.store(task_phase::running, std::memory_order_release);
   joiners.put_back(w->exceptions, w->errno_pointer);
   w->sched->note_end(p);
-  if (p != nullptr && p->queue.has_pushed(&t)) [[unlikely]]
-    w->sched->children_first(*p);
+  if (p != nullptr && p->queue.is_parent(&t)) [[unlikely]]
+    w->sched->children_first(*p, nullptr);
   w->leave();
   return true;
 }

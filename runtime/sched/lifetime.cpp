@@ -46,7 +46,8 @@ namespace weft::rt {
 
 namespace {
 
-constexpr unsigned most_workers = 4096;  // each has a queue, at which the others look
+constexpr unsigned most_workers =
+    4096;  // each has a queue, at which the others look, and timers, which task::holds counts
 
 unsigned wanted_workers(options const& o) {
   if (o.workers > most_workers)

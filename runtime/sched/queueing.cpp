@@ -32,8 +32,12 @@ void scheduler::overflow(processor& p, task* t) noexcept {
   if (!p.queue.push(t)) global_.push(*p.port, &t, 1);
 }
 
-void scheduler::children_first(processor& p) noexcept {
+void scheduler::children_first(processor& p, task* t) noexcept {
   if (sim_ != nullptr) return p.queue.forget_parent();  // a simulated run chooses by itself
+  if (t != nullptr && p.queue.is_parent(t)) {
+    t->children_at = p.queue.first_child();
+    t->had_children = true;
+  }
   bool unseen = false;
   {
     tsan_no_edges const queue;
@@ -42,9 +46,9 @@ void scheduler::children_first(processor& p) noexcept {
   if (unseen) wake_if_idle(&p);  // who went idle in that moment has seen none of them
 }
 
-void scheduler::leave_tree(processor& p, task const& t) noexcept {
-  if (p.queue.has_pushed(&t)) children_first(p);
-  oldest_first(p);
+void scheduler::leave_tree(processor& p, task& t) noexcept {
+  if (p.queue.has_parent()) children_first(p, &t);
+  if (p.queue.is_newest_first()) oldest_first(p);
 }
 
 void scheduler::oldest_first(processor& p) noexcept {
@@ -78,7 +82,11 @@ __attribute__((always_inline)) inline bool scheduler::queue_start(worker const& 
   bool alone = false;
   {
     tsan_no_edges const queue;
-    queued = p.queue.push_child(t, w.current.get(), alone);
+    task const* const parent = w.current.get();
+    if (!p.queue.is_parent(parent))
+      p.queue.begin_children(parent,
+                             parent != nullptr && parent->had_children && p.queue.has_any_from(parent->children_at));
+    queued = p.queue.push(t, alone);
   }
   if (p.queue.unshared) return false;
   // A spawner that joins at once needs no second worker, nor does one that goes back to accept, and waking one each time would cost more than

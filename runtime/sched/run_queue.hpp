@@ -21,9 +21,11 @@
 // Children first. When a task that has spawned waits or ends, what it has spawned goes before all else in the ring, in the order in which it was
 // spawned, and so does what that spawns: a tree of tasks is walked in depth, with a handful of its nodes begun at any time, where first in, first
 // out would have begun all of a level. Meanwhile the newest is popped, and each eighth time the oldest of those below the tree, so that
-// others have their turns; who looks around gives the oldest of all one now and then, since a tree may grow without end. Thieves take the oldest as ever.
+// others have their turns; who looks around gives one of these a turn, too, and the oldest of all now and then, since a tree may grow without end.
+// A task that spawns some more while earlier ones of its own still stand there (as many at once as it has results to come) has them behind
+// these: the ring is first in, first out again. Thieves take the oldest as ever.
 //
-//   turn over  from a place to the tail, so that the oldest of these is the newest, or back:
+//   turn over  from a place to the tail, or to another before it, so that the oldest of these is the newest, or back:
 //          Q8 tail -> that place (release)   Q9 compare-exchange head -> the same place, next version (acq_rel): no thief sees them now, nor
 //          can one that has seen them get them. Head has passed the place: again from there   Q10 turned over, tail -> behind them (release)
 //
@@ -68,27 +70,50 @@ class ring_and_next {
     return true;
   }
 
-  /// Owner: push() of a task that `parent`, which runs, has spawned. Null: it is not one of this scheduler's tasks.
-  bool push_child(task* t, task const* parent, bool& alone) noexcept {
-    if (parent_.get() != parent) begin_children(parent);
-    return push(t, alone);
-  }
-  /// Owner: whether t was the last to push_child(). If it has yielded since, what is pushed by others since then passes for its children: all
-  /// that stood before it has gone.
-  [[nodiscard]] bool has_pushed(task const* t) const noexcept { return parent_.get() == t; }
-  /// Owner: of has_pushed(): it leaves as others do.
-  void forget_parent() noexcept { parent_ = nullptr; }
-
-  /// Owner: has_pushed() leaves, and its children go first. Whether thieves could not see some of them for a moment.
-  bool children_first(bool single) noexcept {
-    parent_ = nullptr;
-    std::uint32_t const first = in_ring(first_child_);
+  /// Owner: what `parent`, which runs, pushes from here on is its children. Null: it is not one of this scheduler's tasks. `again`: some that it
+  /// pushed earlier may still stand here, and go before these.
+  void begin_children(task const* parent, bool again) noexcept {
     std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
-    if (!lies_before(first, tail)) return false;
-    if (!newest_first_.get() || lies_before(first, floor_)) floor_ = first;
+    parent_ = parent;
+    again_ = again;
+    first_child_ = tail;
+    if (newest_first_.get() && !lies_before(floor_, tail)) {  // all that went first have gone
+      newest_first_ = false;
+      grows_ = false;
+    }
+  }
+  /// Owner: whether t is the parent that began last.
+  [[nodiscard]] bool is_parent(task const* t) const noexcept { return parent_.get() == t; }
+  /// Owner: whether there is one that has not left: the task that runs, one that it runs above (run_for_join), or one that has lost the processor.
+  [[nodiscard]] bool has_parent() const noexcept { return parent_.get() != nullptr; }
+  /// Owner: it leaves as others do.
+  void forget_parent() noexcept { parent_ = nullptr; }
+  /// Owner: where its children begin, in short; and whether any stand from such a place on. Wrong, at worst, if that was long ago.
+  [[nodiscard]] std::uint16_t first_child() const noexcept { return static_cast<std::uint16_t>(first_child_.get()); }
+  [[nodiscard]] bool has_any_from(std::uint16_t at) const noexcept {
+    return static_cast<std::int16_t>(tail_.load(std::memory_order_relaxed) - at) > 0;
+  }
+
+  /// Owner: the parent leaves, and its children go first. Whether thieves could not see some of them for a moment.
+  bool children_first(bool single) noexcept {
+    std::uint32_t const first_child = in_ring(first_child_);
+    std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
+    bool const any = lies_before(first_child, tail);
+    if (any && again_.get() && newest_first_.get()) {
+      bool const unseen = oldest_first(single);
+      parent_ = nullptr;
+      return unseen;
+    }
+    parent_ = nullptr;
+    if (!any) return false;
+    if (again_.get() && lies_before(first(), in_order_until_)) {
+      in_order_until_ = tail;
+      return false;
+    }
+    if (!newest_first_.get() || lies_before(first_child, floor_)) floor_ = first_child;
     if (newest_first_.get()) grows_ = true;
     newest_first_ = true;
-    return tail - first > 1 && turn_over(first, single);
+    return tail - first_child > 1 && turn_over(first_child, tail, single);
   }
   [[nodiscard]] bool is_newest_first() const noexcept { return newest_first_.get(); }
   /// Owner: whether some go first that have been spawned by such as went first.
@@ -97,11 +122,20 @@ class ring_and_next {
   bool oldest_first(bool single) noexcept {
     newest_first_ = false;
     grows_ = false;
+    std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
+    in_order_until_ = tail;
+    std::uint32_t end = tail;
     bool unseen = false;
-    if (parent_.get() != nullptr)
-      unseen = turn_over(in_ring(first_child_), single);  // of the task that runs, not turned yet
-    parent_ = nullptr;
-    return turn_over(in_ring(floor_), single) || unseen;
+    if (has_parent()) {  // has not left, so that its children are not turned yet
+      if (again_.get()) end = in_ring(first_child_);
+      else unseen = turn_over(in_ring(first_child_), tail, single);
+      again_ = true;  // what it pushes later goes behind
+    }
+    return turn_over(in_ring(floor_), end, single) || unseen;
+  }
+  /// Owner: where the newest go first, the oldest of those that do not.
+  task* pop_below(bool single) noexcept {
+    return newest_first_.get() && lies_before(first(), floor_) ? pop_ring(single) : nullptr;
   }
 
   /// Owner. Puts t into the next slot; returns the task that was there, or null.
@@ -247,17 +281,6 @@ class ring_and_next {
     return lies_before(at, head) ? head : at;
   }
 
-  /// Owner: what `parent` pushes from here on is its children.
-  void begin_children(task const* parent) noexcept {
-    std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
-    parent_ = parent;
-    first_child_ = tail;
-    if (newest_first_.get() && !lies_before(floor_, tail)) {  // all that went first have gone
-      newest_first_ = false;
-      grows_ = false;
-    }
-  }
-
   /// Owner: of those that go first; null: it is the oldest's turn, or there is none left.
   task* pop_newest(bool single) noexcept {
     if (lies_before(floor_, tail_.load(std::memory_order_relaxed))) {
@@ -271,9 +294,9 @@ class ring_and_next {
   }
 
   /// Owner. False: with a single processor nobody looks.
-  bool turn_over(std::uint32_t from, bool single) noexcept {
+  bool turn_over(std::uint32_t from, std::uint32_t end, bool single) noexcept {
+    if (!lies_before(from, end)) return false;
     std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
-    if (!lies_before(from, tail)) return false;
     if (!single) {
       std::uint64_t head = head_.load(std::memory_order_acquire);
       for (;;) {
@@ -283,7 +306,7 @@ class ring_and_next {
           break;  // Q9
       }
     }
-    for (std::uint32_t a = from, b = tail; a + 1 < b; ++a) {
+    for (std::uint32_t a = from, b = end; lies_before(a + 1, b); ++a) {
       --b;
       task* const t = slots_[a % capacity].load(std::memory_order_relaxed);
       slots_[a % capacity].store(slots_[b % capacity].load(std::memory_order_relaxed), std::memory_order_relaxed);
@@ -298,12 +321,15 @@ class ring_and_next {
   alignas(64) std::atomic<std::uint32_t> tail_{0};  // written by the owner alone
   std::atomic<task*> next_{nullptr};                // owner and thieves, exchange
   owned<std::uint32_t> next_runs_;                  // owner: how often in a row the next slot was used
-  owned<task const*> parent_;                       // owner: the last one that pushed a child; only to be compared with
+  owned<task const*> parent_;                       // owner: only to be compared with
   owned<std::uint32_t> first_child_;                // owner: of these
   owned<std::uint32_t> floor_;                      // owner: where those begin that go first
-  owned<std::uint8_t> newest_popped_;               // owner: how many, modulo 256
-  owned<bool> grows_;                               // owner: some of these have spawned such
-  owned<bool> newest_first_;                        // owner: whether there are some
+  owned<std::uint32_t>
+      in_order_until_;  // owner: the tail when the ring was turned back, or was lengthened in order since
+  owned<std::uint8_t> newest_popped_;  // owner: how many, modulo 256
+  owned<bool> grows_;                  // owner: some of these have spawned such
+  owned<bool> newest_first_;           // owner: whether there are some
+  owned<bool> again_;                  // owner: of the parent
 
  public:
   bool unshared =

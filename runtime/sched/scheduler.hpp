@@ -215,10 +215,10 @@ class scheduler {
   [[nodiscard]] inline bool take_back(processor& p, task* t) noexcept;  // pick_local.hpp
   /// After take_back(), if it is not to be run after all.
   inline void put_back(processor& p, task* t) noexcept;  // pick_local.hpp
-  /// p.queue.has_pushed() a task that waits, but for the network or a time, or has ended.
-  void children_first(processor& p) noexcept;
+  /// p.queue.has_parent(), and the task that runs waits, but for the network or a time, or has ended. t: the former.
+  void children_first(processor& p, task* t) noexcept;
   /// t, which runs, goes behind all, but the newest goes first on p.
-  void leave_tree(processor& p, task const& t) noexcept;
+  void leave_tree(processor& p, task& t) noexcept;
   [[nodiscard]] stack* take_loop(processor& p) noexcept;  // a suspended loop, from the processor's cache only
   void put_loop(processor* p, stack* s) noexcept;
   void queue_yielded(worker& w, task* t, bool native) noexcept;

@@ -27,6 +27,7 @@ __attribute__((always_inline)) inline void begin_task(scheduler& s, task* t, det
   t->in_scope = false;  // a scoped_context on the heap may have been left behind
   t->has_handle = with_handle;
   t->timed = false;
+  t->had_children = false;
   t->shield = 0;
   t->cleaning_up = 0;
   t->refs.store(with_handle ? 2 : 1, std::memory_order_relaxed);

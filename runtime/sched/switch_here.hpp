@@ -146,7 +146,7 @@ __attribute__((always_inline)) inline how park_here(worker& here, task& t, park_
   t.request = &request;
   t.wait_cancellable = cancellable && t.shield == 0 && !unwinds(here);
   processor* const p = here.enter_at_once();
-  if (p != nullptr && !p->queue.has_pushed(&t)) [[likely]]
+  if (p != nullptr && !p->queue.has_parent()) [[likely]]
     // What runs there is t, and need not be kept across the switch, which leaves no register.
     return end_wait(*leave_parked_here(here, p, t, io, false).current.get());
   leave_parked(here, p != nullptr ? p : here.reclaim(), t, request);

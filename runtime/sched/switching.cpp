@@ -99,8 +99,8 @@ __attribute__((noinline)) void call(stack* self) noexcept {
   processor* p = w->enter();
   self->owner = nullptr;
   w->sched->note_end(p);
-  if (p != nullptr && p->queue.has_pushed(t)) [[unlikely]]
-    w->sched->children_first(*p);
+  if (p != nullptr && p->queue.has_parent()) [[unlikely]]
+    w->sched->children_first(*p, nullptr);
   reset_rounding();  // the next task on this stack starts afresh
 }
 
@@ -123,9 +123,9 @@ __attribute__((noinline)) how park_task(waiter& of, park_request const& request)
 }
 
 __attribute__((noinline)) void leave_parked(worker& w, processor* p, task& t, park_request const& request) noexcept {
-  if (p != nullptr && p->queue.has_pushed(&t)) {
+  if (p != nullptr && p->queue.has_parent()) {
     bool const needs_them = !is_io(request.reason) && request.reason != wait_reason::sleep;
-    if (needs_them || p->queue.is_newest_first()) t.sched->children_first(*p);
+    if (needs_them || p->queue.is_newest_first()) t.sched->children_first(*p, &t);
     else p->queue.forget_parent();
   }
   (void)leave_parked_here(w, p, t, is_io(request.reason), request.deadline != never);
@@ -136,8 +136,11 @@ __attribute__((always_inline)) inline void leave_to_others(worker& w, processor*
   stack* const on = w.on;
   t.own_stack = on;
   note_place(t, on, __builtin_frame_address(0), false);
-  if (p != nullptr && p->queue.is_newest_first()) [[unlikely]]
-    t.sched->leave_tree(*p, t);
+  if (p != nullptr) {
+    if (p->queue.is_newest_first()) [[unlikely]]
+      t.sched->leave_tree(*p, t);
+    p->queue.forget_parent();  // it goes behind its children in any case
+  }
   w.after_task = &t;
   w.after = after_switch::yield;
   tsan_release(&t);

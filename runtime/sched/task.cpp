@@ -119,7 +119,8 @@ __attribute__((always_inline)) inline void destroy_contents(task* t) noexcept {
 }
 
 /// True: this was the last reference. A sole one cannot be copied by others, so a plain look saves most locked instructions.
-inline bool last_reference(std::atomic<std::uint32_t>& count) noexcept {
+template <class Count>
+inline bool last_reference(std::atomic<Count>& count) noexcept {
   return count.load(std::memory_order_acquire) == 1 || count.fetch_sub(1, std::memory_order_acq_rel) == 1;
 }
 

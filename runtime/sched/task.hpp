@@ -76,14 +76,16 @@ struct task : waiter {
   // What follows up to `refs` is one word: a new task's is written at once.
   // 0: a stack of the default class. Else one of 1 << stack_shift bytes: never called by a loop that goes on. Constant.
   std::uint8_t stack_shift = 0;
-  bool wait_cancellable = false;          // of the wait that begins; read by its hook
-  bool in_scope : 1 = false;              // under a scoped_context: `scoped`; the task's own
-  bool timed : 1 = false;                 // it has had a wait with a deadline: `timer` is its own; the task's own
-  bool has_handle = false;                // constant from creation
-  std::uint16_t shield = 0;               // depth of uncancellable blocks; the task's own
-  std::uint16_t cleaning_up = 0;          // depth of weft's destructors that run the user's code; the task's own
+  bool wait_cancellable = false;  // of the wait that begins; read by its hook
+  bool in_scope : 1 = false;      // under a scoped_context: `scoped`; the task's own
+  bool timed : 1 = false;         // it has had a wait with a deadline: `timer` is its own; the task's own
+  bool had_children : 1 = false;  // it has waited for some that it had spawned, and they went first; the task's own
+  bool has_handle = false;        // constant from creation
+  std::uint16_t shield = 0;       // depth of uncancellable blocks; the task's own
+  std::uint16_t cleaning_up = 0;  // depth of weft's destructors that run the user's code; the task's own
   std::atomic<std::uint32_t> refs{1};     // the run, the handle: the last one destroys result and contexts
-  std::atomic<std::uint32_t> holds{1};    // all references together, each heap: the last one frees the block
+  std::atomic<std::uint16_t> holds{1};    // all references together, each heap: the last one frees the block
+  std::uint16_t children_at = 0;          // if had_children: run_queue::first_child() of those; the task's own
   detail::body_ops const* ops = nullptr;  // constant from creation
   scheduler* sched = nullptr;             // constant from creation
   owned<stack*> own_stack;                // written while parking, before H1; read by who resumes it

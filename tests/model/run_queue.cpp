@@ -105,16 +105,19 @@ struct takes_back_the_only_one final : theft<2, 3, 3> {
   using theft::run;
 };
 
-/// One task stands in the ring, and a parent that leaves has spawned two: these go first.
-struct children_go_first final : theft<4, 2, 4> {
+/// One task stands in the ring, and a parent that leaves has spawned two: these go first. Another spawns one more, and the ring is turned back before it
+/// leaves.
+struct children_go_first final : theft<4, 2, 5> {
   void run(unsigned thread) override {
     if (thread == 0) {
       push();
-      task parent;
-      bool alone = false;
-      for (unsigned i = 0; i < 2; ++i) check(own().push_child(fresh(), &parent, alone), "a ring with room is full");
+      task const parent, other;
+      own().begin_children(&parent, false);
+      push(), push();
       (void)own().children_first(false);
       pop();
+      own().begin_children(&other, false);
+      push();
       if (own().is_newest_first()) (void)own().oldest_first(false);
       push();
     } else {
@@ -128,9 +131,9 @@ struct children_go_first final : theft<4, 2, 4> {
 struct turned_over_under_two_thieves final : theft<4, 3, 3> {
   void run(unsigned thread) override {
     if (thread == 0) {
-      task parent;
-      bool alone = false;
-      for (unsigned i = 0; i < 3; ++i) check(own().push_child(fresh(), &parent, alone), "a ring with room is full");
+      task const parent;
+      own().begin_children(&parent, false);
+      push(), push(), push();
       (void)own().children_first(false);
     } else {
       steal(true);

@@ -91,10 +91,10 @@ struct family {
   run_queue& q;
   bool single;
 
-  void spawn(std::uintptr_t parent, std::initializer_list<std::uintptr_t> children) {
-    bool alone = false;
-    for (std::uintptr_t const child : children) REQUIRE(q.push_child(number(child), number(parent), alone));
-    CHECK(q.has_pushed(number(parent)));
+  void spawn(std::uintptr_t parent, std::initializer_list<std::uintptr_t> children, bool again = false) {
+    if (!q.is_parent(number(parent))) q.begin_children(number(parent), again);
+    for (std::uintptr_t const child : children) REQUIRE(q.push(number(child)));
+    CHECK(q.is_parent(number(parent)));
   }
   void pops(std::initializer_list<std::uintptr_t> expected) {
     for (std::uintptr_t const each : expected) CHECK(q.pop(single) == number(each));
@@ -110,7 +110,7 @@ TEST_CASE(
     for (std::uintptr_t i = 0; i < 2; ++i) REQUIRE(q.push(number(i)));
     f.spawn(100, {10, 11, 12});
     CHECK(q.children_first(single) == !single);
-    CHECK_FALSE(q.has_pushed(number(100)));
+    CHECK_FALSE(q.has_parent());
     f.pops({10});
     f.spawn(10, {20, 21});
     (void)q.children_first(single);
@@ -140,6 +140,67 @@ TEST_CASE("where the newest goes first, the ring can be had in that order with t
     CHECK_FALSE(q.is_newest_first());
     REQUIRE(q.push(number(1)));
     f.pops({20, 21, 11, 12, 1});
+    CHECK(q.pop(single) == nullptr);
+  }
+}
+
+TEST_CASE("children of a parent some of whose earlier ones still stand in the ring go behind these") {
+  for (bool const single : {true, false}) {
+    run_queue q;
+    family f{q, single};
+    for (std::uintptr_t i = 0; i < 2; ++i) REQUIRE(q.push(number(i)));
+    f.spawn(100, {10, 11, 12});
+    CHECK_FALSE(q.has_any_from(q.first_child() + 3));
+    CHECK(q.has_any_from(q.first_child() + 2));
+    (void)q.children_first(single);
+    f.pops({10});
+    f.spawn(100, {13}, true);
+    (void)q.children_first(single);
+    CHECK_FALSE(q.is_newest_first());
+    f.pops({0, 1, 11});
+    f.spawn(100, {14, 15}, true);
+    CHECK_FALSE(q.children_first(single));
+    f.spawn(11, {20, 21});  // a tree of its own
+    (void)q.children_first(single);
+    f.pops({20, 21, 12, 13, 14, 15});
+    f.spawn(100, {16, 17}, true);  // none of those is left
+    REQUIRE(q.push(number(2)));
+    (void)q.children_first(single);
+    f.pops({16, 17, 2});
+    CHECK(q.pop(single) == nullptr);
+  }
+}
+
+TEST_CASE("what a parent has spawned when the ring is turned back goes before what it spawns later") {
+  for (bool const single : {true, false}) {
+    run_queue q;
+    family f{q, single};
+    f.spawn(100, {10, 11, 12});
+    (void)q.children_first(single);
+    f.pops({10});
+    f.spawn(10, {20, 21});
+    CHECK(q.oldest_first(single) == !single);
+    REQUIRE(q.push(number(0)));
+    f.spawn(10, {22, 23});
+    CHECK_FALSE(q.children_first(single));
+    CHECK_FALSE(q.has_parent());
+    f.pops({20, 21, 11, 12, 0, 22, 23});
+    CHECK(q.pop(single) == nullptr);
+  }
+}
+
+TEST_CASE("who looks around finds the oldest below a tree, and none where there is no tree") {
+  for (bool const single : {true, false}) {
+    run_queue q;
+    family f{q, single};
+    for (std::uintptr_t i = 0; i < 2; ++i) REQUIRE(q.push(number(i)));
+    CHECK(q.pop_below(single) == nullptr);
+    f.spawn(100, {10, 11});
+    (void)q.children_first(single);
+    CHECK(q.pop_below(single) == number(0));
+    CHECK(q.pop_below(single) == number(1));
+    CHECK(q.pop_below(single) == nullptr);
+    f.pops({10, 11});
     CHECK(q.pop(single) == nullptr);
   }
 }
@@ -185,10 +246,12 @@ TEST_CASE("each task that is pushed is popped or taken back or stolen exactly on
   for (std::uintptr_t next = 0; next < tasks;) {
     std::uint64_t const choice = random.below(8);
     if (random.below(16) == 0) {
-      bool alone = false;
+      if (std::uintptr_t const parent = tasks + random.below(4); !q.is_parent(number(parent)))
+        q.begin_children(number(parent), random.below(4) == 0);
       for (std::uint64_t n = random.below(5); n > 0 && next < tasks; --n)
-        if (q.push_child(number(next), number(tasks), alone)) ++next;
-      turned += static_cast<std::size_t>(q.children_first(false));
+        if (q.push(number(next))) ++next;
+      if (random.below(4) == 0 && q.is_newest_first()) turned += static_cast<std::size_t>(q.oldest_first(false));
+      if (random.below(4) != 0) turned += static_cast<std::size_t>(q.children_first(false));
       if (random.below(4) == 0 && q.is_newest_first()) turned += static_cast<std::size_t>(q.oldest_first(false));
       pushed.clear();
       continue;

@@ -6,6 +6,7 @@
 
 #include <weft/weft.hpp>
 
+#include <chrono>
 #include <functional>
 
 #include "tests/support/catch.hpp"
@@ -26,7 +27,14 @@ void with_worker_count(unsigned workers, F&& f) {
   CHECK(runtime.metrics().live == 0);
 }
 
-/// The same with 1, 2 and 4 workers, one after the other.
+/// As the first task of a runtime with one worker, which keeps its processor however slow the machine is.
+template <class F>
+void undisturbed(F&& f) {
+  using std::chrono::nanoseconds;
+  weft::run({.workers = 1, .hog_after = nanoseconds(0), .blocked_after = nanoseconds(0)}, std::ref(f));
+}
+
+/// with_worker_count() with 1, 2 and 4 workers, one after the other.
 template <class F>
 void with_workers(F&& f) {
   for (unsigned const workers : worker_counts) with_worker_count(workers, f);
