@@ -44,7 +44,7 @@ void play(long rounds) {
 int main(int argc, char** argv) {
   long rounds = 100'000;
   std::string_view const argument = argc > 1 ? argv[1] : "";
-  if (argument == "--help") {
+  if (argument == "--help" || argument == "-h") {
     std::cout << "usage: ping_pong [ROUNDS]\nSends a ball between two tasks, ROUNDS times (default 100000).\n";
     return 0;
   }

@@ -51,7 +51,7 @@ int print_primes(int count) {
 int main(int argc, char** argv) {
   int count = 20;
   std::string_view const argument = argc > 1 ? argv[1] : "";
-  if (argument == "--help") {
+  if (argument == "--help" || argument == "-h") {
     std::cout << "usage: prime_sieve [N]\nPrints the first N primes (default 20).\n";
     return 0;
   }

@@ -53,7 +53,7 @@ bool power_of_ten(std::uint64_t n) {
 int main(int argc, char** argv) {
   std::uint64_t leaves = 1'000'000;
   std::string_view const argument = argc > 1 ? argv[1] : "";
-  if (argument == "--help") {
+  if (argument == "--help" || argument == "-h") {
     std::cout << "usage: skynet [LEAVES]\nAdds up the numbers of LEAVES tasks: 1, 10, 100, ... (default 1000000).\n";
     return 0;
   }

@@ -275,9 +275,10 @@ class ring_and_next {
   static constexpr bool lies_before(std::uint32_t a, std::uint32_t b) noexcept {
     return static_cast<std::int32_t>(b - a) > 0;
   }
-  /// The place, or the oldest's, if that has moved beyond it.
+  /// Owner: the place, or the oldest's, if that has moved beyond it; or the tail: a join of one that stood below has taken that back.
   [[nodiscard]] std::uint32_t in_ring(std::uint32_t at) const noexcept {
-    std::uint32_t const head = first();
+    std::uint32_t const head = first(), tail = tail_.load(std::memory_order_relaxed);
+    if (lies_before(tail, at)) return tail;
     return lies_before(at, head) ? head : at;
   }
 

@@ -256,12 +256,12 @@ TEST_CASE(
   std::atomic<int> inside{0};
   auto const [outside, cancel] = weft::with_cancel();  // of no runtime
   for (int round = 0; round < rounds; ++round) {
-    weft::run(with(1, 1h), [&, &outside = outside] {
+    weft::run(with(1, 1h), [&, &context = outside] {
       std::vector<weft::chan<int>> closed_for;
       weft::wait_group begun, ended;
       for (int i = 0; i < count; ++i) {
         closed_for.push_back(weft::make_chan<int>());
-        weft::scoped_context const apart(weft::with_value<held>(outside, std::make_shared<notes_walk>(&inside)));
+        weft::scoped_context const apart(weft::with_value<held>(context, std::make_shared<notes_walk>(&inside)));
         begun.add();
         ended.add();
         weft::go([&, in = closed_for.back()] {
