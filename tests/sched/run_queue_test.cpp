@@ -189,6 +189,21 @@ TEST_CASE("what a parent has spawned when the ring is turned back goes before wh
   }
 }
 
+TEST_CASE("a ring is turned back up to its tail where what stood below a parent's later children was taken back") {
+  for (bool const single : {true, false}) {
+    run_queue q;
+    family f{q, single};
+    f.spawn(100, {10, 11, 12});
+    (void)q.children_first(single);
+    f.spawn(100, {13}, true);
+    CHECK(q.retract(number(13), single));
+    CHECK(q.retract(number(10), single));
+    (void)q.oldest_first(single);
+    f.pops({11, 12});
+    CHECK(q.pop(single) == nullptr);
+  }
+}
+
 TEST_CASE("who looks around finds the oldest below a tree, and none where there is no tree") {
   for (bool const single : {true, false}) {
     run_queue q;
