@@ -77,7 +77,7 @@ __attribute__((always_inline)) inline bool run_for_join(worker& of, task& joiner
   joiners.put_back(w->exceptions, w->errno_pointer);
   w->sched->note_end(p);
   if (p != nullptr && p->queue.is_parent(&t)) [[unlikely]]
-    w->sched->children_first(*p, nullptr);
+    w->sched->children_first(*p);
   w->leave();
   return true;
 }

@@ -82,7 +82,8 @@ struct alignas(64) processor {
   owned<std::int64_t> last_poll;    // when the network was last looked at from here
   owned<std::uint64_t> poll_turn;   // the tick by which all that were queued then have had their turn
   owned<std::int64_t> last_evened;  // when another's queue was looked at to even them out
-  owned<std::int64_t> last_oldest;  // when the oldest had its turn beside a tree of tasks that grows, or no tree did
+  owned<std::int64_t>
+      last_oldest;  // the oldest's last turn beside a tree that grows, or when it was seen to; 0: none does
   owned<std::uint32_t> coarse_now;  // coarse_time at the last look at the clock; by the holder, and by the monitor
   owned<bool>
       joins_here;       // the last spawner that had nothing else queued has joined its task before anybody had begun it

@@ -32,12 +32,14 @@ void scheduler::overflow(processor& p, task* t) noexcept {
   if (!p.queue.push(t)) global_.push(*p.port, &t, 1);
 }
 
-void scheduler::children_first(processor& p, task* t) noexcept {
+void scheduler::note_children(processor const& p, task& t) noexcept {
+  if (!p.queue.is_parent(&t)) return;
+  t.children_at = p.queue.first_child();
+  t.had_children = true;
+}
+
+void scheduler::children_first(processor& p) noexcept {
   if (sim_ != nullptr) return p.queue.forget_parent();  // a simulated run chooses by itself
-  if (t != nullptr && p.queue.is_parent(t)) {
-    t->children_at = p.queue.first_child();
-    t->had_children = true;
-  }
   bool unseen = false;
   {
     tsan_no_edges const queue;
@@ -47,8 +49,8 @@ void scheduler::children_first(processor& p, task* t) noexcept {
 }
 
 void scheduler::leave_tree(processor& p, task& t) noexcept {
-  if (p.queue.has_parent()) children_first(p, &t);
-  if (p.queue.is_newest_first()) oldest_first(p);
+  note_children(p, t);
+  oldest_first(p);
 }
 
 void scheduler::oldest_first(processor& p) noexcept {

@@ -77,10 +77,7 @@ class ring_and_next {
     parent_ = parent;
     again_ = again;
     first_child_ = tail;
-    if (newest_first_.get() && !lies_before(floor_, tail)) {  // all that went first have gone
-      newest_first_ = false;
-      grows_ = false;
-    }
+    if (newest_first_.get() && !lies_before(floor_, tail)) end_newest_first();  // all that went first have gone
   }
   /// Owner: whether t is the parent that began last.
   [[nodiscard]] bool is_parent(task const* t) const noexcept { return parent_.get() == t; }
@@ -117,11 +114,10 @@ class ring_and_next {
   }
   [[nodiscard]] bool is_newest_first() const noexcept { return newest_first_.get(); }
   /// Owner: whether some go first that have been spawned by such as went first.
-  [[nodiscard]] bool grows() const noexcept { return newest_first_.get() && grows_.get(); }
+  [[nodiscard]] bool grows() const noexcept { return grows_.get(); }
   /// Owner: of is_newest_first(): what was to be popped first is still, but as the oldest, and what is pushed goes behind it. The same.
   bool oldest_first(bool single) noexcept {
-    newest_first_ = false;
-    grows_ = false;
+    end_newest_first();
     std::uint32_t const tail = tail_.load(std::memory_order_relaxed);
     in_order_until_ = tail;
     std::uint32_t end = tail;
@@ -282,6 +278,12 @@ class ring_and_next {
     return lies_before(at, head) ? head : at;
   }
 
+  /// Owner.
+  void end_newest_first() noexcept {
+    newest_first_ = false;
+    grows_ = false;
+  }
+
   /// Owner: of those that go first; null: it is the oldest's turn, or there is none left.
   task* pop_newest(bool single) noexcept {
     if (lies_before(floor_, tail_.load(std::memory_order_relaxed))) {
@@ -289,8 +291,7 @@ class ring_and_next {
       if (newest_popped_ % oldest_every == 0 && lies_before(first(), floor_)) return nullptr;
       if (task* const t = newest(); t != nullptr && retract(t, single)) return t;
     }
-    newest_first_ = false;
-    grows_ = false;
+    end_newest_first();
     return nullptr;
   }
 
@@ -328,7 +329,7 @@ class ring_and_next {
   owned<std::uint32_t>
       in_order_until_;  // owner: the tail when the ring was turned back, or was lengthened in order since
   owned<std::uint8_t> newest_popped_;  // owner: how many, modulo 256
-  owned<bool> grows_;                  // owner: some of these have spawned such
+  owned<bool> grows_;                  // owner: newest_first_, and some of these have spawned such
   owned<bool> newest_first_;           // owner: whether there are some
   owned<bool> again_;                  // owner: of the parent
 

@@ -115,6 +115,20 @@ void scheduler::even_out(worker& w, processor& p, std::int64_t now) noexcept {
   wake_if_idle(&p);
 }
 
+namespace {
+/// A tree that grows without end would go before its own first nodes for ever.
+bool oldest_is_due(processor& p, std::int64_t now) noexcept {
+  if (!p.queue.grows()) {
+    p.last_oldest = 0;
+    return false;
+  }
+  if (p.last_oldest.get() == 0) p.last_oldest = now;
+  if (now - p.last_oldest.get() <= oldest_after_ns) return false;
+  p.last_oldest = now;
+  return true;
+}
+}  // namespace
+
 task* scheduler::find_now(worker& w, processor& p) {
   bool const look_around = p.tick >= p.look_at;
   p.tick += 1;
@@ -123,8 +137,6 @@ task* scheduler::find_now(worker& w, processor& p) {
     std::int64_t now = clock_ns();
     note_time(w, p, now);
     p.runs.add(now, p.tick, 0);
-    if (!p.queue.grows()) p.last_oldest = 0;
-    else if (p.last_oldest.get() == 0) p.last_oldest = now;
     try_monitor_again(now);
     if (run_timers(w, p, p, now, true) == swept::in_part) p.look_at = p.tick + sweep_every;
     if (starving_.load(std::memory_order_relaxed) && p.loops != nullptr) [[unlikely]]
@@ -141,11 +153,8 @@ task* scheduler::find_now(worker& w, processor& p) {
       p.last_poll = now;
       poll_network(w, 0);
     }
-    // A tree that grows without end would go before its own first nodes for ever.
-    if (p.last_oldest.get() != 0 && now - p.last_oldest.get() > oldest_after_ns) {
-      p.last_oldest = now;
+    if (oldest_is_due(p, now))
       if (task* t = p.queue.pop_ring(single())) return t;
-    }
     if (task* t = take_global(p, 1)) return t;
     // Picks of a tree whose tasks are run where they are joined come seldom, and each eighth of them seldomer (J4).
     if (task* t = p.queue.pop_below(single())) return t;
@@ -184,7 +193,7 @@ task* scheduler::find_work(worker& w) {
     if (sim_ != nullptr) [[unlikely]]
       return find_simulated(w, *p);
     if (p->queue.has_parent()) [[unlikely]]
-      children_first(*p, nullptr);  // of one that has lost this processor: whoever leaves it otherwise has been there
+      children_first(*p);  // of one that has lost this processor: whoever leaves it otherwise has been there
     task* t = find_now(w, *p);
     if (t == nullptr && (t = search(w, *p)) != nullptr) p->tick += 1;
     if (t != nullptr) {

@@ -215,8 +215,10 @@ class scheduler {
   [[nodiscard]] inline bool take_back(processor& p, task* t) noexcept;  // pick_local.hpp
   /// After take_back(), if it is not to be run after all.
   inline void put_back(processor& p, task* t) noexcept;  // pick_local.hpp
-  /// p.queue.has_parent(), and the task that runs waits, but for the network or a time, or has ended. t: the former.
-  void children_first(processor& p, task* t) noexcept;
+  /// t leaves, and goes on later: what it spawns then goes behind what it has spawned here.
+  static void note_children(processor const& p, task& t) noexcept;
+  /// p.queue.has_parent(), and the task that runs waits, but for the network or a time, or has ended.
+  void children_first(processor& p) noexcept;
   /// t, which runs, goes behind all, but the newest goes first on p.
   void leave_tree(processor& p, task& t) noexcept;
   [[nodiscard]] stack* take_loop(processor& p) noexcept;  // a suspended loop, from the processor's cache only

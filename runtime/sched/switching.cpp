@@ -100,7 +100,7 @@ __attribute__((noinline)) void call(stack* self) noexcept {
   self->owner = nullptr;
   w->sched->note_end(p);
   if (p != nullptr && p->queue.has_parent()) [[unlikely]]
-    w->sched->children_first(*p, nullptr);
+    w->sched->children_first(*p);
   reset_rounding();  // the next task on this stack starts afresh
 }
 
@@ -125,8 +125,12 @@ __attribute__((noinline)) how park_task(waiter& of, park_request const& request)
 __attribute__((noinline)) void leave_parked(worker& w, processor* p, task& t, park_request const& request) noexcept {
   if (p != nullptr && p->queue.has_parent()) {
     bool const needs_them = !is_io(request.reason) && request.reason != wait_reason::sleep;
-    if (needs_them || p->queue.is_newest_first()) t.sched->children_first(*p, &t);
-    else p->queue.forget_parent();
+    if (needs_them || p->queue.is_newest_first()) {
+      scheduler::note_children(*p, t);
+      t.sched->children_first(*p);
+    } else {
+      p->queue.forget_parent();
+    }
   }
   (void)leave_parked_here(w, p, t, is_io(request.reason), request.deadline != never);
 }

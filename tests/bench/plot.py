@@ -52,7 +52,7 @@ with tempfile.TemporaryDirectory() as folder:
 
     # A page is for others to see: it says which command it is of, and nothing of the folders here.
     shown = subprocess.run([sys.executable, "-B", "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); import bench_kit; print(bench_kit.record({}, {}))",
-                            os.path.dirname(os.path.abspath(sys.argv[1])), "--json", "/home/me/out.json", "--html=/home/me/out.html", "--only", "a/b"],
+                            os.path.dirname(os.path.abspath(sys.argv[1])), "--json", os.path.join(folder, "out.json"), "--html=" + os.path.join(folder, "out.html"), "--only", "a/b"],
                            capture_output=True, text=True, timeout=60)
     if "'--json', 'out.json', '--html=out.html', '--only', 'a/b'" not in shown.stdout:
         fail(f"the command is kept as {shown.stdout}{shown.stderr}")

@@ -25,7 +25,7 @@ template <class F>
 void without_taking(F f) {
   for (unsigned workers : weft::test::worker_counts) {
     INFO("with " << workers << " workers");
-    weft::run(weft::options{.workers = workers, .hog_after = 0ns, .blocked_after = 0ns}, f);
+    weft::test::undisturbed(workers, f);
   }
 }
 

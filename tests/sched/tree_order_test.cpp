@@ -26,11 +26,30 @@ struct notes {
   }
 };
 
+/// What f(notes&) has had noted by its tasks, as the first task of a runtime. It has no monitor's thread, so that its worker looks around each 61st
+/// turn only: no tree here is as large, and none gets to the turn that the oldest has once a millisecond.
+template <class F>
+std::vector<int> noted(F const& f) {
+  notes tree;
+  undisturbed(1, [&] { f(tree); });
+  return tree.begun;
+}
+
+/// A task waits for `count` others, of which each is node(i), from 1 on: the tree is what these spawn.
+template <class F>
+void below_a_root(int count, F const& node) {
+  auto const root = weft::spawn([&] {
+    weft::wait_group all;
+    for (int i = 1; i <= count; ++i) all.go([&node, i] { node(i); });
+    all.wait();
+  });
+  root.wait();
+}
+
 }  // namespace
 
 TEST_CASE("what a waiting task has spawned begins in the order of the spawns, and what that spawns before the rest") {
-  undisturbed([] {
-    notes tree;
+  auto const begun = noted([](notes& tree) {
     weft::latch end(1 + 3 + 9);
     weft::go([&] { tree.add(9), end.count_down(); });
     auto const root = weft::spawn([&] {
@@ -46,13 +65,12 @@ TEST_CASE("what a waiting task has spawned begins in the order of the spawns, an
       all.wait();
     });
     end.wait();
-    CHECK(tree.begun == std::vector<int>{9, 1, 11, 12, 13, 2, 21, 22, 23, 3, 31, 32, 33});
   });
+  CHECK(begun == std::vector<int>{9, 1, 11, 12, 13, 2, 21, 22, 23, 3, 31, 32, 33});
 }
 
 TEST_CASE("a task that yields in a tree lets the rest of it go on in the same order") {
-  undisturbed([] {
-    notes tree;
+  auto const begun = noted([](notes& tree) {
     weft::wait_group all;
     for (int i = 1; i <= 4; ++i)
       all.go([&tree, i] {
@@ -61,26 +79,24 @@ TEST_CASE("a task that yields in a tree lets the rest of it go on in the same or
         tree.add(10 * i);
       });
     all.wait();
-    CHECK(tree.begun == std::vector<int>{1, 2, 3, 4, 10, 20, 30, 40});
   });
+  CHECK(begun == std::vector<int>{1, 2, 3, 4, 10, 20, 30, 40});
 }
 
 TEST_CASE(
     "the order of spawns is kept behind a tree that has gone, and in a tree whose nodes sleep, yield or wake many") {
-  undisturbed([] {
-    notes after;
+  auto const behind = noted([](notes& after) {
     weft::wait_group tree, all;
     tree.go([] {});
     tree.wait();
     for (int i = 1; i <= 3; ++i) all.go([&after, i] { after.add(i); });
     weft::yield();
     all.wait();
-    CHECK(after.begun == std::vector<int>{1, 2, 3});
   });
+  CHECK(behind == std::vector<int>{1, 2, 3});
   enum class leaves_by { sleep, yield, broadcast };
   for (auto const way : {leaves_by::sleep, leaves_by::yield, leaves_by::broadcast}) {
-    undisturbed([way] {
-      notes tree;
+    auto const begun = noted([way](notes& tree) {
       auto never = weft::make_chan<int>();
       weft::wait_group all, waiters;
       for (int i = 0; i < 2; ++i) waiters.go([never] { (void)never.recv(); });
@@ -97,105 +113,78 @@ TEST_CASE(
       all.wait();
       if (way != leaves_by::broadcast) never.close();
       waiters.wait();
-      std::vector<int> const children_ahead{1, 11, 12, 13, 2, 3};
-      CHECK(tree.begun == children_ahead);
     });
+    std::vector<int> const children_ahead{1, 11, 12, 13, 2, 3};
+    CHECK(begun == children_ahead);
   }
 }
 
 TEST_CASE("what a parent spawns for each result that it gets begins in the order of the spawns") {
-  undisturbed([] {
-    notes tree;
-    auto const root = weft::spawn([&] {
-      weft::wait_group all;
-      for (int i = 1; i <= 2; ++i)
-        all.go([&tree, i] {
-          constexpr int at_once = 4, jobs = 9;
-          tree.add(i);
-          auto done = weft::make_chan<int>(at_once);
-          int begun = 0;
-          auto const begin = [&] {
-            weft::go([&tree, done, who = 10 * i + ++begun] { tree.add(who), done.send(who); });
-          };
-          while (begun < at_once) begin();
-          for (int ended = 0; ended < jobs; ++ended) {
-            (void)done.recv();
-            if (begun < jobs) begin();
-          }
-        });
-      all.wait();
+  auto const begun = noted([](notes& tree) {
+    below_a_root(2, [&tree](int i) {
+      constexpr int at_once = 4, jobs = 9;
+      tree.add(i);
+      auto done = weft::make_chan<int>(at_once);
+      int started = 0;
+      auto const begin = [&] { weft::go([&tree, done, who = 10 * i + ++started] { tree.add(who), done.send(who); }); };
+      while (started < at_once) begin();
+      for (int ended = 0; ended < jobs; ++ended) {
+        (void)done.recv();
+        if (started < jobs) begin();
+      }
     });
-    root.wait();
-    std::vector<int> of_first, of_second;
-    for (int const who : tree.begun)
-      if (who > 10) (who < 20 ? of_first : of_second).push_back(who);
-    CHECK(of_first == std::vector<int>{11, 12, 13, 14, 15, 16, 17, 18, 19});
-    CHECK(of_second == std::vector<int>{21, 22, 23, 24, 25, 26, 27, 28, 29});
   });
+  std::vector<int> of_first, of_second;
+  for (int const who : begun)
+    if (who > 10) (who < 20 ? of_first : of_second).push_back(who);
+  CHECK(of_first == std::vector<int>{11, 12, 13, 14, 15, 16, 17, 18, 19});
+  CHECK(of_second == std::vector<int>{21, 22, 23, 24, 25, 26, 27, 28, 29});
 }
 
 TEST_CASE("a second wait of a node in a tree is for its second children, and the rest of the tree waits") {
-  undisturbed([] {
-    notes tree;
-    auto const root = weft::spawn([&] {
-      weft::wait_group all;
-      for (int i = 1; i <= 2; ++i)
-        all.go([&tree, i] {
-          for (int phase = 0; phase < 2; ++phase) {
-            weft::wait_group mine;
-            for (int j = 1; j <= 2; ++j) mine.go([&tree, who = 10 * i + 2 * phase + j] { tree.add(who); });
-            mine.wait();
-          }
-        });
-      all.wait();
+  auto const begun = noted([](notes& tree) {
+    below_a_root(2, [&tree](int i) {
+      for (int phase = 0; phase < 2; ++phase) {
+        weft::wait_group mine;
+        for (int j = 1; j <= 2; ++j) mine.go([&tree, who = 10 * i + 2 * phase + j] { tree.add(who); });
+        mine.wait();
+      }
     });
-    root.wait();
-    CHECK(tree.begun == std::vector<int>{11, 12, 13, 14, 21, 22, 23, 24});
   });
+  CHECK(begun == std::vector<int>{11, 12, 13, 14, 21, 22, 23, 24});
 }
 
 TEST_CASE("what a node has spawned before it wakes many begins before what it spawns after") {
-  undisturbed([] {
-    notes tree;
+  auto const begun = noted([](notes& tree) {
     auto never = weft::make_chan<int>();
     weft::wait_group all, waiters;
     for (int i = 0; i < 2; ++i) waiters.go([never] { (void)never.recv(); });
     weft::yield();  // both wait
-    auto const root = weft::spawn([&] {
-      weft::wait_group mine;
-      for (int i = 1; i <= 2; ++i)
-        mine.go([&, i] {
-          tree.add(i);
-          if (i != 1) return;
-          for (int j = 1; j <= 2; ++j) all.go([&tree, j] { tree.add(10 + j); });
-          never.close();
-          for (int j = 3; j <= 4; ++j) all.go([&tree, j] { tree.add(10 + j); });
-          all.wait();
-        });
-      mine.wait();
+    below_a_root(2, [&](int i) {
+      tree.add(i);
+      if (i != 1) return;
+      for (int j = 1; j <= 2; ++j) all.go([&tree, j] { tree.add(10 + j); });
+      never.close();
+      for (int j = 3; j <= 4; ++j) all.go([&tree, j] { tree.add(10 + j); });
+      all.wait();
     });
-    root.wait();
     waiters.wait();
-    CHECK(tree.begun == std::vector<int>{1, 11, 12, 2, 13, 14});
   });
+  CHECK(begun == std::vector<int>{1, 11, 12, 2, 13, 14});
 }
 
 TEST_CASE("what a task has spawned that then blocks its thread begins in the order of the spawns, in a tree too") {
-  weft::run({.workers = 1, .hog_after = 0ns}, [] {
-    notes tree;
-    auto const root = weft::spawn([&] {
-      weft::wait_group mine;
-      for (int i = 1; i <= 2; ++i)
-        mine.go([&tree, &mine, i] {
-          tree.add(i);
-          if (i != 1) return;
-          std::latch end(3);
-          for (int j = 1; j <= 3; ++j) mine.go([&tree, &end, j] { tree.add(10 + j), end.count_down(); });
-          weft::blocking([&] { end.wait(); });
-        });
-      mine.wait();
+  auto const begun = noted([](notes& tree) {
+    // A second thread begins, and so the monitor: each pick may be the oldest's turn. These are as many as are picked up to then.
+    constexpr int nodes = 2, oldest = 8;
+    std::latch end(3);
+    below_a_root(nodes + oldest, [&](int i) {
+      if (i > nodes) return;
+      tree.add(i);
+      if (i != 1) return;
+      for (int j = 1; j <= 3; ++j) weft::go([&tree, &end, j] { tree.add(10 + j), end.count_down(); });
+      weft::blocking([&] { end.wait(); });
     });
-    root.wait();
-    CHECK(tree.begun == std::vector<int>{1, 11, 12, 13, 2});
   });
+  CHECK(begun == std::vector<int>{1, 11, 12, 13, 2});
 }

@@ -110,7 +110,7 @@ TEST_CASE("a tree of tasks is whole however many workers share it") {
 }
 
 TEST_CASE("each eighth turn is the oldest's while a tree of tasks goes first") {
-  undisturbed([] {
+  undisturbed(1, [] {
     constexpr std::size_t others = 20;
     std::atomic<int> leaves{0};
     std::array<std::atomic<int>, others> leaves_before{};
@@ -163,7 +163,7 @@ TEST_CASE("tasks that yield and such as wake each other have their turns beside 
 }
 
 TEST_CASE("who joins its tasks where they have not begun lets others have their turns") {
-  undisturbed([] {
+  undisturbed(1, [] {
     constexpr std::size_t others = 20;
     constexpr int look_every = 61;
     std::atomic<int> joins{0};

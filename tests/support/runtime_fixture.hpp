@@ -27,11 +27,11 @@ void with_worker_count(unsigned workers, F&& f) {
   CHECK(runtime.metrics().live == 0);
 }
 
-/// As the first task of a runtime with one worker, which keeps its processor however slow the machine is.
+/// As the first task of a runtime whose monitor takes no processor away, however slow the machine is.
 template <class F>
-void undisturbed(F&& f) {
+void undisturbed(unsigned workers, F&& f) {
   using std::chrono::nanoseconds;
-  weft::run({.workers = 1, .hog_after = nanoseconds(0), .blocked_after = nanoseconds(0)}, std::ref(f));
+  weft::run({.workers = workers, .hog_after = nanoseconds(0), .blocked_after = nanoseconds(0)}, std::ref(f));
 }
 
 /// with_worker_count() with 1, 2 and 4 workers, one after the other.
