@@ -53,7 +53,7 @@ def arguments(argv):
     p = argparse.ArgumentParser(prog="scripts/bench http", description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--connections", default="64,1000,10000", metavar="N,...", help="how many at once (default %(default)s)")
-    p.add_argument("--repetitions", type=int, metavar="N", help="runs of each server (default 5; 3 with --quick)")
+    bench_kit.add_repetitions(p, "runs of each server", quick=3)
     p.add_argument("--duration", type=int, metavar="S", help="seconds of load in a run (default 5; 2 with --quick)")
     p.add_argument("--idle", type=int, default=10000, metavar="N", help="idle connections to hold; 0: none (default %(default)s)")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="of each server (default: one a CPU)")
@@ -65,13 +65,13 @@ def arguments(argv):
     p.add_argument("--peers", default=",".join(PEERS), metavar="LIST",
                    help="of %(default)s (default: all that are there); an empty one: the bare loop and weft alone")
     a = p.parse_args(argv)
-    a.repetitions = (3 if a.quick else 5) if a.repetitions is None else a.repetitions
+    bench_kit.check_repetitions(p, a, quick=3)
     a.duration = (2 if a.quick else 5) if a.duration is None else a.duration
     try:
         a.connections = [int(n) for n in a.connections.split(",")]
     except ValueError:
         p.error("--connections: numbers with commas between them")
-    if min(a.connections + [a.repetitions, a.duration]) < 1 or min(a.idle, a.threads) < 0:
+    if min(a.connections + [a.duration]) < 1 or min(a.idle, a.threads) < 0:
         p.error("numbers must be positive")
     if a.load == "wrk" and not shutil.which("wrk"):
         p.error("--load wrk: it is not installed (scripts/setup --bench)")

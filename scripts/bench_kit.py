@@ -55,6 +55,21 @@ def cpu_seconds(pid):
     return int(fields[11]) / tick, int(fields[12]) / tick
 
 
+FEWEST = 5  # repetitions whose medians are figures
+
+
+def add_repetitions(parser, what, quick):
+    parser.add_argument("--repetitions", type=int, metavar="N", help=f"{what}, at least {FEWEST} (default {FEWEST}; {quick} with --quick, which allows 1)")
+
+
+def check_repetitions(parser, a, quick):
+    if a.repetitions is None:
+        a.repetitions = quick if a.quick else FEWEST
+    if a.repetitions < (1 if a.quick else FEWEST):
+        parser.error("--repetitions must be at least 1" if a.quick else
+                     f"--repetitions must be at least {FEWEST}: medians of fewer say little (--quick allows 1)")
+
+
 def check_writable(*files):
     """To be known before anything is measured, not when it is to be kept. None: there is no such file."""
     for file in filter(None, files):

@@ -32,7 +32,7 @@ def arguments(argv):
     p = argparse.ArgumentParser(prog="scripts/bench programs", description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--only", choices=["logs", "cache", "gateway"], help="one of them")
-    p.add_argument("--repetitions", type=int, metavar="N", help="runs of each (default 5; 3 with --quick)")
+    bench_kit.add_repetitions(p, "runs of each", quick=3)
     p.add_argument("--bytes", metavar="N", help="size of the log (default 1G; 200M with --quick)")
     p.add_argument("--requests", type=int, metavar="N", help="of a kind in a run (default 1000000; 200000 with --quick)")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="of each program (default: one a CPU); redis-server has one")
@@ -40,11 +40,11 @@ def arguments(argv):
     p.add_argument("--json", metavar="FILE", help="also write all figures there")
     p.add_argument("--build", metavar="DIR", help="use the programs of this build folder as they are; build nothing")
     a = p.parse_args(argv)
-    a.repetitions = (3 if a.quick else 5) if a.repetitions is None else a.repetitions
+    bench_kit.check_repetitions(p, a, quick=3)
     a.bytes = a.bytes or ("200M" if a.quick else "1G")
     a.requests = (200_000 if a.quick else 1_000_000) if a.requests is None else a.requests
     a.threads = a.threads or len(os.sched_getaffinity(0))
-    if min(a.repetitions, a.requests, a.threads) < 1:
+    if min(a.requests, a.threads) < 1:
         p.error("numbers must be positive")
     bench_kit.check_writable(a.json)
     return a

@@ -64,8 +64,10 @@ with tempfile.TemporaryDirectory() as folder:
                 if folders := [word for word in json.load(f)["command"] if re.search("(^|=)/", word)]:
                     fail(f"docs/figures/{name} names folders of a machine: {folders}")
 
-    for says, args in (("programs: error: numbers", ["programs", "--repetitions", "0"]), ("http: error: numbers", ["http", "--duration", "0"]),
-                       ("--workers: not a list", ["--workers", "1,x"]), ("/none/examples is not there", ["programs", "--build", os.path.join(folder, "none")])):
+    for says, args in (("programs: error: --repetitions must be at least 5", ["programs", "--repetitions", "4"]),
+                       ("http: error: --repetitions must be at least 5", ["http", "--repetitions", "4"]),
+                       ("programs: error: --repetitions must be at least 1", ["programs", "--quick", "--repetitions", "0"]),
+                       ("http: error: numbers", ["http", "--duration", "0"]), ("--workers: not a list", ["--workers", "1,x"]), ("/none/examples is not there", ["programs", "--build", os.path.join(folder, "none")])):
         refused = bench(*args)
         if refused.returncode not in (1, 2) or says not in refused.stderr or os.path.exists(os.path.join(folder, "none")):
             fail(f"{args} gave {refused.returncode}: {refused.stdout}{refused.stderr}")
