@@ -116,15 +116,16 @@ void scheduler::even_out(worker& w, processor& p, std::int64_t now) noexcept {
 }
 
 namespace {
-/// A tree that grows without end would go before its own first nodes for ever.
+/// A tree that grows without end would go before its own first nodes for ever. Never at two looks in a row: where these are further
+/// apart than that time, the global queue would have no turn.
 bool oldest_is_due(processor& p, std::int64_t now) noexcept {
   if (!p.queue.grows()) {
-    p.last_oldest = 0;
+    p.oldest_since = 0;
     return false;
   }
-  if (p.last_oldest.get() == 0) p.last_oldest = now;
-  if (now - p.last_oldest.get() <= oldest_after_ns) return false;
-  p.last_oldest = now;
+  if (p.oldest_since.get() == 0) p.oldest_since = now;
+  if (now - p.oldest_since.get() <= oldest_after_ns) return false;
+  p.oldest_since = 0;
   return true;
 }
 }  // namespace
