@@ -2,6 +2,7 @@
 
 #include <weft/weft.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -90,5 +91,34 @@ TEST_CASE("the global queue has its turns beside a tree that grows and whose tas
     tree.wait();
     others.all.wait();
     CHECK(turns <= size * turns_for_each);
+  });
+}
+
+TEST_CASE("what is queued here has its turns between tasks of the global queue that take long") {
+  // With a monitor's thread, which asks for a look around where the global queue waits, but takes no processor.
+  constexpr weft::options watched{.workers = 1, .hog_after = 0ns, .blocked_after = 0ns, .watchdog = 1h};
+  weft::run(watched, [] {
+    constexpr int size = 60;
+    crowd others;
+    others.gather(size, 3ms);
+    auto there = weft::make_chan<int>(), back = weft::make_chan<int>();
+    auto const answers = weft::spawn([&] {
+      for (auto v : there) back.send(v);
+    });
+    std::atomic<int> most{0};
+    auto const plays = weft::spawn([&] {
+      others.let_go();
+      for (int before = 0; before < size;) {
+        there.send(1), back.recv();
+        int const begun = others.begun;
+        most = std::max(most.load(), begun - before);
+        before = begun;
+      }
+      there.close();
+    });
+    plays.wait();
+    answers.wait();
+    others.all.wait();
+    CHECK(most <= 4);
   });
 }
