@@ -79,11 +79,12 @@ struct alignas(64) processor {
   /// Loops of the default stack size, suspended or not begun, that a switch can go to; last in, first out.
   owned<stack*> loops;
   owned<std::uint32_t> loop_count;
-  owned<std::int64_t> last_poll;    // when the network was last looked at from here
-  owned<std::uint64_t> poll_turn;   // the tick by which all that were queued then have had their turn
-  owned<std::int64_t> last_evened;  // when another's queue was looked at to even them out
+  owned<std::int64_t> last_poll;     // when the network was last looked at from here
+  owned<std::uint64_t> poll_turn;    // the tick by which all that were queued then have had their turn
+  owned<std::uint64_t> others_turn;  // the tick of the last look whose turn was not this queue's
+  owned<std::int64_t> last_evened;   // when another's queue was looked at to even them out
   owned<std::int64_t>
-      last_oldest;  // the oldest's last turn beside a tree that grows, or when it was seen to; 0: none does
+      oldest_since;  // beside a tree that grows: the look from which on the oldest waits for its turn; 0: the next
   owned<std::uint32_t> coarse_now;  // coarse_time at the last look at the clock; by the holder, and by the monitor
   owned<bool>
       joins_here;       // the last spawner that had nothing else queued has joined its task before anybody had begun it

@@ -85,10 +85,12 @@ class ring_and_next {
   [[nodiscard]] bool has_parent() const noexcept { return parent_.get() != nullptr; }
   /// Owner: it leaves as others do.
   void forget_parent() noexcept { parent_ = nullptr; }
-  /// Owner: where its children begin, in short; and whether any stand from such a place on. Wrong, at worst, if that was long ago.
+  /// Owner: where its children begin, in short; and whether any may stand from such a place on. That is less than two rings below the tail then: one of
+  /// children, and one behind the last of them. Wrong, at worst, if it looks like that, and was long ago, or in another ring.
   [[nodiscard]] std::uint16_t first_child() const noexcept { return static_cast<std::uint16_t>(first_child_.get()); }
   [[nodiscard]] bool has_any_from(std::uint16_t at) const noexcept {
-    return static_cast<std::int16_t>(tail_.load(std::memory_order_relaxed) - at) > 0;
+    auto const below = static_cast<std::uint16_t>(tail_.load(std::memory_order_relaxed) - at);
+    return below != 0 && below < 2 * capacity;
   }
 
   /// Owner: the parent leaves, and its children go first. Whether thieves could not see some of them for a moment.

@@ -116,18 +116,32 @@ void scheduler::even_out(worker& w, processor& p, std::int64_t now) noexcept {
 }
 
 namespace {
-/// A tree that grows without end would go before its own first nodes for ever.
+/// A tree that grows without end would go before its own first nodes for ever. Never at two looks in a row: where these are further
+/// apart than that time, the global queue would have no turn.
 bool oldest_is_due(processor& p, std::int64_t now) noexcept {
   if (!p.queue.grows()) {
-    p.last_oldest = 0;
+    p.oldest_since = 0;
     return false;
   }
-  if (p.last_oldest.get() == 0) p.last_oldest = now;
-  if (now - p.last_oldest.get() <= oldest_after_ns) return false;
-  p.last_oldest = now;
+  if (p.oldest_since.get() == 0) p.oldest_since = now;
+  if (now - p.oldest_since.get() <= oldest_after_ns) return false;
+  p.oldest_since = 0;
   return true;
 }
 }  // namespace
+
+/// A look's own turn: for what would have none, or seldom one, by pop().
+task* scheduler::take_for_others(processor& p, std::int64_t now) noexcept {
+  // The monitor may ask for a look at each pick of tasks that take milliseconds: between two such turns what is queued here has one.
+  constexpr std::uint64_t next_pick = 2;  // in ticks: one that is not made from the switching side is one more
+  if (p.tick.get() - p.others_turn.get() <= next_pick) return nullptr;
+  task* t = oldest_is_due(p, now) ? p.queue.pop_ring(single()) : nullptr;
+  if (t == nullptr) t = take_global(p, 1);
+  // Picks of a tree whose tasks are run where they are joined come seldom, and each eighth of them seldomer (J4).
+  if (t == nullptr) t = p.queue.pop_below(single());
+  if (t != nullptr) p.others_turn = p.tick.get();
+  return t;
+}
 
 task* scheduler::find_now(worker& w, processor& p) {
   bool const look_around = p.tick >= p.look_at;
@@ -153,11 +167,7 @@ task* scheduler::find_now(worker& w, processor& p) {
       p.last_poll = now;
       poll_network(w, 0);
     }
-    if (oldest_is_due(p, now))
-      if (task* t = p.queue.pop_ring(single())) return t;
-    if (task* t = take_global(p, 1)) return t;
-    // Picks of a tree whose tasks are run where they are joined come seldom, and each eighth of them seldomer (J4).
-    if (task* t = p.queue.pop_below(single())) return t;
+    if (task* t = take_for_others(p, now)) return t;
   }
   if (task* t = p.queue.pop(single())) return t;
   p.dry += 1;

@@ -236,6 +236,7 @@ class scheduler {
   [[nodiscard]] stack* stack_for(worker& w, task* t) noexcept;
   [[nodiscard]] task* find_work(worker& w);  // null: the scheduler stops
   [[nodiscard]] task* find_now(worker& w, processor& p);
+  [[nodiscard]] task* take_for_others(processor& p, std::int64_t now) noexcept;
   void note_time(worker& w, processor& p, std::int64_t now) noexcept;
   void note_rest(worker& w) noexcept;              // it may have lain idle for long
   static constexpr std::int64_t much_longer = 16;  // of two run queues

@@ -127,6 +127,26 @@ struct children_go_first final : theft<4, 2, 5> {
   using theft::run;
 };
 
+/// A parent's later child stays at the tail while its earlier ones are turned back below it.
+struct later_children_go_behind final : theft<4, 2, 4> {
+  void run(unsigned thread) override {
+    if (thread == 0) {
+      task const parent;
+      own().begin_children(&parent, false);
+      push(), push();
+      (void)own().children_first(false);
+      own().begin_children(&parent, true);
+      push();
+      (void)own().children_first(false);
+      pop();
+      push();
+    } else {
+      steal(choose(2) == 1);
+    }
+  }
+  using theft::run;
+};
+
 /// The ring is turned over in a place that thieves have passed.
 struct turned_over_under_two_thieves final : theft<4, 3, 3> {
   void run(unsigned thread) override {
@@ -230,6 +250,7 @@ constexpr scenario scenarios[] = {
     {"an owner that takes back, and a thief", make<takes_back>},
     {"an owner that takes back the only one, and two thieves", make<takes_back_the_only_one>},
     {"children that go first, and a thief", make<children_go_first>},
+    {"later children that go behind, and a thief", make<later_children_go_behind>},
     {"children that go first, and two thieves", make<turned_over_under_two_thieves>},
     {"two thieves", make<two_thieves>},
     {"a thief of a thief", make<thief_of_a_thief>},

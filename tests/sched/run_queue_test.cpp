@@ -220,6 +220,24 @@ TEST_CASE("who looks around finds the oldest below a tree, and none where there 
   }
 }
 
+TEST_CASE("children that may still stand in the ring are told from such as stood there long ago") {
+  run_queue q;
+  family f{q, true};
+  for (std::uintptr_t i = 0; i < run_queue::capacity - 1; ++i) REQUIRE(q.push(number(i)));
+  f.spawn(100, {10});
+  std::uint16_t const at = q.first_child();
+  // The last of a full ring, and as much behind it as there is room for.
+  for (std::uintptr_t i = 0; i < run_queue::capacity - 1; ++i) {
+    CHECK(q.has_any_from(at));
+    REQUIRE(q.pop_ring(true) == number(i));
+    REQUIRE(q.push(number(i)));
+  }
+  CHECK(q.has_any_from(at));
+  CHECK(q.pop_ring(true) == number(10));
+  for (std::uint32_t i = 0; i < 20 * run_queue::capacity; ++i) REQUIRE(q.push(q.pop_ring(true)));
+  CHECK_FALSE(q.has_any_from(at));
+}
+
 TEST_CASE("a parent whose children have been popped or stolen has none that go first") {
   run_queue q, mine;
   family f{q, false};
