@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/support/catch.hpp"
+#include "tests/support/compute.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
 using namespace std::chrono_literals;
@@ -96,8 +97,7 @@ TEST_CASE("what a second runtime may still do is no deadlock", "[observe][deadlo
       ch.send(1);
       weft::blocking([] { std::this_thread::sleep_for(40ms); });
       ch.send(2);
-      for (auto const end = weft::now() + 40ms; weft::now() < end;) {
-      }
+      weft::test::compute_for(40ms);
       ch.send(3);
     });
     auto const what = deadlock_in(runtime, [ch] {

@@ -16,6 +16,7 @@
 #include "runtime/observe/census.hpp"
 #include "runtime/observe/report.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/compute.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
 using namespace std::chrono_literals;
@@ -210,9 +211,7 @@ TEST_CASE("a task that computed before it parked was not waiting meanwhile", "[o
     auto gate = weft::make_chan<int>();
     std::atomic<weft::time_point> computed{};
     weft::go([&] {
-      auto const end = weft::now() + 100ms;
-      while (weft::now() < end) {
-      }
+      weft::test::compute_for(100ms);
       computed = weft::now();
       gate.recv();
     });

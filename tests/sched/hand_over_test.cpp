@@ -23,6 +23,7 @@
 #include "tests/sched/adrift.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
+#include "tests/support/compute.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
 using weft::test::block_for_ms;
@@ -159,9 +160,7 @@ TEST_CASE("with both thresholds at zero nothing is handed over") {
   weft::run(weft::options{.workers = 1, .hog_after = 0ns, .blocked_after = 0ns}, [] {
     std::atomic<bool> ran = false;
     weft::go([&] { ran = true; });
-    auto const until = weft::now() + 30ms;
-    while (weft::now() < until) {
-    }
+    weft::test::compute_for(30ms);
     block_for_ms(30);
     CHECK_FALSE(ran);
     CHECK(weft::current_metrics().hand_overs == 0);

@@ -18,6 +18,7 @@
 #include "runtime/sched/worker.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/child.hpp"
+#include "tests/support/compute.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
 TEST_CASE("stacks that were cut to see whether there are any, by several threads at once, are begun as any other") {
@@ -284,9 +285,7 @@ TEST_CASE("beside a task that can have no stack a long queue of others is run to
        weft::go({.stack_size = 1024 * mib}, [] {});
        for (int i = 0; i < many; ++i)
          weft::go([&done] {
-           auto const until = std::chrono::steady_clock::now() + 15us;
-           while (std::chrono::steady_clock::now() < until) {
-           }
+           weft::test::compute_for(15us);
            if (++done == many) ::_exit(0);
          });
      }).join();

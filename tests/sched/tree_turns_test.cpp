@@ -8,17 +8,13 @@
 #include <thread>
 
 #include "tests/support/catch.hpp"
+#include "tests/support/compute.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
-using weft::test::undisturbed;
+using weft::test::compute_for, weft::test::undisturbed;
 using namespace std::chrono_literals;
 
 namespace {
-
-void work_for(std::chrono::nanoseconds time) {
-  for (auto const start = std::chrono::steady_clock::now(); std::chrono::steady_clock::now() - start < time;) {
-  }
-}
 
 /// Tasks that wait, and go to the global queue together: a thread outside wakes them.
 struct crowd {
@@ -31,7 +27,7 @@ struct crowd {
       all.go([this, each] {
         (void)gate.recv();
         ++begun;
-        work_for(each);
+        compute_for(each);
       });
     weft::yield();  // all wait
   }
@@ -46,7 +42,7 @@ constexpr auto long_turn = 20us;
 /// Spawns itself again and ends, until `over` says so.
 template <class F>
 void grow(weft::wait_group& tree, F const& over) {
-  work_for(long_turn);
+  compute_for(long_turn);
   if (!over()) tree.go([&] { grow(tree, over); });
 }
 

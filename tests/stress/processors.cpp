@@ -10,14 +10,10 @@
 
 #include "tests/stress/ledger.hpp"
 #include "tests/stress/stress.hpp"
+#include "tests/support/compute.hpp"
 
 namespace weft::stress {
 namespace {
-
-void compute(std::chrono::microseconds d) {
-  for (auto const until = std::chrono::steady_clock::now() + d; std::chrono::steady_clock::now() < until;) {
-  }
-}
 
 /// Tasks that keep their thread, each in its way, and a ring of tasks that pass a number round beside them.
 void keep_threads(round& r) {
@@ -29,7 +25,7 @@ void keep_threads(round& r) {
       all.task([&, mine = chance.branch(), way = chance.below(5)]() mutable {
         for (auto times = mine.between(1, 4); times > 0; --times) {
           switch (way) {
-            case 0: compute(20ms + mine.up_to(30ms)); break;
+            case 0: test::compute_for(20ms + mine.up_to(30ms)); break;
             case 1: ::usleep(static_cast<useconds_t>(mine.up_to(5ms).count())); break;
             case 2:
               ++began;

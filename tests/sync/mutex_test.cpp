@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/compute.hpp"
 #include "tests/support/runtime_fixture.hpp"
 #include "tests/sync/ends_process.hpp"
 
@@ -114,8 +115,7 @@ TEST_CASE("a plain thread gets the mutex although another thread takes it again 
   });
   long greed = 0;
   while (!served.load()) {
-    for (auto const until = std::chrono::steady_clock::now() + 50us; std::chrono::steady_clock::now() < until;) {
-    }
+    weft::test::compute_for(50us);
     mutex.unlock();
     mutex.lock();
     ++greed;

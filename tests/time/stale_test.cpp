@@ -9,6 +9,7 @@
 
 #include "runtime/base/sanitizer.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/compute.hpp"
 #include "tests/support/runtime_fixture.hpp"
 
 namespace {
@@ -16,11 +17,6 @@ namespace {
 using namespace weft::test;
 using namespace std::chrono_literals;
 using weft::time_point;
-
-void compute_for(std::chrono::nanoseconds d) {
-  for (time_point const end = weft::now() + d; weft::now() < end;) {
-  }
-}
 
 }  // namespace
 
