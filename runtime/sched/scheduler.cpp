@@ -133,7 +133,8 @@ bool oldest_is_due(processor& p, std::int64_t now) noexcept {
 /// A look's own turn: for what would have none, or seldom one, by pop().
 task* scheduler::take_for_others(processor& p, std::int64_t now) noexcept {
   // The monitor may ask for a look at each pick of tasks that take milliseconds: between two such turns what is queued here has one.
-  constexpr std::uint64_t next_pick = 2;  // in ticks: one that is not made from the switching side is one more
+  constexpr std::uint64_t next_pick =
+      2;  // in ticks: a switch that leaves the pick to the native stack has counted it, too
   if (p.tick.get() - p.others_turn.get() <= next_pick) return nullptr;
   task* t = oldest_is_due(p, now) ? p.queue.pop_ring(single()) : nullptr;
   if (t == nullptr) t = take_global(p, 1);

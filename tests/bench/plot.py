@@ -67,7 +67,8 @@ with tempfile.TemporaryDirectory() as folder:
     for says, args in (("programs: error: --repetitions must be at least 5", ["programs", "--repetitions", "4"]),
                        ("http: error: --repetitions must be at least 5", ["http", "--repetitions", "4"]),
                        ("programs: error: --repetitions must be at least 1", ["programs", "--quick", "--repetitions", "0"]),
-                       ("http: error: numbers", ["http", "--duration", "0"]), ("--workers: not a list", ["--workers", "1,x"]), ("/none/examples is not there", ["programs", "--build", os.path.join(folder, "none")])):
+                       ("programs: error: numbers", ["programs", "--requests", "0"]), ("http: error: numbers", ["http", "--duration", "0"]),
+                       ("--workers: not a list", ["--workers", "1,x"]), ("/none/examples is not there", ["programs", "--build", os.path.join(folder, "none")])):
         refused = bench(*args)
         if refused.returncode not in (1, 2) or says not in refused.stderr or os.path.exists(os.path.join(folder, "none")):
             fail(f"{args} gave {refused.returncode}: {refused.stdout}{refused.stderr}")
